@@ -1,0 +1,64 @@
+# `make` prints the targets. Everything lands in .venv; pip and uv use whatever index this machine is set up for.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+JOBS   ?= auto
+# Two stamps: the demo needs only what orc itself needs, so a fresh clone is not kept waiting for the tools.
+RUNTIME := $(VENV)/.runtime-installed
+TOOLS   := $(VENV)/.tools-installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check format torture bench clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "orc needs Python 3.11 or newer; try: make PYTHON=python3.12" >&2; exit 1; }
+	@if command -v uv >/dev/null 2>&1; then uv venv --quiet --python $(PYTHON) $(VENV); else \
+	  $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; fi
+
+$(RUNTIME): pyproject.toml | $(BIN)/python
+	@echo "installing orc into $(VENV) ..."
+	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e .; else \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e .; fi
+	@touch $@
+
+$(TOOLS): pyproject.toml | $(BIN)/python
+	@echo "installing orc and the development tools into $(VENV) ..."
+	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e '.[dev]'; else \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; fi
+	@touch $(RUNTIME) $@
+
+setup: $(TOOLS) ## install orc and the development tools into .venv
+
+demo: $(RUNTIME) ## see it work in a throw-away repository: no key, no account
+	@$(BIN)/orc demo
+
+test: $(TOOLS) ## run the tests
+	$(BIN)/python -m pytest -n $(JOBS)
+
+check: $(TOOLS) ## everything a change must pass: format, lint, types, layers, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n $(JOBS)
+
+format: $(TOOLS) ## format the code and apply the safe fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+torture: $(TOOLS) ## run the long sweeps, which break the program at every step
+	@$(BIN)/python -m pytest -n $(JOBS) -m torture tests; code=$$?; \
+	  if [ $$code -eq 5 ]; then echo "No long sweep exists yet: no test is marked \`torture\`."; else exit $$code; fi
+
+bench: $(TOOLS) ## measure what claims about speed rest on
+	@if [ -f benchmarks/run.py ]; then $(BIN)/python benchmarks/run.py; \
+	  else echo "No benchmark exists yet: there is no benchmarks/run.py."; fi
+
+clean: ## remove .venv, caches and the demo's folder; never the queue or the ledger
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .orc-demo dist
+	find orchestrator tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,236 @@
+"""Proving the ledger: every decision on it is recomputed from the objects it cites. Changes nothing.
+
+Shares no code with the engine that writes the ledger, only the rules that both must obey (the core) and the readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from orchestrator.adapters.audit_chain import (
+    BadObjectError,
+    Commit,
+    Records,
+    Store,
+    lineage,
+    owner_of,
+    pointer_path,
+)
+from orchestrator.adapters.audit_decisions import ALWAYS, DECISIONS, NO_NONCE
+from orchestrator.adapters.audit_rules import GENERAL, Finding, Rule, Step, check_commit, check_filing, check_root
+from orchestrator.adapters.audit_work import PROOFS, GoneError, Projects
+from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.ledger import FORMAT, REF, closed_path, open_path
+from orchestrator.adapters.objects import EMPTY_TREE, TREE_MODE, Entry, opened
+from orchestrator.adapters.strict_yaml import load_mapping
+from orchestrator.core.records import ReviewRecord
+from orchestrator.core.times import parse
+from orchestrator.core.transitions import Event
+from orchestrator.errors import LedgerError, NotFoundError, OrcError
+
+Progress = Callable[[int, int], None]
+"""Told (commits done, commits in all) after each commit."""
+_UNREADABLE = (OrcError, ValueError, KeyError, IndexError, TypeError, AttributeError)
+"""What reading a forged file may raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lie:
+    """A commit of the ledger that says what its objects do not bear out. `text` goes on from "commit … "."""
+
+    commit: str
+    subject: str
+    job: str
+    rule: Rule
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A commit of the ledger that can be neither proved nor disproved, and why."""
+
+    commit: str
+    subject: str
+    job: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an audit found, oldest first."""
+
+    commits: int
+    jobs: int
+    lies: tuple[Lie, ...] = ()
+    unverifiable: tuple[Doubt, ...] = ()
+
+
+def audit(
+    ledger_git_dir: Path,
+    project_git_dirs: Mapping[str, Path],
+    *,
+    since: str | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Recompute every decision on the ledger, or those after the commit `since`, which is then believed.
+
+    A nonce that was used before `since` is not noticed. Raises LedgerError if there is no ledger or if it is of a newer
+    format, NotFoundError if `since` is not a commit of it.
+    """
+    git = Git(ledger_git_dir)
+    tip = rev_parse(git, f"{REF}^{{commit}}")
+    if tip is None:
+        raise LedgerError(f"there is no branch {REF.removeprefix('refs/heads/')}", hint="orc init")
+    start = rev_parse(git, f"{since}^{{commit}}") if since else None
+    if since and start is None:
+        raise NotFoundError(f"there is no commit {since!r}", hint="git log orc/state")
+    with opened(ledger_git_dir, ledger_git_dir / "objects") as objects, TemporaryDirectory(prefix="orc-verify-") as tmp:
+        audited = _Audit(Store(objects), Projects(project_git_dirs, Path(tmp)))
+        chain = list(lineage(audited.store, tip, start))[::-1]
+        _check_format(audited.store, audited.store.commit(tip))
+        audited.begin(start)
+        for number, oid in enumerate(chain, 1):
+            audited.look_at(oid)
+            if progress is not None:
+                progress(number, len(chain))
+        return Report(len(chain), len(audited.jobs), tuple(audited.lies), tuple(audited.doubts))
+
+
+@dataclass(slots=True)
+class _Audit:
+    """The walk along the ledger: what was seen so far."""
+
+    store: Store
+    projects: Projects
+    parent: Commit | None = None
+    jobs: set[str] = field(default_factory=set)
+    nonces: dict[str, str] = field(default_factory=dict)
+    lies: list[Lie] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
+
+    def begin(self, start: str | None) -> None:
+        """Believe the commit `start`; None to believe nothing."""
+        self.parent = self.store.commit(start) if start else None
+
+    def look_at(self, oid: str) -> None:
+        """Check one commit against the one before it."""
+        try:
+            commit = self.store.commit(oid)
+        except LedgerError as error:
+            self.lies.append(Lie(oid, "", "", Rule.OBJECT, f"cannot be read: {error.message}"))
+            return
+        self._note(commit, "", check_commit(commit, self.parent))
+        try:
+            self._compare(commit)
+        except _UNREADABLE as error:
+            self._note(commit, "", [(Rule.OBJECT, f"holds something that cannot be read: {error}")])
+        self.parent = commit
+
+    def _note(self, commit: Commit, job: str, findings: Iterable[Finding]) -> None:
+        for rule, text in findings:
+            self.lies.append(Lie(commit.oid, commit.subject, job, rule, text))
+
+    def _compare(self, commit: Commit) -> None:
+        root = self.parent.tree if self.parent else EMPTY_TREE
+        if self.parent is None:
+            names = set(self.store.tree(commit.tree))
+            self._note(commit, "", check_root(commit, names))
+            return
+        changes = {path: (before, after) for path, before, after in self.store.changes(root, commit.tree)}
+        owners = {path: owner_of(path) for path in changes}
+        ids = sorted({id_ for id_, _, _ in owners.values() if id_})
+        if not ids:
+            self._note(commit, "", check_filing(commit, changes))
+            return
+        strangers = [path for path, (id_, _, _) in owners.items() if id_ != ids[0]]
+        for path in strangers[:5]:
+            self._note(commit, ids[0], [(Rule.SCOPE, f"changes {path} beside the folder of {ids[0]}")])
+        folders = {folder for id_, folder, _ in owners.values() if id_ == ids[0] and folder}
+        self._judge(commit, ids[0], root, folders)
+
+    def _judge(self, commit: Commit, id_: str, root: str, folders: set[str]) -> None:
+        self.jobs.add(id_)
+        if commit.word not in {event.value for event in Event}:
+            self._note(commit, id_, [(Rule.STEP, f"says {commit.word!r}, which is no step of a job")])
+            return
+        old, new = (self._folder(tree, folders) for tree in (root, commit.tree))
+        after = new.job()
+        if after is None:
+            self._note(commit, id_, [(Rule.SCOPE, f"removes {id_}")])
+            return
+        step = Step(commit, Event(commit.word), id_, old.job(), after, old, new)
+        self._note(commit, id_, self._check_place(step, root, folders))
+        for rule in (*GENERAL, *ALWAYS, DECISIONS.get(step.event)):
+            if rule is not None:
+                self._note(commit, id_, _guarded(rule(step)))
+        self._note(commit, id_, _guarded(self._check_nonce(step)))
+        self._prove(step)
+
+    def _folder(self, root: str, folders: set[str]) -> Records:
+        for path in sorted(folders):
+            entry = self.store.find(root, path)
+            if entry is not None and entry.mode == TREE_MODE:
+                return Records(self.store, path, self.store.tree(entry.oid))
+        return Records(self.store)
+
+    def _check_place(self, step: Step, old_root: str, folders: set[str]) -> Iterator[Finding]:
+        """A job lies in one place: where its state says."""
+        root, state = step.commit.tree, step.after.state
+        place = closed_path(step.id, parse(step.at.since).astimezone(UTC)) if state.ended else open_path(step.id)
+        if step.new.path != place or sum(self.store.find(root, path) is not None for path in folders) != 1:
+            yield Rule.SCOPE, f"files {step.id} under {step.new.path}, but it is {state} and belongs under {place}"
+        pointer = self.store.find(root, pointer_path(step.id))
+        found = self.store.read("blob", pointer.oid).decode("utf-8", "replace").strip() if pointer else ""
+        if found != (place if state.ended else ""):
+            yield Rule.SCOPE, f"says that {step.id} lies under {found or 'open/'}, but it lies under {place}"
+        if step.before is None and self.store.find(old_root, pointer_path(step.id)) is not None:
+            yield Rule.SCOPE, f"accepts {step.id}, which has ended already"
+        for name, entry in step.new.entries.items():
+            if entry.mode == TREE_MODE:
+                yield Rule.SCOPE, f"has a folder {name} in that of {step.id}"
+
+    def _check_nonce(self, step: Step) -> Iterator[Finding]:
+        review = step.new.get(ReviewRecord, step.was.review) if step.event is Event.VERDICT else None
+        if review is None or review.nonce_sha256 in NO_NONCE:
+            return
+        used = self.nonces.setdefault(review.nonce_sha256, step.commit.oid)
+        if used != step.commit.oid:
+            yield Rule.NONCE, f"has a verdict that carries the nonce of another one ({used[:12]})"
+
+    def _prove(self, step: Step) -> None:
+        """Recompute what the step cites from the project; what is gone is a doubt."""
+        rule = PROOFS.get(step.event)
+        if rule is None:
+            return
+        try:
+            work = self.projects.open(step.at.project)
+            self._note(step.commit, step.id, _guarded(rule(step, work)))
+        except GoneError as gone:
+            self.doubts.append(Doubt(step.commit.oid, step.commit.subject, step.id, str(gone)))
+
+
+def _guarded(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings of a rule; a record that it cannot read is one more."""
+    try:
+        yield from findings
+    except BadObjectError as error:
+        yield Rule.OBJECT, f"holds something that is not what it says: {error.message}"
+    except _UNREADABLE as error:
+        yield Rule.RECORD, f"holds something that cannot be read: {error}"
+
+
+def _check_format(store: Store, commit: Commit) -> None:
+    entry: Entry | None = store.find(commit.tree, "ledger.yaml")
+    if entry is None:
+        return
+    found = load_mapping(store.read("blob", entry.oid), file="ledger.yaml").value.get("format")
+    if isinstance(found, int) and found > FORMAT:
+        raise LedgerError(
+            f"the ledger has the format {found}; this orc knows {FORMAT}",
+            cause="A newer orc made it.",
+            hint="install a newer orc",
+        )

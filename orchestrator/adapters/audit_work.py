@@ -1,0 +1,262 @@
+"""What each decision on the ledger rests on, recomputed from the objects of the projects: diffs, merges, landings.
+
+Read through a scratch repository that borrows a project's objects: no configuration, attribute or graft of the
+project has a say, and nothing is written into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from orchestrator.adapters.audit_rules import Finding, Rule, Step, differ
+from orchestrator.adapters.git import Git, GitError, is_ancestor, merge_base, rev_parse, tree_of
+from orchestrator.adapters.git_objects import MergeResult, diff_stat, merge_trees, read_blob, whitespace_only_paths
+from orchestrator.adapters.mirrors import guard_attributes, init_bare, object_format
+from orchestrator.adapters.strict_yaml import replace_unsafe
+from orchestrator.core.diffstat import DiffStat
+from orchestrator.core.gate import SYMLINK, DiffFacts, judge_diff, protected_paths
+from orchestrator.core.job import JobSpec
+from orchestrator.core.records import Attempt, ChangedPath, Evidence, MergeRecord
+from orchestrator.core.transitions import Event
+from orchestrator.errors import OrcError
+
+LINK_BYTES = 4096
+_REFLOG_LOOKED_AT = 200
+_ON_DOCS = frozenset({"plan_only", "whitespace_only"})
+"""Rules that depend on which paths are documents, which only newer evidence says."""
+
+
+class GoneError(Exception):
+    """What would prove or disprove a decision is not there any more; the message ends "cannot be verified: "."""
+
+
+class Work:
+    """The objects of one project. What was computed once is kept."""
+
+    def __init__(self, name: str, project: Git, scratch: Git) -> None:
+        self.name = name
+        self._project, self._git = project, scratch
+        self.tree = cache(lambda commit: tree_of(scratch, commit))
+        self.parents = cache(lambda commit: tuple(scratch.text("rev-list", "--parents", "-n1", commit).split()[1:]))
+        self.base = cache(lambda a, b: merge_base(scratch, a, b))
+        self.stat = cache(lambda base, tip: diff_stat(scratch, base, tip))
+        self.whitespace = cache(lambda base, tip: frozenset(whitespace_only_paths(scratch, base, tip)))
+        self._has = cache(lambda commit: rev_parse(scratch, f"{commit}^{{commit}}") == commit)
+
+    def need(self, *commits: str) -> None:
+        """Raise GoneError unless every one of these is a commit of the project."""
+        for commit in commits:
+            if not commit or not self._has(commit):
+                raise GoneError(f"commit {commit or '(none)'} is not in project {self.name} any more")
+
+    def merge(self, onto: str, approved: str) -> MergeResult | None:
+        """The merge of two commits; None if they cannot be merged at all."""
+        try:
+            return merge_trees(self._git, onto, approved)
+        except GitError:
+            return None
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        """Whether `old` is in the history of `new`."""
+        return is_ancestor(self._git, old, new)
+
+    def facts(self, base: str, tip: str, *, report: str, previous: str) -> DiffFacts:
+        """What the rules of the diff gate look at."""
+        changes = self.stat(base, tip).changes
+        kept = [change for change in changes if change.status != "D"]
+        links = [(c.path, self._link(tip, c.path)) for c in kept if c.new_mode == SYMLINK]
+        empty = {c.path for c in kept if c.new_mode != SYMLINK and c.added == 0 and self._is_empty(tip, c.path)}
+        return DiffFacts(
+            changes, self.whitespace(base, tip), frozenset(empty), tuple(links), report, self.tree(tip), previous
+        )
+
+    def _link(self, tip: str, path: str) -> str:
+        try:
+            return (read_blob(self._git, tip, path, LINK_BYTES) or b"/").decode("utf-8", "surrogateescape")
+        except GitError:
+            return "/"
+
+    def _is_empty(self, tip: str, path: str) -> bool:
+        try:
+            return read_blob(self._git, tip, path, 1) == b""
+        except GitError:
+            return False
+
+    def check_landed(self, commit: str, target: str, when: int) -> Iterator[Finding]:
+        """`commit` is on the branch `target`, or was. Raises GoneError if it was, or if that cannot be told."""
+        tip = rev_parse(self._project, f"refs/heads/{target}^{{commit}}")
+        if tip is None:
+            raise GoneError(f"project {self.name} has no branch {target} any more")
+        if self.is_ancestor(commit, tip):
+            return
+        entries = self._reflog(target)
+        if any(value == commit for value, _ in entries) or any(
+            self._has(value) and self.is_ancestor(commit, value) for value, _ in entries[:_REFLOG_LOOKED_AT]
+        ):
+            raise GoneError(f"{commit[:12]} was on {target}, which has been rewritten since")
+        if not entries or entries[-1][1] > when or len(entries) > _REFLOG_LOOKED_AT:
+            raise GoneError(f"{commit[:12]} is not on {target}; whether it was, no reflog tells any more")
+        yield Rule.LANDING, f"says that {commit[:12]} is on {target}, but it is not and never was"
+
+    def _reflog(self, branch: str) -> list[tuple[str, int]]:
+        """Where a branch has been, newest first: (commit, seconds). Empty if git keeps no log of it."""
+        shape = ("--date=unix", "--format=%H %gd")
+        output = self._project.run("reflog", "show", *shape, f"refs/heads/{branch}", "--", ok=(0, 128))
+        lines = output.out.decode("utf-8", "replace").splitlines() if output.code == 0 else []
+        found = []
+        for line in lines:
+            value, _, place = line.partition(" ")
+            seconds = place.rpartition("@{")[2].removesuffix("}")
+            found.append((value, int(seconds) if seconds.isdigit() else 0))
+        return found
+
+
+class Projects:
+    """The projects whose objects are at hand, each opened when it is first needed."""
+
+    def __init__(self, git_dirs: Mapping[str, Path], scratch: Path) -> None:
+        self._git_dirs, self._scratch = git_dirs, scratch
+        self._known: dict[str, Work] = {}
+
+    def open(self, name: str) -> Work:
+        """A project's work. Raises GoneError if its repository is not at hand."""
+        if name not in self._known:
+            self._known[name] = self._open(name)
+        return self._known[name]
+
+    def _open(self, name: str) -> Work:
+        path = self._git_dirs.get(name)
+        if path is None or not (path / "objects").is_dir():
+            raise GoneError(f"the repository of project {name} is not there")
+        project = Git(path)
+        try:
+            scratch = init_bare(self._scratch / f"{len(self._known)}.git", object_format(project))
+            guard_attributes(scratch)
+            (scratch.git_dir / "objects" / "info").mkdir(parents=True, exist_ok=True)
+            (scratch.git_dir / "objects" / "info" / "alternates").write_text(f"{path / 'objects'}\n")
+        except OrcError as error:
+            raise GoneError(f"the repository of project {name} cannot be read: {error.message}") from error
+        return Work(name, project, scratch)
+
+
+WorkRule = Callable[[Step, Work], Iterator[Finding]]
+
+
+def prove_attempt(step: Step, work: Work) -> Iterator[Finding]:
+    """The attempt's commit has the tree that the record says."""
+    attempt = step.new.get(Attempt, step.was.attempt)
+    if attempt is None or not attempt.tip:
+        return
+    work.need(attempt.tip)
+    if attempt.tree:
+        yield from differ(Rule.ATTEMPT, "the attempt's tree", attempt.tree, work.tree(attempt.tip))
+
+
+def prove_evidence(step: Step, work: Work) -> Iterator[Finding]:
+    """The diff is what the evidence says, and the gate says of it what the evidence says."""
+    evidence = step.new.get(Evidence, step.at.evidence)
+    if evidence is None:
+        return
+    work.need(evidence.base, evidence.tip)
+    base = work.base(evidence.base, evidence.tip) or evidence.base
+    stat = work.stat(base, evidence.tip)
+    yield from differ(Rule.EVIDENCE, "the merge-base", evidence.merge_base, base)
+    yield from differ(Rule.EVIDENCE, "the tree", evidence.tree, work.tree(evidence.tip))
+    yield from differ(Rule.EVIDENCE, "the diff-stat", evidence.stat, stat.summary())
+    yield from _prove_paths(evidence, stat)
+    yield from _prove_refusals(step, work, evidence, base)
+
+
+def _prove_paths(evidence: Evidence, stat: DiffStat) -> Iterator[Finding]:
+    said = {path.path: path for path in evidence.paths}
+    found = {
+        (name := replace_unsafe(change.path)): ChangedPath(name, change.status, change.added, change.deleted)
+        for change in stat.changes
+    }
+    for name in sorted(said.keys() | found.keys()):
+        if said.get(name) != found.get(name):
+            yield Rule.EVIDENCE, f"says of {name}: {_told(said.get(name))}, but it is: {_told(found.get(name))}"
+    if len(said) != len(evidence.paths):
+        yield Rule.EVIDENCE, "names a path twice"
+
+
+def _told(path: ChangedPath | None) -> str:
+    return "not changed" if path is None else f"{path.status} +{path.added} -{path.deleted}"
+
+
+def _prove_refusals(step: Step, work: Work, evidence: Evidence, base: str) -> Iterator[Finding]:
+    attempt = step.new.get(Attempt, evidence.attempt)
+    if attempt is None:
+        return
+    previous = _previous_tree(step, attempt, evidence)
+    facts = work.facts(base, evidence.tip, report=attempt.report, previous=previous)
+    spec, said = step.after.spec, {each.rule for each in evidence.failures}
+    surely, possibly = _refusals(spec, facts, evidence.docs)
+    for rule in sorted(surely - said):
+        yield Rule.EVIDENCE, f"says nothing of {rule}, but the gate refuses it for that"
+    for rule in sorted(said - possibly):
+        yield Rule.EVIDENCE, f"says that the gate refuses it for {rule}, but it does not"
+    paths = protected_paths(facts.changes, evidence.guarded or ("**",))
+    guarded = tuple(replace_unsafe(path) for path in paths)
+    if evidence.guarded:
+        yield from differ(Rule.EVIDENCE, "the protected paths", evidence.protected, guarded)
+    for path in sorted(set(evidence.protected) - set(guarded)):
+        yield Rule.EVIDENCE, f"says that the protected path {path} was changed, but it was not"
+
+
+def _refusals(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> tuple[set[str], set[str]]:
+    """The rules that refuse this work whatever the documents are, and those that may."""
+    if docs:
+        exactly = {each.rule for each in judge_diff(spec, facts, docs)}
+        return exactly, exactly
+    without = {each.rule for each in judge_diff(spec, facts, ())}
+    all_docs = {each.rule for each in judge_diff(spec, facts, ("**",))}
+    possibly = without | all_docs | ({"whitespace_only"} if facts.whitespace_only else set())
+    return (without & all_docs) - _ON_DOCS, possibly
+
+
+def _previous_tree(step: Step, attempt: Attempt, evidence: Evidence) -> str:
+    """The tree that fixes were asked for, if this attempt started from it."""
+    before = step.old.get(Evidence, evidence.number - 1) if attempt.fixes else None
+    return before.tree if before is not None and before.base == attempt.base and before.paths else ""
+
+
+def prove_merge(step: Step, work: Work) -> Iterator[Finding]:
+    """The merged commit joins exactly the two that the record names, and its tree is their merge."""
+    merge = step.new.get(MergeRecord, step.at.merge)
+    if merge is None:
+        return
+    work.need(merge.onto, merge.approved, *([merge.merged] if merge.merged else []))
+    found = work.merge(merge.onto, merge.approved)
+    if found is None:
+        yield Rule.MERGE, f"merges {merge.approved[:12]} onto {merge.onto[:12]}, which share no history"
+        return
+    conflicts = tuple(sorted(replace_unsafe(path) for path in found.conflicts))
+    yield from differ(Rule.MERGE, "the conflicts", tuple(sorted(merge.conflicts)), conflicts)
+    if merge.merged:
+        yield from differ(Rule.MERGE, "the merged tree", merge.tree, found.tree)
+        yield from differ(Rule.MERGE, "the merged commit's tree", work.tree(merge.merged), found.tree)
+        parents = work.parents(merge.merged)
+        yield from differ(Rule.MERGE, "what was merged", (merge.onto, merge.approved), parents)
+    if merge.target_was:
+        work.need(merge.target_was)
+        if not work.is_ancestor(merge.target_was, merge.onto):
+            yield Rule.MERGE, f"builds on {merge.onto[:12]}, which does not hold the target ({merge.target_was[:12]})"
+
+
+def prove_landing(step: Step, work: Work) -> Iterator[Finding]:
+    """What is done is on the branch that it says."""
+    commit, target = step.commit.trailer("Merged") or "", step.commit.trailer("Target") or ""
+    work.need(commit)
+    yield from work.check_landed(commit, target, step.commit.committer.seconds)
+
+
+PROOFS: Mapping[Event, WorkRule] = {
+    Event.COLLECT: prove_attempt,
+    Event.LOST: prove_attempt,
+    Event.EVIDENCE: prove_evidence,
+    Event.MERGE: prove_merge,
+    Event.DONE: prove_landing,
+}

@@ -1,0 +1,1 @@
+"""Backends: how one kind of agent program is started and its answer read, one file each."""

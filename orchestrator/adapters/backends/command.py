@@ -1,0 +1,54 @@
+"""The backend `command`: any program that reads a prompt on stdin and works in its current folder.
+
+Its report is what it writes to the file named by ORC_RESULT, else what it prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.adapters.backends.base import Capabilities, Launch, text_list, text_map
+from orchestrator.adapters.processes import program_problem
+from orchestrator.errors import InvalidFileError
+
+
+@dataclass(frozen=True, slots=True)
+class CommandBackend:
+    """Settings: `argv` (required), `env` (a mapping), `pass_env` (names of variables, such as a key)."""
+
+    name: str = "command"
+    capabilities: Capabilities = field(default_factory=Capabilities)
+
+    def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
+        """'' if the program can be started, else the reason and the way out."""
+        wrong = _wrong_settings(settings)
+        if wrong:
+            return wrong
+        argv = text_list(settings, "argv") or ()
+        if "/" in argv[0] and not argv[0].startswith("/"):
+            return ""  # Relative to the tree, which does not exist yet: the run itself will tell.
+        return program_problem(argv, path=path, cwd="/")
+
+    def launch(self, settings: Mapping[str, Any], *, run_folder: Path) -> Launch:
+        """The program as it is named. Raises InvalidFileError for wrong settings."""
+        wrong = _wrong_settings(settings)
+        if wrong:
+            raise InvalidFileError(wrong, key="command")
+        return Launch(
+            argv=text_list(settings, "argv") or (),
+            env=text_map(settings, "env") or {},
+            pass_env=text_list(settings, "pass_env") or (),
+        )
+
+
+def _wrong_settings(settings: Mapping[str, Any]) -> str:
+    if not text_list(settings, "argv"):
+        return "`argv` must be a list of texts with the program first, for example [my-agent, --quiet]."
+    if text_map(settings, "env") is None:
+        return "`env` must map names to texts."
+    if text_list(settings, "pass_env") is None:
+        return "`pass_env` must be a list of names of environment variables."
+    return ""

@@ -1,0 +1,95 @@
+"""`orc.yaml` as a file: read and checked, and the commented one that `orc init` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from orchestrator.adapters.files import safe_read
+from orchestrator.adapters.schemas import load_schema, validate
+from orchestrator.adapters.strict_yaml import Document, load_mapping
+from orchestrator.adapters.templates import SCHEMA_LINE, render_prose, render_section, render_value
+from orchestrator.core.config import Config
+from orchestrator.errors import InvalidFileError, NotFoundError
+
+FILE_NAME = "orc.yaml"
+
+
+def read_config(root: Path) -> Config:
+    """The configuration of the workspace `root`. Raises NotFoundError without one, InvalidFileError for a wrong one."""
+    try:
+        data = safe_read(root / FILE_NAME).data
+    except FileNotFoundError as error:
+        raise NotFoundError(
+            f"there is no {FILE_NAME} in {root}", cause="This folder is not a workspace of orc.", hint="orc init"
+        ) from error
+    return parse_config(data, name=FILE_NAME)
+
+
+def parse_config(data: bytes, *, name: str = FILE_NAME) -> Config:
+    """The configuration that a file holds. Raises InvalidFileError naming line, key and what is allowed."""
+    document = load_mapping(data, file=name)
+    validate(document.value, "config", file=name, lines=document.lines)
+    _check_backend_types(document, name)
+    try:
+        return Config.from_file(document.value)
+    except ValueError as error:
+        raise InvalidFileError(str(error), file=name) from error
+
+
+def config_template(*, target: str, checks: Sequence[str] = (), schema_path: str = "") -> str:
+    """The `orc.yaml` of a new workspace: one project `main`, every other key commented out with its meaning.
+
+    `target` is the branch that work lands on, `checks` the commands found for it, `schema_path` where
+    editors find the schema.
+    """
+    schema = load_schema("config")
+    parts = schema["properties"]
+    lines = [SCHEMA_LINE.format(schema_path)] if schema_path else []
+    lines += [
+        "# The configuration of orc. To use a key that is commented out, take the # in front of it away.",
+        "",
+        *render_section(schema, given={"version": 1}, skip=("projects", "backends", "review", "limits")),
+        "",
+        *_project_lines(parts["projects"], target, checks),
+        "",
+        *_backend_lines(parts["backends"]),
+        "",
+        *render_section(schema, given={}, skip=[key for key in parts if key not in ("review", "limits")]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _project_lines(schema: Mapping[str, Any], target: str, checks: Sequence[str]) -> list[str]:
+    given = {"path": ".", "target": target, "checks": list(checks), "merge": "ask"}
+    return [
+        *render_prose(schema["description"]),
+        "projects:",
+        "  main:",
+        *render_section(schema["additionalProperties"], given=given, indent=4),
+    ]
+
+
+def _backend_lines(schema: Mapping[str, Any]) -> list[str]:
+    keys = schema["additionalProperties"]["properties"]
+    told = [line for key, sub in keys.items() for line in render_prose(f"{key}: {sub['description']}")]
+    return [*render_prose(schema["description"]), *told, *render_value("backends", schema["examples"][0], used=False)]
+
+
+def _check_backend_types(document: Document, name: str) -> None:
+    # Here, not in the schema: which types there are is known to their registry alone.
+    from orchestrator.adapters.backends.registry import BACKENDS
+
+    for key, settings in document.value.get("backends", {}).items():
+        type_ = settings.get("type", "command")
+        if type_ not in BACKENDS:
+            near = get_close_matches(type_, BACKENDS, n=1)
+            guess = f"; did you mean `{near[0]}`?" if near else ""
+            raise InvalidFileError(
+                f"is {type_!r}; allowed: {', '.join(sorted(BACKENDS))}{guess}",
+                file=name,
+                line=document.lines["backends", key, "type"],
+                key=f"backends.{key}.type",
+            )

@@ -1,0 +1,76 @@
+"""Every change that orc makes to the world has a name here, and a place to die before and after it.
+
+`with effect(Effect.X):` stands around each one. A test sets ORC_KILL_AT to `x:before` or `x:after` (or `x:after:3`, the
+third time) and the process is killed there by a real SIGKILL: what a power cut or an operator's `kill -9` does, at a
+place that can be repeated. A change outside of any effect fails the test that watches for it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+KILL_AT = "ORC_KILL_AT"
+
+
+class Effect(StrEnum):
+    """The changes that the engine and the commands make, in the order in which a job meets them."""
+
+    LEDGER_OBJECTS = "ledger.objects"
+    LEDGER_REF = "ledger.ref"
+    DROP_CLAIM = "drop.claim"
+    """A dropped file is renamed, so that its name says which job it becomes."""
+    DROP_TAKE = "drop.take"
+    """A dropped file is taken away, because the ledger has it."""
+    DROP_REJECT = "drop.reject"
+    QUEUE_WRITE = "queue.write"
+    QUEUE_REMOVE = "queue.remove"
+    MIRROR_REFRESH = "mirror.refresh"
+    RUN_FOLDER = "run.folder"
+    RUN_SPAWN = "run.spawn"
+    RUN_STOP = "run.stop"
+    RUN_CLEAN = "run.clean"
+    TREE_SEAL = "tree.seal"
+    WORK_PUBLISH = "work.publish"
+    """An attempt's commit gets its ref in the project's repository."""
+    MERGE_BUILD = "merge.build"
+    NEXT_MOVE = "next.move"
+    TARGET_MOVE = "target.move"
+    BRANCH_MAKE = "branch.make"
+    CACHE_WRITE = "cache.write"
+    LEDGER_PACK = "ledger.pack"
+
+
+_hits: Counter[str] = Counter()
+_depth = 0
+
+
+@contextmanager
+def effect(name: Effect) -> Iterator[None]:
+    """Around one change to the world."""
+    global _depth
+    _point(f"{name}:before")
+    _depth += 1
+    try:
+        yield
+    finally:
+        _depth -= 1
+    _point(f"{name}:after")
+
+
+def inside_effect() -> bool:
+    """Whether this process is in the middle of a named change; a test asks at every write."""
+    return _depth > 0
+
+
+def _point(place: str) -> None:
+    wanted = os.environ.get(KILL_AT)
+    if not wanted:
+        return
+    _hits[place] += 1
+    if wanted in (place, f"{place}:{_hits[place]}"):
+        os.kill(os.getpid(), signal.SIGKILL)

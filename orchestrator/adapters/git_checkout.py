@@ -1,0 +1,160 @@
+"""The person's own checkouts: where a branch is checked out, what is in the way, and moving branch and files together.
+
+For repositories that the person owns, never for a folder an agent can write.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrator.adapters.git import Git, GitError, RefMovedError, is_ancestor
+from orchestrator.adapters.git_objects import list_tree, split_z
+from orchestrator.errors import RefusedError
+
+# What moves the files runs in the person's repository, in a process of its own: the door's options do not reach it.
+_RECEIVE_PACK = (
+    "git -c receive.denyCurrentBranch=updateInstead -c core.hooksPath=/dev/null -c core.fsmonitor=false "
+    "-c receive.autogc=false -c gc.auto=0 -c maintenance.auto=false -c receive.fsckObjects=true "
+    "-c core.fsync=committed -c receive.denyNonFastForwards=true -c receive.updateServerInfo=false "
+    "-c receive.certNonceSeed= -c submodule.recurse=false -c core.alternateRefsCommand= "
+    "-c 'safe.directory=*' receive-pack"
+)
+_IN_THE_WAY = (
+    "Working directory has",
+    "Could not update working tree",
+    "unstaged changes",
+    "staged changes",
+    "Up-to-date check failed",
+)
+
+
+class CheckoutInTheWayError(GitError):
+    """The person's checkout has changes of its own in the way of the new commit. Nothing was moved."""
+
+
+def checked_out_at(git: Git, branch: str) -> list[Path]:
+    """The checkouts of a repository whose HEAD is `branch` (a short name), or that are busy rebasing it.
+
+    A checkout whose folder is gone counts only while it is locked (it may be on a disk that is not mounted).
+    """
+    ref = f"refs/heads/{branch}"
+    found = []
+    for facts in _worktrees(git):
+        path = Path(facts["worktree"])
+        if not path.exists() and "locked" not in facts:
+            continue
+        if facts.get("branch") == ref or _is_rebasing(git, path, ref):
+            found.append(path)
+    return found
+
+
+def _worktrees(git: Git) -> list[dict[str, str]]:
+    listed: list[dict[str, str]] = []
+    for line in split_z(git.run("worktree", "list", "--porcelain", "-z").out):
+        name, _, value = line.partition(" ")
+        if name == "worktree":
+            listed.append({})
+        if name and listed:
+            listed[-1][name] = value
+    return listed
+
+
+def _is_rebasing(git: Git, checkout: Path, ref: str) -> bool:
+    pointer = checkout / ".git"
+    try:
+        admin = Path(pointer.read_text().removeprefix("gitdir: ").strip()) if pointer.is_file() else git.git_dir
+        names = [admin / folder / "head-name" for folder in ("rebase-merge", "rebase-apply")]
+        return any(name.is_file() and name.read_text().strip() == ref for name in names)
+    except (OSError, UnicodeDecodeError):
+        return True  # It cannot be told: then nobody moves the branch under it.
+
+
+def in_checkout(git: Git, checkout: Path) -> Git:
+    """The repository as it is seen from one of its checkouts: with that checkout's files, HEAD and index."""
+    pointer = checkout / ".git"
+    admin = Path(pointer.read_text().removeprefix("gitdir: ").strip()) if pointer.is_file() else git.git_dir
+    return replace(git, git_dir=admin, work_tree=checkout, index=admin / "index")
+
+
+def dirty_paths(git: Git) -> list[str]:
+    """Tracked paths of the work tree of `git` that differ from HEAD, staged or not. Never writes the index."""
+    output = git.run(
+        "status", "--porcelain=v1", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=all"
+    )
+    return [line[3:] for line in split_z(output.out)]
+
+
+def untracked_in_the_way(git: Git, commit: str) -> list[str]:
+    """Untracked paths of the work tree, ignored ones included, that checking out `commit` would overwrite."""
+    assert git.work_tree is not None
+    tracked = set(split_z(git.run("ls-files", "-z").out))
+    in_the_way: dict[str, None] = {}
+    for _, _, path in list_tree(git, commit):
+        if path in tracked:
+            continue
+        blocking = _blocking_path(git.work_tree, path)
+        if blocking and blocking not in tracked and not _holds_only(git.work_tree, blocking, tracked):
+            in_the_way[blocking] = None
+    return list(in_the_way)
+
+
+def _blocking_path(root: Path, path: str) -> str:
+    """What stands at `path`, or where a folder above it must be; "" if nothing does."""
+    parts = path.split("/")
+    for count in range(1, len(parts)):
+        above = "/".join(parts[:count])
+        if not os.path.lexists(root / above):
+            return ""
+        if os.path.islink(root / above) or not os.path.isdir(root / above):
+            return above
+    return path if os.path.lexists(root / path) else ""
+
+
+def _holds_only(root: Path, path: str, tracked: set[str]) -> bool:
+    """Whether `path` is a folder in which every file is tracked: then git may put a file in its place."""
+    if os.path.islink(root / path) or not os.path.isdir(root / path):
+        return False
+    for folder, folders, files in os.walk(root / path):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in (*files, *links):
+            if os.path.relpath(os.path.join(folder, name), root) not in tracked:
+                return False
+    return True
+
+
+def push_into_checkout(git: Git, repository: Path, commit: str, branch: str, expected_old: str) -> None:
+    """Move `branch` of the person's `repository` (its git folder or a checkout) from `expected_old` to `commit`.
+
+    Where it is checked out its files move with it, and git refuses if they are not clean. Never forces: `commit` must
+    build on `expected_old`. Hooks of the person are not run. Raises RefusedError, RefMovedError (the branch is
+    somewhere else by now), CheckoutInTheWayError.
+    """
+    if not is_ancestor(git, expected_old, commit):
+        raise RefusedError(f"{commit[:12]} does not build on {expected_old[:12]}, so {branch} was not moved")
+    target = f"refs/heads/{branch}"
+    arguments = (
+        "push",
+        "--porcelain",
+        "--no-verify",
+        "--no-signed",
+        "--no-follow-tags",
+        "--recurse-submodules=no",
+        f"--receive-pack={_RECEIVE_PACK}",
+        f"--force-with-lease={target}:{expected_old}",
+        "--end-of-options",
+        str(repository),
+        f"{commit}:{target}",
+    )
+    output = git.run(*arguments, ok=(0, 1))
+    if output.code == 0:
+        return
+    said = output.out.decode("utf-8", "replace") + output.err
+    refusal = next((line for line in said.splitlines() if line.startswith("!")), said.strip())
+    kind: type[GitError] = GitError
+    if any(words in said for words in _IN_THE_WAY):
+        kind = CheckoutInTheWayError
+    elif any(words in said for words in ("stale info", "fetch first", "cannot lock ref", "non-fast-forward")):
+        kind = RefMovedError
+    raise kind(git.argv(*arguments), output.code, refusal.replace("\t", " "))

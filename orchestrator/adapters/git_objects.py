@@ -1,0 +1,190 @@
+"""Commits, trees, merges and differences, read and made without a checkout, and objects fetched from elsewhere.
+
+Nothing here reads or writes a file of a work tree.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from orchestrator.adapters.git import Git, GitError, Identity
+from orchestrator.core.diffstat import Change, DiffStat
+
+_DIFF = (
+    "--no-renames",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-color",
+    # Between two commits no submodule is visited, and a changed gitlink must be seen.
+    "--ignore-submodules=none",
+    "--submodule=short",
+)
+
+# The other end runs with the configuration of its own repository, so the door's options are repeated for it.
+# `safe.directory`: the folder is named by us, and it may belong to another user in a container.
+_UPLOAD_PACK = (
+    "git -c core.hooksPath=/dev/null -c core.fsmonitor=false "
+    "-c uploadpack.allowAnySHA1InWant=true -c 'safe.directory=*' -c gc.auto=0 -c core.alternateRefsCommand= "
+    "upload-pack"
+)
+
+# Mistakes of old programs that a project's history may hold for ever. They harm nobody.
+_OLD_MISTAKES = (
+    "zeroPaddedFilemode",
+    "zeroPaddedDate",
+    "badTimezone",
+    "badDateOverflow",
+    "missingSpaceBeforeDate",
+    "missingSpaceBeforeEmail",
+    "missingNameBeforeEmail",
+    "missingEmail",
+    "badName",
+    "multipleAuthors",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeResult:
+    """A merge computed without a checkout: its tree, or the paths in conflict."""
+
+    tree: str | None
+    conflicts: tuple[str, ...] = ()
+
+
+def split_z(data: bytes) -> list[str]:
+    """The fields of an output in which each ends with a NUL. Undecodable names become surrogates."""
+    return [os.fsdecode(field) for field in data.split(b"\0")[:-1]]
+
+
+def commit_tree(
+    git: Git,
+    tree: str,
+    parents: Sequence[str],
+    message: str,
+    *,
+    author: Identity,
+    when: datetime | None = None,
+) -> str:
+    """Make a commit and return its id; no ref moves. The committer is the identity of `git`."""
+    arguments = [word for parent in parents for word in ("-p", parent)]
+    moment = f"@{int(when.timestamp())} +0000" if when else ""
+    dates = {"GIT_AUTHOR_DATE": moment, "GIT_COMMITTER_DATE": moment} if when else {}
+    text = message.encode("utf-8", "replace")
+    made = git.run("commit-tree", "--no-gpg-sign", *arguments, tree, stdin=text, env=dates, author=author)
+    return made.out.decode().strip()
+
+
+def merge_trees(git: Git, ours: str, theirs: str) -> MergeResult:
+    """Merge two commits without a checkout, an index or a hook.
+
+    Needs git 2.38. Raises GitError if the histories are unrelated. In a mirror no merge driver can run; in another
+    repository those that the person has configured there do.
+    """
+    command = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
+    output = git.run(*command, ok=(0, 1))
+    tree, *conflicts = split_z(output.out)
+    if output.code == 0:
+        return MergeResult(tree)
+    return MergeResult(None, tuple(dict.fromkeys(conflicts)))
+
+
+def diff_stat(git: Git, base: str, tip: str) -> DiffStat:
+    """Every path that differs between two commits or trees, with the lines added and deleted."""
+    fields = split_z(git.run("diff-tree", "-r", "-z", "--raw", "--numstat", *_DIFF, base, tip).out)
+    raw: dict[str, list[str]] = {}
+    lines: dict[str, tuple[int | None, int | None]] = {}
+    walk = iter(fields)
+    for field in walk:
+        if field.startswith(":"):
+            raw[next(walk)] = field[1:].split(" ")
+        else:
+            added, deleted, path = field.split("\t", 2)
+            lines[path] = (_count(added), _count(deleted))
+    return DiffStat(
+        tuple(Change(path, facts[4][:1], *lines.get(path, (0, 0)), facts[0], facts[1]) for path, facts in raw.items())
+    )
+
+
+def _count(text: str) -> int | None:
+    return None if text == "-" else int(text)
+
+
+def diff_text(git: Git, base: str, tip: str, *, max_bytes: int) -> tuple[str, bool]:
+    """The patch between two commits, and whether it was cut at `max_bytes`. Bytes that are not UTF-8 are replaced."""
+    shape = ("--full-index", "-U3", "--inter-hunk-context=0", "--src-prefix=a/", "--dst-prefix=b/")
+    data, is_cut = git.run_bounded("diff-tree", "-r", "-p", *shape, *_DIFF, base, tip, max_bytes=max_bytes)
+    return data.decode("utf-8", "replace"), is_cut
+
+
+def whitespace_only_paths(git: Git, base: str, tip: str) -> set[str]:
+    """Modified text files whose change vanishes when white space and blank lines are ignored."""
+    output = git.run("diff-tree", "-r", "-z", "--numstat", "-w", "--ignore-blank-lines", *_DIFF, base, tip).out
+    left = {
+        path
+        for added, deleted, path in (field.split("\t", 2) for field in split_z(output))
+        if (added, deleted) != ("0", "0")
+    }
+    return {
+        change.path
+        for change in diff_stat(git, base, tip).changes
+        if change.status == "M" and change.old_mode == change.new_mode and change.path not in left
+    }
+
+
+def read_blob(git: Git, commit: str, path: str, max_bytes: int) -> bytes | None:
+    """The content of a file in a commit; a link's content is its target. None if there is no such file.
+
+    Raises GitError if it is larger than `max_bytes`.
+    """
+    for _, kind, oid, found in _ls_tree(git, commit, path):
+        if found == path and kind == "blob":
+            data, is_cut = git.run_bounded("cat-file", "blob", oid, max_bytes=max_bytes)
+            if is_cut:
+                raise GitError(("git", "cat-file"), 1, f"{path!r} is larger than {max_bytes} bytes")
+            return data
+    return None
+
+
+def list_tree(git: Git, commit: str) -> list[tuple[str, str, str]]:
+    """Every entry of a commit or tree, folders left out: (mode, object id, path)."""
+    return [(mode, oid, path) for mode, _, oid, path in _ls_tree(git, commit, "-r")]
+
+
+def _ls_tree(git: Git, commit: str, *args: str) -> list[tuple[str, str, str, str]]:
+    flags = [arg for arg in args if arg == "-r"]
+    paths = ["--", *(arg for arg in args if arg != "-r")] if len(flags) < len(args) else []
+    entries = []
+    for line in split_z(git.run("ls-tree", "-z", "--full-tree", *flags, commit, *paths).out):
+        facts, _, path = line.partition("\t")
+        mode, kind, oid = facts.split(" ")
+        entries.append((mode, kind, oid, path))
+    return entries
+
+
+def fetch_ref(git: Git, source_git_dir: Path, refspecs: list[str], *, forgive_old_mistakes: bool = False) -> None:
+    """Fetch `refspecs` from another repository on this machine, checking every object that comes.
+
+    The source must be a folder that no agent can write: git reads its configuration. A refspec without a destination
+    brings the objects only. `forgive_old_mistakes` lets pass what a project's old history may hold. Raises GitError.
+    """
+    forgiven = (
+        [word for name in _OLD_MISTAKES for word in ("-c", f"fetch.fsck.{name}=ignore")] if forgive_old_mistakes else []
+    )
+    git.run(
+        *forgiven,
+        "fetch",
+        "--quiet",
+        "--no-tags",
+        "--no-recurse-submodules",
+        "--no-write-fetch-head",
+        "--no-auto-maintenance",
+        "--no-prune",
+        f"--upload-pack={_UPLOAD_PACK}",
+        "--end-of-options",
+        str(source_git_dir),
+        *refspecs,
+    )

@@ -1,0 +1,325 @@
+"""The ledger: the branch `orc/state`, on which every step of every job is a commit. Nothing else holds the truth.
+
+Built from memory, never checked out. A writer takes the short lock, reads the tip again, checks that each job still
+stands where the step was decided, writes the objects, flushes them, moves the ref with its old value, and only then
+acknowledges. What lives lies under `open/`; when a job ends its folder moves to `closed/`, so that a step costs the
+same after a hundred thousand jobs as after ten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from orchestrator.adapters.effects import Effect, effect
+from orchestrator.adapters.files import hold_lock, sync_filesystem, sync_folder
+from orchestrator.adapters.git import Git, RefMovedError, update_ref
+from orchestrator.adapters.job_file import read_job, show_job
+from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, TREE_MODE, Entry, Objects, opened
+from orchestrator.adapters.strict_yaml import dump, load_mapping
+from orchestrator.core.codec import from_mapping, to_mapping
+from orchestrator.core.ids import bucket
+from orchestrator.core.job import Job
+from orchestrator.core.times import parse
+from orchestrator.core.transitions import Actor, Move
+from orchestrator.errors import InvalidFileError, LedgerError, NotFoundError
+
+REF = "refs/heads/orc/state"
+LOCK_TIMEOUT_S = 30.0
+FORMAT = 1
+ENGINE_EMAIL = "engine@orc.invalid"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One job's folder in the ledger: the job, and the blob of each record by file stem (`attempt-1`)."""
+
+    tree: str
+    job: Job
+    records: Mapping[str, str]
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every open job at one commit of the ledger."""
+
+    tip: str
+    root: str
+    folders: Mapping[str, Folder] = field(default_factory=dict)
+    buckets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """A commit that is about something other than one job: a rejected file, a checked base, the library."""
+
+    subject: str
+    files: Mapping[str, bytes]
+    trailers: tuple[tuple[str, str], ...] = ()
+    actor: Actor = Actor("engine")
+
+
+class Ledger:
+    """The ledger of one workspace. One thread only; open it with `open_ledger`."""
+
+    def __init__(self, git: Git, objects: Objects, orcdir: Path) -> None:
+        self.git = git
+        self.objects = objects
+        self._orcdir = orcdir
+        self._known: Snapshot | None = None
+
+    def tip(self) -> str:
+        """The newest commit. Raises LedgerError if there is no ledger."""
+        out = self.git.run("rev-parse", "--verify", "--quiet", REF, ok=(0, 1))
+        if out.code:
+            raise LedgerError(f"there is no branch {REF.removeprefix('refs/heads/')}", hint="orc init")
+        return out.out.decode().strip()
+
+    def snapshot(self) -> Snapshot:
+        """Every open job now. What has not changed since the last call is not read again."""
+        tip = self.tip()
+        if self._known is None or self._known.tip != tip:
+            self._known = self._read(tip, self._known)
+        return self._known
+
+    def _read(self, tip: str, before: Snapshot | None) -> Snapshot:
+        root = self.root_of(tip)
+        entry = self.objects.find(root, "open")
+        now = {name: each.oid for name, each in self.objects.tree(entry.oid).items()} if entry else {}
+        was = before.buckets if before else {}
+        folders = dict(before.folders) if before else {}
+        for name in was.keys() | now.keys():
+            if was.get(name) == now.get(name):
+                continue
+            old = self.objects.tree(was[name]) if name in was else {}
+            new = self.objects.tree(now[name]) if name in now else {}
+            for id_ in old.keys() - new.keys():
+                folders.pop(id_, None)
+            for id_, each in new.items():
+                if old.get(id_) != each:
+                    folders[id_] = self._folder(each.oid, f"open/{name}/{id_}", folders.get(id_))
+        return Snapshot(tip, root, folders, now)
+
+    def root_of(self, commit: str) -> str:
+        """The tree of a commit of the ledger."""
+        head = self.objects.read(commit).partition(b"\n")[0]
+        return head.removeprefix(b"tree ").decode()
+
+    def _folder(self, tree: str, path: str, before: Folder | None = None) -> Folder:
+        names = self.objects.tree(tree)
+        records = {name.rsplit(".", 1)[0]: each.oid for name, each in names.items()}
+        name = next((name for name in ("job.yaml", "job.md") if name in names), None)
+        if name is None:
+            raise LedgerError(f"{path} in the ledger has no job file", hint="orc verify")
+        oid = records.pop("job")
+        if before is not None and before.records.get("#job") == oid:
+            job = before.job
+        else:
+            job = read_job(self.objects.read(oid), name=name)
+        return Folder(tree, job, {**records, "#job": oid}, path)
+
+    def closed(self, id_: str, root: str | None = None) -> Folder | None:
+        """An ended job's folder, found by its id without a scan."""
+        root = root or self.snapshot().root
+        pointer = self.objects.find(root, _pointer(id_))
+        if pointer is None:
+            return None
+        path = self.objects.read(pointer.oid).decode().strip()
+        entry = self.objects.find(root, path)
+        if entry is None:
+            raise LedgerError(f"{path} is missing in the ledger", hint="orc verify")
+        return self._folder(entry.oid, path)
+
+    def folder(self, id_: str) -> Folder:
+        """A job's folder, open or ended. Raises NotFoundError."""
+        snapshot = self.snapshot()
+        found = snapshot.folders.get(id_) or self.closed(id_, snapshot.root)
+        if found is None:
+            raise NotFoundError(f"there is no job {id_!r}", hint="orc status --all")
+        return found
+
+    def record(self, kind: type[T], folder: Folder, stem: str) -> T:
+        """One record of a job. Raises NotFoundError, LedgerError."""
+        oid = folder.records.get(stem)
+        if oid is None:
+            raise NotFoundError(f"{folder.job.id} has no {stem}")
+        return parse_record(kind, self.objects.read(oid), f"{folder.path}/{stem}.yaml")
+
+    def read_file(self, path: str) -> bytes | None:
+        """A file of the ledger at its tip, by path; None if there is none."""
+        entry = self.objects.find(self.snapshot().root, path)
+        return None if entry is None else self.objects.read(entry.oid)
+
+    @contextmanager
+    def writing(self) -> Iterator[Writer]:
+        """The short lock. What the writer committed is durable when the block ends without an error, else nothing is."""
+        with hold_lock(self._orcdir / "ledger.lock", timeout=LOCK_TIMEOUT_S, what="the ledger"):
+            writer = Writer(self, self.snapshot())
+            yield writer
+            if writer.tip != writer.start.tip:
+                self._publish(writer)
+
+    def _publish(self, writer: Writer) -> None:
+        with effect(Effect.LEDGER_OBJECTS):
+            sync_filesystem(self.git.git_dir)
+        with effect(Effect.LEDGER_REF):
+            update_ref(self.git, REF, writer.tip, writer.start.tip)
+            sync_folder(self.git.git_dir / "refs" / "heads" / "orc")
+
+    def create(self, now: datetime, actor: Actor) -> None:
+        """Make the ledger if there is none. Its first commit says what format it has."""
+        text = dump({"format": FORMAT, "what": "the ledger of orc; read it with git log"})
+        oid = self.objects.write("blob", text.encode())
+        tree = self.objects.write_tree({"ledger.yaml": Entry(FILE_MODE, oid)})
+        commit = self.objects.write("commit", _commit(tree, "", "init: the ledger begins", (), actor, now))
+        with effect(Effect.LEDGER_OBJECTS):
+            sync_filesystem(self.git.git_dir)
+        with effect(Effect.LEDGER_REF):
+            try:
+                update_ref(self.git, REF, commit, "")
+            except RefMovedError:
+                return
+            sync_folder(self.git.git_dir / "refs" / "heads" / "orc")
+
+
+class Writer:
+    """What holds the ledger's lock. Each `commit` adds to a chain that becomes visible all at once."""
+
+    def __init__(self, ledger: Ledger, start: Snapshot) -> None:
+        self._ledger = ledger
+        self.start = start
+        self.tip = start.tip
+        self._root = start.root
+        self._jobs: dict[str, Job | None] = {}
+
+    def job(self, id_: str) -> Job | None:
+        """An open job as it is now, with the steps of this writer."""
+        if id_ in self._jobs:
+            return self._jobs[id_]
+        folder = self.start.folders.get(id_)
+        return folder.job if folder else None
+
+    def fits(self, move: Move) -> bool:
+        """Whether the job still stands where the step was decided; a step that does not fit is to be dropped."""
+        before = self.job(move.job.id)
+        if move.was is None:
+            return before is None
+        if before is None:
+            return move.was.ended and self._ledger.closed(move.job.id, self._root) is not None
+        return before.at.seq == move.job.at.seq - 1 and before.state is move.was
+
+    def commit(self, move: Move, now: datetime, *, files: Mapping[str, bytes] | None = None) -> None:
+        """Add one step. Raises LedgerError if it does not fit: ask `fits` first."""
+        if not self.fits(move):
+            raise LedgerError(f"{move.job.id} has moved on", hint=f"orc show {move.job.id}")
+        job, objects = move.job, self._ledger.objects
+        changes: dict[str, Entry | None] = {f"job{job.suffix}": self._blob(show_job(job))}
+        for stem, record in move.records.items():
+            changes[f"{stem}.yaml"] = self._blob(format_record(record))
+        for name, data in (files or {}).items():
+            changes[name] = self._blob(data)
+        old_path = self._path_of(job, move)
+        old = objects.find(self._root, old_path) if old_path else None
+        tree = objects.change_tree(old.oid if old else EMPTY_TREE, changes)
+        self._file(job, old_path, Entry(TREE_MODE, tree), move, now)
+        self._jobs[job.id] = None if job.state.ended else job
+
+    def _path_of(self, job: Job, move: Move) -> str:
+        if move.was is None:
+            return ""
+        if not move.was.ended:
+            return open_path(job.id)
+        folder = self._ledger.closed(job.id, self._root)
+        return folder.path if folder else ""
+
+    def _file(self, job: Job, old_path: str, entry: Entry, move: Move, now: datetime) -> None:
+        new_path = closed_path(job.id, parse(job.at.since)) if job.state.ended else open_path(job.id)
+        changes: dict[str, Entry | None] = {new_path: entry}
+        if old_path and old_path != new_path:
+            changes[old_path] = None
+        if job.state.ended:
+            changes[_pointer(job.id)] = self._blob(f"{new_path}\n".encode())
+        elif old_path.startswith("closed/"):
+            changes[_pointer(job.id)] = None
+        self._add(changes, move.subject, move.trailers, move.actor, now)
+
+    def file(self, filing: Filing, now: datetime) -> None:
+        """Add a commit about something other than one job."""
+        changes: dict[str, Entry | None] = {path: self._blob(data) for path, data in filing.files.items()}
+        self._add(changes, filing.subject, filing.trailers, filing.actor, now)
+
+    def _blob(self, data: bytes) -> Entry:
+        return Entry(FILE_MODE, self._ledger.objects.write("blob", data))
+
+    def _add(
+        self,
+        changes: Mapping[str, Entry | None],
+        subject: str,
+        trailers: Iterable[tuple[str, str]],
+        actor: Actor,
+        now: datetime,
+    ) -> None:
+        self._root = self._ledger.objects.change_tree(self._root, changes)
+        text = _commit(self._root, self.tip, subject, trailers, actor, now)
+        self.tip = self._ledger.objects.write("commit", text)
+
+
+@contextmanager
+def open_ledger(git_dir: Path, orcdir: Path) -> Iterator[Ledger]:
+    """The ledger in the repository whose common folder is `git_dir`."""
+    with ExitStack() as stack:
+        objects = stack.enter_context(opened(git_dir, git_dir / "objects"))
+        yield Ledger(Git(git_dir), objects, orcdir)
+
+
+def open_path(id_: str) -> str:
+    """Where a job lies while it is open."""
+    return f"open/{bucket(id_)}/{id_}"
+
+
+def closed_path(id_: str, ended: datetime) -> str:
+    """Where an ended job lies: by day, and by the first two hex digits so that no folder grows large."""
+    return f"closed/{ended:%Y/%m/%d}/{bucket(id_)}/{id_}"
+
+
+def _pointer(id_: str) -> str:
+    return f"closed/ids/{id_[-8:-6]}/{id_[-6:-4]}/{id_}"
+
+
+def format_record(record: Any) -> bytes:
+    """A record as the ledger keeps it."""
+    return dump(to_mapping(record)).encode("utf-8", "replace")
+
+
+def parse_record(kind: type[T], data: bytes, path: str) -> T:
+    """The inverse of `format_record`. Raises LedgerError."""
+    try:
+        return from_mapping(kind, load_mapping(data, file=path, max_bytes=4_000_000).value)
+    except (InvalidFileError, ValueError) as error:
+        raise LedgerError(f"{path} in the ledger cannot be read: {error}", hint="orc verify") from error
+
+
+def _commit(
+    tree: str, parent: str, subject: str, trailers: Iterable[tuple[str, str]], actor: Actor, now: datetime
+) -> bytes:
+    seconds = int(now.astimezone(UTC).timestamp())
+    name = actor.name.replace("<", "").replace(">", "").replace("\n", " ")
+    lines = [f"tree {tree}"]
+    if parent:
+        lines.append(f"parent {parent}")
+    lines.append(f"author {name} <{_email(name)}> {seconds} +0000")
+    lines.append(f"committer orc <{ENGINE_EMAIL}> {seconds} +0000")
+    body = "\n".join(f"{key}: {value}" for key, value in trailers)
+    message = f"{subject}\n\n{body}\n" if body else f"{subject}\n"
+    return ("\n".join(lines) + f"\n\n{message}").encode("utf-8", "replace")
+
+
+def _email(name: str) -> str:
+    plain = "".join(char if char.isalnum() or char in "-._" else "-" for char in name.removeprefix("human:"))
+    return f"{plain or 'unknown'}@orc.invalid"

@@ -1,0 +1,239 @@
+"""Reads what a person wrote for the agents: rules, souls, skills and criteria, from the workspace's working tree.
+
+Nothing here is executed or followed: a link is refused, and no file includes another.
+A broken file does not hide the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from orchestrator.adapters.files import safe_read
+from orchestrator.adapters.schemas import validate
+from orchestrator.adapters.strict_yaml import load_mapping
+from orchestrator.core.agent import BODY_LIMIT, Skill, Soul
+from orchestrator.core.criteria import DEFAULT_THRESHOLD, Criteria, Item
+from orchestrator.core.rules import Enforcement, Incident
+from orchestrator.errors import InvalidFileError
+
+MOST_BYTES = 256 * 1024
+"""A larger file is none that a person wrote for a prompt."""
+
+_RULE_NAME = re.compile(r"([0-9]{4})-([a-z0-9]+(?:-[a-z0-9]+)*)")
+_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_FENCE = re.compile(r"^-{3}[ \t]*$", re.MULTILINE)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf(Generic[T]):
+    """What a folder holds by name, in the order of the names, and the problems of the files that could not be used."""
+
+    good: Mapping[str, T]
+    problems: tuple[InvalidFileError, ...]
+
+    def all_good(self) -> Mapping[str, T]:
+        """What the folder holds. Raises the first problem if there is one."""
+        if self.problems:
+            raise self.problems[0]
+        return self.good
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A Markdown file: its checked front matter, the text below it, and its blob id."""
+
+    facts: Mapping[str, Any]
+    body: str
+    blob: str
+
+
+def blob_id(data: bytes) -> str:
+    """The id that Git (SHA-1 object format) gives to a file with these bytes."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def read_rules(root: Path) -> list[Incident]:
+    """The rules in the order of their numbers. Raises InvalidFileError for the first broken file."""
+    return list(scan_rules(root).all_good().values())
+
+
+def read_souls(root: Path) -> tuple[dict[str, Soul], list[InvalidFileError]]:
+    """The usable souls by name, and the problems of the others."""
+    shelf = _scan(_pages(root / "souls"), root, _soul)
+    return dict(shelf.good), list(shelf.problems)
+
+
+def read_skills(root: Path) -> dict[str, Skill]:
+    """The skills by name. Raises InvalidFileError for the first broken file."""
+    return dict(scan_skills(root).all_good())
+
+
+def read_criteria(root: Path) -> dict[str, Criteria]:
+    """Criteria by kind: the shipped ones, replaced or joined by `criteria/KIND.yaml`. Raises InvalidFileError."""
+    return dict(scan_criteria(root).all_good())
+
+
+def scan_rules(root: Path) -> Shelf[Incident]:
+    """The usable rules by id, and the problems of the others."""
+    return _scan(_pages(root / "rules"), root, _incident)
+
+
+def scan_skills(root: Path) -> Shelf[Skill]:
+    """The usable skills by name, and the problems of the others. A folder without a SKILL.md is a problem."""
+    folder = root / "skills"
+    entries = sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
+    found = (entry for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    return _scan(((entry.name, entry / "SKILL.md") for entry in found), root, _skill)
+
+
+def scan_criteria(root: Path) -> Shelf[Criteria]:
+    """The usable criteria by kind, and the problems of the others. A broken file leaves the shipped ones in force."""
+    with as_file(files("orchestrator").joinpath("criteria")) as shipped:
+        base = _scan(_pages(shipped, ".yaml"), shipped, _criteria).all_good()
+    own = _scan(_pages(root / "criteria", ".yaml"), root, _criteria)
+    return Shelf({**base, **own.good}, own.problems)
+
+
+def _pages(folder: Path, ending: str = ".md") -> Iterator[tuple[str, Path]]:
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ending and not path.name.startswith((".", "#")):
+            yield path.stem, path
+
+
+def _scan(entries: Iterator[tuple[str, Path]], root: Path, read: Callable[[str, Path, str], T]) -> Shelf[T]:
+    good: dict[str, T] = {}
+    problems: list[InvalidFileError] = []
+    for name, path in entries:
+        file = path.relative_to(root).as_posix()
+        try:
+            if path.parent.is_symlink():
+                raise InvalidFileError("its folder is a symbolic link; copy the folder here instead")
+            good[name] = read(name, path, file)
+        except FileNotFoundError:
+            problems.append(InvalidFileError("does not exist", file=file))
+        except InvalidFileError as error:
+            problems.append(error if error.file == file else error.in_file(file))
+    return Shelf(good, tuple(problems))
+
+
+def _incident(name: str, path: Path, file: str) -> Incident:
+    named = _RULE_NAME.fullmatch(name)
+    if named is None:
+        raise InvalidFileError("a rule's file is named NNNN-slug.md, such as 0001-no-single-pass.md", file=file)
+    page = _read_page(path, "rule", file)
+    return Incident(
+        number=int(named[1]),
+        slug=named[2],
+        rule=page.facts["rule"],
+        incident=page.facts["incident"],
+        date=date.fromisoformat(page.facts["date"]),
+        enforced_by=Enforcement(page.facts["enforced_by"]),
+        test=page.facts.get("test", ""),
+        story=page.body,
+    )
+
+
+def _soul(name: str, path: Path, file: str) -> Soul:
+    _check_name(name, file)
+    page = _read_page(path, "soul", file)
+    if len(page.body) > BODY_LIMIT:
+        raise InvalidFileError(f"the text has {len(page.body)} characters; at most {BODY_LIMIT} fit", file=file)
+    facts = page.facts
+    return Soul(
+        name=name,
+        backend=facts["backend"],
+        model=facts.get("model", ""),
+        family=facts.get("family", ""),
+        roles=tuple(facts.get("roles", ("work", "review"))),
+        skills=tuple(facts.get("skills", ())),
+        projects=tuple(facts.get("projects", ())),
+        voice=dict(facts.get("voice", {})),
+        kinds=tuple(facts.get("kinds", ())),
+        body=page.body,
+        blob=page.blob,
+    )
+
+
+def _skill(name: str, path: Path, file: str) -> Skill:
+    page = _read_page(path, "skill", file)
+    facts = page.facts
+    if facts["name"] != name:
+        raise InvalidFileError(f"is `{facts['name']}`, but the folder is named `{name}`", file=file, key="name")
+    skill = Skill(
+        name=name,
+        description=facts["description"],
+        license=facts.get("license", ""),
+        compatibility=facts.get("compatibility", ""),
+        metadata=dict(facts.get("metadata", {})),
+        allowed_tools=tuple(facts.get("allowed-tools", "").split()),
+        body=page.body,
+        blob=page.blob,
+    )
+    try:
+        re.compile(skill.trigger)
+    except re.error as error:
+        raise InvalidFileError(f"is not a regular expression: {error}", file=file, key="metadata.trigger") from error
+    return skill
+
+
+def _criteria(name: str, path: Path, file: str) -> Criteria:
+    _check_name(name, file)
+    data = safe_read(path, max_bytes=MOST_BYTES).data
+    document = load_mapping(data, file=file)
+    facts: Any = document.value
+    validate(facts, "criteria", file=file, lines=document.lines)
+    items = tuple(Item(one["id"], one["question"], one.get("required", False)) for one in facts["items"])
+    ids = [item.id for item in items]
+    if repeated := sorted({one for one in ids if ids.count(one) > 1}):
+        raise InvalidFileError(f"used twice as an id: {', '.join(repeated)}", file=file, key="items")
+    threshold = float(facts.get("threshold", DEFAULT_THRESHOLD))
+    return Criteria(kind=name, items=items, threshold=threshold, blob=blob_id(data))
+
+
+def _check_name(name: str, file: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidFileError("the file's name may have lower-case letters, digits and single hyphens", file=file)
+
+
+def _read_page(path: Path, schema_name: str, file: str) -> _Page:
+    import frontmatter
+    from frontmatter.default_handlers import BaseHandler
+
+    data = safe_read(path, max_bytes=MOST_BYTES).data
+    text = _decode(data, file)
+    if not text.startswith("---\n") or len(_FENCE.findall(text)) < 2:
+        raise InvalidFileError("must begin with front matter: YAML between two lines of ---", file=file, line=1)
+
+    class StrictHandler(BaseHandler):
+        """Front matter as strict YAML, checked against the schema. The line it begins on is the file's second."""
+
+        FM_BOUNDARY = _FENCE
+
+        def load(self, fm: str) -> dict[str, Any]:
+            document = load_mapping(fm, file=file)
+            facts: Any = document.value
+            validate(facts, schema_name, file=file, lines=document.lines)
+            return dict(facts)
+
+    facts, body = frontmatter.parse(text, handler=StrictHandler())
+    return _Page(facts, body, blob_id(data))
+
+
+def _decode(data: bytes, file: str) -> str:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InvalidFileError("is not UTF-8 text", file=file, line=line) from error
+    return text.replace("\r\n", "\n")

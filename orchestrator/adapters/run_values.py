@@ -1,0 +1,305 @@
+"""A run's specification and its result as values, checked key by key where they come in as JSON. No files here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from orchestrator.errors import InvalidFileError
+
+PROTOCOL = 1
+
+T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
+
+
+class RunKind(StrEnum):
+    """What a run is for."""
+
+    ATTEMPT = "attempt"
+    REVIEW = "review"
+    CHECKS = "checks"
+
+
+class RunStatus(StrEnum):
+    """How a run ended. It says nothing of whether the work is good."""
+
+    ENDED = "ended"
+    NOT_STARTED = "not_started"
+    PREPARE_FAILED = "prepare_failed"
+    SETUP_FAILED = "setup_failed"
+    TIMEOUT = "timeout"
+    SILENT = "silent"
+    OUTPUT_LIMIT = "output_limit"
+    STOPPED = "stopped"
+    UNREADABLE = "unreadable"
+    """Never written: what `read_result` says of a result that cannot be understood."""
+
+
+class CheckOutcome(StrEnum):
+    """What one command of the checks said."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    FLAKY = "flaky"
+    TIMEOUT = "timeout"
+
+
+# --- specification ---
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """A line for /bin/sh and how long it may take."""
+
+    run: str
+    timeout_s: float
+    name: str = ""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CommandSpec:
+        """Raises InvalidFileError."""
+        return cls(
+            run=_get(data, "run", str),
+            timeout_s=_number(data, "timeout_s"),
+            name=_get(data, "name", str, default=""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """The program of a backend. `stdin` names a file of the run folder, or nothing."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    pass_env: tuple[str, ...] = ()
+    stdin: str = ""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LaunchSpec:
+        """Raises InvalidFileError."""
+        stdin = _get(data, "stdin", str, default="") or ""
+        if "/" in stdin or stdin in (".", ".."):
+            raise InvalidFileError("must be the name of a file in the run folder", key="launch.stdin")
+        env = _get(data, "env", dict, default={})
+        if not all(isinstance(part, str) for pair in env.items() for part in pair):
+            raise InvalidFileError("must map names to texts", key="launch.env")
+        return cls(_texts(data, "argv"), dict(env), _texts(data, "pass_env", default=[]), stdin)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsSpec:
+    """Bounds of a run. Seconds and bytes; `silent_s` 0 means none."""
+
+    wall_s: float = 3600
+    grace_s: float = 15
+    output_bytes: int = 33554432
+    silent_s: float = 600
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LimitsSpec:
+        """Raises InvalidFileError."""
+        return cls(
+            wall_s=_number(data, "wall_s"),
+            grace_s=_number(data, "grace_s", default=cls().grace_s),
+            output_bytes=int(_number(data, "output_bytes", default=cls().output_bytes)),
+            silent_s=_number(data, "silent_s", default=0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """All that a run is told. `tree` is the part that the worktrees adapter reads."""
+
+    run: str
+    kind: RunKind
+    job: str
+    number: int
+    orcdir: Path
+    agent: str | None
+    project: str
+    tree: Mapping[str, Any]
+    limits: LimitsSpec
+    setup: CommandSpec | None = None
+    launch: LaunchSpec | None = None
+    commands: tuple[CommandSpec, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: object) -> RunSpec:
+        """Raises InvalidFileError, naming the key."""
+        if not isinstance(data, dict):
+            raise InvalidFileError("must be a JSON object")
+        if data.get("protocol") != PROTOCOL:
+            raise InvalidFileError(
+                f"is {data.get('protocol')!r}, this orc speaks {PROTOCOL}",
+                key="protocol",
+                hint="Let the orc that wrote it finish it, or cancel the job and submit it again.",
+            )
+        setup, launch = data.get("setup"), data.get("launch")
+        spec = cls(
+            run=_get(data, "run", str),
+            kind=_member(data, "kind", RunKind),
+            job=_get(data, "job", str),
+            number=_get(data, "number", int),
+            orcdir=Path(_get(data, "orcdir", str)),
+            agent=_get(data, "agent", str, default=None),
+            project=_get(data, "project", str),
+            tree=_get(data, "tree", dict),
+            limits=LimitsSpec.from_json(_get(data, "limits", dict)),
+            setup=None if setup is None else CommandSpec.from_json(_get(data, "setup", dict)),
+            launch=None if launch is None else LaunchSpec.from_json(_get(data, "launch", dict)),
+            commands=tuple(
+                CommandSpec.from_json(_object(item, "commands"))
+                for item in _get(data, "commands", list, default=[]) or []
+            ),
+        )
+        if spec.kind is not RunKind.CHECKS and spec.launch is None:
+            raise InvalidFileError(f"is missing, and a run of kind {spec.kind} needs it", key="launch")
+        _get(spec.tree, "path", str)
+        return spec
+
+    def to_json(self) -> dict[str, Any]:
+        """The inverse of `from_json`."""
+        return {"protocol": PROTOCOL, **asdict(self), "orcdir": str(self.orcdir)}
+
+
+# --- result ---
+
+
+@dataclass(frozen=True, slots=True)
+class SealedWork:
+    """The snapshot of what the agent left. `own_commits` tells whether it committed anything itself."""
+
+    commit: str
+    tree: str
+    own_commits: bool
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SealedWork:
+        """Raises InvalidFileError."""
+        return cls(_get(data, "commit", str), _get(data, "tree", str), _get(data, "own_commits", bool))
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What one command of the checks said. `tail` is the last 4 KiB of its output, `exit` None after a signal."""
+
+    name: str
+    run: str
+    exit: int | None
+    seconds: float
+    outcome: CheckOutcome
+    tail: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CommandResult:
+        """Raises InvalidFileError."""
+        return cls(
+            name=_get(data, "name", str),
+            run=_get(data, "run", str),
+            exit=_get(data, "exit", int, default=None),
+            seconds=_number(data, "seconds"),
+            outcome=_member(data, "outcome", CheckOutcome),
+            tail=_get(data, "tail", str),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended and what it left."""
+
+    run: str
+    status: RunStatus
+    started: str = ""
+    ended: str = ""
+    seconds: float = 0.0
+    exit: int | None = None
+    signal: int | None = None
+    error: str = ""
+    report: str = ""
+    report_from: str = "stdout"
+    sealed: SealedWork | None = None
+    output_bytes: int = 0
+    usage: Mapping[str, Any] | None = None
+    commands: tuple[CommandResult, ...] = ()
+    survivors: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: object) -> RunResult:
+        """Raises InvalidFileError, naming the key."""
+        if not isinstance(data, dict) or data.get("protocol") != PROTOCOL:
+            raise InvalidFileError(f"is not a result of protocol {PROTOCOL}")
+        sealed = data.get("sealed")
+        return cls(
+            run=_get(data, "run", str),
+            status=_member(data, "status", RunStatus),
+            started=_get(data, "started", str),
+            ended=_get(data, "ended", str),
+            seconds=_number(data, "seconds"),
+            exit=_get(data, "exit", int, default=None),
+            signal=_get(data, "signal", int, default=None),
+            error=_get(data, "error", str),
+            report=_get(data, "report", str),
+            report_from=_get(data, "report_from", str),
+            sealed=None if sealed is None else SealedWork.from_json(_object(sealed, "sealed")),
+            output_bytes=_get(data, "output_bytes", int),
+            usage=_get(data, "usage", dict, default=None),
+            commands=tuple(
+                CommandResult.from_json(_object(item, "commands")) for item in _get(data, "commands", list, default=[])
+            ),
+            survivors=tuple(item for item in _get(data, "survivors", list, default=[]) if isinstance(item, int)),
+            notes=tuple(str(item) for item in _get(data, "notes", list, default=[])),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The inverse of `from_json`."""
+        return {"protocol": PROTOCOL, **asdict(self)}
+
+
+# --- typed look-ups ---
+
+_REQUIRED: Any = object()
+
+
+def _get(data: Mapping[str, Any], key: str, kind: type[T], *, default: Any = _REQUIRED) -> T:
+    value = data.get(key, default)
+    if value is default and default is not _REQUIRED:
+        return value  # type: ignore[no-any-return]
+    if value is None and default is None:
+        return None  # type: ignore[return-value]
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InvalidFileError("is missing" if key not in data else f"must be of type {kind.__name__}", key=key)
+    return value
+
+
+def _number(data: Mapping[str, Any], key: str, *, default: float | None = None) -> float:
+    value = data.get(key, default)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e12:
+        raise InvalidFileError("must be a number of 0 or more", key=key)
+    return value
+
+
+def _texts(data: Mapping[str, Any], key: str, *, default: Any = _REQUIRED) -> tuple[str, ...]:
+    values: list[Any] = _get(data, key, list, default=default)
+    if not all(isinstance(value, str) for value in values):
+        raise InvalidFileError("must be a list of texts", key=key)
+    return tuple(values)
+
+
+def _object(value: object, key: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidFileError("must be an object", key=key)
+    return value
+
+
+def _member(data: Mapping[str, Any], key: str, kind: type[E]) -> E:
+    try:
+        return kind(str(data.get(key)))
+    except ValueError as error:
+        raise InvalidFileError(f"must be one of {', '.join(kind)}", key=key) from error

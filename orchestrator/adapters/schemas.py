@@ -1,0 +1,173 @@
+"""Checks values against the JSON Schemas in `orchestrator/schemas`, the authority on every file a person writes.
+
+Says what is wrong in terms of the file: its line, its key, and what would be allowed there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import InvalidFileError
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+
+Path = tuple[str | int, ...]
+"""Keys and list positions from the top of a file down to a value."""
+Lines = Mapping[Path, int]
+"""The line (1-based) on which the value at a path stands."""
+
+_TYPE_NAMES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "empty",
+    "number": "a number",
+    "object": "a mapping of keys to values",
+    "string": "text",
+}
+
+
+def schema_names() -> list[str]:
+    """The names `validate` takes, in alphabetical order."""
+    suffix = ".schema.json"
+    entries = (entry.name for entry in files("orchestrator").joinpath("schemas").iterdir())
+    return sorted(name.removesuffix(suffix) for name in entries if name.endswith(suffix))
+
+
+@cache
+def load_schema(schema_name: str) -> Mapping[str, Any]:
+    """The schema as it was written. Raises FileNotFoundError for a name that is none."""
+    text = files("orchestrator").joinpath("schemas", f"{schema_name}.schema.json").read_text(encoding="utf-8")
+    schema: Mapping[str, Any] = json.loads(text)
+    return schema
+
+
+def validate(value: object, schema_name: str, *, file: str = "", lines: Lines | None = None) -> None:
+    """Raise InvalidFileError for the first mistake in the file, saying how many more there are."""
+    problems = find_problems(value, schema_name, file=file, lines=lines)
+    if not problems:
+        return
+    first = problems[0]
+    if len(problems) > 1:
+        others = "; ".join(str(one.in_file("")) for one in problems[1:4])
+        more = f" ({len(problems) - 1} more: {others})"
+        raise InvalidFileError(first.reason + more, file=file, line=first.line, key=first.key, hint=first.hint)
+    raise first
+
+
+def find_problems(
+    value: object, schema_name: str, *, file: str = "", lines: Lines | None = None
+) -> list[InvalidFileError]:
+    """Every mistake, in the order of the lines they stand on."""
+    found = []
+    for error in _leaves(_validator(schema_name).iter_errors(value)):
+        for path, reason in _explain(error):
+            line = _line_of(lines or {}, path)
+            hint = str(error.schema.get("description", "")) if isinstance(error.schema, dict) else ""
+            found.append(InvalidFileError(reason, file=file, line=line, key=_key_name(path), hint=hint))
+    return sorted(found, key=lambda one: (one.line, one.key, one.reason))
+
+
+@cache
+def _validator(schema_name: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+
+    schema = load_schema(schema_name)
+    return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+def _leaves(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
+    """The mistakes themselves. Of alternatives (`anyOf`, `oneOf`), those of the one that fits best."""
+    from jsonschema.exceptions import best_match
+
+    for error in errors:
+        if error.context and (nearest := best_match(error.context)) is not None:
+            yield from _leaves(iter([nearest]))
+        else:
+            yield error
+
+
+def _explain(error: ValidationError) -> Iterator[tuple[Path, str]]:
+    path: Path = tuple(error.absolute_path)
+    rule, value = str(error.validator), error.instance
+    limit: Any = error.validator_value
+    if rule == "additionalProperties" and isinstance(value, dict) and isinstance(error.schema, dict):
+        known = [str(key) for key in error.schema.get("properties", {})]
+        patterns = error.schema.get("patternProperties", {})
+        yield from (((*path, key), _unknown(str(key), known)) for key in _unlisted(value, known, patterns))
+    elif rule == "required" and isinstance(value, dict):
+        # One error per missing key: its name is only in the message otherwise.
+        missing = [key for key in limit if key not in value and error.message.startswith(repr(key))]
+        yield from (((*path, key), "this key is missing") for key in missing)
+    else:
+        yield path, _reason(rule, limit, value, error)
+
+
+def _unlisted(value: Mapping[str, object], known: Sequence[str], patterns: Mapping[str, object]) -> list[str]:
+    return [key for key in value if key not in known and not any(re.search(p, str(key)) for p in patterns)]
+
+
+def _unknown(key: str, known: Sequence[str]) -> str:
+    near = get_close_matches(key, known, n=1)
+    guess = f"did you mean `{near[0]}`? " if near else ""
+    return f"unknown key; {guess}Allowed here: {', '.join(sorted(known)) or 'nothing'}"
+
+
+def _reason(rule: str, limit: Any, value: object, error: ValidationError) -> str:
+    match rule:
+        case "type":
+            wanted = [limit] if isinstance(limit, str) else limit
+            return f"must be {' or '.join(_TYPE_NAMES.get(t, t) for t in wanted)}, is {_shown(value)}"
+        case "enum":
+            allowed = [_shown(one) for one in limit]
+            near = get_close_matches(str(value), [str(one) for one in limit], n=1)
+            guess = f"; did you mean `{near[0]}`?" if near else ""
+            return f"is {_shown(value)}; allowed: {', '.join(allowed)}{guess}"
+        case "const":
+            return f"must be {_shown(limit)}, is {_shown(value)}"
+        case "minLength" | "maxLength":
+            size = len(str(value))
+            word = "at least" if rule == "minLength" else "at most"
+            return f"has {size} characters; {word} {limit} are allowed"
+        case "minItems" | "maxItems" | "minProperties" | "maxProperties":
+            size = len(value) if isinstance(value, (list, dict)) else 0
+            return f"has {size} entries; {'at least' if rule.startswith('min') else 'at most'} {limit} are allowed"
+        case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
+            words = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most"}
+            return f"is {_shown(value)}; must be {words.get(rule, 'less than')} {limit}"
+        case "pattern":
+            return f"{_shown(value)} does not have the form {limit}"
+        case "format":
+            return f"{_shown(value)} is not a valid {limit}"
+        case "uniqueItems":
+            return "holds the same entry twice"
+    return error.message
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _key_name(path: Path) -> str:
+    """`items[2].question`."""
+    name = ""
+    for part in path:
+        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
+    return name
+
+
+def _line_of(lines: Lines, path: Path) -> int:
+    """The line of the value, else of the nearest thing around it, else 0."""
+    for length in range(len(path), -1, -1):
+        if line := lines.get(path[:length]):
+            return line
+    return 0

@@ -1,0 +1,93 @@
+"""Waking up: file system events set a flag and mean nothing more. Whoever is woken looks for itself."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from watchdog.events import FileSystemEvent, FileSystemEventHandler
+    from watchdog.observers.api import BaseObserver
+
+log = logging.getLogger("orc.watch")
+
+
+class Watch:
+    """While entered, events in the folders and one level below set `wake`.
+
+    A watch that cannot be set (no inotify left, a file system without events) is told in the log and left out: the
+    caller's timer finds everything a little later. A folder that was deleted and made again is watched again at the
+    next `renew`.
+    """
+
+    def __init__(self, folders: Iterable[Path], wake: threading.Event) -> None:
+        self._folders = tuple(folders)
+        self._wake = wake
+        self._observer: BaseObserver | None = None
+        self._watched: dict[Path, tuple[int, int]] = {}
+
+    def __enter__(self) -> Watch:
+        self.renew()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def renew(self) -> None:
+        """Watch the folders as they are now, if they are not those that are watched."""
+        now = _identities(self._folders)
+        alive = self._observer is not None and all(each.is_alive() for each in self._observer.emitters)
+        if now == self._watched and (alive or not now):
+            return
+        self._stop()
+        self._start(now)
+
+    def _start(self, now: dict[Path, tuple[int, int]]) -> None:
+        from watchdog.observers import Observer
+
+        observer = Observer()
+        try:
+            for folder in now:
+                observer.schedule(_waker(self._wake), str(folder), recursive=False)
+            observer.start()
+        except (OSError, RuntimeError) as error:
+            log.warning("no events from the file system (%s); looking every few seconds instead", error)
+            self._watched = {}
+            return
+        self._observer, self._watched = observer, now
+
+    def _stop(self) -> None:
+        if self._observer is not None and self._observer.is_alive():
+            self._observer.stop()
+            self._observer.join(timeout=5)
+        self._observer, self._watched = None, {}
+
+
+def _identities(folders: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """The folders and those directly in them, with what tells a folder from one made anew in its place."""
+    found: dict[Path, tuple[int, int]] = {}
+    for top in folders:
+        below = sorted(top.iterdir()) if top.is_dir() else []
+        for folder in (top, *below):
+            if folder.is_dir() and not folder.is_symlink():
+                status = folder.stat()
+                found[folder] = (status.st_dev, status.st_ino)
+    return found
+
+
+def _waker(wake: threading.Event) -> FileSystemEventHandler:
+    """What the observer calls, from a thread of its own. Any change wakes; looking at a file is none."""
+    from watchdog.events import FileSystemEventHandler
+
+    class Waker(FileSystemEventHandler):
+        def dispatch(self, event: FileSystemEvent) -> None:
+            if event.event_type not in ("opened", "closed_no_write"):
+                wake.set()
+
+    return Waker()

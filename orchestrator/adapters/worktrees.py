@@ -1,0 +1,371 @@
+"""Agents' trees: made ready, recycled, and emptied of their work, so that nothing an agent did is lost or run.
+
+Every act holds the tree's lock and goes through the hardened door with the mirror as the repository. The clone inside
+the tree is for the agent alone: it is made anew each time and never believed. What git cannot store (ignored files,
+empty folders, the history of a repository inside the tree, a difference between the index and the files) is not kept.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from orchestrator.adapters import clock
+from orchestrator.adapters.files import ensure_folder, remove, remove_tree, write_atomic
+from orchestrator.adapters.git import Git, GitError, Identity, is_ancestor, rev_parse, tree_of, update_ref
+from orchestrator.adapters.git_objects import split_z
+from orchestrator.adapters.harvest import (
+    Harvest,
+    Limits,
+    changed_paths,
+    door_of,
+    harvest,
+    ignore_patterns,
+)
+from orchestrator.adapters.mirrors import (
+    guard_attributes,
+    hold_lease,
+    new_rescue_ref,
+    object_format,
+    open_mirror,
+    publish_ref,
+    ref_value,
+    refresh_mirror,
+    write_ref,
+)
+from orchestrator.adapters.tree_spec import (
+    Include,
+    Prepared,
+    Sealed,
+    TreeMode,
+    TreeRecord,
+    TreeSpec,
+    read_record,
+)
+from orchestrator.adapters.tree_walk import is_real_folder, sweep
+from orchestrator.errors import OrcError, RefusedError, UnavailableError
+
+__all__ = [
+    "Include",
+    "Prepared",
+    "Sealed",
+    "TreeMode",
+    "TreeRecord",
+    "TreeSpec",
+    "open_mirror",
+    "prepare_tree",
+    "publish_ref",
+    "read_record",
+    "refresh_mirror",
+    "remove_tree_safely",
+    "seal_tree",
+]
+
+_LOCK_SECONDS = 60.0
+
+
+# --- preparing ---
+
+
+def prepare_tree(spec: TreeSpec, *, when: datetime | None = None) -> Prepared:
+    """Make the tree hold exactly what the run starts from, saving what it held before.
+
+    Work that is not sealed goes to its seal ref, or to `refs/orc/rescue/<agent>/...` of the mirror. Unchanged files of
+    the old content are not written again. `when` is the time of the commits that save it. Safe to repeat after a crash
+    at any point. Raises OrcError: a commit is missing, a file to include is missing, the old work cannot be saved.
+    """
+    _refuse_linked_folder(spec)
+    notes: list[str] = []
+    with hold_lease(spec.beside("lock"), timeout=_LOCK_SECONDS, what=f"the tree {spec.path}") as lease:
+        git = door_of(spec, lease)
+        guard_attributes(git)
+        for commit in (spec.commit, spec.start):
+            if rev_parse(git.bare(), f"{commit}^{{commit}}") is None:
+                raise UnavailableError(
+                    f"commit {commit[:12]} is not in the mirror {spec.mirror.name}",
+                    cause="It was not fetched from the project, or the project has lost it.",
+                )
+        _save_old_work(spec, lease, when or clock.now(), notes)
+        record = TreeRecord(spec, tree_of(git.bare(), spec.start), preparing=True).write()
+        fresh = _fill(git, spec, record.tree)
+        if spec.mode is TreeMode.WORK:
+            _make_clone(git, spec)
+        _copy_included(spec)
+        if spec.read_only:
+            _make_read_only(git, spec.path)
+        record.change(preparing=False)
+    return Prepared(fresh, tuple(notes))
+
+
+def _refuse_linked_folder(spec: TreeSpec) -> None:
+    # An agent without a sandbox could put a link in a folder's place and have another folder emptied.
+    for folder in (spec.path.parent, spec.path.parent.parent):
+        if folder.is_symlink():
+            raise RefusedError(
+                f"{folder} is a symbolic link; trees are made in real folders only", hint="remove the link"
+            )
+
+
+def _save_old_work(spec: TreeSpec, lease: int, when: datetime, notes: list[str]) -> None:
+    if not is_real_folder(spec.path):
+        return
+    record = read_record(spec.record)
+    if record is None or record.spec.path != spec.path:
+        # Nothing is known of what lies there: an export is the engine's own, a work tree may be anybody's.
+        if spec.mode is TreeMode.WORK and any(spec.path.iterdir()):
+            remove(spec.index)
+            unknown = replace(spec, include=(), keep=(), reuse=None)
+            work = harvest(door_of(spec, lease), unknown, when=when, limits=Limits(), notes=notes, known=False)
+            _rescue(door_of(spec, lease), spec, work, when, notes)
+        return
+    if record.preparing or record.spec.mode is TreeMode.EXPORT:
+        return
+    old = record.spec
+    git = door_of(old, lease)
+    found: list[str] = []
+    work = harvest(git, old, when=when, limits=Limits(), notes=found)
+    if record.sealed and not work.strays and _holds(git, record.sealed, work):
+        return  # What was found was told when the work was sealed.
+    notes += found
+    is_changed = work.commit not in (old.commit, old.start)
+    if is_changed and old.seal_ref and not record.sealed and not ref_value(git, old.seal_ref):
+        write_ref(git, old.seal_ref, work.commit, "")
+        record = record.change(sealed=work.commit, tree=work.tree)
+        notes.append(f"The work of an earlier run that was not sealed was put under {old.seal_ref}.")
+    if not _is_kept_under(git, old, work):
+        _rescue(git, old, work, when, notes)
+    else:
+        _rescue_strays(git, old, work, when, notes)
+
+
+def _holds(git: Git, commit: str, work: Harvest) -> bool:
+    """Whether `commit` has the very content of the work and, where the agent committed, its commits."""
+    if rev_parse(git, f"{commit}^{{commit}}") is None or tree_of(git, commit) != work.tree:
+        return False
+    return not work.own_commits or is_ancestor(git, work.parent, commit)
+
+
+def _is_kept_under(git: Git, spec: TreeSpec, work: Harvest) -> bool:
+    if work.commit in (spec.commit, spec.start):
+        return True
+    value = ref_value(git, spec.seal_ref) if spec.seal_ref else ""
+    return bool(value) and _holds(git, value, work)
+
+
+def _rescue(git: Git, spec: TreeSpec, work: Harvest, when: datetime, notes: list[str]) -> str:
+    ref = _put_under_rescue(git, spec, work.commit, when, notes)
+    _rescue_strays(git, spec, work, when, notes)
+    return ref
+
+
+def _rescue_strays(git: Git, spec: TreeSpec, work: Harvest, when: datetime, notes: list[str]) -> None:
+    for stray in work.strays:
+        _put_under_rescue(git, spec, stray, when, notes)
+
+
+def _put_under_rescue(git: Git, spec: TreeSpec, commit: str, when: datetime, notes: list[str]) -> str:
+    """Put `commit` under a rescue ref, unless one like it is there: the same again after a crash is not kept twice."""
+    ref = new_rescue_ref(spec.author.name, f"{when:%Y%m%dT%H%M%SZ}")
+    folder = ref.rpartition("/")[0]
+    content = f"{tree_of(git, commit)} {git.text('rev-parse', f'{commit}^@')}".split()
+    listed = git.text("for-each-ref", "--format=%(refname) %(objectname) %(tree) %(parent)", f"{folder}/")
+    for line in listed.splitlines():
+        name, oid, *like = line.split()
+        if oid == commit or like == content:
+            return name
+    write_ref(git, ref, commit, "")
+    notes.append(f"Work that was found in the tree and kept nowhere else was put under {ref} of the mirror.")
+    return ref
+
+
+def _fill(git: Git, spec: TreeSpec, tree: str) -> bool:
+    """Bring the folder to the start; True if it was built from nothing."""
+    if is_real_folder(spec.path) and spec.index.is_file():
+        try:
+            sweep(spec.path, spec.keep)
+            _check_out(git, spec)
+            if _is_exactly(git, spec, tree):
+                return False
+        except (GitError, OSError):
+            pass  # Whatever it was: what follows does not depend on the old content.
+    remove_tree(spec.path)
+    remove(spec.index)
+    ensure_folder(spec.path)
+    _check_out(git, spec)
+    return True
+
+
+def _check_out(git: Git, spec: TreeSpec) -> None:
+    remove(spec.index.with_name(spec.index.name + ".lock"))
+    git.run("read-tree", "--reset", "-u", spec.start)
+    keep = [word for pattern in spec.keep for word in ("-e", pattern)]
+    git.run("clean", "-ffdxq", *keep)
+
+
+def _is_exactly(git: Git, spec: TreeSpec, tree: str) -> bool:
+    """Whether the folder holds the files of `tree` and nothing else but what is kept."""
+    keep = [word for pattern in spec.keep for word in ("-x", pattern)]
+    return (
+        git.text("write-tree") == tree
+        and not changed_paths(git)
+        and not split_z(git.run("ls-files", "-z", "--others", *keep).out)
+    )
+
+
+def _make_clone(git: Git, spec: TreeSpec) -> None:
+    """Give the tree a repository of its own that borrows the mirror's objects, with everything checked out."""
+    dot_git = spec.path / ".git"
+    remove_tree(dot_git)
+    clone = Git(dot_git, work_tree=spec.path, inherit=git.inherit)
+    form = f"--object-format={object_format(git)}"
+    clone.run("-c", "init.defaultRefFormat=files", "init", "--quiet", "--template=", form)
+    config = (dot_git / "config").read_text() + _clone_config(spec.author)
+    write_atomic(dot_git / "config", config.encode(), sync=False)
+    for folder in (dot_git / "objects" / "info", dot_git / "info"):
+        ensure_folder(folder)
+    borrowed = os.fsencode(f"{spec.mirror / 'objects'}\n")
+    write_atomic(dot_git / "objects" / "info" / "alternates", borrowed, sync=False)
+    excluded = "".join(f"{pattern}\n" for pattern in ignore_patterns(spec))
+    write_atomic(dot_git / "info" / "exclude", os.fsencode(excluded), sync=False)
+    update_ref(replace(clone, work_tree=None), f"refs/heads/{spec.branch}", spec.start, "")
+    clone.run("symbolic-ref", "HEAD", f"refs/heads/{spec.branch}")
+    # The times in the index count from the moment it was written, so its copy must seem as old.
+    status = os.stat(spec.index)
+    write_atomic(dot_git / "index", spec.index.read_bytes(), sync=False)
+    os.utime(dot_git / "index", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _clone_config(author: Identity) -> str:
+    def quoted(text: str) -> str:
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + escaped.replace("\n", " ") + '"'
+
+    return (
+        "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n"
+        f"[user]\n\tname = {quoted(author.name)}\n\temail = {quoted(author.email)}\n"
+    )
+
+
+def _copy_included(spec: TreeSpec) -> None:
+    for each in spec.include:
+        target = spec.path / each.target
+        for above in target.parents:
+            if above == spec.path:
+                break
+            if above.is_symlink():
+                raise RefusedError(f"cannot put {each.target} into the tree: {above.name} is a symbolic link there")
+        try:
+            data, mode = each.source.read_bytes(), stat.S_IMODE(each.source.stat().st_mode)
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot read {each.source}, which is to be put into the tree: {error.strerror}",
+                hint="make the file, or take it out of `include:`",
+            ) from error
+        ensure_folder(target.parent)
+        write_atomic(target, data, mode=mode & 0o700 | 0o600, sync=False)
+
+
+def _make_read_only(git: Git, root: Path) -> None:
+    for path in split_z(git.run("ls-files", "-z").out):
+        status = os.lstat(root / path)
+        if stat.S_ISREG(status.st_mode):
+            os.chmod(root / path, stat.S_IMODE(status.st_mode) & ~0o222)
+    git.run("update-index", "-q", "--refresh", ok=(0, 1))
+
+
+# --- sealing ---
+
+
+def seal_tree(spec: TreeSpec, *, when: datetime, max_files: int = 50_000, max_bytes: int = 512 * 2**20) -> Sealed:
+    """Put the work in the tree under `spec.seal_ref` of the mirror, and say so in the record.
+
+    The agent and all it started must have ended. Safe to repeat: the same work gets the same commit. Its own commits
+    stay where they build on the start; other branches go to a rescue ref. Raises RefusedError if the tree serves
+    another run, or the ref holds other work (this work is then under a rescue ref); OrcError if it is too much.
+    """
+    if spec.mode is not TreeMode.WORK or not spec.seal_ref:
+        raise RefusedError("only a work tree with a seal ref can be sealed")
+    _refuse_linked_folder(spec)
+    with hold_lease(spec.beside("lock"), timeout=_LOCK_SECONDS, what=f"the tree {spec.path}") as lease:
+        git = door_of(spec, lease)
+        guard_attributes(git)
+        record = _record_of_run(git.bare(), spec)
+        notes: list[str] = []
+        work = harvest(git, spec, when=when, limits=Limits(max_files, max_bytes), notes=notes)
+        commit = _place_seal(git, spec, record, work, when, notes)
+        _rescue_strays(git, spec, work, when, notes)
+        record.change(sealed=commit, sealing=None, tree=work.tree)
+    return Sealed(commit, work.tree, work.own_commits, tuple(notes))
+
+
+def _record_of_run(git: Git, spec: TreeSpec) -> TreeRecord:
+    record = read_record(spec.record)
+    if record is None:
+        return TreeRecord(spec, tree_of(git, spec.start))
+    if record.spec.seal_ref != spec.seal_ref or record.spec.path != spec.path or record.preparing:
+        raise RefusedError(
+            f"the tree {spec.path} does not hold the work of this run",
+            cause="It was prepared for another run, which saved what was there, or was never ready.",
+        )
+    return record
+
+
+def _place_seal(git: Git, spec: TreeSpec, record: TreeRecord, work: Harvest, when: datetime, notes: list[str]) -> str:
+    assert spec.seal_ref is not None
+    current = ref_value(git, spec.seal_ref)
+    if current == work.commit:
+        return current
+    same_run = current != "" and current in (record.sealed, record.sealing)
+    if current and _holds(git, current, work) and (same_run or is_ancestor(git, spec.commit, current)):
+        return current
+    if current and not same_run and not is_ancestor(git, current, work.commit):
+        ref = _rescue(git, spec, work, when, notes)
+        raise RefusedError(f"{spec.seal_ref} holds other work; this work was put under {ref} of the mirror")
+    record.change(sealing=work.commit, sealed=record.sealed)
+    write_ref(git, spec.seal_ref, work.commit, current)
+    return work.commit
+
+
+# --- removing ---
+
+
+def remove_tree_safely(spec: TreeSpec) -> None:
+    """Remove a tree, its index and its record, if all that git could keep of it is under the seal ref.
+
+    Raises RefusedError otherwise: the work is not sealed, something was changed since, or nothing is known of it.
+    """
+    _refuse_linked_folder(spec)
+    with hold_lease(spec.beside("lock"), timeout=_LOCK_SECONDS, what=f"the tree {spec.path}") as lease:
+        record = read_record(spec.record)
+        if is_real_folder(spec.path):
+            reason = _reason_to_stay(spec, record, lease)
+            if reason:
+                raise RefusedError(f"the tree {spec.path} was not removed: {reason}", hint="seal it first")
+        remove_tree(spec.path)
+        for path in (spec.index, spec.record):
+            remove(path)
+
+
+def _reason_to_stay(spec: TreeSpec, record: TreeRecord | None, lease: int) -> str:
+    if record is None or record.spec.path != spec.path:
+        return "" if spec.mode is TreeMode.EXPORT else "nothing is known of what it holds"
+    if record.preparing or record.spec.mode is TreeMode.EXPORT:
+        return ""
+    if not record.sealed or not record.spec.seal_ref:
+        return "its work is not sealed"
+    git = door_of(record.spec, lease)
+    value = ref_value(git, record.spec.seal_ref)
+    if not value or not is_ancestor(git, record.sealed, value):
+        return f"{record.spec.seal_ref} does not hold its work"
+    try:
+        work = harvest(git, record.spec, when=clock.now(), limits=Limits(), notes=[])
+    except GitError as error:
+        return f"it cannot be compared with what was sealed ({error.message})"
+    except OrcError as error:
+        return error.message
+    if work.strays or not _holds(git, record.sealed, work):
+        return "it holds something that is not under its ref"
+    return ""

@@ -1,0 +1,1 @@
+"""The `orc` command: one file per verb, thin over the engine."""

@@ -1,0 +1,114 @@
+"""The board: open jobs as a table, live on a terminal, as plain lines in a pipe."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.cli.app import App, clean
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from orchestrator.engine.report import Summary
+    from orchestrator.engine.tick import Engine
+    from orchestrator.engine.workspace import Workspace
+
+LANE_STYLES = {
+    "urgent": "bold red",
+    "running": "cyan",
+    "review": "magenta",
+    "decide": "bold yellow",
+    "waiting": "dim",
+    "done": "green",
+    "failed": "red",
+}
+LINES_KEPT = 12
+ROWS = 30
+REFRESH_S = 0.25
+
+
+class Board:
+    """What `orc run` shows while it works: the board and the last steps on a terminal, one line a step elsewhere."""
+
+    def __init__(self, app: App, ws: Workspace, *, quiet: bool = False) -> None:
+        self._app, self._ws, self._quiet = app, ws, quiet
+        self._lines: list[str] = []
+        self._live: Any = None
+        self._shown = 0.0
+
+    def __enter__(self) -> Board:
+        if not self._quiet:
+            console = self._app.console()
+            if console.is_terminal:
+                from rich.live import Live
+
+                self._live = Live(console=console, auto_refresh=False, transient=False)
+                self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.update(self._render(), refresh=True)
+            self._live.stop()
+
+    def tell(self, line: str) -> None:
+        """A step was committed."""
+        line = clean(line)
+        if self._live is not None:
+            self._lines = [*self._lines, line][-LINES_KEPT:]
+        elif not self._quiet:
+            print(line, flush=True)
+
+    def refresh(self, engine: Engine) -> None:
+        """A tick has ended."""
+        if self._live is None:
+            return
+        for what, problem in engine.problems.items():
+            self._lines = [*self._lines, clean(f"! {what}: {problem}")][-LINES_KEPT:]
+        if time.monotonic() - self._shown >= REFRESH_S:
+            self._shown = time.monotonic()
+            self._live.update(self._render(), refresh=True)
+
+    def _render(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        from orchestrator.engine.report import summarize
+
+        steps = Text("\n".join(self._lines), style="dim", overflow="ellipsis", no_wrap=True)
+        return Group(board_table(summarize(self._ws)), steps)
+
+
+def board_table(summary: Summary, *, rows: int = ROWS) -> Table:
+    """The open jobs as a table."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, expand=False)
+    for heading in ("LANE", "JOB", "P", "STATE", "BY", "WHY"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold")
+    for line in summary.jobs[:rows]:
+        by = f"{line.agent} #{line.attempt}" if line.attempt else ""
+        cells = (line.id, line.priority, line.state, by, line.reason or line.title)
+        lane = Text(line.lane, style=LANE_STYLES.get(line.lane, ""))
+        table.add_row(lane, *(Text(clean(cell).replace("\n", " ")) for cell in cells))
+    if len(summary.jobs) > rows:
+        table.add_row("", f"… and {len(summary.jobs) - rows} more")
+    return table
+
+
+def board_lines(summary: Summary) -> list[str]:
+    """The open jobs as plain text, a line each, columns separated by blanks."""
+    widths = [max((len(getattr(line, key)) for line in summary.jobs), default=0) for key in ("lane", "id", "state")]
+    return [
+        clean(
+            f"{line.lane:<{widths[0]}}  {line.id:<{widths[1]}}  {line.priority}  {line.state:<{widths[2]}}  "
+            f"{line.reason or line.title}".replace("\n", " ")
+        )
+        for line in summary.jobs
+    ]

@@ -1,0 +1,113 @@
+"""The `orc` command: finds the verb, imports only what that verb needs, maps errors to exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from orchestrator import __version__
+from orchestrator.cli.app import App, told_errors
+from orchestrator.errors import ExitCode
+
+VERBS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Make a workspace in this git repository."),
+    "demo": ("demo", "Watch real jobs go their whole way, in a throw-away repository."),
+    "new": ("new", "Write a commented job file to fill in."),
+    "submit": ("submit", "Hand in a job file and get its id."),
+    "run": ("run", "Work on what is in queue/."),
+    "status": ("status", "What needs you, what is going on, what is done."),
+    "show": ("show", "Everything about one job."),
+    "log": ("log", "The ledger, newest first."),
+    "diff": ("diff", "What a job changed."),
+    "logs": ("logs", "What a job's agents printed."),
+    "approve": ("approve", "Say yes to a card, after seeing commit and diff-stat."),
+    "reject": ("reject", "Send work back; your words become numbered fixes."),
+    "answer": ("answer", "Answer any card."),
+    "retry": ("retry", "Give a job another go."),
+    "cancel": ("cancel", "Give a job up; its work is kept."),
+    "revert": ("revert", "Undo a job that was merged, as a new commit."),
+    "verify": ("verify", "Prove the ledger again from the objects it cites."),
+    "rules": ("rules", "Make CLAUDE.md, AGENTS.md and GEMINI.md from rules/."),
+    "doctor": ("doctor", "What is wrong with this workspace, and the way out."),
+    "completion": ("completion", "Print the completion script for your shell."),
+}
+"""Every verb: its module in orchestrator.cli, and one line of help that is shown without importing it."""
+
+EPILOG = "\b\nExit codes:\n" + "\n".join(
+    f"  {code.value:>3}  {text}"
+    for code, text in (
+        (ExitCode.OK, "all work asked for was produced"),
+        (ExitCode.FAILED, "something did not succeed, or work is left that was not produced"),
+        (ExitCode.USAGE, "the command line was wrong"),
+        (ExitCode.NOT_FOUND, "what was named does not exist, or there was nothing to do"),
+        (ExitCode.REFUSED, "a gate or a rule refused it"),
+        (ExitCode.BUSY, "locked by another process; try again"),
+        (ExitCode.INVALID_FILE, "a file that a person wrote is not valid"),
+        (ExitCode.UNEXPECTED, "a defect of orc itself"),
+        (ExitCode.INTERRUPTED, "interrupted from the keyboard"),
+    )
+)
+
+
+class Verbs(click.Group):
+    """The verbs, each imported when it is used: `orc --help` imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"orchestrator.cli.{VERBS[cmd_name][0]}")
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], VERBS, n=1) if args else []
+            if near:
+                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+@click.group(cls=Verbs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="orc")
+@click.option("-C", "where", type=click.Path(path_type=Path), default=Path(), help="Work as if started there.")
+@click.option("--no-color", is_flag=True, help="No colours, as with NO_COLOR.")
+@click.pass_context
+def orc(ctx: click.Context, where: Path, no_color: bool) -> None:
+    """Drop a YAML file into queue/ and it is worked on, reviewed, and merged; git log orc/state tells how."""
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
+    ctx.obj.start = where.resolve()
+    ctx.obj.color = False if no_color else None
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The console script. Ends the process with one of the documented exit codes."""
+    app = App(Path())
+    with told_errors(app):
+        try:
+            orc.main(args=argv, obj=app, standalone_mode=False, prog_name="orc")
+        except click.exceptions.Abort:
+            raise KeyboardInterrupt from None
+        except click.exceptions.Exit as end:
+            sys.exit(end.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(int(ExitCode.USAGE))

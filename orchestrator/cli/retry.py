@@ -1,0 +1,22 @@
+"""`orc retry`: another go."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.app import App, human, json_option, pass_app, refuse_inside_run
+from orchestrator.cli.complete import complete_job
+
+
+@click.command()
+@click.argument("job", shell_complete=complete_job)
+@json_option
+@pass_app
+def retry(app: App, job: str) -> None:
+    """Give JOB, which failed, was cancelled or is stuck, another go with a fresh set of attempts."""
+    refuse_inside_run("orc retry")
+    from orchestrator.engine.answer import find_job, retry_job
+
+    with app.workspace() as ws:
+        move = retry_job(ws, find_job(ws, job).job, human(ws))
+    app.emit({"job": move.job.id, "state": move.job.state.value}, f"{move.job.id} is ready again.")

@@ -1,0 +1,35 @@
+"""`orc submit`: hand in a job and get its id at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.app import App, json_option, pass_app, refuse_inside_run
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--name", default="job", help="With - as FILE: the name that the job's id begins with.")
+@json_option
+@pass_app
+def submit(app: App, file: Path, name: str) -> None:
+    """Hand in FILE (YAML, or Markdown with front matter; - reads YAML from standard input) and print the job's id.
+
+    The same as dropping it into queue/inbox/, but what is wrong with it is told here.
+    """
+    refuse_inside_run("orc submit")
+    from orchestrator.adapters.files import safe_read
+    from orchestrator.engine import accept
+
+    if str(file) == "-":
+        data, name = click.get_binary_stream("stdin").read(300_000), f"{name}.yaml"
+    else:
+        try:
+            data, name = safe_read(file).data, file.name
+        except FileNotFoundError:
+            raise click.UsageError(f"there is no file {file}") from None
+    with app.workspace() as ws:
+        move = accept.submit(ws, data, name, lane=None, source="submit")
+    app.emit({"job": move.job.id, "lane": move.job.lane.value}, move.job.id)

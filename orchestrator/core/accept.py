@@ -1,0 +1,71 @@
+"""How a job comes in, waits, and changes by a person's hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from orchestrator.core.job import Job, JobSpec, Priority, Standing, State
+from orchestrator.core.step import NOT_APPROVED, Step, another_go
+from orchestrator.core.transitions import Actor, Event, Move, make_move
+
+
+def accept(
+    text: str,
+    spec: JobSpec,
+    *,
+    id_: str,
+    now: str,
+    markdown: bool,
+    source: str,
+    actor: Actor,
+    priority: Priority,
+    project: str,
+) -> Move:
+    """A person's file becomes a job."""
+    at = Standing(
+        id=id_,
+        seq=1,
+        state=State.READY,
+        created=now,
+        since=now,
+        source=source,
+        origin=actor.kind.value,
+        priority=priority.value,
+        project=project,
+    )
+    facts = {"source": source, "priority": priority.name, "kind": spec.kind, "project": project}
+    told = f"from {source}: {spec.heading}"
+    return make_move(Event.ACCEPT, None, Job(text, markdown, spec, at), told, actor=actor, facts=facts)
+
+
+def edit(
+    job: Job, text: str, spec: JobSpec, now: str, *, actor: Actor, keys: Iterable[str], priority: Priority
+) -> Move:
+    """A person changed the file of an open job; `keys` are those that differ."""
+    after = replace(job.moved(job.state, job.at.since, priority=priority.value), text=text, spec=spec)
+    changed = ", ".join(sorted(keys))
+    return make_move(Event.EDIT, job, after, f"changed {changed}", actor=actor, facts={"keys": changed})
+
+
+def hold(job: Job, reason: str, now: str, *, needs: dict[str, str]) -> Move:
+    """A ready job cannot start yet; `reason` says what it waits for."""
+    step = Step(Event.HOLD, job, now, facts={"reason": reason})
+    return step.to(State.WAITING, reason, reason=reason, needs=needs)
+
+
+def release(job: Job, now: str, *, needs: dict[str, str]) -> Move:
+    """What a job waited for has come."""
+    return Step(Event.RELEASE, job, now).to(State.READY, "may start", needs=needs)
+
+
+def cancel(job: Job, now: str, *, actor: Actor, why: str = "") -> Move:
+    """A person gives a job up. Its work stays under its refs."""
+    step = Step(Event.CANCEL, job, now, facts={"reason": why}, actor=actor)
+    return step.to(State.CANCELLED, why or "given up", reason=why or "cancelled")
+
+
+def retry(job: Job, now: str, *, actor: Actor) -> Move:
+    """A person gives a job another go, with a fresh set of attempts."""
+    changes = {**another_go(job), **NOT_APPROVED}
+    return Step(Event.RETRY, job, now, actor=actor).to(State.READY, "given another go", **changes)

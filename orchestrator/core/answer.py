@@ -1,0 +1,104 @@
+"""What a person's answer to a card does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.core.card import Effect, effect_of
+from orchestrator.core.config import Terms
+from orchestrator.core.job import Expects, Fix, Job, MergePolicy, State
+from orchestrator.core.judge import FRESH_MERGE, after_approval
+from orchestrator.core.records import Card, CardKind
+from orchestrator.core.review import numbered
+from orchestrator.core.step import NOT_APPROVED, RESUMED, Step, another_go
+from orchestrator.core.transitions import Actor, Event, Move
+from orchestrator.errors import RefusedError
+
+_RETRIED = {CardKind.LANDING: State.LANDING, CardKind.MOVING_TARGET: State.MERGING}
+"""Where a retry goes on, where it is not a new attempt."""
+_UNAPPROVED = (State.READY, State.CHECKING, State.REVIEWING)
+_RESUMABLE = (State.CHECKING, State.REVIEWING, State.MERGING)
+"""Steps that an interrupted job takes up again; every other one is an attempt, which begins anew."""
+
+
+def answer(job: Job, card: Card, key: str, message: str, terms: Terms, now: str, *, actor: Actor) -> Move:
+    """The step that an answer takes. Raises RefusedError if the card does not stand any more or does not offer it."""
+    effect = effect_of(card, key)
+    _check_answer(job, card, key, effect, message)
+    if effect is Effect.APPROVE:
+        _check_bound(job, card, terms)
+    closed = replace(card, answer=key, message=message, answered=now, by=actor.name)
+    facts: dict[str, Any] = {"card": card.id, "answer": key}
+    step = Step(Event.ANSWER, job, now, {f"card-{card.number}": closed}, facts=facts, actor=actor)
+    told = f"{key} ({card.id})"
+    match effect:
+        case Effect.APPROVE:
+            return _approve(step, card, terms, told)
+        case Effect.REVISE:
+            fixes = numbered(Fix("", text, source="human") for text in points(message))
+            why = f"a person asks for {len(fixes)} change{'s' if len(fixes) != 1 else ''}"
+            return step.to(State.READY, told, **{**another_go(job), **NOT_APPROVED}, fixes=fixes, reason=why)
+        case Effect.RETRY:
+            state = _retried(card)
+            changes = {**another_go(job), **(NOT_APPROVED if state in _UNAPPROVED else {})}
+            return step.to(state, told, **changes)
+        case Effect.REVIEW_AGAIN:
+            return step.to(State.REVIEWING, told, **{**another_go(job), **NOT_APPROVED})
+        case Effect.DROP:
+            return step.to(State.CANCELLED, told, reason=message or "dropped")
+        case _:
+            raise RefusedError(f"{card.id} is not about a job: {key!r} is for the project's base")
+
+
+def _retried(card: Card) -> State:
+    """Where a job goes on when the card's question was whether to try again."""
+    interrupted = card.facts.get("step", "")
+    if card.kind in RESUMED and interrupted in _RESUMABLE:
+        return State(interrupted)
+    return _RETRIED.get(card.kind, State.READY)
+
+
+def points(message: str) -> list[str]:
+    """The separate points of a message: its list items, else its paragraphs."""
+    found: list[str] = []
+    for block in (block.strip() for block in message.replace("\r\n", "\n").split("\n\n")):
+        lines = [line.strip() for line in block.split("\n")]
+        if all(line.startswith(("- ", "* ")) for line in lines):
+            found += [line[2:].strip() for line in lines]
+        elif block:
+            found.append(block)
+    return found
+
+
+def _approve(step: Step, card: Card, terms: Terms, told: str) -> Move:
+    """A person takes exactly the commit that the card names."""
+    commit = card.facts.get("commit", "")
+    step = replace(step, facts={**step.facts, "reviewed_sha": commit})
+    if step.job.spec.expects is Expects.NO_CHANGE:
+        return step.to(State.DONE, told, approved=commit, reason="accepted by a person; nothing to merge")
+    policy = MergePolicy.BRANCH if terms.merge is MergePolicy.BRANCH else MergePolicy.AUTO
+    return step.to(after_approval(policy), told, approved=commit, fixes=(), **FRESH_MERGE)
+
+
+def _check_answer(job: Job, card: Card, key: str, effect: Effect | None, message: str) -> None:
+    offered = ", ".join(option.key for option in card.options)
+    if card.answer:
+        raise RefusedError(f"{card.id} was answered already: {card.answer}, by {card.by}")
+    if card.superseded or job.state is not State.DECIDE or card.number != job.at.card:
+        why = card.superseded or f"{job.id} is {job.state} now"
+        raise RefusedError(f"{card.id} may no longer be answered: {why}", hint=f"orc show {job.id}")
+    if effect is None:
+        raise RefusedError(f"{card.id} has no answer {key!r}; it offers {offered}", hint=f"orc answer {card.id} KEY")
+    if effect is Effect.REVISE and not points(message):
+        raise RefusedError("asking for changes needs words that say which", hint=f"orc reject {job.id} -m '…'")
+
+
+def _check_bound(job: Job, card: Card, terms: Terms) -> None:
+    """Raise RefusedError if what the card asks to take is not what would be taken now."""
+    commit, target = card.facts.get("commit", ""), card.facts.get("target", "")
+    if not commit or commit != (job.at.approved or job.at.tip):
+        raise RefusedError(f"{card.id} is about {commit[:12] or 'no commit'}, which is no longer the work of {job.id}")
+    if target and target != terms.target:
+        hint = f"orc retry {job.id}, or set the target back"
+        raise RefusedError(f"{card.id} asks to merge into {target}, but the target is {terms.target} now", hint=hint)

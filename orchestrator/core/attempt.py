@@ -1,0 +1,91 @@
+"""An attempt begins, ends, is lost, or does not start at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.core.config import Limits, Terms
+from orchestrator.core.job import Fix, Job, State
+from orchestrator.core.records import Attempt, CardKind, RunStatus
+from orchestrator.core.step import NOT_APPROVED, Step, pause_until
+from orchestrator.core.transitions import Event, Move
+
+
+def start_attempt(job: Job, attempt: Attempt, now: str) -> Move:
+    """An attempt is reserved, before anything is spawned."""
+    worker = attempt.worker
+    facts = {
+        "attempt": attempt.number,
+        "author": worker.agent,
+        "author_model": worker.model,
+        "author_family": worker.family,
+        "base": attempt.base,
+        "soul": attempt.soul.blob if attempt.soul else "",
+        "skills": " ".join(f"{each.name}@{each.blob}" for each in attempt.skills),
+        "rules": attempt.rules.blob if attempt.rules else "",
+        "prompt": attempt.prompt,
+    }
+    step = Step(Event.START, job, now, {f"attempt-{attempt.number}": attempt}, facts=facts)
+    return step.to(
+        State.RUNNING,
+        f"attempt {attempt.number} by {worker.agent}",
+        attempt=attempt.number,
+        starts=job.at.starts + 1,
+        run=attempt.run,
+        agent=worker.agent,
+        author=worker,
+        base=attempt.base,
+        excluded=(),
+        inconclusive=0,
+        **NOT_APPROVED,
+    )
+
+
+def attempt_ended(job: Job, attempt: Attempt, terms: Terms, now: str) -> Move:
+    """An attempt's run left a result, and its work is under a ref."""
+    told = f"attempt {attempt.number} {attempt.status}" + (f": {attempt.error}" if attempt.error else "")
+    facts = {"attempt": attempt.number, "tip": attempt.tip, "exit": attempt.exit, "error": attempt.error}
+    tip = attempt.tip or job.at.tip
+    # Any result, also one that was cut short, ends a row of crashes or of failed starts.
+    changes = {"run": "", "tip": tip, "crashes": 0, "failed_starts": 0}
+    step = Step(Event.COLLECT, job, now, {f"attempt-{attempt.number}": attempt}, changes, facts)
+    if attempt.status is RunStatus.ENDED:
+        return step.to(State.COLLECTED, told, reason=attempt.error)
+    if attempt.status is RunStatus.STOPPED:
+        return step.to(State.READY, told, reason="its run was stopped")
+    why = f"The last attempt was cut short ({attempt.status}): {attempt.error}".rstrip(": ")
+    more = Fix("", why, "Go on from the state of the tree and finish.", source="engine")
+    return step.send_back((*job.at.fixes, more), terms, why)
+
+
+def run_lost(job: Job, limits: Limits, now: str, *, records: Mapping[str, Any] | None = None, tip: str = "") -> Move:
+    """A run died without a result. That spends none of the agent's attempts."""
+    crashes = job.at.crashes + 1
+    why = f"{job.at.run} died without a result ({crashes} in a row)"
+    changes = {
+        "run": "",
+        "crashes": crashes,
+        "not_before": pause_until(now, crashes),
+        "tip": tip or job.at.tip,
+    }
+    step = Step(Event.LOST, job, now, records or {}, changes, {"run": job.at.run, "tip": tip})
+    if crashes >= limits.crashes:
+        question = f"Runs of {job.id} died {crashes} times in a row without a result. Try again?"
+        return step.ask(CardKind.CRASHES, question, why)
+    return step.to(_before_run(job), why, reason=why)
+
+
+def not_started(job: Job, why: str, limits: Limits, now: str, *, records: Mapping[str, Any] | None = None) -> Move:
+    """A run could not be started, or its tree not be made ready. It spends no attempt, pauses, and stops at a limit."""
+    failed = job.at.failed_starts + 1
+    changes = {"run": "", "failed_starts": failed, "not_before": pause_until(now, failed)}
+    step = Step(Event.NOT_STARTED, job, now, records or {}, changes, {"run": job.at.run, "error": why})
+    if failed >= limits.failed_starts:
+        question = f"{job.id} could not be started {failed} times in a row. Put it right and try again?"
+        return step.ask(CardKind.CANNOT_START, question, why, told=why)
+    return step.to(_before_run(job), why, reason=why)
+
+
+def _before_run(job: Job) -> State:
+    return State.READY if job.state is State.RUNNING else job.state

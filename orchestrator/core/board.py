@@ -1,0 +1,85 @@
+"""What a decision rests on, as values: the open jobs, the projects, the agents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from orchestrator.core.agent import Soul
+from orchestrator.core.config import Config, Project, Terms, terms
+from orchestrator.core.ids import RunId, RunKind
+from orchestrator.core.job import Job, State, Worker
+
+
+class BaseState(StrEnum):
+    """What is known of the checks on the commit that new work would start from."""
+
+    GREEN = "green"
+    RED = "red"
+    UNKNOWN = "unknown"
+    RUNNING = "running"
+    NO_CHECKS = "no checks"
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectView:
+    """A project as it is now. `problem` says why no work can start on it, '' if it can."""
+
+    project: Project
+    base: BaseState = BaseState.NO_CHECKS
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentView:
+    """An agent as it is now. `problem` says why its program cannot be started, '' if it can."""
+
+    soul: Soul
+    family: str = ""
+    model: str = ""
+    problem: str = ""
+
+    def worker(self) -> Worker:
+        """Who it is, for the records."""
+        return Worker(self.soul.name, self.family, self.model, self.soul.backend)
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Everything a decision rests on, as values."""
+
+    jobs: Mapping[str, Job]
+    """The open jobs."""
+    config: Config
+    projects: Mapping[str, ProjectView]
+    agents: Mapping[str, AgentView]
+    ended: Mapping[str, State] = field(default_factory=dict)
+    """How jobs ended that open jobs need, by id."""
+    history: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Jobs an agent has worked on, by agent and project."""
+    stopping: bool = False
+    """No new runs are started."""
+
+
+def terms_of(board: Board, job: Job) -> Terms:
+    """The terms that hold for a job now."""
+    view = board.projects.get(job.at.project)
+    project = view.project if view else Project(job.at.project)
+    return terms(board.config, project, job.spec, allowance=job.at.allowance)
+
+
+def run_kind(job: Job) -> RunKind | None:
+    """What a job's live run is for; None without one."""
+    run = RunId.parse(job.at.run) if job.at.run else None
+    return run.kind if run else None
+
+
+def age(job: Job) -> tuple[str, str]:
+    """The order in which jobs of the same rank are served: the oldest first."""
+    return (job.at.created, job.id)
+
+
+def oldest_first(jobs: Iterable[Job], *states: State) -> list[Job]:
+    """Those of the jobs that are in one of the states."""
+    return sorted((job for job in jobs if job.state in states), key=age)

@@ -1,0 +1,91 @@
+"""Decision cards: which question offers which answers, and what each answer leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from orchestrator.core.ids import card_id
+from orchestrator.core.job import Job
+from orchestrator.core.records import Card, CardKind, Option
+
+
+class Effect(StrEnum):
+    """What an answer does."""
+
+    APPROVE = "approve"
+    """The human takes the work as it is: it goes on to the merge."""
+    REVISE = "revise"
+    """Back to the author with the message as numbered fixes."""
+    RETRY = "retry"
+    """The same step again, with a fresh set of attempts."""
+    REVIEW_AGAIN = "review"
+    """Reviewers are asked again, also those that were unclear."""
+    DROP = "drop"
+    """The job is cancelled; its work stays under its refs."""
+    RECHECK = "recheck"
+    KEEP = "keep"
+
+
+_APPROVE = Option("approve", "Take it as it is", "It is merged, after the merged tree has passed the checks.")
+_REVISE = Option("revise", "Ask for changes", "The message goes to the author as numbered fixes.")
+_DROP = Option("drop", "Drop the job", "It is cancelled; its work stays under refs/orc/attempts/.")
+_RETRY = Option("retry", "Try again", "The job gets a fresh set of attempts, starts and reviews.")
+_AGAIN = Option("review", "Ask reviewers again", "Another review is made, if a reviewer can be found.")
+
+OPTIONS: Mapping[CardKind, tuple[Option, ...]] = {
+    CardKind.MERGE: (
+        Option(
+            "approve",
+            "Merge it",
+            "Exactly this commit is merged, after the merged tree has passed the checks.",
+        ),
+        _REVISE,
+        _DROP,
+    ),
+    CardKind.HUMAN_REVIEW: (_APPROVE, _REVISE, _DROP),
+    CardKind.NO_REVIEWER: (_APPROVE, _AGAIN, _REVISE, _DROP),
+    CardKind.UNCLEAR: (_APPROVE, _AGAIN, _REVISE, _DROP),
+    CardKind.TOO_LARGE: (_APPROVE, _REVISE, _DROP),
+    CardKind.ROUNDS: (_APPROVE, _REVISE, _RETRY, _DROP),
+    CardKind.REJECTED: (_APPROVE, _REVISE, _DROP),
+    CardKind.ATTEMPTS: (_RETRY, _DROP),
+    CardKind.CEILING: (_RETRY, _DROP),
+    CardKind.CRASHES: (_RETRY, _DROP),
+    CardKind.CANNOT_START: (_RETRY, _DROP),
+    CardKind.LANDING: (Option("retry", "Try to land it again", "The same merged commit is landed."), _DROP),
+    CardKind.MOVING_TARGET: (Option("retry", "Build the merge again", "On the target as it is now."), _DROP),
+    CardKind.BASE_RED: (
+        Option("recheck", "Run the checks again", "On the same base; jobs stay held until they pass."),
+        Option("keep", "Leave it", "Jobs stay held until the base moves and passes."),
+    ),
+}
+
+
+def new_card(
+    job: Job,
+    kind: CardKind,
+    question: str,
+    now: str,
+    *,
+    context: str = "",
+    facts: Mapping[str, str] | None = None,
+) -> Card:
+    """The next card of a job."""
+    number = job.at.card + 1
+    return Card(
+        id=card_id(job.id, number),
+        job=job.id,
+        number=number,
+        kind=kind,
+        question=question[:300],
+        options=OPTIONS[kind],
+        asked=now,
+        context=context[:4000],
+        facts=dict(facts or {}),
+    )
+
+
+def effect_of(card: Card, key: str) -> Effect | None:
+    """What an answer does; None if the card does not offer it."""
+    return Effect(key) if key in {option.key for option in card.options} else None

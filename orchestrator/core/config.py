@@ -1,0 +1,178 @@
+"""`orc.yaml` as values. The schema has validated the file before; here defaults are filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from orchestrator.core.codec import from_mapping
+from orchestrator.core.job import Check, Independence, JobSpec, MergePolicy
+
+DOCS = (
+    "*.md",
+    "*.rst",
+    "*.txt",
+    "*.adoc",
+    "docs/**",
+    "doc/**",
+    "LICENSE*",
+    "CHANGELOG*",
+    "plans/**",
+    "PLAN*",
+)
+PROTECTED = (
+    "orc.yaml",
+    "rules/**",
+    "souls/**",
+    "skills/**",
+    "criteria/**",
+    "queue/**",
+    "schedules/**",
+    "CLAUDE.md",
+    "AGENTS.md",
+    "GEMINI.md",
+    ".claude/**",
+    ".github/workflows/**",
+    ".gitlab-ci.yml",
+    ".ci/**",
+    ".gitattributes",
+    ".gitmodules",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A command that makes a fresh tree ready for work (install dependencies, build). `timeout_s` in seconds."""
+
+    run: str
+    timeout_s: int = 1800
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A repository that work is done on."""
+
+    name: str = "main"
+    path: str = "."
+    """Relative to the workspace."""
+    target: str = ""
+    """Branch that approved work lands on; '' means the branch that is checked out when the workspace is made."""
+    checks: tuple[Check, ...] = ()
+    setup: Setup | None = None
+    keep: tuple[str, ...] = ()
+    """Ignored paths that stay in an agent's tree from one job to the next (caches, dependencies)."""
+    docs: tuple[str, ...] = DOCS
+    """Changes to nothing but these are not code."""
+    protected: tuple[str, ...] = PROTECTED
+    """Changes to these are never merged without a human."""
+    merge: MergePolicy = MergePolicy.ASK
+
+
+@dataclass(frozen=True, slots=True)
+class BackendConfig:
+    """How a kind of agent program is started. `type` names the backend; the other keys are that backend's own."""
+
+    name: str = ""
+    type: str = "command"
+    argv: tuple[str, ...] = ()
+    script: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    pass_env: tuple[str, ...] = ()
+    """Names of variables taken over from the engine's environment; their values are blotted out of all output."""
+    family: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewDefaults:
+    """How work is reviewed unless the job says otherwise."""
+
+    rounds: int = 3
+    threshold: float = 0.8
+    independence: Independence = Independence.FAMILY
+    max_diff_bytes: int = 400_000
+    """A larger diff is a question for the human, never a review of a part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Ceilings unless the job says otherwise. They hold whatever loops."""
+
+    attempts: int = 3
+    crashes: int = 3
+    starts: int = 12
+    reviews: int = 6
+    failed_starts: int = 5
+    minutes: int = 60
+    review_minutes: int = 20
+    silent_minutes: int = 10
+    output_mb: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole of `orc.yaml`."""
+
+    version: int = 1
+    slots: int = 4
+    """Runs at once, without the one kept for a person's P0."""
+    check_slots: int = 2
+    """Check runs at once; they cost no tokens and do not take an agent's slot."""
+    tick_seconds: float = 10.0
+    """Longest time between two looks at everything; events wake the loop sooner."""
+    projects: dict[str, Project] = field(default_factory=lambda: {"main": Project()})
+    backends: dict[str, BackendConfig] = field(default_factory=dict)
+    review: ReviewDefaults = ReviewDefaults()
+    limits: Limits = Limits()
+
+    @classmethod
+    def from_file(cls, value: Mapping[str, Any]) -> Config:
+        """The configuration of a mapping that has passed the schema. Raises ValueError."""
+        items = dict(value)
+        for project in (items.get("projects") or {}).values():
+            if project.get("checks") is not None:
+                project["checks"] = [{"run": c} if isinstance(c, str) else c for c in project["checks"]]
+            if isinstance(project.get("setup"), str):
+                project["setup"] = {"run": project["setup"]}
+        config = from_mapping(cls, items)
+        return replace(
+            config,
+            projects={name: replace(each, name=name) for name, each in config.projects.items()},
+            backends={name: replace(each, name=name) for name, each in config.backends.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for one job: its own wishes where it has any, else the project's and the workspace's."""
+
+    attempts: int
+    starts: int
+    reviews: int
+    rounds: int
+    threshold: float
+    independence: Independence
+    by: tuple[str, ...]
+    merge: MergePolicy
+    checks: tuple[Check, ...]
+    minutes: int
+    target: str
+
+
+def terms(config: Config, project: Project, spec: JobSpec, *, allowance: int = 0) -> Terms:
+    """The terms of a job. Each time the human grants another go, the ceilings rise by one whole set."""
+    limits, wishes, sets = config.limits, spec.limits, 1 + allowance
+    return Terms(
+        attempts=(wishes.attempts or limits.attempts) * sets,
+        starts=(wishes.starts or limits.starts) * sets,
+        reviews=(wishes.reviews or limits.reviews) * sets,
+        rounds=(spec.review.rounds or config.review.rounds) * sets,
+        threshold=config.review.threshold if spec.review.threshold is None else spec.review.threshold,
+        independence=spec.review.independence or config.review.independence,
+        by=spec.review.by,
+        merge=spec.merge or project.merge,
+        checks=project.checks if spec.checks is None else spec.checks,
+        minutes=wishes.minutes or limits.minutes,
+        target=spec.target or project.target,
+    )

@@ -1,0 +1,50 @@
+"""What follows from what the engine saw itself: the diff, then the checks."""
+
+from __future__ import annotations
+
+from orchestrator.core.config import Terms
+from orchestrator.core.gate import PASSING
+from orchestrator.core.job import Fix, Job, State
+from orchestrator.core.records import CardKind, Evidence
+from orchestrator.core.step import Step, check_fixes
+from orchestrator.core.transitions import Event, Move
+
+
+def evidence_found(job: Job, evidence: Evidence, terms: Terms, now: str, *, too_large: bool) -> Move:
+    """The engine has looked at the diff: on to the checks, or back with a system note, whatever anyone says of it."""
+    facts = {
+        "attempt": evidence.attempt,
+        "base": evidence.base,
+        "tip": evidence.tip,
+        "diff_stat": evidence.stat,
+        "refused_by": " ".join(each.rule for each in evidence.failures),
+    }
+    changes = {"evidence": evidence.number, "protected": evidence.protected, "tests": ""}
+    step = Step(Event.EVIDENCE, job, now, {f"evidence-{evidence.number}": evidence}, changes, facts)
+    if not evidence.failures:
+        if too_large:
+            question = f"The diff of {job.id} is too large to be reviewed whole. Take it?"
+            return step.ask(CardKind.TOO_LARGE, question, evidence.stat)
+        return step.to(State.CHECKING, evidence.stat)
+    told = f"{evidence.stat}; refused: {evidence.failures[0].text}"
+    if any(each.rule == "unchanged" for each in evidence.failures):
+        question = f"{job.id} was sent back and came again unchanged. Try once more?"
+        return step.ask(CardKind.ATTEMPTS, question, told, told=told)
+    return step.send_back((Fix("", each.text, source="engine") for each in evidence.failures), terms, told)
+
+
+def checks_started(job: Job, run: str, now: str) -> Move:
+    """A run of the checks is reserved, on the attempt's tree or on the merged one."""
+    step = Step(Event.CHECK, job, now, facts={"run": run})
+    return step.to(job.state, f"the checks run as {run}", run=run, starts=job.at.starts + 1)
+
+
+def checks_ended(job: Job, evidence: Evidence, terms: Terms, now: str) -> Move:
+    """The checks ran on exactly the attempt's tree, or their result for it was known."""
+    facts = {"tests": evidence.tests, "tree": evidence.checked_tree}
+    changes = {"run": "", "tests": evidence.tests, "crashes": 0, "failed_starts": 0}
+    step = Step(Event.CHECKED, job, now, {f"evidence-{evidence.number}": evidence}, changes, facts)
+    if evidence.tests in PASSING:
+        return step.to(State.REVIEWING, f"tests: {evidence.tests}")
+    failed = ", ".join(each.name for each in evidence.checks if not each.passed)
+    return step.send_back(check_fixes(evidence.checks), terms, f"tests: failed ({failed})")

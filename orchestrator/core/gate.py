@@ -1,0 +1,208 @@
+"""The deterministic gate: what the diff itself must show before anybody is asked for an opinion.
+
+Each rule looks at facts that the engine gathered on the exact commit. No approval outvotes a failure of these.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from orchestrator.core.diffstat import Change
+from orchestrator.core.job import Expects, JobSpec, Kind
+from orchestrator.core.records import CheckResult, Failure, Outcome
+
+GITLINK, SYMLINK = "160000", "120000"
+CHECKED = ("passed", "flaky")
+"""What `judge_checks` says when checks ran and let the work through."""
+PASSING = (*CHECKED, "none")
+"""What lets work go on; anything else, also a result that nobody knows, does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiffFacts:
+    """What the engine saw of one attempt, from merge-base to tip."""
+
+    changes: tuple[Change, ...]
+    whitespace_only: frozenset[str] = frozenset()
+    empty_files: frozenset[str] = frozenset()
+    """Changed paths that are empty at the tip."""
+    links: tuple[tuple[str, str], ...] = ()
+    """Changed symbolic links: (path, what it points to)."""
+    report: str = ""
+    tree: str = ""
+    previous_tree: str = ""
+    """Tree of the attempt before, if there was one that fixes were asked for."""
+
+
+_ODD_NAME = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|(^|/)\.git(/|$)", re.I)
+
+Rule = Callable[[JobSpec, DiffFacts, tuple[str, ...]], str]
+"""(job, facts, globs of documents) → why it is refused, '' if it is not."""
+
+
+def empty_diff(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
+    """Work that changes nothing is not work."""
+    if spec.expects is Expects.NO_CHANGE or facts.changes:
+        return ""
+    return "The diff is empty: nothing was changed. Make the change itself, in the files of this tree."
+
+
+def plan_only(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
+    """A plan is not code."""
+    if spec.kind is not Kind.CODE or spec.expects is Expects.NO_CHANGE or not facts.changes:
+        return ""
+    if any(not matches(change.path, docs) for change in facts.changes) or spec.deliverables:
+        return ""
+    paths = _some(change.path for change in facts.changes)
+    return f"Only documents were changed ({paths}). A plan or a note is not code: change the code."
+
+
+def whitespace_only(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
+    """A change that vanishes when white space is ignored."""
+    if spec.kind is not Kind.CODE or not facts.changes or spec.expects is Expects.NO_CHANGE:
+        return ""
+    code = [change.path for change in facts.changes if not matches(change.path, docs)]
+    if not code or any(path not in facts.whitespace_only for path in code):
+        return ""
+    return f"Only white space was changed ({_some(code)})."
+
+
+def unexpected_change(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
+    """An investigation that changed files."""
+    if spec.expects is not Expects.NO_CHANGE or not facts.changes:
+        return ""
+    return f"The job expects a report and no change, but {_some(c.path for c in facts.changes)} changed."
+
+
+def missing_report(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
+    """An investigation without a report."""
+    if spec.expects is not Expects.NO_CHANGE or len(facts.report.split()) >= 5:
+        return ""
+    return "The job expects a report; the agent's answer is empty. Write the findings as the final answer."
+
+
+def missing_deliverable(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
+    """A declared deliverable that was not made, is empty or was removed."""
+    made = {c.path for c in facts.changes if c.status != "D" and c.path not in facts.empty_files}
+    missing = [each for each in spec.deliverables if not any(matches(path, (each,)) for path in made)]
+    if not missing:
+        return ""
+    return f"The declared deliverable {_some(missing)} was not changed, or is empty."
+
+
+def out_of_scope(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
+    """Paths outside those that the job allows."""
+    if not spec.paths:
+        return ""
+    outside = [change.path for change in facts.changes if not matches(change.path, spec.paths)]
+    if not outside:
+        return ""
+    return f"Changed outside the allowed paths ({', '.join(spec.paths)}): {_some(outside)}. Undo those changes."
+
+
+def hostile_entry(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
+    """Entries that reach out of the tree or that other tools would run."""
+    links = [change.path for change in facts.changes if change.new_mode == GITLINK]
+    if links:
+        return f"A repository inside the repository is not accepted: {_some(links)}."
+    escaping = [path for path, points_to in facts.links if _escapes(path, points_to)]
+    known = {path for path, _ in facts.links}
+    escaping += [c.path for c in facts.changes if c.new_mode == SYMLINK and c.path not in known]
+    if escaping:
+        return f"A symbolic link points out of the tree: {_some(escaping)}."
+    odd = [c.path for c in facts.changes if c.status != "D" and _ODD_NAME.search(c.path)]
+    if odd:
+        return f"File names like these are not accepted: {_some(odd)}."
+    return ""
+
+
+def unchanged_since_review(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
+    """The same tree again after fixes were asked for."""
+    if not facts.previous_tree or facts.previous_tree != facts.tree:
+        return ""
+    return "Nothing has changed since the last attempt, though fixes were asked for."
+
+
+RULES: dict[str, Rule] = {
+    "empty_diff": empty_diff,
+    "plan_only": plan_only,
+    "whitespace_only": whitespace_only,
+    "unexpected_change": unexpected_change,
+    "missing_report": missing_report,
+    "missing_deliverable": missing_deliverable,
+    "out_of_scope": out_of_scope,
+    "hostile_entry": hostile_entry,
+    "unchanged": unchanged_since_review,
+}
+"""Every rule of the diff gate by the name under which the ledger records its refusals."""
+
+
+def judge_diff(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> tuple[Failure, ...]:
+    """Every rule that refuses this work, with the reason; empty if none does."""
+    found = ((name, rule(spec, facts, docs)) for name, rule in RULES.items())
+    return tuple(Failure(name, text) for name, text in found if text)
+
+
+def judge_checks(results: Iterable[CheckResult]) -> str:
+    """What the checks come to: `none`, `passed`, `flaky` (passed only when run again) or `failed`."""
+    outcomes = [each.outcome for each in results]
+    if not outcomes:
+        return "none"
+    if any(each not in (Outcome.PASSED, Outcome.FLAKY) for each in outcomes):
+        return "failed"
+    return "flaky" if Outcome.FLAKY in outcomes else "passed"
+
+
+def protected_paths(changes: Iterable[Change], protected: tuple[str, ...]) -> tuple[str, ...]:
+    """Changed paths that only a human may let through."""
+    return tuple(change.path for change in changes if matches(change.path, protected))
+
+
+def matches(path: str, globs: Iterable[str]) -> bool:
+    """Whether a path of a repository fits one of the globs.
+
+    `*` and `?` stop at a slash, `**` does not; a glob without a slash fits the name in any folder; one that ends
+    with a slash fits everything below that folder.
+    """
+    return any(_pattern(each).match(path) is not None for each in globs)
+
+
+@cache
+def _pattern(glob: str) -> re.Pattern[str]:
+    text = glob + "**" if glob.endswith("/") else glob
+    anywhere = "/" not in text
+    text = text.removeprefix("./").lstrip("/")
+    out, at = "", 0
+    while at < len(text):
+        if text.startswith("**/", at):
+            out, at = out + "(?:.*/)?", at + 3
+        elif text.startswith("**", at):
+            out, at = out + ".*", at + 2
+        elif text[at] == "*":
+            out, at = out + "[^/]*", at + 1
+        elif text[at] == "?":
+            out, at = out + "[^/]", at + 1
+        else:
+            out, at = out + re.escape(text[at]), at + 1
+    return re.compile(("(?:.*/)?" if anywhere else "") + out + r"\Z", re.S)
+
+
+def _escapes(path: str, points_to: str) -> bool:
+    steps = [step for step in points_to.split("/") if step not in ("", ".")]
+    down = next((at for at, step in enumerate(steps) if step != ".."), len(steps))
+    # `..` after a name is taken from where that name leads, which may be another link.
+    if points_to.startswith("/") or ".." in steps[down:]:
+        return True
+    reached = posixpath.normpath(posixpath.join(posixpath.dirname(path), points_to))
+    parts = reached.split("/")
+    return parts[0] == ".." or ".git" in (part.lower() for part in parts)
+
+
+def _some(names: Iterable[str], limit: int = 5) -> str:
+    listed = [name if name.isprintable() else repr(name) for name in names]
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more

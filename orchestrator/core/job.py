@@ -1,0 +1,354 @@
+"""A job: what a person asked for (`JobSpec`), and where it stands (`Job`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from orchestrator.core.codec import from_mapping
+
+
+class Kind(StrEnum):
+    """What sort of work it is; the criteria and the evidence that is asked for depend on it."""
+
+    CODE = "code"
+    WRITING = "writing"
+    RESEARCH = "research"
+    OPS = "ops"
+
+
+class Priority(IntEnum):
+    """P0 (drop everything; only a person may ask for it) to P5 (when nothing else is to be done)."""
+
+    P0 = 0
+    P1 = 1
+    P2 = 2
+    P3 = 3
+    P4 = 4
+    P5 = 5
+
+    @property
+    def lane(self) -> Lane:
+        """The lane in which a ready job of this priority waits for its turn."""
+        if self <= Priority.P1:
+            return Lane.URGENT
+        return Lane.NORMAL if self is Priority.P2 else Lane.BACKGROUND
+
+
+class Lane(StrEnum):
+    """A folder of `queue/`."""
+
+    INBOX = "inbox"
+    URGENT = "urgent"
+    NORMAL = "normal"
+    BACKGROUND = "background"
+    WAITING = "waiting"
+    RUNNING = "running"
+    REVIEW = "review"
+    DECIDE = "decide"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+
+READY_LANES = (Lane.URGENT, Lane.NORMAL, Lane.BACKGROUND)
+DROP_LANES = (Lane.INBOX, *READY_LANES)
+LANE_PRIORITY = {Lane.URGENT: Priority.P1, Lane.NORMAL: Priority.P2, Lane.BACKGROUND: Priority.P3}
+
+
+class State(StrEnum):
+    """Where a job stands. Each open state has exactly one handler in `schedule.decide`."""
+
+    READY = "ready"
+    """Waits for a slot and an agent."""
+    WAITING = "waiting"
+    """Held: needs that are not done, a start date, a red base, a pause after a failed start."""
+    RUNNING = "running"
+    """An attempt is being made."""
+    COLLECTED = "collected"
+    """The attempt ended and its work is under a ref; the engine has yet to look at the diff."""
+    CHECKING = "checking"
+    """The diff stands; the checks are to be run on exactly that tree."""
+    REVIEWING = "reviewing"
+    """Diff and checks stand; another agent is to judge."""
+    MERGING = "merging"
+    """Approved; the merged tree is to be built and checked."""
+    LANDING = "landing"
+    """The merged tree passed; it is to be put on the target branch."""
+    DECIDE = "decide"
+    """A card asks the human."""
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to a job in this state by itself."""
+        return self in (State.DONE, State.FAILED, State.CANCELLED)
+
+
+_LANES = {
+    State.WAITING: Lane.WAITING,
+    State.RUNNING: Lane.RUNNING,
+    State.COLLECTED: Lane.REVIEW,
+    State.CHECKING: Lane.REVIEW,
+    State.REVIEWING: Lane.REVIEW,
+    State.MERGING: Lane.REVIEW,
+    State.LANDING: Lane.REVIEW,
+    State.DECIDE: Lane.DECIDE,
+    State.DONE: Lane.DONE,
+    State.FAILED: Lane.FAILED,
+    State.CANCELLED: Lane.CANCELLED,
+}
+
+
+class MergePolicy(StrEnum):
+    """What happens with approved work: ask the human, merge by itself, or leave a branch for a pull request."""
+
+    ASK = "ask"
+    AUTO = "auto"
+    BRANCH = "branch"
+
+
+class Independence(StrEnum):
+    """How far the reviewer must be from the author."""
+
+    FAMILY = "family"
+    MODEL = "model"
+    HUMAN = "human"
+
+
+class Expects(StrEnum):
+    """Whether the work is to change files, or to be a report that changes nothing."""
+
+    CHANGE = "change"
+    NO_CHANGE = "no_change"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A command that the engine runs itself in a clean checkout; exit 0 passes. `timeout_s` in seconds."""
+
+    run: str
+    name: str = ""
+    timeout_s: int = 1800
+
+    @property
+    def label(self) -> str:
+        """The name to show: the given one, or the command."""
+        return self.name or self.run
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewWishes:
+    """How a job is to be reviewed; None means what the workspace says."""
+
+    rounds: int | None = None
+    threshold: float | None = None
+    by: tuple[str, ...] = ()
+    independence: Independence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitWishes:
+    """A job's own ceilings; None means what the workspace says."""
+
+    attempts: int | None = None
+    minutes: int | None = None
+    starts: int | None = None
+    reviews: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What a person wrote, validated. Only `prompt` is required; None means what the workspace or project says."""
+
+    prompt: str
+    title: str = ""
+    kind: Kind = Kind.CODE
+    priority: Priority | None = None
+    project: str = ""
+    target: str = ""
+    agent: str = ""
+    backend: str = ""
+    model: str = ""
+    skills: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    not_before: str = ""
+    checks: tuple[Check, ...] | None = None
+    paths: tuple[str, ...] = ()
+    expects: Expects = Expects.CHANGE
+    deliverables: tuple[str, ...] = ()
+    repairs_base: bool = False
+    review: ReviewWishes = field(default_factory=ReviewWishes)
+    merge: MergePolicy | None = None
+    limits: LimitWishes = field(default_factory=LimitWishes)
+
+    @classmethod
+    def from_file(cls, value: Mapping[str, Any]) -> JobSpec:
+        """The spec of a mapping that has passed the job schema. Raises ValueError on what the schema let through."""
+        items = dict(value)
+        if "priority" in items:
+            items["priority"] = None
+        if items.get("checks") is not None:
+            items["checks"] = [{"run": each} if isinstance(each, str) else each for each in items.get("checks", ())]
+        spec = from_mapping(cls, items)
+        if "priority" in value:
+            if value["priority"] not in Priority.__members__:
+                raise ValueError(f"priority: {value['priority']!r} is not one of {', '.join(Priority.__members__)}")
+            spec = replace(spec, priority=Priority[value["priority"]])
+        return spec
+
+    @property
+    def heading(self) -> str:
+        """The title, or the first line of the prompt, at most 100 characters."""
+        first = self.title or next((line for line in self.prompt.splitlines() if line.strip()), "")
+        first = " ".join(first.split())
+        return first if len(first) <= 100 else first[:99] + "…"
+
+
+EDITABLE_ALWAYS = frozenset({"title", "priority", "merge", "review", "limits"})
+"""Keys that may change while a job is open; every other key only before its first attempt, or while it waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """One numbered thing that the next attempt must do and answer."""
+
+    id: str
+    problem: str
+    fix: str = ""
+    file: str = ""
+    line: int = 0
+    source: str = ""
+    """Who asks for it: `engine`, `reviewer`, or `human`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who did something: the agent, and what it ran on."""
+
+    agent: str
+    family: str = ""
+    model: str = ""
+    backend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The engine's block of a job: everything about where it stands. All of it is in the ledger, nothing elsewhere."""
+
+    id: str
+    seq: int
+    state: State
+    created: str
+    since: str
+    """When it entered this state."""
+    source: str = ""
+    """Where it came from: the path it was dropped at, or `submit`."""
+    origin: str = "human"
+    priority: int = 2
+    project: str = "main"
+    reason: str = ""
+    """Why it stands where it stands, in words."""
+    attempt: int = 0
+    """Serial number of the newest attempt."""
+    spent: int = 0
+    """Attempts that count against the agent: not those that orc or the machine cut short."""
+    crashes: int = 0
+    """Runs lost in a row without a result."""
+    failed_starts: int = 0
+    """Starts in a row that came to nothing."""
+    starts: int = 0
+    """Runs of any kind ever reserved for this job."""
+    review: int = 0
+    """Serial number of the newest review."""
+    allowance: int = 0
+    """How often a human has granted a fresh set of attempts, starts and reviews."""
+    rounds: int = 0
+    """Reviews that asked for changes."""
+    evidence: int = 0
+    merge: int = 0
+    rebuilds: int = 0
+    """How often the merged tree was built anew because the target had moved."""
+    card: int = 0
+    """Number of the newest card."""
+    run: str = ""
+    """The live run, '' if there is none."""
+    agent: str = ""
+    """The worker that makes the attempts."""
+    author: Worker | None = None
+    """Who made the newest attempt, and what it ran on."""
+    base: str = ""
+    """Commit from which the work starts and against which it is judged."""
+    tip: str = ""
+    """Commit that holds the newest work."""
+    approved: str = ""
+    """Commit that was approved; only this one may be merged."""
+    merged: str = ""
+    """Commit that carries the work on the target branch, once built."""
+    target_was: str = ""
+    """Where the target stood when `merged` was built."""
+    fixes: tuple[Fix, ...] = ()
+    excluded: tuple[str, ...] = ()
+    """Reviewers that gave no clear verdict on the present work."""
+    inconclusive: int = 0
+    """Unclear verdicts on the present work."""
+    not_before: str = ""
+    """No start before this time (a pause after a failed start)."""
+    needs: dict[str, str] = field(default_factory=dict)
+    """What the job needs, as written, to the id of the job that was found for it."""
+    protected: tuple[str, ...] = ()
+    """Changed paths that only a human may let through."""
+    weak: bool = False
+    """The approval came from a reviewer that is not independent enough to merge by itself."""
+    tests: str = ""
+    """What the checks said about the present work: passed, failed, flaky, none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job: the person's text, what it says, and where it stands."""
+
+    text: str
+    markdown: bool
+    spec: JobSpec
+    at: Standing
+
+    @property
+    def id(self) -> str:
+        """`fix-login-7f3a09c2`."""
+        return self.at.id
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self.at.state
+
+    @property
+    def priority(self) -> Priority:
+        """P0 to P5."""
+        return Priority(self.at.priority)
+
+    @property
+    def lane(self) -> Lane:
+        """The folder of `queue/` in which it is shown."""
+        return self.priority.lane if self.state is State.READY else _LANES[self.state]
+
+    @property
+    def suffix(self) -> str:
+        """`.md` or `.yaml`."""
+        return ".md" if self.markdown else ".yaml"
+
+    @property
+    def file_name(self) -> str:
+        """`fix-login-7f3a09c2.yaml`."""
+        return self.id + self.suffix
+
+    def moved(self, state: State, now: str, **changes: Any) -> Job:
+        """The same job one step further: `seq` + 1, in `state` since `now`."""
+        at = replace(self.at, seq=self.at.seq + 1, state=state, since=now, **changes)
+        return replace(self, at=at)

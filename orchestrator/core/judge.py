@@ -1,0 +1,119 @@
+"""What follows from a review: on to the merge, back to the author, to another reviewer, or to the human."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.core.config import Terms
+from orchestrator.core.gate import CHECKED
+from orchestrator.core.job import Expects, Job, MergePolicy, State
+from orchestrator.core.records import CardKind, ReviewRecord, Verdict
+from orchestrator.core.review import STRONG, fixes_of, reviewing
+from orchestrator.core.step import NO_MERGE, Step
+from orchestrator.core.transitions import Event, Move
+from orchestrator.core.verdict import Judgement
+
+UNCLEAR_VERDICTS = 2
+
+
+def review_started(job: Job, review: ReviewRecord, now: str) -> Move:
+    """A review is reserved."""
+    facts = {
+        "review": review.number,
+        "reviewer": review.reviewer.agent,
+        "reviewer_model": review.reviewer.model,
+        "reviewer_family": review.reviewer.family,
+        "reviewed_sha": review.commit,
+        "independence": review.independence,
+    }
+    step = Step(Event.REVIEW, job, now, {f"review-{review.number}": review}, facts=facts)
+    told = f"review {review.number} by {review.reviewer.agent}"
+    changes = {"run": review.run, "review": review.number, "starts": job.at.starts + 1}
+    return step.to(State.REVIEWING, told, **changes, reason=reviewing(review.reviewer.agent))
+
+
+def review_ended(job: Job, review: ReviewRecord, judgement: Judgement, terms: Terms, now: str, *, stat: str) -> Move:
+    """A reviewer has answered, or failed to."""
+    if judgement.verdict is Verdict.APPROVED and review.commit != job.at.tip:
+        judgement = replace(judgement, verdict=Verdict.INCONCLUSIVE, why="is about another commit")
+    facts = {
+        "review": review.number,
+        "reviewed_sha": review.commit,
+        "verdict": judgement.verdict,
+        "score": judgement.score,
+        "reviewer": review.reviewer.agent,
+        "reviewer_model": review.reviewer.model,
+        "author_model": review.author.model,
+        "nonce_sha256": review.nonce_sha256,
+        "diff_stat": stat,
+    }
+    changes = {"run": "", "crashes": 0, "failed_starts": 0}
+    step = Step(Event.VERDICT, job, now, {f"review-{review.number}": review}, changes, facts)
+    who = review.reviewer.agent
+    match judgement.verdict:
+        case Verdict.APPROVED:
+            return _approved(step, review, terms, stat)
+        case Verdict.REVISE:
+            return _revise(step, judgement, terms, who)
+        case Verdict.REJECT:
+            question = f"{who} rejects {job.id} as a whole. What now?"
+            return step.ask(CardKind.REJECTED, question, judgement.summary, told=f"rejected by {who}")
+        case Verdict.INCONCLUSIVE:
+            return _inconclusive(step, judgement, who)
+
+
+def merge_policy(job: Job, terms: Terms, *, weak: bool) -> tuple[MergePolicy, str]:
+    """What an approval is enough for, and why `auto` becomes `ask`."""
+    if terms.merge is not MergePolicy.AUTO:
+        return terms.merge, ""
+    if job.at.tests not in CHECKED:
+        return MergePolicy.ASK, "No check ran, so it is not merged without you."
+    if job.at.protected:
+        return MergePolicy.ASK, f"Protected paths changed: {', '.join(job.at.protected[:5])}."
+    if weak:
+        return MergePolicy.ASK, "The reviewer is of the author's family, so the approval is weak."
+    return MergePolicy.AUTO, ""
+
+
+def after_approval(policy: MergePolicy) -> State:
+    """Where approved work goes: a branch for a pull request needs no merged tree."""
+    return State.LANDING if policy is MergePolicy.BRANCH else State.MERGING
+
+
+FRESH_MERGE = {**NO_MERGE, "rebuilds": 0}
+"""A new approval starts a new merge."""
+
+
+def _approved(step: Step, review: ReviewRecord, terms: Terms, stat: str) -> Move:
+    job, weak = step.job, review.independence != STRONG
+    step = step.with_changes(approved=review.commit, fixes=(), weak=weak, **FRESH_MERGE)
+    told = f"approved by {review.reviewer.agent}"
+    if job.spec.expects is Expects.NO_CHANGE:
+        return step.to(State.DONE, told, reason="reviewed; nothing to merge")
+    policy, why = merge_policy(job, terms, weak=weak)
+    if policy is not MergePolicy.ASK:
+        return step.to(after_approval(policy), told)
+    question = f"Merge {job.id} into {terms.target}? {review.reviewer.agent} approved it."
+    context = f"{stat}\ntests: {job.at.tests}" + (f"\n{why}" if why else "")
+    return step.ask(CardKind.MERGE, question, context, told=told, target=terms.target)
+
+
+def _revise(step: Step, judgement: Judgement, terms: Terms, who: str) -> Move:
+    rounds, fixes = step.job.at.rounds + 1, fixes_of(judgement)
+    step = step.with_changes(rounds=rounds, fixes=fixes)
+    told = f"{who} asks for {len(fixes)} change{'s' if len(fixes) != 1 else ''}"
+    if rounds >= terms.rounds:
+        question = f"{step.job.id} has been sent back {rounds} times and is still not approved. What now?"
+        listed = "\n".join(f"{each.id}: {each.problem}" for each in fixes)
+        return step.ask(CardKind.ROUNDS, question, listed, told=told)
+    return step.to(State.READY, told, reason=told)
+
+
+def _inconclusive(step: Step, judgement: Judgement, who: str) -> Move:
+    unclear = step.job.at.inconclusive + 1
+    step = step.with_changes(inconclusive=unclear, excluded=(*step.job.at.excluded, who))
+    told = f"inconclusive: the answer of {who} {judgement.why}"
+    if unclear >= UNCLEAR_VERDICTS:
+        question = f"{unclear} reviewers gave no clear verdict on {step.job.id}. What now?"
+        return step.ask(CardKind.UNCLEAR, question, told, told=told)
+    return step.to(State.REVIEWING, told, reason=told)

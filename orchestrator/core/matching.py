@@ -1,0 +1,132 @@
+"""Who does what: the agent for an attempt, the reviewer for a review."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Set
+
+from orchestrator.core.actions import Ask, StartReview
+from orchestrator.core.board import AgentView, Board, run_kind, terms_of
+from orchestrator.core.config import Terms
+from orchestrator.core.ids import RunKind
+from orchestrator.core.job import Independence, Job, Worker
+from orchestrator.core.records import CardKind
+from orchestrator.core.review import STRONG, independence_of, is_enough, reviewing
+
+_Wishes = tuple[str, str, str, str, str]
+
+
+class Matching:
+    """The agents of one board; jobs with the same wishes share one search."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._able: dict[_Wishes, Mapping[str, AgentView]] = {}
+        self._reviews = Counter(job.at.reason for job in board.jobs.values() if run_kind(job) is RunKind.REVIEW)
+
+    def worker(self, job: Job, busy: Set[str]) -> tuple[str, str] | None:
+        """The agent for an attempt and the rule that chose it; None if those that could are busy.
+
+        Order: the author of the work that is being fixed; the agent that was asked for; one of the project; any idle
+        one. Ties: most jobs in this project, then the name.
+        """
+        able = {name: agent for name, agent in self._fitting(job).items() if not agent.problem}
+        if job.at.fixes and job.at.agent in able:
+            return None if job.at.agent in busy else (job.at.agent, "same author")
+        if job.spec.agent:
+            return None if job.spec.agent in busy or job.spec.agent not in able else (job.spec.agent, "asked for")
+        idle = [name for name in able if name not in busy]
+
+        def order(name: str) -> tuple[bool, int, str]:
+            done = self._board.history.get(name, {}).get(job.at.project, 0)
+            return (job.at.project not in able[name].soul.projects, -done, name)
+
+        if not idle:
+            return None
+        chosen = min(idle, key=order)
+        return chosen, "project" if job.at.project in able[chosen].soul.projects else "idle"
+
+    def problem(self, job: Job) -> str:
+        """Why no agent could take this job as things are; '' if one could, now or when it is free."""
+        if job.spec.agent and job.spec.agent not in self._board.agents:
+            return f"agent {job.spec.agent!r} has no file in souls/"
+        able = self._fitting(job)
+        if not able:
+            return "no agent in souls/ fits: " + _in_words(job)
+        if all(agent.problem for agent in able.values()):
+            return "; ".join(f"{name}: {agent.problem}" for name, agent in able.items())
+        return ""
+
+    def reviewer(self, job: Job) -> StartReview | Ask:
+        """The reviewer farthest from the author that may judge; a card if there is none.
+
+        Ties: the order in which the job names them, the fewest reviews at once, the name.
+        """
+        agreed = terms_of(self._board, job)
+        if agreed.independence is Independence.HUMAN:
+            return Ask(job.id, CardKind.HUMAN_REVIEW, f"{job.id} is to be reviewed by a person. Take it?")
+        author = job.at.author or Worker("")
+        candidates: list[tuple[bool, int, int, str]] = []
+        unusable: list[str] = []
+        for name, agent in sorted(self._board.agents.items()):
+            if "review" not in agent.soul.roles or name in job.at.excluded or (agreed.by and name not in agreed.by):
+                continue
+            far = independence_of(author, agent.worker())
+            if not is_enough(far, agreed.independence):
+                continue
+            if agent.problem:
+                unusable.append(f"{name}: {agent.problem}")
+                continue
+            order = agreed.by.index(name) if agreed.by else 0
+            candidates.append((far != STRONG, order, self._reviews[reviewing(name)], name))
+        if not candidates:
+            context = "; ".join(unusable) or _why_no_reviewer(job, agreed)
+            return Ask(job.id, CardKind.NO_REVIEWER, f"No reviewer can judge {job.id}. Look at it yourself?", context)
+        name = min(candidates)[-1]
+        return StartReview(job.id, name, independence_of(author, self._board.agents[name].worker()))
+
+    def note_review(self, reviewer: str) -> None:
+        """A review has been given to `reviewer`: the next one goes to somebody with fewer."""
+        self._reviews[reviewing(reviewer)] += 1
+
+    def _fitting(self, job: Job) -> Mapping[str, AgentView]:
+        spec = job.spec
+        wishes = (spec.agent, spec.backend, spec.model, spec.kind.value, job.at.project)
+        if wishes not in self._able:
+            agents = self._board.agents.items()
+            self._able[wishes] = {name: agent for name, agent in agents if _able(agent, job)}
+        return self._able[wishes]
+
+
+def match_worker(board: Board, job: Job, busy: Set[str]) -> tuple[str, str] | None:
+    """The agent for one attempt and the rule that chose it; for many jobs of one board use `Matching`."""
+    return Matching(board).worker(job, busy)
+
+
+def _able(agent: AgentView, job: Job) -> bool:
+    spec, soul = job.spec, agent.soul
+    return (
+        "work" in soul.roles
+        and (not spec.agent or spec.agent == soul.name)
+        and (not spec.backend or spec.backend == soul.backend)
+        and (not spec.model or spec.model == agent.model)
+        and (not soul.kinds or spec.kind.value in soul.kinds)
+        and (not soul.projects or job.at.project in soul.projects)
+    )
+
+
+def _in_words(job: Job) -> str:
+    spec = job.spec
+    wishes = [f"agent {spec.agent}" if spec.agent else "", f"backend {spec.backend}" if spec.backend else ""]
+    wishes += [f"model {spec.model}" if spec.model else "", f"kind {spec.kind}", f"project {job.at.project}"]
+    return ", ".join(each for each in wishes if each) + ", role work"
+
+
+def _why_no_reviewer(job: Job, agreed: Terms) -> str:
+    author = job.at.author or Worker("")
+    told = f"The author {author.agent} is of the family {author.family or '(not declared)'}."
+    if job.at.excluded:
+        told += f" {', '.join(job.at.excluded)} gave no clear verdict."
+    wanted = "of another family" if agreed.independence is Independence.FAMILY else "of another model"
+    among = f" among {', '.join(agreed.by)}" if agreed.by else ""
+    return f"{told} No other agent with the role `review` {wanted} is declared in souls/{among}."

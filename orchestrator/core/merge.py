@@ -1,0 +1,85 @@
+"""Approved work on its way to the target branch: the merged tree, its checks, the landing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.core.config import Terms
+from orchestrator.core.gate import PASSING
+from orchestrator.core.job import Fix, Job, State
+from orchestrator.core.records import Card, CardKind, MergeRecord
+from orchestrator.core.step import NOT_APPROVED, Step, check_fixes
+from orchestrator.core.transitions import Event, IllegalStepError, Move
+
+MAX_REBUILDS = 3
+
+_FROM_NEW_BASE = {"base": "", "tip": "", **NOT_APPROVED}
+"""The approval was for work on a base that no longer fits; the next attempt starts from the newest one."""
+
+
+def merge_built(job: Job, merge: MergeRecord, terms: Terms, now: str) -> Move:
+    """The merged tree was built, or the work collides with what came in meanwhile."""
+    facts = {"approved": merge.approved, "onto": merge.onto, "merged": merge.merged, "tree": merge.tree}
+    step = Step(Event.MERGE, job, now, {f"merge-{merge.number}": merge}, {"merge": merge.number}, facts)
+    if not merge.conflicts:
+        told = f"built {merge.merged[:12]} on {merge.target}"
+        return step.to(State.MERGING, told, merged=merge.merged, target_was=merge.target_was)
+    files = ", ".join(merge.conflicts[:10])
+    told = f"conflict with {merge.target} in {files}"
+    fix = Fix(
+        "",
+        f"The work collides with {merge.target} in {files}.",
+        f"{merge.target} has moved; the tree starts from its newest state now. Make the change again on top of it.",
+        source="engine",
+    )
+    return step.with_changes(**_FROM_NEW_BASE).send_back((fix,), terms, told)
+
+
+def merge_checked(job: Job, merge: MergeRecord, terms: Terms, now: str) -> Move:
+    """The checks ran on the merged tree."""
+    facts = {"tests": merge.tests, "tree": merge.tree}
+    changes = {"run": "", "crashes": 0, "failed_starts": 0}
+    step = Step(Event.CHECKED, job, now, {f"merge-{merge.number}": merge}, changes, facts)
+    if merge.tests in PASSING:
+        return step.to(State.LANDING, f"merged tree, tests: {merge.tests}")
+    told = "the checks fail on the merged tree"
+    return step.with_changes(**_FROM_NEW_BASE).send_back(check_fixes(merge.checks), terms, told)
+
+
+def target_moved(job: Job, now: str, *, target: str) -> Move:
+    """The target moved under a built merge: build and check it anew, a few times."""
+    rebuilds = job.at.rebuilds + 1
+    told = f"{target} moved; the merge is built anew ({rebuilds})"
+    step = Step(Event.REBUILD, job, now, changes={"merged": "", "target_was": "", "rebuilds": rebuilds})
+    if rebuilds > MAX_REBUILDS:
+        question = f"{target} keeps moving while {job.id} is being merged. Try again?"
+        return step.ask(CardKind.MOVING_TARGET, question, told, told=told)
+    return step.to(State.MERGING, told, reason=told)
+
+
+def landing_blocked(job: Job, problem: str, way_out: str, now: str, *, target: str) -> Move:
+    """The merged commit cannot be put on the target without touching a person's work."""
+    question = f"{job.id} waits to land on {target}: {problem}"
+    return Step(Event.LAND, job, now).ask(CardKind.LANDING, question, way_out, target=target)
+
+
+def landing_free(job: Job, card: Card, now: str) -> Move:
+    """What stood in the way of landing is gone: the card is superseded and the landing tried again."""
+    if card.kind is not CardKind.LANDING or card.number != job.at.card or not card.open:
+        raise IllegalStepError(f"{card.id} does not ask about a landing any more")
+    closed = replace(card, superseded="what stood in the way is gone")
+    step = Step(Event.SUPERSEDE, job, now, {f"card-{card.number}": closed}, facts={"card": card.id})
+    return step.to(State.LANDING, "nothing stands in the way any more")
+
+
+def landed(job: Job, merge: MergeRecord | None, now: str, *, target: str, commit: str, stat: str) -> Move:
+    """The work is on the target branch, or on the branch that is left for a pull request."""
+    told = f"on {target} as {commit[:12]}"
+    facts = {"target": target, "merged": commit, "reviewed_sha": job.at.approved, "diff_stat": stat}
+    records = {f"merge-{merge.number}": merge} if merge else {}
+    return Step(Event.DONE, job, now, records, facts=facts).to(State.DONE, told, reason=told, run="")
+
+
+def ask(job: Job, kind: CardKind, question: str, now: str, context: str = "", *, target: str = "") -> Move:
+    """A card for the human, because the engine cannot or may not go on by itself."""
+    return Step(Event.CARD, job, now).ask(kind, question, context, target=target)

@@ -1,0 +1,145 @@
+"""Why a job cannot start yet: what it needs, its start date, its project, a pause, no agent that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+
+from orchestrator.core.board import BaseState, Board, age
+from orchestrator.core.job import Job, State
+from orchestrator.core.matching import Matching
+from orchestrator.core.step import is_due
+
+_SHOWN = 8
+"""So many jobs of a circle are named."""
+
+
+class Holds:
+    """The reasons of one board at one time; what they have in common is worked out once, so that each job is cheap."""
+
+    def __init__(self, board: Board, now: datetime, matching: Matching | None = None) -> None:
+        self._board, self._now = board, now
+        self._matching = matching or Matching(board)
+        self._by_name = _newest_by_name(board.jobs.values())
+        self._found = {job.id: self._find(job) for job in board.jobs.values() if job.spec.needs}
+        self._circles = _circles({id_: list(needs.values()) for id_, needs in self._found.items()})
+
+    def reason(self, job: Job) -> tuple[str, dict[str, str]]:
+        """Why a job cannot start yet ('' if it can), and the id that each of its needs was found to mean."""
+        needs = self._found.get(job.id, {})
+        problems = (self._need_problem(text, needs.get(text, "")) for text in job.spec.needs)
+        told = next((problem for problem in problems if problem), "")
+        rest: tuple[Callable[[Job], str], ...] = (self._date_problem, self._project_problem, self._agent_problem)
+        for find in rest:
+            told = told or find(job)
+        return told, dict(needs)
+
+    def _find(self, job: Job) -> dict[str, str]:
+        """The ids that are meant: by id, else the newest open job whose id is this name and eight digits."""
+        found = {}
+        for text in job.spec.needs:
+            id_ = job.at.needs.get(text, "")
+            if not id_ and (text in self._board.jobs or text in self._board.ended):
+                id_ = text
+            if not id_:
+                id_ = next((each for each in self._by_name.get(text, ()) if each != job.id), "")
+            if id_:
+                found[text] = id_
+        return found
+
+    def _need_problem(self, text: str, found: str) -> str:
+        if not found:
+            return f"needs {text!r}: no open job has this name (an ended one is named by its whole id)"
+        if found in self._board.jobs:
+            circle = self._circles.get(found)
+            return f"needs go round in a circle: {circle}" if circle else f"needs {found}"
+        state = self._board.ended.get(found)
+        if state is State.DONE:
+            return ""
+        return f"needs {found}, which was {state}; retry it or cancel this one" if state else f"needs {found}, unknown"
+
+    def _date_problem(self, job: Job) -> str:
+        if not job.spec.not_before:
+            return ""
+        try:
+            start = datetime.fromisoformat(job.spec.not_before)
+        except ValueError:
+            return f"not_before: {job.spec.not_before!r} is not a date or a time"
+        start = start if start.tzinfo else start.replace(tzinfo=UTC)
+        return f"starts at {job.spec.not_before}" if start > self._now else ""
+
+    def _project_problem(self, job: Job) -> str:
+        view = self._board.projects.get(job.at.project)
+        if view is None:
+            return f"project {job.at.project!r} is not in orc.yaml"
+        if view.problem:
+            return view.problem
+        if view.base is BaseState.RED and not job.spec.repairs_base:
+            return f"the checks of {view.project.name} fail on its base already"
+        return ""
+
+    def _agent_problem(self, job: Job) -> str:
+        problem = self._matching.problem(job)
+        if is_due(job.at.not_before, self._now):
+            return problem
+        pause = f"pauses until {job.at.not_before}: "
+        # Once held, the reason is this sentence already; what follows the colon is what it was before.
+        return (pause + (problem or job.at.reason.removeprefix(pause) or "its last start failed"))[:400]
+
+
+def hold_reason(board: Board, job: Job, now: datetime) -> tuple[str, dict[str, str]]:
+    """Why one job cannot start yet; for many jobs of one board use `Holds`, which looks at the board once."""
+    return Holds(board, now).reason(job)
+
+
+def _newest_by_name(jobs: Iterable[Job]) -> dict[str, list[str]]:
+    """The ids that begin with a name, the newest first."""
+    found: dict[str, list[str]] = {}
+    for job in sorted(jobs, key=age, reverse=True):
+        found.setdefault(job.id[:-9], []).append(job.id)
+    return found
+
+
+def _circles(needs: Mapping[str, list[str]]) -> dict[str, str]:
+    """The circle, in words, that each job waits in or for which it waits; a job that waits for none is left out."""
+    return _loops(_stuck(needs))
+
+
+def _stuck(needs: Mapping[str, list[str]]) -> dict[str, str]:
+    """Jobs whose needs can never all be met because of a circle, each with one need that is stuck as well."""
+    waiting = {id_: sum(need in needs for need in each) for id_, each in needs.items()}
+    needed_by: dict[str, list[str]] = {}
+    for id_, each in needs.items():
+        for need in each:
+            needed_by.setdefault(need, []).append(id_)
+    free = [id_ for id_, count in waiting.items() if not count]
+    for id_ in free:
+        for other in needed_by.get(id_, ()):
+            waiting[other] -= 1
+            if not waiting[other]:
+                free.append(other)
+    stuck = {id_ for id_, count in waiting.items() if count}
+    return {id_: next(need for need in needs[id_] if need in stuck) for id_ in stuck}
+
+
+def _loops(onward: Mapping[str, str]) -> dict[str, str]:
+    """The loop that each walk along `onward` ends in. Without recursion: a chain may have ten thousand jobs."""
+    told: dict[str, str] = {}
+    for start in sorted(onward):
+        path: dict[str, None] = {}
+        at = start
+        while at not in told and at not in path:
+            path[at] = None
+            at = onward[at]
+        if at not in told:
+            steps = list(path)
+            told[at] = _in_words(steps[steps.index(at) :])
+        told.update(dict.fromkeys(path, told[at]))
+    return told
+
+
+def _in_words(loop: list[str]) -> str:
+    first = loop.index(min(loop))
+    turned = loop[first:] + loop[:first]
+    shown = turned if len(turned) <= _SHOWN else [*turned[: _SHOWN - 1], "…"]
+    return " → ".join([*shown, turned[0]])

@@ -1,0 +1,305 @@
+"""What the ledger keeps beside a job: attempts, evidence, reviews, merges, cards. One dataclass per file.
+
+File names are `<record>-<n>.yaml` in the job's folder; the text of each is the dataclass as YAML.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from orchestrator.core.job import Fix, Worker
+
+
+class RunStatus(StrEnum):
+    """How a run ended, as its supervisor saw it."""
+
+    ENDED = "ended"
+    NOT_STARTED = "not_started"
+    PREPARE_FAILED = "prepare_failed"
+    SETUP_FAILED = "setup_failed"
+    TIMEOUT = "timeout"
+    SILENT = "silent"
+    OUTPUT_LIMIT = "output_limit"
+    STOPPED = "stopped"
+    LOST = "lost"
+    """It left no result: killed, or the machine went down."""
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A text that went into a prompt, and the blob id of exactly the version that did."""
+
+    name: str
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the author said to one numbered fix: `fixed`, or `disputed` with a reason."""
+
+    id: str
+    answer: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """`attempt-N.yaml`: one try at the work. Written when it starts, completed when it ends."""
+
+    number: int
+    worker: Worker
+    base: str
+    run: str
+    started: str
+    rule: str = ""
+    """Which rule of the matching order chose the worker."""
+    soul: Used | None = None
+    skills: tuple[Used, ...] = ()
+    rules: Used | None = None
+    rule_ids: tuple[str, ...] = ()
+    prompt: str = ""
+    """Blob id of the whole prompt."""
+    fixes: tuple[Fix, ...] = ()
+    forgeable: bool = True
+    """No sandbox kept the agent from writing elsewhere."""
+    ended: str = ""
+    status: RunStatus | None = None
+    exit: int | None = None
+    error: str = ""
+    """The agent's last error line, or why it did not start."""
+    tip: str = ""
+    tree: str = ""
+    own_commits: bool = False
+    seconds: float = 0.0
+    report: str = ""
+    answers: tuple[Answer, ...] = ()
+    usage: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedPath:
+    """One path of the diff-stat; None for lines means binary."""
+
+    path: str
+    status: str
+    added: int | None = 0
+    deleted: int | None = 0
+
+
+class Outcome(StrEnum):
+    """How one check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    FLAKY = "flaky"
+    """Failed, then passed when run again on the same tree."""
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One check that the engine ran itself."""
+
+    name: str
+    run: str
+    outcome: Outcome
+    exit: int | None = None
+    seconds: float = 0.0
+    tail: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it lets work through. A time-out does not."""
+        return self.outcome in (Outcome.PASSED, Outcome.FLAKY)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a gate refused: the rule, and what an agent or a person can do about it."""
+
+    rule: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """`evidence-N.yaml`: what the engine saw itself, on one exact commit."""
+
+    number: int
+    attempt: int
+    base: str
+    tip: str
+    merge_base: str
+    tree: str
+    stat: str
+    """The diff-stat in words: `2 files changed, 10 insertions(+), 1 deletion(-)`."""
+    paths: tuple[ChangedPath, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    docs: tuple[str, ...] = ()
+    """Globs of documents that the gate was told; () where nobody wrote them down."""
+    protected: tuple[str, ...] = ()
+    guarded: tuple[str, ...] = ()
+    """Globs of protected paths that the gate was told; () where nobody wrote them down."""
+    notes: tuple[str, ...] = ()
+    tests: str = ""
+    """passed, failed, flaky or none; '' until the checks have run."""
+    checks: tuple[CheckResult, ...] = ()
+    checked_tree: str = ""
+    check_key: str = ""
+    """Names (tree, commands, environment) under which the result may be used again."""
+
+
+class Verdict(StrEnum):
+    """What a reviewer's answer comes to."""
+
+    APPROVED = "APPROVED"
+    REVISE = "REVISE"
+    REJECT = "REJECT"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One remark of a reviewer; `blocking` ones must be answered by a change."""
+
+    severity: str
+    problem: str
+    file: str = ""
+    line: int = 0
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One yes/no question of the criteria, answered."""
+
+    id: str
+    passed: bool
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRecord:
+    """`review-N.yaml`: one reviewer's judgement of one exact commit."""
+
+    number: int
+    attempt: int
+    evidence: int
+    commit: str
+    base: str
+    reviewer: Worker
+    author: Worker
+    run: str
+    started: str
+    independence: str
+    """family, model (weak) or human: how far the reviewer is from the author."""
+    threshold: float
+    required: tuple[str, ...] = ()
+    items_asked: tuple[str, ...] = ()
+    soul: Used | None = None
+    ended: str = ""
+    status: RunStatus | None = None
+    exit: int | None = None
+    verdict: Verdict | None = None
+    score: float | None = None
+    why: str = ""
+    """For an unclear verdict: what was wrong with it."""
+    nonce_sha256: str = ""
+    reply: str = ""
+    """The reviewer's answer as given, with the nonce replaced by its hash."""
+    items: tuple[Item, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRecord:
+    """`merge-N.yaml`: the merged tree that was built, checked and landed."""
+
+    number: int
+    approved: str
+    onto: str
+    """The commit it was merged onto: the newest of the target and the merges that wait to land on it."""
+    target: str
+    target_was: str
+    merged: str = ""
+    tree: str = ""
+    conflicts: tuple[str, ...] = ()
+    tests: str = ""
+    checks: tuple[CheckResult, ...] = ()
+    check_key: str = ""
+    landed: str = ""
+    problem: str = ""
+
+
+class CardKind(StrEnum):
+    """What a card asks about."""
+
+    MERGE = "merge"
+    ATTEMPTS = "attempts"
+    ROUNDS = "rounds"
+    UNCLEAR = "unclear"
+    NO_REVIEWER = "no_reviewer"
+    HUMAN_REVIEW = "human_review"
+    REJECTED = "rejected"
+    CEILING = "ceiling"
+    CRASHES = "crashes"
+    CANNOT_START = "cannot_start"
+    TOO_LARGE = "too_large"
+    LANDING = "landing"
+    MOVING_TARGET = "moving_target"
+    BASE_RED = "base_red"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One answer a card offers, and what it leads to."""
+
+    key: str
+    label: str
+    consequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """`card-N.yaml`: a question for the human, bound to the facts it was asked on."""
+
+    id: str
+    job: str
+    number: int
+    kind: CardKind
+    question: str
+    options: tuple[Option, ...]
+    asked: str
+    context: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+    """What it is bound to: `commit`, `target`, `diff`. If one changes, the card is superseded."""
+    answer: str = ""
+    message: str = ""
+    answered: str = ""
+    by: str = ""
+    superseded: str = ""
+    """Why it may no longer be answered; '' while it may."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it still waits for an answer."""
+        return not self.answer and not self.superseded
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRecord:
+    """`projects/<name>/base.yaml`: what the checks said about the commit that new work starts from."""
+
+    commit: str
+    tree: str
+    key: str
+    tests: str = ""
+    """'' while they run; passed, failed, flaky, none."""
+    run: str = ""
+    checks: tuple[CheckResult, ...] = ()
+    at: str = ""
+    problem: str = ""
+    """Why the checks could not be run at all."""

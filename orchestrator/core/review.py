@@ -1,0 +1,54 @@
+"""Who may judge whose work, and what a judgement asks of the author."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from orchestrator.core.job import Fix, Independence, Worker
+from orchestrator.core.verdict import Judgement
+
+STRONG, WEAK, NONE = "family", "model", ""
+
+
+def independence_of(author: Worker, reviewer: Worker) -> str:
+    """How far a reviewer is from an author: `family`, `model` (the same family, another model), or '' (too near).
+
+    A family that is not declared may be any, so it equals every other.
+    """
+    if author.agent == reviewer.agent:
+        return NONE
+    families = {author.family.casefold().strip(), reviewer.family.casefold().strip()}
+    if "" not in families and len(families) == 2:
+        return STRONG
+    models = {author.model.casefold().strip(), reviewer.model.casefold().strip()}
+    return WEAK if "" not in models and len(models) == 2 else NONE
+
+
+def is_enough(found: str, wanted: Independence) -> bool:
+    """Whether a reviewer of this independence may judge a job that asks for `wanted`."""
+    if wanted is Independence.MODEL:
+        return found in (STRONG, WEAK)
+    return wanted is Independence.FAMILY and found == STRONG
+
+
+def reviewing(agent: str) -> str:
+    """Why a job stands where it stands while `agent` judges it; reviewers' loads are counted by it."""
+    return f"{agent} reviews it"
+
+
+def fixes_of(judgement: Judgement, *, source: str = "reviewer") -> tuple[Fix, ...]:
+    """The numbered things the author must do: the blocking findings, else all findings, else the failed items."""
+    blocking = [each for each in judgement.findings if each.severity == "blocking"]
+    chosen = blocking or list(judgement.findings)
+    fixes = [Fix("", each.problem, each.fix, each.file, each.line, source) for each in chosen]
+    if not chosen:
+        failed = [item for item in judgement.items if not item.passed]
+        fixes = [Fix("", f"{item.id}: {item.evidence or 'not shown'}", source=source) for item in failed]
+    return numbered(fixes)
+
+
+def numbered(fixes: Iterable[Fix]) -> tuple[Fix, ...]:
+    """The same fixes as F1, F2, …"""
+    return tuple(
+        Fix(f"F{n}", each.problem, each.fix, each.file, each.line, each.source) for n, each in enumerate(fixes, 1)
+    )

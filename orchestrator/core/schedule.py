@@ -1,0 +1,237 @@
+"""What to do next. `decide` looks at a snapshot of everything and returns actions; it touches nothing.
+
+Order of service: what is nearest to done first (land, merge, judge, check), then new attempts by lane, priority and
+age. One attempt at a time for each agent; one merge at a time for each target branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from orchestrator.core.actions import (
+    Action,
+    Ask,
+    BuildMerge,
+    CheckBase,
+    Gather,
+    Hold,
+    Land,
+    Release,
+    StartAttempt,
+    StartChecks,
+    StartReview,
+    WatchLanding,
+)
+from orchestrator.core.board import (
+    AgentView,
+    BaseState,
+    Board,
+    ProjectView,
+    age,
+    oldest_first,
+    run_kind,
+    terms_of,
+)
+from orchestrator.core.ids import RunKind
+from orchestrator.core.job import Job, Priority, State
+from orchestrator.core.matching import Matching, match_worker
+from orchestrator.core.needs import Holds, hold_reason
+from orchestrator.core.records import CardKind
+from orchestrator.core.step import is_due
+from orchestrator.core.times import parse
+
+__all__ = [
+    "AGEING_S",
+    "Action",
+    "AgentView",
+    "Ask",
+    "BaseState",
+    "Board",
+    "BuildMerge",
+    "CheckBase",
+    "Gather",
+    "Hold",
+    "Land",
+    "ProjectView",
+    "Release",
+    "StartAttempt",
+    "StartChecks",
+    "StartReview",
+    "WatchLanding",
+    "decide",
+    "hold_reason",
+    "match_worker",
+    "terms_of",
+]
+
+AGEING_S = 1800
+"""Waiting this long raises a job by one priority, at most to P2: age never enters the urgent lane."""
+
+
+def decide(board: Board, now: datetime) -> tuple[Action, ...]:
+    """Every action that is due now, in the order in which to perform them."""
+    matching = Matching(board)
+    holds = Holds(board, now, matching)
+    taken = _Slots(board)
+    actions: list[Action] = []
+    actions += _landings(board, now)
+    actions += [Gather(job.id) for job in oldest_first(board.jobs.values(), State.COLLECTED)]
+    actions += _checks(board, now)
+    actions += _reviews(board, now, taken, matching)
+    free: list[Job] = []
+    for job in oldest_first(board.jobs.values(), State.READY, State.WAITING):
+        reason, needs = holds.reason(job)
+        if reason and (job.state is State.READY or job.at.reason != reason):
+            actions.append(Hold(job.id, reason, needs))
+        elif not reason and job.state is State.WAITING:
+            actions.append(Release(job.id, needs))
+        elif not reason:
+            free.append(job)
+    actions += _attempts(board, free, now, taken, matching)
+    return tuple(actions)
+
+
+def _landings(board: Board, now: datetime) -> Iterable[Action]:
+    """Land what is checked; build the next merge only where nothing else is between build and landing."""
+    jobs = board.jobs.values()
+    busy: set[tuple[str, str]] = set()
+    for job in oldest_first(jobs, State.LANDING):
+        if (where := _target(board, job)) not in busy:
+            busy.add(where)
+            yield Land(job.id)
+    merging = oldest_first(jobs, State.MERGING)
+    busy |= {_target(board, job) for job in merging if job.at.merged or job.at.run}
+    for job in merging:
+        if not (job.at.merged or job.at.run) and is_due(job.at.not_before, now):
+            if (where := _target(board, job)) in busy:
+                continue
+            busy.add(where)
+            yield BuildMerge(job.id)
+    for job in oldest_first(jobs, State.DECIDE):
+        if job.at.merged and job.at.approved:
+            yield WatchLanding(job.id)
+
+
+def _target(board: Board, job: Job) -> tuple[str, str]:
+    return (job.at.project, terms_of(board, job).target)
+
+
+def _checks(board: Board, now: datetime) -> Iterable[Action]:
+    """Checks of merged trees first, then of attempts, then of bases."""
+    free = board.config.check_slots - sum(
+        run_kind(job) in (RunKind.CHECKS, RunKind.MERGE) for job in board.jobs.values()
+    )
+    free -= sum(view.base is BaseState.RUNNING for view in board.projects.values())
+    due = [
+        job
+        for job in board.jobs.values()
+        if (job.state is State.CHECKING or (job.state is State.MERGING and job.at.merged))
+        and not job.at.run
+        and is_due(job.at.not_before, now)
+    ]
+    for job in sorted(due, key=lambda each: (each.state is State.CHECKING, each.priority, *age(each))):
+        over = _over_ceiling(board, job)
+        if over:
+            yield over
+        elif free > 0 and not board.stopping:
+            free -= 1
+            yield StartChecks(job.id)
+    for name, view in board.projects.items():
+        wanted = view.base is BaseState.UNKNOWN and not view.problem and _waits_for_base(board, name)
+        if wanted and free > 0 and not board.stopping:
+            free -= 1
+            yield CheckBase(name)
+
+
+def _waits_for_base(board: Board, project: str) -> bool:
+    return any(
+        job.at.project == project and job.state in (State.READY, State.WAITING) and not job.spec.repairs_base
+        for job in board.jobs.values()
+    )
+
+
+class _Slots:
+    """Slots and agents that are taken, counted up as actions are decided."""
+
+    def __init__(self, board: Board) -> None:
+        runs = [job for job in board.jobs.values() if run_kind(job) in (RunKind.ATTEMPT, RunKind.REVIEW)]
+        self.slots, self.used = board.config.slots, len(runs)
+        self.background = sum(job.priority >= Priority.P3 for job in runs)
+        self.busy = {job.at.agent for job in runs if run_kind(job) is RunKind.ATTEMPT}
+
+    def take(self, job: Job, agent: str = "") -> None:
+        """A run of this job, by this agent if it is an attempt, is decided."""
+        self.used += 1
+        self.background += job.priority >= Priority.P3
+        if agent:
+            self.busy.add(agent)
+
+    def free_for(self, job: Job) -> bool:
+        """A slot, or, when all are taken, the one more that is kept for a person's P0."""
+        if self.used < self.slots:
+            return True
+        return self.used == self.slots and job.priority is Priority.P0 and job.at.origin == "human"
+
+
+def _reviews(board: Board, now: datetime, taken: _Slots, matching: Matching) -> Iterable[Action]:
+    waiting = oldest_first(board.jobs.values(), State.REVIEWING)
+    for job in sorted(waiting, key=lambda each: each.priority):
+        if job.at.run or not is_due(job.at.not_before, now):
+            continue
+        action = _over_ceiling(board, job, review=True) or matching.reviewer(job)
+        if isinstance(action, Ask):
+            yield action
+        elif taken.free_for(job) and not board.stopping:
+            taken.take(job)
+            matching.note_review(action.reviewer)
+            yield action
+
+
+def _over_ceiling(board: Board, job: Job, *, review: bool = False) -> Ask | None:
+    """The durable ceilings, which hold whatever loops."""
+    agreed = terms_of(board, job)
+    if job.at.starts >= agreed.starts:
+        question = f"{job.id} has used all of its {agreed.starts} starts. Grant another set?"
+        return Ask(job.id, CardKind.CEILING, question)
+    if review and job.at.review >= agreed.reviews:
+        question = f"{job.id} has used all of its {agreed.reviews} reviews. Grant another set?"
+        return Ask(job.id, CardKind.CEILING, question)
+    return None
+
+
+def _attempts(board: Board, ready: list[Job], now: datetime, taken: _Slots, matching: Matching) -> Iterable[Action]:
+    if board.stopping:
+        return
+    queue = sorted(ready, key=lambda job: (_aged(job, now), *age(job)))
+    for job in _background_share(queue, taken):
+        over = _over_ceiling(board, job)
+        if over:
+            yield over
+            continue
+        base = board.projects[job.at.project].base
+        if base in (BaseState.UNKNOWN, BaseState.RUNNING) and not job.spec.repairs_base:
+            continue
+        chosen = matching.worker(job, taken.busy) if taken.free_for(job) else None
+        if chosen is not None:
+            taken.take(job, chosen[0])
+            yield StartAttempt(job.id, *chosen)
+
+
+def _aged(job: Job, now: datetime) -> int:
+    if job.priority <= Priority.P2:
+        return job.priority
+    waited = max(0.0, (now - parse(job.at.since)).total_seconds())
+    return max(Priority.P2, job.priority - int(waited // AGEING_S))
+
+
+def _background_share(queue: list[Job], taken: _Slots) -> list[Job]:
+    """With three slots or more, the last free one goes to the background lane if nothing of it runs."""
+    if taken.slots < 3 or taken.background or taken.used >= taken.slots:
+        return queue
+    background = next((job for job in queue if job.priority >= Priority.P3), None)
+    at = taken.slots - taken.used - 1
+    if background is None or any(job is background for job in queue[: at + 1]):
+        return queue
+    rest = [job for job in queue if job is not background]
+    return [*rest[:at], background, *rest[at:]]

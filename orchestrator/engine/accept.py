@@ -1,0 +1,374 @@
+"""The door through which a person's files become jobs, and a person's changes in `queue/` become steps.
+
+Everything that one look finds is judged first and committed at once; only then are files taken away.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from orchestrator.adapters.effects import Effect
+from orchestrator.adapters.files import DEFAULT_MAX_BYTES, ReadFile, safe_read, signature
+from orchestrator.adapters.git import Git, GitError, rev_parse
+from orchestrator.adapters.job_file import JobText, parse_job
+from orchestrator.adapters.ledger import Filing, Snapshot
+from orchestrator.adapters.queue_folder import GONE_S, MAX_SHOWN_BYTES, SETTLE_S, Difference, QueueFolder, Seen
+from orchestrator.core.accept import accept
+from orchestrator.core.ids import is_job_id, job_id, slug
+from orchestrator.core.job import JobSpec, Lane, Priority
+from orchestrator.core.requests import Drop, judge_drop
+from orchestrator.core.transitions import Actor, IllegalStepError, Move
+from orchestrator.engine.change import Change, View, judge_card, judge_file, judge_leftover, judge_review, other_file
+from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import BusyError, InvalidFileError, LedgerError, OrcError, RefusedError, UnavailableError
+
+UNREADABLE_S = 2.0
+"""How long a file that cannot be read must have stood still before it is refused: somebody may still be writing it."""
+RETRY_S = 1.0
+MANY_MISSING = 20
+"""When more files are gone at once, somebody emptied a folder: they come back without a note beside each."""
+MAX_DROPS = 1000
+"""New files taken in at one look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A file that was not accepted: where it lies now, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """What one look came to. `waiting_until` is on the clock of `time.monotonic`; None if nothing waits."""
+
+    moves: tuple[Move, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    waiting_until: float | None = None
+
+
+def take_in(ws: Workspace, queue: QueueFolder) -> TakenIn:
+    """Judge and commit everything that a person put, changed or moved in `queue/` since the last call."""
+    seen = queue.look()
+    if not seen:
+        return TakenIn()
+    intake = _Intake(View(ws, queue, ws.ledger.snapshot(), human(ws)))
+    late = [each for each in seen if each.what is Difference.MISSING]
+    # What was refused may be another's original: files that changed where they stand come first.
+    order = [Difference.CLAIMED, Difference.CHANGED, Difference.NEW]
+    for each in sorted((each for each in seen if each not in late), key=lambda each: order.index(each.what)):
+        intake.consider(each)
+    for each in late:
+        intake.consider_missing(each, many=len(late) > MANY_MISSING)
+    return intake.commit()
+
+
+def submit(ws: Workspace, data: bytes, name: str, *, lane: Lane | None = None, source: str = "submit") -> Move:
+    """Accept a job that did not come through `queue/`. Raises InvalidFileError, RefusedError."""
+    parsed = parse_job(data, name=name)
+    if parsed.block is not None:
+        raise InvalidFileError("holds the part that orc writes", file=name, hint="Remove all from the mark on.")
+    request = judge_drop(lane or Lane.INBOX, parsed.spec)
+    if not isinstance(request, Drop):
+        raise RefusedError(request.reason)
+    if problem := project_problem(ws, project_of(ws, parsed.spec)):
+        raise RefusedError(problem)
+    move = new_job(
+        ws, parsed, free_id(ws, ws.ledger.snapshot(), name), source=source, priority=request.priority, actor=human(ws)
+    )
+    if not ws.commit([move]):
+        raise LedgerError(f"{move.job.id} exists already", hint="try again")
+    return move
+
+
+def new_job(ws: Workspace, parsed: JobText, id_: str, *, source: str, priority: Priority, actor: Actor) -> Move:
+    """The step that makes a job of a file."""
+    return accept(
+        parsed.text,
+        parsed.spec,
+        id_=id_,
+        now=ws.stamp(),
+        markdown=parsed.markdown,
+        source=source,
+        actor=actor,
+        priority=priority,
+        project=project_of(ws, parsed.spec),
+    )
+
+
+def project_of(ws: Workspace, spec: JobSpec) -> str:
+    """The project that a job is for: the one it names, else `main`, else the first."""
+    projects = ws.config.projects
+    return spec.project or ("main" if "main" in projects else next(iter(projects), "main"))
+
+
+def free_id(ws: Workspace, snapshot: Snapshot, name: str) -> str:
+    """An id for a file of this name that no job of the ledger has."""
+    stem = Path(name).name.rpartition(".")[0] or name
+    while True:
+        id_ = job_id(stem, secrets.token_hex(4))
+        if id_ not in snapshot.folders and ws.ledger.closed(id_, snapshot.root) is None:
+            return id_
+
+
+def human(ws: Workspace) -> Actor:
+    """The person at this machine: the name that git knows, else the login."""
+    # The person's own configuration, in the person's own repository: reading a value runs nothing.
+    own = os.environ.get("GIT_CONFIG_GLOBAL") or os.path.join(os.path.expanduser("~"), ".gitconfig")
+    output = ws.ledger.git.run("config", "--get", "user.name", ok=(0, 1), env={"GIT_CONFIG_GLOBAL": own})
+    name = " ".join(output.out.decode("utf-8", "replace").split())
+    if not name:
+        try:
+            name = getpass.getuser()
+        except (OSError, KeyError):
+            name = f"uid-{os.getuid()}"
+    return Actor(f"human:{name[:80]}")
+
+
+def project_problem(ws: Workspace, project: str) -> str:
+    """Why no job for a project can be accepted, '' if one can. Raises NotFoundError if there is no such project."""
+    git = Git(ws.project_git_dir(project))
+    target = ws.project(project).target or "HEAD"
+    commit = rev_parse(git, f"refs/heads/{target}^{{commit}}" if target != "HEAD" else "HEAD^{commit}")
+    if commit is None:
+        return ""
+    if rev_parse(git, f"{commit}:.gitmodules") is not None:
+        return f"project {project} has submodules, which orc does not support yet"
+    names = git.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit).out.split(b"\0")
+    for name in names:
+        if name == b".gitattributes" or name.endswith(b"/.gitattributes"):
+            text = git.run("cat-file", "blob", f"{commit}:{os.fsdecode(name)}").out
+            if any(b"filter=lfs" in line.split() for line in text.splitlines() if not line.lstrip().startswith(b"#")):
+                return f"project {project} keeps files in Git LFS, which orc does not support yet"
+    return ""
+
+
+@dataclass(slots=True)
+class _Intake:
+    """What one look found, judged but not committed."""
+
+    view: View
+    changes: list[Change] = field(default_factory=list)
+    handled: set[str] = field(default_factory=set)
+    """Jobs that one of the files is about."""
+    handled_files: set[str] = field(default_factory=set)
+    """Jobs whose own file was judged."""
+    wait_s: float | None = None
+    _drops: int = 0
+    _folders: set[Path] = field(default_factory=set)
+    _projects: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ws(self) -> Workspace:
+        return self.view.ws
+
+    @property
+    def queue(self) -> QueueFolder:
+        return self.view.queue
+
+    def wait(self, seconds: float) -> None:
+        self.wait_s = min(seconds, self.wait_s) if self.wait_s is not None else seconds
+
+    # --- judging ---
+
+    def consider(self, seen: Seen) -> None:
+        """Judge one file. Never raises because of what the file holds."""
+        if seen.still_s < SETTLE_S:
+            self.wait(SETTLE_S - seen.still_s)
+            return
+        read: ReadFile | None = None
+        try:
+            read = safe_read(seen.path, max_bytes=MAX_SHOWN_BYTES)
+            change = self._judge(seen, read)
+        except (LedgerError, BusyError):
+            raise
+        except (GitError, UnavailableError):
+            self.wait(RETRY_S)  # A repository that cannot be asked now is no reason to refuse the file.
+            return
+        except InvalidFileError as error:
+            if seen.is_file and seen.still_s < UNREADABLE_S:
+                self.wait(UNREADABLE_S - seen.still_s)
+                return
+            change = self._refuse(seen, read, _words(error))
+        except (OrcError, IllegalStepError) as error:
+            change = self._refuse(seen, read, _words(error))
+        except FileNotFoundError:
+            return
+        except OSError:
+            # The machine is at fault (no space, no descriptors): the file keeps.
+            self.wait(RETRY_S)
+            return
+        if change is not None:
+            if change.refusal and change.filing is None:
+                data = read.data if read else b""
+                change = replace(change, filing=self._filing(seen.path, change.refusal, data))
+            self.changes.append(change)
+            self.handled.add(change.owner)
+
+    def _judge(self, seen: Seen, read: ReadFile) -> Change | None:
+        view = self.view
+        name = seen.path.stem + seen.path.suffix.lower()
+        if seen.what is Difference.CLAIMED:
+            if folder := view.folder(seen.claimed_id):
+                return judge_leftover(view, seen, read, folder)
+            return self._drop(seen, read, parse_job(read.data, name=f"{seen.claimed_id}{seen.path.suffix}"))
+        if other := other_file(name):
+            if other.kind == "review":
+                return judge_review(view, seen, read, other)
+            return judge_card(view, seen, read, other)
+        if not name.endswith((".yaml", ".yml", ".md")):
+            raise InvalidFileError("stands where a folder of the queue belongs")
+        parsed = parse_job(read.data, name=name)
+        if parsed.block is None and seen.shown is None:
+            return self._drop(seen, read, parsed)
+        change = judge_file(view, seen, read, parsed, handled=self.handled_files)
+        self.handled_files.add(change.owner)
+        return change
+
+    def _drop(self, seen: Seen, read: ReadFile, parsed: JobText) -> Change | None:
+        if parsed.block is not None:
+            raise InvalidFileError("holds the part that orc writes", hint="Remove all from the mark on.")
+        request = judge_drop(seen.lane, parsed.spec)
+        if not isinstance(request, Drop):
+            raise RefusedError(request.reason)
+        if self._drops >= MAX_DROPS:
+            self.wait(0.0)
+            return None
+        self._drops += 1
+        id_ = seen.claimed_id if is_job_id(seen.claimed_id) else free_id(self.ws, self.view.snapshot, seen.path.name)
+        source = self._relative(seen.path)
+        self._check_project(project_of(self.ws, parsed.spec))
+        priority, actor = request.priority, self.view.actor
+        move = new_job(self.ws, parsed, id_, source=source, priority=priority, actor=actor)
+        path = seen.path
+        if not seen.claimed_id:
+            path = self.queue.claim(path, id_, ".md" if parsed.markdown else ".yaml")
+            self._folders.add(path.parent)
+        if signature(path) != read.signature:
+            self.wait(SETTLE_S)
+            return None
+        return Change(path, read.signature, moves=(move,), is_drop=True)
+
+    def _check_project(self, project: str) -> None:
+        if project not in self._projects:
+            self._projects[project] = project_problem(self.ws, project)
+        if problem := self._projects[project]:
+            raise RefusedError(problem)
+
+    def _refuse(self, seen: Seen, read: ReadFile | None, reason: str) -> Change:
+        found = read.signature if read else seen.signature
+        assert found is not None  # only a missing file has no signature
+        if seen.shown is not None and read is not None and not read.data:
+            return Change(seen.path, found, seen.shown.id, seen.path, note="It was empty, so orc put it back.")
+        owner = seen.shown.id if seen.shown else ""
+        return Change(seen.path, found, owner, seen.path, refusal=reason, name=_name_of(seen))
+
+    def _filing(self, path: Path, reason: str, data: bytes) -> Filing:
+        where, digest = self._relative(path), hashlib.sha256(data).hexdigest() if data else ""
+        files = {}
+        if data and len(data) <= DEFAULT_MAX_BYTES:
+            day = self.ws.now().strftime("%Y/%m/%d")
+            files[f"rejected/{day}/{slug(path.stem)}-{digest[:8]}{path.suffix.lower()}"] = data
+        line = " ".join(reason.split())
+        trailers = [("File", where), ("Reason", line)] + ([("Sha256", digest)] if digest else [])
+        return Filing(f"reject: {where}: {line}"[:200], files, tuple(trailers), self.view.actor)
+
+    def _relative(self, path: Path) -> str:
+        text = str(path.relative_to(self.ws.paths.root)) if path.is_relative_to(self.ws.paths.root) else path.name
+        return " ".join(os.fsencode(text).decode("utf-8", "replace").split())
+
+    def consider_missing(self, seen: Seen, *, many: bool) -> None:
+        """A file that was shown is gone: it is put back, unless it was moved."""
+        assert seen.shown is not None
+        if seen.shown.id not in self.handled:
+            # While other files settle, one of them may be this one under its new name.
+            patience = UNREADABLE_S + RETRY_S if self.wait_s is not None else GONE_S
+            if seen.still_s < patience:
+                self.wait(GONE_S)
+                return
+            if not many and seen.folder_was_there:
+                self._note_missing(seen.path, seen.shown.id)
+        self.queue.forget(seen.path)
+
+    def _note_missing(self, path: Path, id_: str) -> None:
+        folder = self.view.snapshot.folders.get(id_)
+        if folder is not None and self.view.home(folder.job) == path:
+            text = "This file was gone, and orc put it back: a missing file asks for nothing."
+            self.queue.note(path, f"{text}\nTo give the job up: orc cancel {id_}")
+
+    # --- committing ---
+
+    def commit(self) -> TakenIn:
+        """Commit everything in one update of the ledger, then put the files where they belong."""
+        self.queue.flush(self._folders)
+        moves = [move for change in self.changes for move in change.moves]
+        filings = [change.filing for change in self.changes if change.filing]
+        done = self.ws.commit(moves, filings) if moves or filings else []
+        known = {id(move) for move in done}
+        rejected: list[Rejected] = []
+        for change in self.changes:
+            if not all(id(move) in known for move in change.moves):
+                self.wait(SETTLE_S)
+                continue
+            try:
+                rejected += self._finish(change)
+            except OSError:
+                self.wait(RETRY_S)
+        until = None if self.wait_s is None else time.monotonic() + self.wait_s
+        return TakenIn(tuple(done), tuple(rejected), until)
+
+    def _finish(self, change: Change) -> Iterable[Rejected]:
+        """What happens to the file once the ledger has what it asks for."""
+        if change.refusal:
+            return self._finish_refused(change)
+        if change.leave:
+            self.queue.leave(change.path, change.signature)
+            if change.note:
+                self.queue.note(change.path, change.note)
+            return ()
+        if change.is_drop:
+            if not self.queue.take(change.path, change.signature):
+                self.wait(SETTLE_S)  # It was written to meanwhile: what came later is an edit of the job.
+            return ()
+        if change.path == change.home:
+            kept = self.queue.adopt(change.path, change.signature, id=change.owner)
+        else:
+            kept = self.queue.take(change.path, change.signature, why=Effect.QUEUE_REMOVE)
+            self.queue.changed_ids.add(change.owner)
+        if not kept:
+            self.wait(SETTLE_S)
+        if change.note:
+            self.queue.note(change.home, change.note)
+        return ()
+
+    def _finish_refused(self, change: Change) -> Iterable[Rejected]:
+        if signature(change.path) != change.signature:
+            self.wait(SETTLE_S)
+            return ()
+        kept = self.queue.quarantine(change.path, change.refusal, name=change.name)
+        if change.owner:
+            self.queue.changed_ids.add(change.owner)
+            note = f"A change was not taken: {change.refusal}\nIt is kept as {self._relative(kept)}."
+            self.queue.note(change.home, note)
+        return (Rejected(kept, change.refusal),)
+
+
+def _name_of(seen: Seen) -> str:
+    return f"{seen.claimed_id}{seen.path.suffix}" if seen.claimed_id else ""
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, InvalidFileError):
+        place = f"line {error.line}: " if error.line else ""
+        key = f"`{error.key}`: " if error.key else ""
+        return f"{place}{key}{error.reason}" + (f". {error.hint}" if error.hint else "")
+    hint = getattr(error, "hint", "")
+    return f"{error}" + (f" ({hint})" if hint else "")

@@ -1,0 +1,67 @@
+"""What a person decides from the keyboard: answers to cards, retries, cancellations. Each is one commit."""
+
+from __future__ import annotations
+
+from orchestrator.adapters.ledger import Folder
+from orchestrator.core import accept as accepting
+from orchestrator.core.answer import answer
+from orchestrator.core.job import Job, State
+from orchestrator.core.records import Card, Evidence
+from orchestrator.core.transitions import Actor, Move
+from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import NotFoundError, RefusedError
+
+
+def find_job(ws: Workspace, name: str) -> Folder:
+    """The job that a person means: by id, by its name without the digits, or by a card's or run's id."""
+    id_ = name.split(".", 1)[0]
+    snapshot = ws.ledger.snapshot()
+    if id_ in snapshot.folders:
+        return snapshot.folders[id_]
+    named = [each for each in snapshot.folders if each[:-9] == id_ or each.startswith(id_)]
+    if len(named) > 1:
+        raise NotFoundError(f"{name!r} may be any of {', '.join(sorted(named)[:5])}", hint="give more of the id")
+    return snapshot.folders[named[0]] if named else ws.ledger.folder(id_)
+
+
+def open_card(ws: Workspace, name: str) -> tuple[Job, Card]:
+    """The card that a person means: by its own id, or as the open one of a job. Raises NotFoundError, RefusedError."""
+    folder = find_job(ws, name)
+    job = folder.job
+    _, _, stem = name.partition(".")
+    if job.state is not State.DECIDE and not stem:
+        raise RefusedError(f"{job.id} asks nothing: it is {job.state}", hint=f"orc show {job.id}")
+    return job, ws.ledger.record(Card, folder, stem or f"card-{job.at.card}")
+
+
+def evidence_of(ws: Workspace, job: Job) -> Evidence | None:
+    """What the engine saw of a job's newest work, if it has looked at any."""
+    if not job.at.evidence:
+        return None
+    return ws.ledger.record(Evidence, ws.ledger.folder(job.id), f"evidence-{job.at.evidence}")
+
+
+def give_answer(ws: Workspace, job: Job, card: Card, key: str, message: str, actor: Actor) -> Move:
+    """Commit an answer. Raises RefusedError if the card may no longer be answered so."""
+    return _commit(ws, answer(job, card, key, message, ws.terms(job), ws.stamp(), actor=actor))
+
+
+def cancel_job(ws: Workspace, job: Job, actor: Actor, why: str) -> Move:
+    """Give an open job up. Raises RefusedError if it has ended."""
+    if job.state.ended:
+        raise RefusedError(f"{job.id} is {job.state} already", hint=f"orc show {job.id}")
+    return _commit(ws, accepting.cancel(job, ws.stamp(), actor=actor, why=why))
+
+
+def retry_job(ws: Workspace, job: Job, actor: Actor) -> Move:
+    """Give an ended or stuck job another go. Raises RefusedError if it is under way or done."""
+    if job.state not in (State.FAILED, State.CANCELLED, State.DECIDE, State.WAITING):
+        why = "it is done; submit a new job, or orc revert" if job.state is State.DONE else f"it is {job.state}"
+        raise RefusedError(f"{job.id} cannot be retried: {why}", hint=f"orc show {job.id}")
+    return _commit(ws, accepting.retry(job, ws.stamp(), actor=actor))
+
+
+def _commit(ws: Workspace, move: Move) -> Move:
+    if not ws.commit([move]):
+        raise RefusedError(f"{move.job.id} moved on at the same moment", hint=f"orc show {move.job.id}, then again")
+    return move

@@ -1,0 +1,141 @@
+"""Where new work starts on each project, and what the checks say about that commit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+
+from orchestrator.adapters.effects import Effect, effect
+from orchestrator.adapters.files import ensure_folder, write_atomic
+from orchestrator.adapters.git import Git, is_ancestor, rev_parse
+from orchestrator.adapters.ledger import Filing, format_record, parse_record
+from orchestrator.adapters.strict_yaml import load_mapping
+from orchestrator.adapters.mirrors import open_mirror, refresh_mirror
+from orchestrator.core.codec import from_mapping, to_mapping
+from orchestrator.core.config import Project
+from orchestrator.core.gate import judge_checks
+from orchestrator.core.job import Check
+from orchestrator.core.records import BaseRecord, CheckResult
+from orchestrator.core.schedule import BaseState, ProjectView
+from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import InvalidFileError, OrcError, UnavailableError
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The commit from which new work on a branch starts: the newest of the target and what waits to land on it."""
+
+    commit: str
+    tree: str
+    target_tip: str
+
+
+def next_ref(project: str, target: str) -> str:
+    """Where approved work lies that is on its way to the target."""
+    return f"refs/orc/next/{project}/{target}"
+
+
+def find_start(ws: Workspace, project: str, target: str) -> Start:
+    """Where new work on `target` starts now. Raises UnavailableError if the branch does not exist."""
+    git = Git(ws.project_git_dir(project))
+    tip = rev_parse(git, f"refs/heads/{target}^{{commit}}")
+    if tip is None:
+        raise UnavailableError(
+            f"project {project}: there is no branch {target!r} to work on",
+            cause="The repository has no commit yet, or the branch was renamed.",
+            hint="commit something, or set `target:` in orc.yaml",
+        )
+    ahead = rev_parse(git, f"{next_ref(project, target)}^{{commit}}")
+    commit = ahead if ahead and ahead != tip and is_ancestor(git, tip, ahead) else tip
+    tree = rev_parse(git, f"{commit}^{{tree}}") or ""
+    return Start(commit, tree, tip)
+
+
+def mirror_with(ws: Workspace, project: str, target: str, *commits: str, job: str = "") -> Git:
+    """The project's private mirror, holding at least these commits. Raises UnavailableError if they cannot be had."""
+    source = ws.project_git_dir(project)
+    mirror = open_mirror(ws.paths.mirror(project), source)
+    if all(_has(mirror, commit) for commit in commits):
+        return mirror
+    wanted = [f"refs/heads/{target}", next_ref(project, target), *([f"refs/orc/attempts/{job}"] if job else [])]
+    listed = Git(source).text("for-each-ref", "--format=%(refname)", *wanted).split()
+    with effect(Effect.MIRROR_REFRESH):
+        refresh_mirror(mirror, source, listed)
+    missing = [commit for commit in commits if not _has(mirror, commit)]
+    if missing:
+        raise UnavailableError(
+            f"project {project}: commit {missing[0]} is on none of {', '.join(wanted)} any more",
+            cause="The branch was rewritten or the attempt's ref was deleted.",
+        )
+    return mirror
+
+
+def _has(mirror: Git, commit: str) -> bool:
+    return not commit or rev_parse(mirror, f"{commit}^{{commit}}") is not None
+
+
+def check_key(tree: str, checks: tuple[Check, ...], project: Project) -> str:
+    """Names (tree, commands, environment): the same key means the same result may be used again."""
+    environment = [project.setup.run if project.setup else "", os.environ.get("PATH", ""), os.uname().sysname]
+    facts = [tree, [(check.run, check.timeout_s) for check in checks], environment]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:40]
+
+
+def known_checks(ws: Workspace, key: str) -> tuple[CheckResult, ...] | None:
+    """The results of an earlier run of the same checks on the same tree, or None."""
+    path = ws.paths.orcdir / "checks" / f"{key}.json"
+    try:
+        listed = load_mapping(path.read_bytes(), max_bytes=4_000_000).value["checks"]
+        return tuple(from_mapping(CheckResult, each) for each in listed)
+    except (OSError, InvalidFileError, ValueError, KeyError):
+        return None
+
+
+def remember_checks(ws: Workspace, key: str, results: tuple[CheckResult, ...]) -> None:
+    """Keep the results for the same tree. Failures are kept too: the tree does not change, so neither would they."""
+    folder = ws.paths.orcdir / "checks"
+    with effect(Effect.CACHE_WRITE):
+        ensure_folder(folder)
+        data = json.dumps({"checks": [to_mapping(each) for each in results]}).encode()
+        write_atomic(folder / f"{key}.json", data, sync=False)
+
+
+def base_path(project: str) -> str:
+    """Where the ledger keeps what is known about a project's base."""
+    return f"projects/{project}/base.yaml"
+
+
+def base_record(ws: Workspace, project: str) -> BaseRecord | None:
+    """What the ledger says about a project's base."""
+    data = ws.ledger.read_file(base_path(project))
+    return None if data is None else parse_record(BaseRecord, data, base_path(project))
+
+
+def base_filing(project: str, record: BaseRecord, told: str) -> Filing:
+    """The commit that says what is known about a project's base."""
+    trailers = [("Project", project), ("Base", record.commit), ("Tree", record.tree), ("Tests", record.tests or "-")]
+    return Filing(f"base: {project} {told}"[:200], {base_path(project): format_record(record)}, tuple(trailers))
+
+
+def view_project(ws: Workspace, project: Project) -> ProjectView:
+    """A project as it is now."""
+    try:
+        start = find_start(ws, project.name, project.target)
+    except OrcError as error:
+        return ProjectView(project, problem=error.message)
+    if not project.checks:
+        return ProjectView(project, BaseState.NO_CHECKS)
+    key = check_key(start.tree, project.checks, project)
+    record = base_record(ws, project.name)
+    if record is not None and record.key == key:
+        if record.run:
+            return ProjectView(project, BaseState.RUNNING)
+        if record.problem:
+            return ProjectView(project, BaseState.RED)
+        return ProjectView(project, BaseState.RED if record.tests == "failed" else BaseState.GREEN)
+    known = known_checks(ws, key)
+    if known is not None and judge_checks(known) != "failed":
+        return ProjectView(project, BaseState.GREEN)
+    return ProjectView(project, BaseState.UNKNOWN)

@@ -1,0 +1,321 @@
+"""Collect: what ended runs left behind becomes steps. A result counts once, and only for the run the ledger names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrator.adapters.effects import Effect, effect
+from orchestrator.adapters.files import ensure_folder, remove, remove_tree, rename_folder
+from orchestrator.adapters.git import Git, rev_parse, tree_of
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.run_folder import RunFolder, read_result, read_spec
+from orchestrator.adapters.run_values import RunResult, RunSpec
+from orchestrator.adapters.run_values import RunStatus as Ended
+from orchestrator.adapters.mirrors import open_mirror, publish_ref
+from orchestrator.adapters.worktrees import TreeSpec, seal_tree
+from orchestrator.core.attempt import attempt_ended, not_started, run_lost
+from orchestrator.core.gate import judge_checks
+from orchestrator.core.ids import RunId, RunKind
+from orchestrator.core.job import Job
+from orchestrator.core.judge import review_ended
+from orchestrator.core.records import (
+    Attempt,
+    BaseRecord,
+    CheckResult,
+    Evidence,
+    Outcome,
+    ReviewRecord,
+    RunStatus,
+    Verdict,
+)
+from orchestrator.core.report import parse_answers
+from orchestrator.core.transitions import Move
+from orchestrator.core.verdict import Judgement, Question, blot_nonce, hash_nonce, judge_reply
+from orchestrator.engine.bases import base_filing, base_record, remember_checks
+from orchestrator.engine.dispatch import attempt_ref
+from orchestrator.engine.evidence import checks_result
+from orchestrator.engine.launch import RunState, ask_to_stop, folder_of, state_of
+from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import OrcError
+
+REPORT_LIMIT = 8_000
+_CANNOT_START = (Ended.NOT_STARTED, Ended.PREPARE_FAILED, Ended.SETUP_FAILED)
+
+
+def running(ws: Workspace) -> list[Job]:
+    """The jobs for which the ledger names a run."""
+    return [folder.job for folder in ws.ledger.snapshot().folders.values() if folder.job.at.run]
+
+
+def collect_run(ws: Workspace, job: Job) -> Move | None:
+    """The step that follows from a job's run, if it has ended or died."""
+    run = RunId.parse(job.at.run)
+    if run is None:
+        return None
+    place = folder_of(ws, job.at.run)
+    match state_of(place):
+        case RunState.ENDED:
+            return _ended(ws, job, run, place)
+        case RunState.DEAD:
+            return _dead(ws, job, run, place)
+        case _:
+            return None
+
+
+def _ended(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
+    result = read_result(place) or RunResult(str(run), Ended.UNREADABLE)
+    match run.kind:
+        case RunKind.ATTEMPT:
+            return _attempt(ws, job, run, place, result)
+        case RunKind.REVIEW:
+            return _review(ws, job, run, place, result)
+        case RunKind.CHECKS | RunKind.MERGE:
+            return _checks(ws, job, result)
+
+
+def _dead(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
+    """A run died without a result. What an agent had made by then is sealed first."""
+    now, records, tip = ws.stamp(), {}, ""
+    if run.kind is RunKind.ATTEMPT:
+        tip = _seal(ws, job, run, place)
+        attempt = ws.ledger.record(Attempt, ws.open_job(job.id), f"attempt-{run.number}")
+        records[f"attempt-{run.number}"] = replace(attempt, ended=now, status=RunStatus.LOST, tip=tip)
+    elif run.kind is RunKind.REVIEW:
+        review = ws.ledger.record(ReviewRecord, ws.open_job(job.id), f"review-{run.number}")
+        # A reviewer that died has said nothing: never an approval.
+        lost = replace(review, ended=now, status=RunStatus.LOST, verdict=Verdict.INCONCLUSIVE, why="left no answer")
+        return run_lost(job, ws.config.limits, now, records={f"review-{run.number}": lost})
+    return run_lost(job, ws.config.limits, now, records=records, tip=tip)
+
+
+# --- attempts ---------------------------------------------------------------------------------------------------
+
+
+def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunResult) -> Move:
+    now = ws.stamp()
+    before = ws.ledger.record(Attempt, ws.open_job(job.id), f"attempt-{run.number}")
+    tip = _published(ws, job, run) or _seal(ws, job, run, place)
+    ended = replace(
+        before,
+        ended=now,
+        status=RunStatus(result.status.value),
+        exit=result.exit,
+        error=result.error[:500],
+        tip=tip,
+        tree=_tree(ws, job, tip),
+        own_commits=bool(result.sealed and result.sealed.own_commits),
+        seconds=round(result.seconds, 2),
+        report=result.report[:REPORT_LIMIT],
+        answers=parse_answers(result.report, before.fixes),
+        usage={key: value for key, value in (result.usage or {}).items() if isinstance(value, int)},
+    )
+    if result.status in _CANNOT_START:
+        why = f"{result.status.value.replace('_', ' ')}: {result.error}"
+        return not_started(job, why, ws.config.limits, now, records={f"attempt-{run.number}": ended})
+    return attempt_ended(job, ended, ws.terms(job), now)
+
+
+def _published(ws: Workspace, job: Job, run: RunId) -> str:
+    """The attempt's work, brought from the mirror into the project's repository under its ref; '' if there is none."""
+    project, ref = job.at.project, attempt_ref(job.id, run.number)
+    source = ws.project_git_dir(project)
+    mirror = open_mirror(ws.paths.mirror(project), source)
+    tip = rev_parse(mirror, ref)
+    if tip is None:
+        return ""
+    if rev_parse(Git(source), ref) != tip:
+        with effect(Effect.WORK_PUBLISH):
+            publish_ref(mirror, source, ref)
+    return tip
+
+
+def _seal(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> str:
+    """Take out what a run left that could not do it itself; '' if its tree was never made."""
+    try:
+        spec = TreeSpec.from_json(dict(read_spec(place).tree))
+        with effect(Effect.TREE_SEAL):
+            seal_tree(spec, when=ws.now())
+    except (OrcError, OSError):
+        return ""
+    return _published(ws, job, run)
+
+
+def _tree(ws: Workspace, job: Job, tip: str) -> str:
+    return tree_of(Git(ws.project_git_dir(job.at.project)), tip) if tip else ""
+
+
+# --- checks -----------------------------------------------------------------------------------------------------
+
+
+def _checks(ws: Workspace, job: Job, result: RunResult) -> Move:
+    if result.status is not Ended.ENDED:
+        why = f"the checks could not be run ({result.status.value.replace('_', ' ')}): {result.error}"
+        return not_started(job, why, ws.config.limits, ws.stamp())
+    return checks_result(ws, job, _results(result))
+
+
+def _results(result: RunResult) -> tuple[CheckResult, ...]:
+    return tuple(
+        CheckResult(
+            name=each.name or each.run,
+            run=each.run,
+            outcome=Outcome(each.outcome.value),
+            exit=each.exit,
+            seconds=round(each.seconds, 2),
+            tail=each.tail[-2000:],
+        )
+        for each in result.commands
+    )
+
+
+def collect_bases(ws: Workspace) -> Iterator[Filing]:
+    """What the checks say about the bases that were being checked."""
+    for name in ws.config.projects:
+        record = base_record(ws, name)
+        if record is None or not record.run:
+            continue
+        place = folder_of(ws, record.run)
+        state = state_of(place)
+        if state is RunState.ENDED:
+            yield _base_ended(ws, name, record, read_result(place))
+        elif state is RunState.DEAD:
+            gone = replace(record, run="", problem="the run of the checks died")
+            # Without a key it is not known, so the next tick checks again.
+            yield base_filing(name, replace(gone, key="", problem=""), "was not checked: the run died")
+
+
+def _base_ended(ws: Workspace, name: str, record: BaseRecord, result: RunResult | None) -> Filing:
+    at = ws.stamp()
+    if result is None or result.status is not Ended.ENDED:
+        why = (result.error or result.status.value) if result else "the result cannot be read"
+        return base_filing(name, replace(record, run="", problem=why[:500], at=at), f"could not be checked: {why}")
+    results = _results(result)
+    tests = judge_checks(results)
+    remember_checks(ws, record.key, results)
+    done = replace(record, run="", tests=tests, checks=results, at=at)
+    return base_filing(name, done, f"at {record.commit[:12]}: tests {tests}")
+
+
+# --- reviews ----------------------------------------------------------------------------------------------------
+
+
+def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunResult) -> Move:
+    now, folder = ws.stamp(), ws.open_job(job.id)
+    before = ws.ledger.record(ReviewRecord, folder, f"review-{run.number}")
+    if result.status in _CANNOT_START or result.status is Ended.STOPPED:
+        why = f"the review {result.status.value.replace('_', ' ')}: {result.error}"
+        ended = replace(before, ended=now, status=RunStatus(result.status.value), verdict=Verdict.INCONCLUSIVE, why=why)
+        return not_started(job, why, ws.config.limits, now, records={f"review-{run.number}": ended})
+    evidence = ws.ledger.record(Evidence, folder, f"evidence-{before.evidence}")
+    nonce = _nonce(place)
+    judgement = _judge(before, evidence, result, nonce)
+    ended = replace(
+        before,
+        ended=now,
+        status=RunStatus(result.status.value),
+        exit=result.exit,
+        verdict=judgement.verdict,
+        score=judgement.score,
+        why=judgement.why,
+        nonce_sha256=hash_nonce(nonce),
+        reply=blot_nonce(result.report, nonce),
+        items=judgement.items,
+        findings=judgement.findings,
+        summary=judgement.summary[:1000],
+    )
+    return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat)
+
+
+def _judge(review: ReviewRecord, evidence: Evidence, result: RunResult, nonce: str) -> Judgement:
+    if result.status is not Ended.ENDED or result.exit != 0:
+        how = f"exit {result.exit}" if result.status is Ended.ENDED else result.status.value
+        return Judgement(Verdict.INCONCLUSIVE, why=f"did not come to its end ({how}): {result.error}".rstrip(": "))
+    return judge_reply(result.report, question_of(review, evidence, hash_nonce(nonce)))
+
+
+def question_of(review: ReviewRecord, evidence: Evidence, nonce_sha256: str) -> Question:
+    """What a reviewer was asked, from the records."""
+    return Question(
+        job=review.run.rsplit(".", 1)[0],
+        commit=review.commit,
+        nonce_sha256=nonce_sha256,
+        files=frozenset(path.path for path in evidence.paths),
+        items=review.items_asked,
+        required=frozenset(review.required),
+        threshold=review.threshold,
+    )
+
+
+def _nonce(place: RunFolder) -> str:
+    import json
+
+    try:
+        value = json.loads(place.facts.read_bytes()).get("nonce", "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return value if isinstance(value, str) else ""
+
+
+# --- clearing up ------------------------------------------------------------------------------------------------
+
+
+def clear_up(ws: Workspace) -> None:
+    """Put away the folders of runs that the ledger no longer names; ask those that still live to stop."""
+    if not ws.paths.runs.is_dir():
+        return
+    named = {folder.job.at.run for folder in ws.ledger.snapshot().folders.values()}
+    named |= {record.run for name in ws.config.projects if (record := base_record(ws, name))}
+    for path in sorted(ws.paths.runs.iterdir()):
+        if path.name in named or not path.is_dir():
+            continue
+        place = RunFolder(path)
+        if state_of(place) is RunState.ALIVE:
+            ask_to_stop(ws, path.name)
+        elif _is_kept(ws, path, place):
+            _put_away(ws, path)
+
+
+def _is_kept(ws: Workspace, path: Path, place: RunFolder) -> bool:
+    """Whether the work of a run that nobody waits for is under a ref. Unknown means no."""
+    run = RunId.parse(path.name)
+    if run is None or run.kind is not RunKind.ATTEMPT:
+        return True
+    spec = _spec_of(place)
+    if spec is None:
+        return True
+    tree = Path(str(spec.tree.get("path", "")))
+    if not tree.exists():
+        return True
+    git = Git(ws.project_git_dir(spec.project))
+    if rev_parse(git, attempt_ref(run.job, run.number)) is not None:
+        return True
+    job = ws.ledger.folder(run.job).job
+    return bool(_published(ws, job, run) or _seal(ws, job, run, place) or not (tree / ".git").exists())
+
+
+def _spec_of(place: RunFolder) -> RunSpec | None:
+    try:
+        return read_spec(place)
+    except OrcError:
+        return None
+
+
+def _put_away(ws: Workspace, path: Path) -> None:
+    """Keep what a person may want to read; `state/` may vanish, so nothing depends on it."""
+    with effect(Effect.RUN_CLEAN):
+        for name in ("tree", "home", "tmp"):
+            remove_tree(path / name)
+        # The nonce of a review is worth nothing any more, but it was never anybody else's either.
+        remove(path / "facts.json")
+        kept = ws.paths.state / "logs" / path.name
+        ensure_folder(kept.parent)
+        remove_tree(kept)
+        try:
+            rename_folder(path, kept)
+        except OSError:
+            remove_tree(path)
+        remove(ws.paths.bell / path.name)
+
+

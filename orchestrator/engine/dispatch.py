@@ -1,0 +1,434 @@
+"""Dispatch: choose what a run gets, commit that it starts, and see that it runs.
+
+Every start is reserved in the ledger before anything is spawned; a spawn that did not happen is made up for later by
+`ensure_runs`, from what the ledger holds.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from orchestrator.adapters.backends.registry import find_backend
+from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.git_objects import diff_text
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.library import blob_id, read_criteria, read_rules, read_skills, read_souls
+from orchestrator.adapters.run_values import CommandSpec, LaunchSpec, LimitsSpec, RunKind, RunSpec
+from orchestrator.core.agent import Skill, Soul
+from orchestrator.core.attempt import not_started, start_attempt
+from orchestrator.core.config import Project
+from orchestrator.core.criteria import Criteria, criteria_for
+from orchestrator.core.evidence import checks_started
+from orchestrator.core.ids import RunId
+from orchestrator.core.ids import RunKind as Kind
+from orchestrator.core.job import Expects, Fix, Job, State
+from orchestrator.core.judge import review_started
+from orchestrator.core.prompt import attempt_prompt, review_prompt
+from orchestrator.core.records import Answer, Attempt, BaseRecord, Evidence, ReviewRecord, Used
+from orchestrator.core.rules import prompt_section
+from orchestrator.core.schedule import AgentView, StartAttempt, StartReview
+from orchestrator.core.step import next_run
+from orchestrator.core.transitions import Move
+from orchestrator.engine.bases import base_filing, check_key, find_start, mirror_with
+from orchestrator.engine.look import backend_settings
+from orchestrator.engine.launch import RunState, Start, folder_of, launch, state_of
+from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import NotFoundError, OrcError
+
+PREVIOUS_DIFF_BYTES = 60_000
+CHECKS_WALL_S = 6 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A start that is to be committed: the step, and files that go into the job's folder with it."""
+
+    move: Move
+    files: Mapping[str, bytes]
+    filings: tuple[Filing, ...] = ()
+
+
+# --- attempts ---------------------------------------------------------------------------------------------------
+
+
+def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentView) -> Reserved:
+    """The step that starts an attempt, with the prompt exactly as the agent will get it."""
+    now = ws.stamp()
+    try:
+        base = job.at.base or find_start(ws, job.at.project, ws.terms(job).target).commit
+        prompt, used = _attempt_prompt(ws, job, agent.soul)
+    except OrcError as error:
+        return Reserved(not_started(job, error.message, ws.config.limits, now), {})
+    run = next_run(job, Kind.ATTEMPT)
+    attempt = Attempt(
+        number=run.number,
+        worker=agent.worker(),
+        base=base,
+        run=str(run),
+        started=now,
+        rule=action.rule,
+        soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob),
+        skills=used.skills,
+        rules=used.rules,
+        rule_ids=used.rule_ids,
+        prompt=blob_id(prompt),
+        fixes=job.at.fixes,
+    )
+    paths = [attempt.soul, *attempt.skills] if attempt.soul else [*attempt.skills]
+    filing = _library_filing(ws, paths)
+    prompt_file = {f"attempt-{run.number}.prompt.md": prompt}
+    return Reserved(start_attempt(job, attempt, now), prompt_file, (filing,) if filing else ())
+
+
+@dataclass(frozen=True, slots=True)
+class _UsedTexts:
+    skills: tuple[Used, ...]
+    rules: Used | None
+    rule_ids: tuple[str, ...]
+
+
+def _attempt_prompt(ws: Workspace, job: Job, soul: Soul) -> tuple[bytes, _UsedTexts]:
+    rules = read_rules(ws.paths.root)
+    section = prompt_section(rules)
+    skills = _skills_of(ws.paths.root, job, soul)
+    text = attempt_prompt(
+        _template("attempt.md"),
+        job,
+        soul=soul,
+        rules=section,
+        skills=skills,
+        target=ws.terms(job).target,
+        previous_diff=_previous_diff(ws, job),
+    )
+    used = _UsedTexts(
+        tuple(Used(f"skills/{skill.name}/SKILL.md", skill.blob) for skill in skills),
+        Used("rules", blob_id(section.encode())) if rules else None,
+        tuple(f"{rule.number:04d}" for rule in rules),
+    )
+    return text.encode("utf-8", "replace"), used
+
+
+def _skills_of(root: Path, job: Job, soul: Soul) -> list[Skill]:
+    known = read_skills(root)
+    names = sorted({*job.spec.skills, *soul.skills})
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise NotFoundError(f"skill {missing[0]!r} has no folder in skills/")
+    return [known[name] for name in names]
+
+
+def _previous_diff(ws: Workspace, job: Job) -> str:
+    """What the newest attempt changed, for an author who has to go on from it or do it again on a new base."""
+    number = job.at.attempt
+    if not number or not job.at.fixes:
+        return ""
+    git = Git(ws.project_git_dir(job.at.project))
+    tip = rev_parse(git, attempt_ref(job.id, number))
+    attempt = ws.ledger.record(Attempt, ws.ledger.folder(job.id), f"attempt-{number}")
+    if tip is None or tip == attempt.base:
+        return ""
+    return diff_text(git, attempt.base, tip, max_bytes=PREVIOUS_DIFF_BYTES)[0]
+
+
+def _library_filing(ws: Workspace, used: list[Used]) -> Filing | None:
+    """A commit that keeps the versions of souls and skills that were used, unless the ledger has them already."""
+    changed: dict[str, bytes] = {}
+    for each in used:
+        kept = ws.ledger.read_file(f"library/{each.name}")
+        if kept is None or blob_id(kept) != each.blob:
+            data = (ws.paths.root / each.name).read_bytes()
+            if blob_id(data) == each.blob:
+                changed[f"library/{each.name}"] = data
+    if not changed:
+        return None
+    return Filing(f"library: {', '.join(path.removeprefix('library/') for path in changed)}"[:200], changed)
+
+
+def attempt_ref(job: str, number: int) -> str:
+    """The ref under which an attempt's work is kept."""
+    return f"refs/orc/attempts/{job}/{number}"
+
+
+def _attempt_start(ws: Workspace, job: Job, run: RunId) -> Start:
+    folder = ws.open_job(job.id)
+    attempt = ws.ledger.record(Attempt, folder, f"attempt-{run.number}")
+    soul = _soul(ws, attempt.worker.agent)
+    project, target = ws.project(job.at.project), ws.terms(job).target
+    reuse = job.at.tip if job.at.tip and job.at.tip != attempt.base else None
+    mirror_with(ws, project.name, target, attempt.base, reuse or "", job=job.id)
+    prompt = ws.ledger.objects.read(folder.records[f"attempt-{run.number}.prompt"])
+    facts = {
+        "job": job.id,
+        "title": job.spec.heading,
+        "kind": job.spec.kind,
+        "task": job.spec.prompt,
+        "base": attempt.base,
+        "project": project.name,
+        "attempt": run.number,
+        "fixes": [{k: v for k, v in asdict(fix).items() if k != "source"} for fix in attempt.fixes],
+    }
+    tree = _tree(ws, job, project, attempt.worker.agent, attempt.base, reuse=reuse, ref=attempt_ref(job.id, run.number))
+    spec = _spec(ws, run, RunKind.ATTEMPT, job, tree, attempt.worker.agent, project, ws.terms(job).minutes)
+    launched = _launch_spec(ws, soul, folder_of(ws, str(run)).path)
+    setup = project.setup
+    return Start(
+        replace(spec, launch=launched, setup=CommandSpec(setup.run, setup.timeout_s) if setup else None),
+        prompt.decode("utf-8", "replace"),
+        facts,
+    )
+
+
+def _tree(
+    ws: Workspace, job: Job, project: Project, agent: str, commit: str, *, reuse: str | None, ref: str
+) -> dict[str, Any]:
+    return {
+        "mode": "work",
+        "path": str(ws.paths.state / "trees" / agent / project.name),
+        "mirror": str(ws.paths.mirror(project.name)),
+        "commit": commit,
+        "reuse": reuse,
+        "branch": f"orc/{job.id}",
+        "keep": list(project.keep),
+        "include": _included(ws, project),
+        "record": str(ws.paths.orcdir / "trees" / f"{agent}.{project.name}.json"),
+        "seal_ref": ref,
+        "author": {"name": agent, "email": f"{agent}@agents.orc.invalid"},
+    }
+
+
+def _included(ws: Workspace, project: Project) -> list[dict[str, str]]:
+    """Ignored files of the person's checkout that `.worktreeinclude` names: copied into an agent's tree."""
+    checkout = (ws.paths.root / project.path).resolve()
+    listing = checkout / ".worktreeinclude"
+    if not listing.is_file():
+        return []
+    patterns = [line.strip() for line in listing.read_text("utf-8", "replace").splitlines()]
+    found: dict[str, str] = {}
+    for pattern in (each.strip("/") for each in patterns if each and not each.startswith("#")):
+        for path in checkout.glob(pattern) if ".." not in pattern.split("/") else ():
+            if path.is_file() and not path.is_symlink() and ".git" not in path.parts:
+                found[str(path)] = str(path.relative_to(checkout))
+    return [{"from": source, "to": to} for source, to in sorted(found.items())]
+
+
+# --- checks -----------------------------------------------------------------------------------------------------
+
+
+def reserve_checks(ws: Workspace, job: Job) -> Move:
+    """The step that starts a run of the checks."""
+    kind = Kind.MERGE if job.state is State.MERGING else Kind.CHECKS
+    return checks_started(job, str(next_run(job, kind)), ws.stamp())
+
+
+def _checks_start(ws: Workspace, job: Job, run: RunId) -> Start:
+    project, agreed = ws.project(job.at.project), ws.terms(job)
+    commit = job.at.merged if run.kind is Kind.MERGE else job.at.tip
+    mirror_with(ws, project.name, agreed.target, commit, job=job.id)
+    tree = _export(ws, project, ws.paths.state / "trees" / ".checks" / f"{project.name}-{run}", commit)
+    spec = _spec(ws, run, RunKind.CHECKS, job, tree, None, project, CHECKS_WALL_S // 60)
+    commands = tuple(CommandSpec(check.run, check.timeout_s, check.label) for check in agreed.checks)
+    setup = project.setup
+    return Start(replace(spec, commands=commands, setup=CommandSpec(setup.run, setup.timeout_s) if setup else None))
+
+
+def _export(ws: Workspace, project: Project, path: Path, commit: str, *, read_only: bool = False) -> dict[str, Any]:
+    return {
+        "mode": "export",
+        "path": str(path),
+        "mirror": str(ws.paths.mirror(project.name)),
+        "commit": commit,
+        "reuse": None,
+        "branch": "",
+        "keep": [],
+        "include": [],
+        "record": str(ws.paths.orcdir / "trees" / f".{path.name}.json"),
+        "seal_ref": None,
+        "author": {"name": "orc", "email": "engine@orc.invalid"},
+        "read_only": read_only,
+    }
+
+
+def base_run(project: str, tree: str) -> str:
+    """The id of the run of the checks on a project's base."""
+    return f"base.{project}.{tree[:12]}"
+
+
+def reserve_base(ws: Workspace, name: str) -> Filing:
+    """The commit that says that the base of a project is being checked."""
+    project = ws.project(name)
+    start = find_start(ws, name, project.target)
+    key = check_key(start.tree, project.checks, project)
+    record = BaseRecord(start.commit, start.tree, key, run=base_run(name, start.tree), at=ws.stamp())
+    return base_filing(name, record, f"is checked at {start.commit[:12]}")
+
+
+def base_start(ws: Workspace, name: str, record: BaseRecord) -> Start:
+    """The run of the checks on a project's base."""
+    project = ws.project(name)
+    mirror_with(ws, name, project.target, record.commit)
+    tree = _export(ws, project, ws.paths.state / "trees" / ".checks" / f"{name}-base", record.commit)
+    spec = RunSpec(
+        run=record.run,
+        kind=RunKind.CHECKS,
+        job="",
+        number=1,
+        orcdir=ws.paths.orcdir,
+        agent=None,
+        project=name,
+        tree=tree,
+        limits=LimitsSpec(wall_s=CHECKS_WALL_S, silent_s=0),
+        setup=CommandSpec(project.setup.run, project.setup.timeout_s) if project.setup else None,
+        commands=tuple(CommandSpec(check.run, check.timeout_s, check.label) for check in project.checks),
+    )
+    return Start(spec)
+
+
+# --- reviews ----------------------------------------------------------------------------------------------------
+
+
+def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentView) -> Move:
+    """The step that starts a review."""
+    run, criteria = next_run(job, Kind.REVIEW), _criteria(ws, job)
+    folder = ws.open_job(job.id)
+    evidence = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
+    attempt = ws.ledger.record(Attempt, folder, f"attempt-{evidence.attempt}")
+    now = ws.stamp()
+    review = ReviewRecord(
+        number=run.number,
+        attempt=evidence.attempt,
+        evidence=evidence.number,
+        commit=evidence.tip,
+        base=evidence.merge_base,
+        reviewer=agent.worker(),
+        author=attempt.worker,
+        run=str(run),
+        started=now,
+        independence=action.independence,
+        threshold=ws.terms(job).threshold,
+        required=tuple(item.id for item in criteria.items if item.required),
+        items_asked=tuple(item.id for item in criteria.items),
+        soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob),
+    )
+    return review_started(job, review, now)
+
+
+def _criteria(ws: Workspace, job: Job) -> Criteria:
+    return criteria_for(job.spec.kind, read_criteria(ws.paths.root))
+
+
+def _review_start(ws: Workspace, job: Job, run: RunId) -> Start:
+    folder = ws.open_job(job.id)
+    review = ws.ledger.record(ReviewRecord, folder, f"review-{run.number}")
+    evidence = ws.ledger.record(Evidence, folder, f"evidence-{review.evidence}")
+    attempt = ws.ledger.record(Attempt, folder, f"attempt-{review.attempt}")
+    project, agreed = ws.project(job.at.project), ws.terms(job)
+    mirror = mirror_with(ws, project.name, agreed.target, review.commit, job=job.id)
+    diff, cut = diff_text(mirror, evidence.merge_base, evidence.tip, max_bytes=ws.config.review.max_diff_bytes)
+    if cut:
+        raise OrcError("the diff is too large to be reviewed whole")
+    asked = [item for item in _criteria(ws, job).items if item.id in review.items_asked]
+    nonce = secrets.token_hex(16)
+    report = attempt.report if job.spec.expects is Expects.NO_CHANGE else ""
+    prompt = review_prompt(
+        _template("review.md"),
+        job,
+        evidence=evidence,
+        items=asked,
+        nonce=nonce,
+        diff=diff,
+        report=report,
+        previous=_previous(attempt),
+    )
+    facts = {
+        "job": job.id,
+        "title": job.spec.heading,
+        "kind": job.spec.kind,
+        "task": job.spec.prompt,
+        "commit": evidence.tip,
+        "base": evidence.merge_base,
+        "nonce": nonce,
+        "files": [path.path for path in evidence.paths],
+        "items": [asdict(item) for item in asked],
+        "evidence": {"stat": evidence.stat, "tests": evidence.tests},
+        "report": report,
+        "previous": [{"id": fix.id, "problem": fix.problem} for fix in attempt.fixes],
+    }
+    run_folder = folder_of(ws, str(run)).path
+    tree = _export(ws, project, run_folder / "tree", evidence.tip, read_only=True)
+    spec = _spec(ws, run, RunKind.REVIEW, job, tree, review.reviewer.agent, project, ws.config.limits.review_minutes)
+    launched = _launch_spec(ws, _soul(ws, review.reviewer.agent), run_folder)
+    return Start(replace(spec, launch=launched), prompt, facts, diff or " ")
+
+
+def _previous(attempt: Attempt) -> tuple[tuple[Fix, ...], tuple[Answer, ...]]:
+    return attempt.fixes, attempt.answers
+
+
+# --- seeing that they run ---------------------------------------------------------------------------------------
+
+
+def ensure_run(ws: Workspace, job: Job) -> Move | None:
+    """See that the run which the ledger names is there. Returns a step if it cannot be started."""
+    run = RunId.parse(job.at.run)
+    if run is None or state_of(folder_of(ws, job.at.run)) is not RunState.MISSING:
+        return None
+    starts = {Kind.ATTEMPT: _attempt_start, Kind.REVIEW: _review_start}
+    try:
+        launch(ws, starts.get(run.kind, _checks_start)(ws, job, run))
+    except OrcError as error:
+        return not_started(job, error.message, ws.config.limits, ws.stamp())
+    return None
+
+
+def _spec(
+    ws: Workspace,
+    run: RunId,
+    kind: RunKind,
+    job: Job,
+    tree: dict[str, Any],
+    agent: str | None,
+    project: Project,
+    minutes: int,
+) -> RunSpec:
+    limits = ws.config.limits
+    return RunSpec(
+        run=str(run),
+        kind=kind,
+        job=job.id,
+        number=run.number,
+        orcdir=ws.paths.orcdir,
+        agent=agent,
+        project=project.name,
+        tree=tree,
+        limits=LimitsSpec(
+            wall_s=minutes * 60,
+            output_bytes=limits.output_mb * 1024 * 1024,
+            silent_s=limits.silent_minutes * 60 if agent else 0,
+        ),
+    )
+
+
+def _launch_spec(ws: Workspace, soul: Soul, run_folder: Path) -> LaunchSpec:
+    backend = ws.config.backends.get(soul.backend)
+    if backend is None:
+        raise NotFoundError(f"backend {soul.backend!r} is not in orc.yaml")
+    settings = backend_settings(backend, ws.paths.root)
+    return find_backend(backend.type).launch(settings, run_folder=run_folder).to_spec()
+
+
+def _soul(ws: Workspace, name: str) -> Soul:
+    souls, _ = read_souls(ws.paths.root)
+    if name not in souls:
+        raise NotFoundError(f"agent {name!r} has no usable file in souls/")
+    return souls[name]
+
+
+def _template(name: str) -> str:
+    return files("orchestrator").joinpath("prompts", name).read_text(encoding="utf-8")
+
+

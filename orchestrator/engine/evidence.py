@@ -1,0 +1,127 @@
+"""Evidence: the engine looks at the diff itself, and at what the checks said about exactly that tree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.adapters.git import Git, merge_base, tree_of
+from orchestrator.adapters.git_objects import diff_stat, diff_text, read_blob, whitespace_only_paths
+from orchestrator.core.evidence import checks_ended, evidence_found
+from orchestrator.core.gate import SYMLINK, DiffFacts, judge_checks, judge_diff, protected_paths
+from orchestrator.core.job import Job, State
+from orchestrator.core.merge import merge_checked
+from orchestrator.core.records import Attempt, ChangedPath, CheckResult, Evidence, MergeRecord
+from orchestrator.core.transitions import Move
+from orchestrator.engine.bases import check_key, known_checks, mirror_with, remember_checks
+from orchestrator.engine.workspace import Workspace
+
+LINK_BYTES = 4096
+
+
+def gather(ws: Workspace, job: Job) -> Move:
+    """Look at what an attempt changed, on the exact commit, and judge it by the rules."""
+    folder = ws.open_job(job.id)
+    attempt = ws.ledger.record(Attempt, folder, f"attempt-{job.at.attempt}")
+    project, agreed = ws.project(job.at.project), ws.terms(job)
+    tip = attempt.tip or attempt.base
+    git = mirror_with(ws, project.name, agreed.target, attempt.base, tip, job=job.id)
+    # The base is part of the tip's history unless the agent rewrote it; then the diff is judged from the base itself.
+    base = merge_base(git, attempt.base, tip) or attempt.base
+    stat = diff_stat(git, base, tip)
+    facts = gather_facts(git, base, tip, report=attempt.report, previous=_previous_tree(ws, job, git))
+    evidence = Evidence(
+        number=job.at.evidence + 1,
+        attempt=attempt.number,
+        base=attempt.base,
+        tip=tip,
+        merge_base=base,
+        tree=facts.tree,
+        stat=stat.summary(),
+        paths=tuple(ChangedPath(each.path, each.status, each.added, each.deleted) for each in stat.changes),
+        failures=judge_diff(job.spec, facts, project.docs),
+        protected=protected_paths(stat.changes, project.protected),
+        notes=_notes(attempt),
+    )
+    limit = ws.config.review.max_diff_bytes
+    too_large = not evidence.failures and diff_text(git, base, tip, max_bytes=limit)[1]
+    return evidence_found(job, evidence, agreed, ws.stamp(), too_large=too_large)
+
+
+def gather_facts(git: Git, base: str, tip: str, *, report: str, previous: str) -> DiffFacts:
+    """What the rules of the diff gate look at."""
+    changes = diff_stat(git, base, tip).changes
+    empty, links = set(), []
+    for change in changes:
+        if change.status == "D":
+            continue
+        if change.new_mode == SYMLINK:
+            data = read_blob(git, tip, change.path, LINK_BYTES)
+            links.append((change.path, (data or b"/").decode("utf-8", "surrogateescape")))
+        elif change.added == 0 and read_blob(git, tip, change.path, 1) == b"":
+            empty.add(change.path)
+    return DiffFacts(
+        changes=tuple(changes),
+        whitespace_only=frozenset(whitespace_only_paths(git, base, tip)),
+        empty_files=frozenset(empty),
+        links=tuple(links),
+        report=report,
+        tree=tree_of(git, tip),
+        previous_tree=previous,
+    )
+
+
+def _previous_tree(ws: Workspace, job: Job, git: Git) -> str:
+    """The tree of the attempt that was sent back, if this one started from it; '' if there is none."""
+    folder = ws.open_job(job.id)
+    now = ws.ledger.record(Attempt, folder, f"attempt-{job.at.attempt}")
+    if not now.fixes or job.at.evidence == 0:
+        return ""
+    before = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
+    return before.tree if before.base == now.base and before.paths else ""
+
+
+def _notes(attempt: Attempt) -> tuple[str, ...]:
+    notes = []
+    if attempt.exit not in (0, None):
+        notes.append(f"the agent's program ended with exit {attempt.exit}: {attempt.error}")
+    answered = {answer.id for answer in attempt.answers}
+    silent = [fix.id for fix in attempt.fixes if fix.id not in answered]
+    if silent:
+        notes.append(f"the author did not answer {', '.join(silent)}")
+    return tuple(notes)
+
+
+# --- checks -----------------------------------------------------------------------------------------------------
+
+
+def tree_to_check(ws: Workspace, job: Job) -> tuple[str, str]:
+    """The tree whose checks are due, and the key under which their result is known."""
+    project, agreed = ws.project(job.at.project), ws.terms(job)
+    folder = ws.open_job(job.id)
+    if job.state is State.MERGING:
+        tree = ws.ledger.record(MergeRecord, folder, f"merge-{job.at.merge}").tree
+    else:
+        tree = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}").tree
+    return tree, check_key(tree, agreed.checks, project)
+
+
+def known_result(ws: Workspace, job: Job) -> Move | None:
+    """The step that the checks lead to, if no run is needed: none are declared, or the result is known."""
+    if not ws.terms(job).checks:
+        return checks_result(ws, job, ())
+    known = known_checks(ws, tree_to_check(ws, job)[1])
+    return None if known is None else checks_result(ws, job, known)
+
+
+def checks_result(ws: Workspace, job: Job, results: tuple[CheckResult, ...]) -> Move:
+    """The step that the results of the checks lead to."""
+    tree, key = tree_to_check(ws, job)
+    tests, folder, now = judge_checks(results), ws.open_job(job.id), ws.stamp()
+    if results:
+        remember_checks(ws, key, results)
+    if job.state is State.MERGING:
+        merge = ws.ledger.record(MergeRecord, folder, f"merge-{job.at.merge}")
+        return merge_checked(job, replace(merge, tests=tests, checks=results, check_key=key), ws.terms(job), now)
+    evidence = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
+    done = replace(evidence, tests=tests, checks=results, checked_tree=tree, check_key=key)
+    return checks_ended(job, done, ws.terms(job), now)

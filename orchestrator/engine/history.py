@@ -1,0 +1,49 @@
+"""History: the steps of the ledger as they can be read back from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrator.adapters.ledger import REF
+from orchestrator.core.times import iso
+from orchestrator.engine.answer import find_job
+from orchestrator.engine.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One step of the ledger."""
+
+    commit: str
+    time: str
+    actor: str
+    subject: str
+    facts: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` shows it."""
+        return {
+            "commit": self.commit,
+            "time": self.time,
+            "actor": self.actor,
+            "subject": self.subject,
+            "facts": self.facts,
+        }
+
+
+def read_history(ws: Workspace, job: str | None, number: int) -> list[Told]:
+    """The newest steps, of one job or of all, newest first. Raises NotFoundError for a job that does not exist."""
+    options = [f"--max-count={number}", "-z", "--format=%H%x1f%ct%x1f%an%x1f%s%x1f%(trailers:only,unfold)"]
+    if job:
+        id_ = find_job(ws, job).job.id
+        options += ["--fixed-strings", f"--grep=Job: {id_}"]
+    out = ws.ledger.git.run("log", *options, REF).out.decode("utf-8", "replace")
+    return [_told(entry) for entry in out.split("\0") if entry.strip()]
+
+
+def _told(entry: str) -> Told:
+    commit, seconds, actor, subject, trailers = entry.strip("\n").split("\x1f", 4)
+    facts = dict(line.split(": ", 1) for line in trailers.splitlines() if ": " in line)
+    return Told(commit, iso(datetime.fromtimestamp(int(seconds), UTC)), actor, subject, facts)

@@ -1,0 +1,100 @@
+"""Init: make a workspace in a git repository. What is there already is left as it is; calling it twice changes nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from orchestrator.adapters import clock
+from orchestrator.adapters.config_file import FILE_NAME, config_template
+from orchestrator.adapters.files import ensure_folder, write_atomic
+from orchestrator.adapters.git import Git, common_dir, rev_parse, top_level, update_ref, version
+from orchestrator.adapters.ledger import REF, open_ledger
+from orchestrator.core.job import Lane
+from orchestrator.core.transitions import Actor
+from orchestrator.errors import UnavailableError
+
+OLDEST_GIT = (2, 38, 0)
+QUEUE_IGNORE = "# The queue shows the ledger (git log orc/state); its files are not for this branch.\n*\n!.gitignore\n"
+EXCLUDED = ("/state/",)
+_MARK = "# orc: what may vanish"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What `init` made: paths relative to the workspace, and whether the ledger is new, adopted or was there."""
+
+    root: Path
+    files: tuple[str, ...]
+    ledger: str
+
+
+def init_workspace(start: Path, actor: Actor, *, starter: bool = True) -> Made:
+    """Make a workspace of the repository that holds `start`. Raises NotFoundError outside of one."""
+    if version() < OLDEST_GIT:
+        found = ".".join(map(str, version()))
+        raise UnavailableError(f"git {found} is too old: orc needs 2.38", hint="install a newer git")
+    root, git_dir = top_level(start), common_dir(start)
+    made: list[str] = []
+    _write_new(root, FILE_NAME, config_template(target=current_branch(git_dir)).encode(), made)
+    for lane in Lane:
+        ensure_folder(root / "queue" / lane)
+    _write_new(root, "queue/.gitignore", QUEUE_IGNORE.encode(), made)
+    _write_new(root, "state/.gitignore", b"*\n", made)
+    if starter:
+        _copy_starter(root, made)
+    _exclude(git_dir, made)
+    return Made(root, tuple(made), _ledger(git_dir, actor))
+
+
+def current_branch(git_dir: Path) -> str:
+    """The branch that is checked out, `main` if none is."""
+    out = Git(git_dir).run("symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1, 128))
+    return out.out.decode("utf-8", "replace").strip() or "main"
+
+
+def _write_new(root: Path, name: str, data: bytes, made: list[str]) -> None:
+    path = root / name
+    if not os.path.lexists(path):
+        ensure_folder(path.parent)
+        write_atomic(path, data, sync=False)
+        made.append(name)
+
+
+def _copy_starter(root: Path, made: list[str]) -> None:
+    """Examples of souls, skills and rules, each only where the workspace has none of that sort."""
+    with as_file(files("orchestrator").joinpath("starter")) as source:
+        for sort in ("souls", "skills", "rules"):
+            if (root / sort).exists():
+                continue
+            for path in sorted((source / sort).rglob("*.md")):
+                _write_new(root, str(path.relative_to(source)), path.read_bytes(), made)
+
+
+def _exclude(git_dir: Path, made: list[str]) -> None:
+    path = git_dir / "info" / "exclude"
+    text = path.read_text("utf-8", "surrogateescape") if path.is_file() else ""
+    if _MARK in text:
+        return
+    ensure_folder(path.parent)
+    gap = "" if not text or text.endswith("\n") else "\n"
+    added = "\n".join((_MARK, *EXCLUDED))
+    write_atomic(path, f"{text}{gap}{added}\n".encode("utf-8", "surrogateescape"), sync=False)
+    made.append(".git/info/exclude")
+
+
+def _ledger(git_dir: Path, actor: Actor) -> str:
+    """A clone takes over the ledger of its remote and never begins a second one."""
+    git, orcdir = Git(git_dir), git_dir / "orc"
+    ensure_folder(orcdir)
+    if rev_parse(git, REF) is not None:
+        return "there"
+    remote = git.text("for-each-ref", "--format=%(objectname)", "refs/remotes/*/orc/state").split()
+    if remote:
+        update_ref(git, REF, remote[0], "")
+        return "adopted"
+    with open_ledger(git_dir, orcdir) as ledger:
+        ledger.create(clock.now(), actor)
+    return "new"

@@ -1,0 +1,122 @@
+"""Starting a run: its folder with everything it needs, the lease, the supervising process.
+
+What a run is for was committed before. So this may be called again after any crash: a folder that was never started is
+made anew, a run that lives or has ended is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from orchestrator.adapters.effects import Effect, effect
+from orchestrator.adapters.files import (
+    ensure_folder,
+    lease_is_free,
+    release_lease,
+    remove_tree,
+    rename_folder,
+    take_lease,
+    write_atomic,
+)
+from orchestrator.adapters.processes import spawn_shim
+from orchestrator.adapters.run_folder import RunFolder, write_spec
+from orchestrator.adapters.run_values import RunSpec
+from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import UnavailableError
+
+
+class RunState(StrEnum):
+    """What can be seen of a run."""
+
+    MISSING = "missing"
+    """No folder, or one that was never started."""
+    ALIVE = "alive"
+    ENDED = "ended"
+    """It left a result."""
+    DEAD = "dead"
+    """It began, holds no lease and left no result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Everything that goes into a run's folder."""
+
+    spec: RunSpec
+    prompt: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    diff: str = ""
+
+
+def folder_of(ws: Workspace, run: str) -> RunFolder:
+    """A run's folder."""
+    return RunFolder(ws.paths.runs / run)
+
+
+def state_of(folder: RunFolder) -> RunState:
+    """What can be seen of a run now. The lock tells, no process id and no clock."""
+    if folder.result.exists():
+        # The result is the last thing a run writes; what it still has to do after it is nobody's business.
+        return RunState.ENDED
+    if not lease_is_free(folder.lease):
+        return RunState.ALIVE
+    if folder.result.exists():
+        return RunState.ENDED
+    return RunState.DEAD if folder.events.exists() else RunState.MISSING
+
+
+def launch(ws: Workspace, start: Start) -> None:
+    """Start a run that is not there yet. Raises UnavailableError if no process can be started."""
+    final = ws.paths.runs / start.spec.run
+    with effect(Effect.RUN_FOLDER):
+        _write_folder(final, start)
+    lease = take_lease(final / "lease")
+    if lease is None:
+        return
+    try:
+        with effect(Effect.RUN_SPAWN):
+            spawn_shim(final, lease)
+    except OSError as error:
+        raise UnavailableError(
+            f"{start.spec.run} could not be started: {error.strerror or error}",
+            cause="The machine has no room for another process.",
+        ) from error
+    finally:
+        release_lease(lease)
+
+
+def _write_folder(final: Path, start: Start) -> None:
+    """The folder appears whole or not at all."""
+    ensure_folder(final.parent)
+    remove_tree(final)
+    making = final.parent / f".new-{final.name}"
+    remove_tree(making)
+    making.mkdir(mode=0o700)
+    folder = RunFolder(making)
+    write_spec(folder, start.spec)
+    write_atomic(making / "prompt.md", start.prompt.encode("utf-8", "replace"), mode=0o600, sync=False)
+    facts = dict(start.facts)
+    if start.diff:
+        facts["diff"] = str(final / "diff.patch")
+        write_atomic(making / "diff.patch", start.diff.encode("utf-8", "surrogateescape"), mode=0o600, sync=False)
+    text = json.dumps(facts, ensure_ascii=False, indent=1)
+    write_atomic(making / "facts.json", text.encode("utf-8", "surrogateescape"), mode=0o600, sync=False)
+    rename_folder(making, final)
+
+
+def ask_to_stop(ws: Workspace, run: str) -> None:
+    """Ask a run to end; it seals its work first."""
+    folder = folder_of(ws, run)
+    if folder.path.is_dir() and not folder.stop.exists():
+        with effect(Effect.RUN_STOP):
+            write_atomic(folder.stop, b"", sync=False)
+
+
+def environment_path() -> str:
+    """The PATH that runs get."""
+    return os.environ.get("PATH", os.defpath)

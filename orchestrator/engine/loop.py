@@ -1,0 +1,121 @@
+"""The loop of `orc run`: one engine for each workspace, woken by events, looking for itself anyway."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from orchestrator.adapters.files import ensure_folder, hold_lock, sync_filesystem, write_atomic
+from orchestrator.adapters.queue_folder import QueueFolder
+from orchestrator.adapters.watch import Watch
+from orchestrator.core.job import State
+from orchestrator.engine.launch import RunState, folder_of, state_of
+from orchestrator.engine.project_queue import Projection
+from orchestrator.engine.tick import Engine, tick
+from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import LedgerError
+
+log = logging.getLogger("orc.loop")
+SETTLE_S = 0.05
+"""How soon to look again after something moved: what a step leads to is often due at once."""
+ALIVE_S = 1.0
+"""Longest wait while runs are alive or files are settling; the bell usually wakes the loop sooner."""
+
+
+@dataclass(slots=True)
+class Loop:
+    """Runs ticks until it is told to stop. `on_tick` is called after each."""
+
+    engine: Engine
+    on_tick: Callable[[Engine], None] = lambda _: None
+    wake: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, *, once: bool = False, until_idle: bool = False) -> None:
+        """Tick until stopped; `once`: a single tick; `until_idle`: until nothing can move without a person."""
+        config = self.engine.ws.config
+        with watching(self.engine.ws, self.wake) as watch:
+            while True:
+                self.wake.clear()
+                moved = tick(self.engine)
+                self.on_tick(self.engine)
+                if once or self.engine.stopping:
+                    return
+                if until_idle and not moved and is_idle(self.engine):
+                    return
+                watch.renew()
+                self.wake.wait(self._pause(moved, config.tick_seconds))
+
+    def _pause(self, moved: bool, longest: float) -> float:
+        if moved:
+            return SETTLE_S
+        return min(longest, ALIVE_S) if not is_idle(self.engine) else longest
+
+    def stop(self) -> None:
+        """End after the present tick. Runs go on; the next engine adopts them."""
+        self.engine.stopping = True
+        self.wake.set()
+
+
+def is_idle(engine: Engine) -> bool:
+    """Whether nothing will move without a person: no live run, no pause to wait out, no file that settles."""
+    ws = engine.ws
+    for folder in ws.ledger.snapshot().folders.values():
+        at = folder.job.at
+        if at.run and state_of(folder_of(ws, at.run)) is not RunState.MISSING:
+            return False
+        if at.not_before and at.state in (State.WAITING, State.CHECKING, State.REVIEWING, State.MERGING):
+            return False
+        if at.state in (State.READY, State.COLLECTED, State.LANDING):
+            return False
+    return not any(path.is_dir() for path in ws.paths.runs.glob("base.*"))
+
+
+@contextmanager
+def watching(ws: Workspace, wake: threading.Event) -> Iterator[Watch]:
+    """Events in `queue/` and from ended runs set `wake`. Without a watcher the timer does it alone."""
+    ensure_folder(ws.paths.bell)
+    with Watch([ws.paths.queue, ws.paths.bell], wake) as watch:
+        yield watch
+
+
+@contextmanager
+def engine_of(ws: Workspace, *, listener: Callable[[str], None] = lambda _: None) -> Iterator[Engine]:
+    """The one engine of a workspace. Raises BusyError if another runs."""
+    ensure_folder(ws.paths.orcdir)
+    with hold_lock(ws.paths.orcdir / "engine.lock", timeout=0, what="this workspace: another `orc run` is at work"):
+        # What a killed engine left visible may not be on disk yet; nothing is built on it before it is.
+        sync_filesystem(ws.paths.git_dir)
+        note = {"pid": os.getpid(), "host": socket.gethostname(), "since": ws.stamp()}
+        write_atomic(ws.paths.orcdir / "engine.json", json.dumps(note).encode(), sync=False)
+        if not ws.ledger.snapshot().tip:
+            raise LedgerError("there is no ledger", hint="orc init")
+        queue = QueueFolder(ws.paths.queue)
+        yield Engine(ws, queue, Projection(ws, queue), listener)
+
+
+@contextmanager
+def stopped_by_signals(loop: Loop) -> Iterator[None]:
+    """SIGTERM and SIGINT end the loop after the present tick; a second one ends the process."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if loop.engine.stopping:
+            raise KeyboardInterrupt
+        log.info("stopping after this tick (%s)", signal.Signals(number).name)
+        loop.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            with contextlib.suppress(TypeError):
+                signal.signal(number, handler)

@@ -1,0 +1,94 @@
+"""Revert: undo a job that was merged, as a new commit on top of everything that came since."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.adapters.effects import Effect, effect
+from orchestrator.adapters.git import Git, is_ancestor, rev_parse, tree_of, update_ref
+from orchestrator.adapters.git_checkout import checked_out_at, push_into_checkout
+from orchestrator.adapters.git_objects import commit_tree, diff_stat, fetch_ref, merge_trees
+from orchestrator.adapters.ledger import Filing, Folder
+from orchestrator.adapters.strict_yaml import dump
+from orchestrator.core.job import State
+from orchestrator.core.records import MergeRecord
+from orchestrator.core.transitions import Actor
+from orchestrator.engine.bases import mirror_with
+from orchestrator.engine.merge import MERGER, find_obstacle
+from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import RefusedError
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """A revert that is on the target."""
+
+    job: str
+    commit: str
+    target: str
+    stat: str
+
+
+def revert_job(ws: Workspace, folder: Folder, actor: Actor) -> Reverted:
+    """Undo a merged job on its target branch.
+
+    Raises RefusedError if it was not merged, if later work touches the same lines, or if a person's checkout is in the
+    way; nothing has changed then.
+    """
+    job = folder.job
+    if job.state is not State.DONE or not job.at.merged:
+        raise RefusedError(f"{job.id} was not merged by orc: it is {job.state}", hint=f"orc show {job.id}")
+    merge = ws.ledger.record(MergeRecord, folder, f"merge-{job.at.merge}")
+    source, target = ws.project_git_dir(job.at.project), merge.target
+    git = Git(source)
+    tip = rev_parse(git, f"refs/heads/{target}^{{commit}}")
+    if tip is None or not is_ancestor(git, merge.merged, tip):
+        raise RefusedError(f"{merge.merged[:12]} is not on {target} any more", cause="The branch was rewritten.")
+    mirror = mirror_with(ws, job.at.project, target, tip, merge.merged, job=job.id)
+    tree = _undone(mirror, merge, tip)
+    if tree == tree_of(mirror, tip):
+        raise RefusedError(f"{target} has nothing of {job.id} left to undo")
+    text = f"Revert {job.spec.heading!r}\n\nThis undoes {merge.merged}.\n\nOrc-Reverts: {job.id}\nOrc-Actor: {actor.name}\n"
+    with effect(Effect.MERGE_BUILD):
+        commit = commit_tree(mirror, tree, [tip], text, author=MERGER, when=ws.now())
+        ref = f"refs/orc/merges/{job.id}"
+        update_ref(mirror, ref, commit, rev_parse(mirror, ref) or "")
+        fetch_ref(git, mirror.git_dir, [f"+{ref}:{ref}"])
+    _land(git, mirror, target, commit, tip)
+    found = Reverted(job.id, commit, target, diff_stat(mirror, tip, commit).summary())
+    ws.commit([], [_filing(found, actor, ws.stamp())])
+    return found
+
+
+def _undone(mirror: Git, merge: MergeRecord, tip: str) -> str:
+    """The tree of the target without the job: a three-way merge whose base is the merge that is undone."""
+    before = commit_tree(mirror, tree_of(mirror, merge.onto), [merge.merged], "before", author=MERGER)
+    merged = merge_trees(mirror, tip, before)
+    if merged.tree is None:
+        files = ", ".join(merged.conflicts[:5])
+        raise RefusedError(
+            f"later work touches the same lines in {files}",
+            cause="Undoing it by machine would have to guess.",
+            hint="submit a job that undoes it",
+        )
+    return merged.tree
+
+
+def _land(git: Git, mirror: Git, target: str, commit: str, tip: str) -> None:
+    obstacle = find_obstacle(git, target, commit)
+    if obstacle is not None:
+        raise RefusedError(obstacle.problem, hint=obstacle.way_out)
+    checkouts = checked_out_at(git, target)
+    with effect(Effect.TARGET_MOVE):
+        if checkouts:
+            push_into_checkout(mirror, checkouts[0], commit, target, tip)
+        else:
+            update_ref(git, f"refs/heads/{target}", commit, tip)
+
+
+def _filing(found: Reverted, actor: Actor, at: str) -> Filing:
+    facts = {"job": found.job, "commit": found.commit, "target": found.target, "stat": found.stat, "at": at}
+    trailers = [("Job", found.job), ("Actor", actor.name), ("Target", found.target), ("Merged", found.commit)]
+    path = f"reverts/{at[:4]}/{at[5:7]}/{found.job}-{found.commit[:8]}.yaml"
+    subject = f"revert: {found.job} on {found.target} as {found.commit[:12]}"
+    return Filing(subject, {path: dump(facts).encode()}, (*trailers, ("Diff-Stat", found.stat)), actor)

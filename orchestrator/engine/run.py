@@ -1,0 +1,149 @@
+"""The shim: the small process that supervises one run from beginning to end.
+
+It holds the lease for as long as it lives, needs nothing from the engine, and whatever goes wrong leaves a result.
+By hand: `python -m orchestrator.engine.run FOLDER`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from orchestrator.adapters import clock
+from orchestrator.adapters.files import lease_stands, remove_tree, ring, take_lease, write_atomic
+from orchestrator.adapters.processes import LEASE_FD, become_subreaper, kill_descendants
+from orchestrator.adapters.run_folder import RunFolder, read_spec, write_result
+from orchestrator.adapters.run_values import RunSpec, RunStatus
+from orchestrator.core.times import iso
+from orchestrator.engine.run_steps import Run, RunOver, execute
+from orchestrator.errors import ExitCode, OrcError
+
+HEARTBEAT_SECONDS = 30.0
+
+STATUS_BY_PHASE = {"preparing": RunStatus.PREPARE_FAILED, "setup": RunStatus.SETUP_FAILED}
+"""What a run is called that broke in a phase; later ones were running and are called stopped."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Supervise the run in the folder argv[0]. 0 when a result was left, whatever it says."""
+    if len(argv) != 1:
+        print("usage: python -m orchestrator.engine.run RUN_FOLDER", file=sys.stderr)
+        return ExitCode.USAGE
+    folder = RunFolder(Path(os.path.abspath(argv[0])))
+    if not _hold_lease(folder):
+        print(f"{folder.path}: another process supervises this run", file=sys.stderr)
+        return ExitCode.BUSY
+    if os.path.lexists(folder.result):
+        print(f"{folder.path}: this run has a result already; a run happens once", file=sys.stderr)
+        return ExitCode.REFUSED
+    return _supervise(folder)
+
+
+def _hold_lease(folder: RunFolder) -> bool:
+    """Keep the inherited lease, which ends with this process; started by hand, take it."""
+    number = os.environ.pop(LEASE_FD, "")
+    if number.isdigit():
+        try:
+            if lease_stands(int(number), folder.lease):
+                os.set_inheritable(int(number), False)
+                return True
+        except OSError:
+            pass  # A number that is no open file: it was not meant for us.
+    return take_lease(folder.lease) is not None
+
+
+def _supervise(folder: RunFolder) -> int:
+    run = Run(folder=folder, began=clock.now())
+    become_subreaper()
+    _answer_signals(run)
+    spec: RunSpec | None = None
+    try:
+        spec = read_spec(folder)
+        execute(run, spec)
+    except RunOver as over:
+        run.status, run.error = over.status, over.error
+    except Exception as error:  # The border of the process: a run that breaks must leave a result, never die silently.
+        traceback.print_exc()
+        _note_failure(run, error)
+    _clean_up(run, spec)
+    return _leave_result(run)
+
+
+def _note_failure(run: Run, error: Exception) -> None:
+    # A broken supervisor is not the agent's failure.
+    run.status = STATUS_BY_PHASE.get(run.phase, RunStatus.STOPPED)
+    words = (
+        [str(error)] if isinstance(error, OrcError) else [f"orc's supervisor broke: {type(error).__name__}: {error}"]
+    )
+    hint = getattr(error, "hint", "")
+    run.error = " ".join([*words, hint] if hint else words)
+
+
+def _clean_up(run: Run, spec: RunSpec | None) -> None:
+    if spec is not None:
+        run.survivors += kill_descendants(spec.run, run_dir=run.folder.path, root=os.getpid())
+    for folder in (run.folder.tmp, run.folder.home):
+        try:
+            remove_tree(folder)
+        except OSError as error:
+            run.notes.append(f"{folder.name} could not be removed: {error}")
+
+
+def _leave_result(run: Run) -> int:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    result = run.result()
+    try:
+        try:
+            write_result(run.folder, result)
+        except IsADirectoryError:
+            remove_tree(run.folder.result)  # The agent put a folder in the way.
+            write_result(run.folder, result)
+    except OSError:
+        # The lease falls free without a result: the engine takes that for what it is, a run that died.
+        traceback.print_exc()
+        return ExitCode.FAILED
+    if run.spec is not None:
+        try:
+            ring(run.spec.orcdir / "bell", run.spec.run)
+        except (OSError, ValueError):
+            traceback.print_exc()  # Only a wake-up: the engine looks without it as well, a little later.
+    return ExitCode.OK
+
+
+def _answer_signals(run: Run) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        run.signalled = True
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+    beat = _beat(run)
+    beat(signal.SIGALRM, None)
+    # A timer instead of a thread: the shim forks, and a process with one thread forks safely.
+    signal.signal(signal.SIGALRM, beat)
+    signal.setitimer(signal.ITIMER_REAL, HEARTBEAT_SECONDS, HEARTBEAT_SECONDS)
+
+
+def _beat(run: Run) -> Callable[[int, FrameType | None], None]:
+    def beat(number: int, frame: FrameType | None) -> None:
+        state = {
+            "at": iso(clock.now()),
+            "phase": run.phase,
+            "pid": os.getpid(),
+            "output_bytes": run.program.seen if run.program else 0,
+        }
+        try:
+            write_atomic(run.folder.heartbeat, json.dumps(state).encode() + b"\n", mode=0o600, sync=False)
+        except OSError:
+            traceback.print_exc()  # A full disk must not end a run; a missing beat is noticed by its age.
+
+    return beat
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

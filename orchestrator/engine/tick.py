@@ -1,0 +1,193 @@
+"""One look at everything, and one step forward. Every part can be repeated after a crash at any point.
+
+take in what people changed → collect what ended → decide → reserve in the ledger → make it so → show the queue
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar, assert_never
+
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.queue_folder import QueueFolder
+from orchestrator.core import merge as merging
+from orchestrator.core.accept import hold, release
+from orchestrator.core.attempt import not_started
+from orchestrator.core.job import Job
+from orchestrator.core.schedule import (
+    Action,
+    Ask,
+    Board,
+    BuildMerge,
+    CheckBase,
+    Gather,
+    Hold,
+    Land,
+    Release,
+    StartAttempt,
+    StartChecks,
+    StartReview,
+    WatchLanding,
+    decide,
+)
+from orchestrator.core.transitions import Move
+from orchestrator.engine.accept import take_in
+from orchestrator.engine.archive import archive_ended
+from orchestrator.engine.bases import base_record
+from orchestrator.engine.collect import clear_up, collect_bases, collect_run, running
+from orchestrator.engine.dispatch import (
+    Reserved,
+    base_start,
+    ensure_run,
+    reserve_attempt,
+    reserve_base,
+    reserve_checks,
+    reserve_review,
+)
+from orchestrator.engine.evidence import gather, known_result
+from orchestrator.engine.launch import RunState, folder_of, launch, state_of
+from orchestrator.engine.look import look
+from orchestrator.engine.merge import build_merge, land, watch_landing
+from orchestrator.engine.project_queue import Projection
+from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import OrcError
+
+log = logging.getLogger("orc.tick")
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Engine:
+    """What one engine holds between ticks. Nothing in it is needed after a crash."""
+
+    ws: Workspace
+    queue: QueueFolder
+    projection: Projection
+    listener: Callable[[str], None] = lambda _: None
+    """Told the subject of every step, as it is committed."""
+    stopping: bool = False
+    problems: dict[str, str] = field(default_factory=dict)
+    """Steps that failed, by job: shown to the person, tried again at the next tick."""
+
+
+def tick(engine: Engine) -> bool:
+    """One step forward for everything. Returns whether anything moved; an error in one job never stops the others."""
+    ws = engine.ws
+    ws.reload_config()
+    engine.problems.clear()
+    taken = _guarded(engine, "queue/", lambda: take_in(ws, engine.queue))
+    moved = _tell(engine, taken.moves if taken else [])
+    ended = [_guarded(engine, job.id, lambda job=job: collect_run(ws, job)) for job in running(ws)]  # type: ignore[misc]
+    moved |= _commit(engine, [step for step in ended if step is not None], list(collect_bases(ws)))
+    board = look(ws, stopping=engine.stopping)
+    moved |= _perform(engine, board, decide(board, ws.now()))
+    _see_that_runs_run(engine)
+    _guarded(engine, "runs", lambda: clear_up(ws))
+    _guarded(engine, "archive", lambda: archive_ended(ws))
+    _guarded(engine, "queue/", engine.projection.refresh)
+    return moved or bool(taken and taken.waiting_until is not None)
+
+
+def _perform(engine: Engine, board: Board, actions: Iterable[Action]) -> bool:
+    moves: list[Move] = []
+    filings: list[Filing] = []
+    files: dict[str, dict[str, bytes]] = {}
+    for action in actions:
+        name = action.project if isinstance(action, CheckBase) else action.job
+        done = _guarded(engine, name, lambda action=action: _act(engine.ws, board, action))  # type: ignore[misc]
+        if isinstance(done, Filing):
+            filings.append(done)
+        elif isinstance(done, Reserved):
+            moves.append(done.move)
+            filings += done.filings
+            files[done.move.job.id] = dict(done.files)
+        elif isinstance(done, Move):
+            moves.append(done)
+    return _commit(engine, moves, filings, files)
+
+
+def _act(ws: Workspace, board: Board, action: Action) -> Move | Reserved | Filing | None:
+    """What an action comes to: a step to commit, perhaps with files, or nothing."""
+    if isinstance(action, CheckBase):
+        return reserve_base(ws, action.project)
+    job = board.jobs[action.job]
+    match action:
+        case Hold():
+            return hold(job, action.reason, ws.stamp(), needs=action.needs)
+        case Release():
+            return release(job, ws.stamp(), needs=action.needs)
+        case StartAttempt():
+            return reserve_attempt(ws, job, action, board.agents[action.agent])
+        case Gather():
+            return gather(ws, job)
+        case StartChecks():
+            return known_result(ws, job) or reserve_checks(ws, job)
+        case StartReview():
+            return reserve_review(ws, job, action, board.agents[action.reviewer])
+        case BuildMerge():
+            return build_merge(ws, job)
+        case Land():
+            return land(ws, job)
+        case WatchLanding():
+            return watch_landing(ws, job)
+        case Ask():
+            return merging.ask(
+                job, action.kind, action.question, ws.stamp(), action.context, target=ws.terms(job).target
+            )
+        case _:
+            assert_never(action)
+
+
+def _see_that_runs_run(engine: Engine) -> None:
+    """Start the runs that the ledger names and that are not there: those just reserved, and those a crash left out."""
+    ws = engine.ws
+    failed = []
+    for folder in list(ws.ledger.snapshot().folders.values()):
+        if folder.job.at.run:
+            step = _guarded(engine, folder.job.id, lambda job=folder.job: _ensure(ws, job))  # type: ignore[misc]
+            failed += [step] if isinstance(step, Move) else []
+    _commit(engine, failed, [])
+    for name in ws.config.projects:
+        record = base_record(ws, name)
+        if record is not None and record.run and state_of(folder_of(ws, record.run)) is RunState.MISSING:
+            _guarded(engine, name, lambda name=name, record=record: launch(ws, base_start(ws, name, record)))  # type: ignore[misc]
+
+
+def _ensure(ws: Workspace, job: Job) -> Move | None:
+    try:
+        return ensure_run(ws, job)
+    except OSError as error:
+        return not_started(job, f"{job.at.run} could not be started: {error}", ws.config.limits, ws.stamp())
+
+
+def _commit(
+    engine: Engine, moves: list[Move], filings: list[Filing], files: dict[str, dict[str, bytes]] | None = None
+) -> bool:
+    if not moves and not filings:
+        return False
+    done = engine.ws.commit(moves, filings, files)
+    for filing in filings:
+        engine.listener(filing.subject)
+    return _tell(engine, done) or bool(filings)
+
+
+def _tell(engine: Engine, moves: Iterable[Move]) -> bool:
+    told = False
+    for move in moves:
+        engine.listener(move.subject)
+        log.info(move.subject)
+        told = True
+    return told
+
+
+def _guarded(engine: Engine, what: str, act: Callable[[], T]) -> T | None:
+    """One part of a tick; what goes wrong in it is told and does not stop the others."""
+    try:
+        return act()
+    except (OrcError, OSError) as error:
+        message = error.message if isinstance(error, OrcError) else str(error)
+        engine.problems[what] = message
+        log.warning("%s: %s", what, message)
+        return None

@@ -1,0 +1,143 @@
+"""A workspace as the engine and the commands hold it: where things lie, its configuration, its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from orchestrator.adapters import clock
+from orchestrator.adapters.config_file import read_config
+from orchestrator.adapters.git import common_dir
+from orchestrator.adapters.ledger import Filing, Folder, Ledger, open_ledger
+from orchestrator.core.config import Config, Project, Terms, terms
+from orchestrator.core.job import Job
+from orchestrator.core.times import iso
+from orchestrator.core.transitions import Move
+from orchestrator.errors import NotFoundError, OrcError, RefusedError
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where a workspace keeps things. `git_dir` is the common git folder of the repository."""
+
+    root: Path
+    git_dir: Path
+
+    @property
+    def orcdir(self) -> Path:
+        """What must not be swept with the tree: locks, leases, run folders, mirrors."""
+        return self.git_dir / "orc"
+
+    @property
+    def queue(self) -> Path:
+        """The working tree of the ledger."""
+        return self.root / "queue"
+
+    @property
+    def state(self) -> Path:
+        """What may vanish."""
+        return self.root / "state"
+
+    @property
+    def runs(self) -> Path:
+        """One folder for each run."""
+        return self.orcdir / "runs"
+
+    @property
+    def bell(self) -> Path:
+        """Runs leave a file here when they end, to wake the engine."""
+        return self.orcdir / "bell"
+
+    def mirror(self, project: str) -> Path:
+        """The private bare mirror of a project."""
+        return self.orcdir / "mirrors" / f"{project}.git"
+
+
+@dataclass(slots=True)
+class Workspace:
+    """An open workspace. `config` is the newest that could be read; `config_problem` says why a newer one could not."""
+
+    paths: Paths
+    ledger: Ledger
+    config: Config
+    config_problem: str = ""
+    _git_dirs: dict[str, Path] = field(default_factory=dict)
+
+    def now(self) -> datetime:
+        """The current time."""
+        return clock.now()
+
+    def stamp(self) -> str:
+        """The current time as the ledger writes it."""
+        return iso(self.now())
+
+    def reload_config(self) -> None:
+        """Read `orc.yaml` again; a broken one leaves the last good one in force and is told in `config_problem`."""
+        try:
+            self.config, self.config_problem = read_config(self.paths.root), ""
+        except OrcError as error:
+            self.config_problem = error.message
+
+    def project(self, name: str) -> Project:
+        """A project by name. Raises NotFoundError."""
+        found = self.config.projects.get(name)
+        if found is None:
+            known = ", ".join(self.config.projects)
+            raise NotFoundError(f"there is no project {name!r} in orc.yaml (there is {known})")
+        return found
+
+    def project_git_dir(self, name: str) -> Path:
+        """The common git folder of a project's repository."""
+        path = (self.paths.root / self.project(name).path).resolve()
+        key = str(path)
+        if key not in self._git_dirs:
+            self._git_dirs[key] = common_dir(path)
+        return self._git_dirs[key]
+
+    def terms(self, job: Job) -> Terms:
+        """What holds for a job: its wishes, else its project's and the workspace's."""
+        return terms(self.config, self.project(job.at.project), job.spec, allowance=job.at.allowance)
+
+    def open_job(self, id_: str) -> Folder:
+        """An open job's folder. Raises NotFoundError, RefusedError if it has ended."""
+        found = self.ledger.snapshot().folders.get(id_)
+        if found is None:
+            ended = self.ledger.folder(id_)
+            raise RefusedError(f"{id_} is {ended.job.state} already", hint=f"orc show {id_}")
+        return found
+
+    def commit(self, moves: Iterable[Move], filings: Iterable[Filing] = (), files: FilesOf | None = None) -> list[Move]:
+        """Commit steps, all in one update of the ref. Returns those that still fitted; the others are dropped."""
+        now, done = self.now(), []
+        with self.ledger.writing() as writer:
+            for move in moves:
+                if writer.fits(move):
+                    writer.commit(move, now, files=(files or {}).get(move.job.id))
+                    done.append(move)
+            for filing in filings:
+                writer.file(filing, now)
+        return done
+
+
+FilesOf = Mapping[str, Mapping[str, bytes]]
+"""More files for a job's folder, by job id and name."""
+
+
+def find_root(start: Path) -> Path:
+    """The folder with `orc.yaml`, at `start` or above it. Raises NotFoundError."""
+    for folder in (start, *start.parents):
+        if (folder / "orc.yaml").is_file():
+            return folder
+    raise NotFoundError(f"{start} is not in an orc workspace (no orc.yaml here or above)", hint="orc init")
+
+
+@contextmanager
+def open_workspace(root: Path) -> Iterator[Workspace]:
+    """The workspace at `root`. Raises OrcError if its configuration or its ledger cannot be read."""
+    paths = Paths(root, common_dir(root))
+    config = read_config(root)
+    with open_ledger(paths.git_dir, paths.orcdir) as ledger:
+        yield Workspace(paths, ledger, config)

@@ -1,0 +1,636 @@
+"""An honest ledger is proved, and a forged one is found out, whatever was forged."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import audit_world as w
+import pytest
+
+from orchestrator.adapters.audit import audit
+from orchestrator.adapters.audit_rules import Rule
+from orchestrator.adapters.git import Git, delete_ref, rev_parse, tree_of, update_ref
+from orchestrator.adapters.git_objects import commit_tree
+from orchestrator.adapters.ledger import REF
+from orchestrator.adapters.objects import FILE_MODE, Entry
+from orchestrator.core.transitions import Event
+from orchestrator.core.verdict import hash_nonce
+from orchestrator.errors import LedgerError, NotFoundError
+
+LOGIN, ROUNDS, UNCLEAR, BLOCKED = w.LOGIN, w.ROUNDS, w.UNCLEAR, w.BLOCKED
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One honest world for all tests of this file; each works on its own copy."""
+    root = tmp_path_factory.mktemp("honest") / "world"
+    with w.new_world(root) as world:
+        w.honest(world)
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    """A copy of the honest world."""
+    copy = tmp_path / "world"
+    shutil.copytree(made, copy)
+    return copy
+
+
+# --- the honest ledger ----------------------------------------------------------------------------------------------
+
+
+def test_an_honest_ledger_holds_in_every_rule(root: Path) -> None:
+    report = w.verify(root)
+    assert report.lies == ()
+    assert report.unverifiable == ()
+    assert report.jobs == 8
+
+
+def test_the_honest_ledger_takes_every_step_that_is_proved(root: Path) -> None:
+    door = Git(root / ".git")
+    seen = {subject.partition(":")[0] for subject in door.text("log", "--format=%s", REF).splitlines()}
+    assert {event.value for event in Event} - seen == {"not-started", "card", "rebuild"}
+
+
+def test_writing_the_ledger_anew_without_changing_it_is_no_lie(root: Path) -> None:
+    before = rev_parse(Git(root / ".git"), REF)
+    w.forge(root, lambda draft: None)
+    assert rev_parse(Git(root / ".git"), REF) == before
+    assert w.verify(root).lies == ()
+
+
+def test_nothing_is_written_into_the_project(root: Path) -> None:
+    before = sorted(path for path in (root / ".git").rglob("*"))
+    w.verify(root)
+    assert sorted(path for path in (root / ".git").rglob("*")) == before
+
+
+def test_progress_is_told_for_each_commit(root: Path) -> None:
+    told: list[tuple[int, int]] = []
+    report = w.verify(root, progress=lambda done, total: told.append((done, total)))
+    assert told == [(number, report.commits) for number in range(1, report.commits + 1)]
+
+
+# --- forgeries ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Forgery:
+    """What is forged, which rule must notice, and words that must stand in what it says."""
+
+    forge: Callable[[w.Draft], None]
+    rule: Rule
+    words: str = ""
+
+
+def at(job: str, event: str, change: Callable[[w.Draft], None], *, to: str = "") -> Callable[[w.Draft], None]:
+    """A forgery of one step."""
+
+    def forge(draft: w.Draft) -> None:
+        if draft.is_(job, event, to):
+            change(draft)
+
+    return forge
+
+
+def everywhere(job: str, old: str, new: str) -> Callable[[w.Draft], None]:
+    """A forgery that is carried through every file and message about a job."""
+
+    def forge(draft: w.Draft) -> None:
+        if draft.job == job:
+            draft.swap_all(old, new)
+
+    return forge
+
+
+def review_gone(draft: w.Draft) -> None:
+    """No trace of the review but its verdict."""
+    if draft.job == LOGIN:
+        draft.changes = {path: entry for path, entry in draft.changes.items() if not path.endswith("review-1.yaml")}
+
+
+def reused_nonce(draft: w.Draft) -> None:
+    """The reviewer of another job is given the first one's nonce."""
+    first, own = (hash_nonce(f"nonce-{number:04d}-of-the-world") for number in (1, 2))
+    if draft.job == ROUNDS:
+        draft.swap_all(own, first)
+
+
+def same_family(draft: w.Draft) -> None:
+    """The reviewer is of the author's family, and the record still says another."""
+    if draft.job == LOGIN:
+        draft.swap_all("family: south", "family: north")
+        draft.trailers = [(k, "north" if k == "Reviewer-Family" else v) for k, v in draft.trailers]
+
+
+def undeclared_family(draft: w.Draft) -> None:
+    """The reviewer's family is not known."""
+    if draft.job == LOGIN:
+        draft.swap_all("  family: south\n", "")
+        draft.trailers = [(k, v) for k, v in draft.trailers if k != "Reviewer-Family"]
+
+
+def revise_as_approved(draft: w.Draft) -> None:
+    """A request for changes is told as an approval."""
+    if draft.is_(ROUNDS, "verdict") and any("review-1" in path for path in draft.changes):
+        draft.swap("review-1.yaml", "verdict: REVISE", "verdict: APPROVED")
+        draft.trail("Verdict", "APPROVED")
+
+
+def approved_late(draft: w.Draft) -> None:
+    """The record of a review that asked for changes is changed in a later step."""
+    if draft.is_(ROUNDS, "start") and draft.old.trailer("Attempt") == "5":
+        folder = draft.path("job.yaml").removesuffix("job.yaml")
+        draft.changes[f"{folder}review-1.yaml"] = Entry(FILE_MODE, draft.objects.write("blob", b"number: 1\n"))
+
+
+def answered_twice(draft: w.Draft) -> None:
+    """A card that was superseded is answered by a person, where it was only closed before."""
+    if draft.is_(BLOCKED, "supersede"):
+        draft.subject = draft.subject.replace("supersede:", "answer:")
+        draft.author = "human:ada <ada@orc.invalid>"
+        draft.trail("Actor", "human:ada")
+        draft.trailers.append(("Answer", "retry"))
+        draft.swap("card-1.yaml", "superseded:", "answer: retry\nby: human:ada\nsuperseded:")
+
+
+def superseded_answered(draft: w.Draft) -> None:
+    """The card of an approval was superseded before a person answered it."""
+    if draft.is_(ROUNDS, "verdict", to="decide"):
+        draft.write("card-1.yaml", draft.read("card-1.yaml") + "superseded: the target has moved\n")
+    if draft.is_(ROUNDS, "answer"):
+        draft.write("card-1.yaml", draft.read("card-1.yaml") + "superseded: the target has moved\n")
+
+
+def already_answered(draft: w.Draft) -> None:
+    """The card was answered when it was asked."""
+    if draft.is_(ROUNDS, "verdict", to="decide"):
+        draft.write("card-1.yaml", draft.read("card-1.yaml") + "answer: drop\nby: human:ada\n")
+
+
+def not_approved(draft: w.Draft) -> None:
+    """The job says it is merged without saying what was approved."""
+    if draft.job == LOGIN and draft.event in ("verdict", "merge", "check", "checked", "done"):
+        text = draft.read("job.yaml")
+        draft.write("job.yaml", re.sub(r"  approved: .*\n", "", text))
+        draft.trailers = [(k, v) for k, v in draft.trailers if k != "Reviewed-Sha" or draft.event == "verdict"]
+
+
+def skipped_review(draft: w.Draft) -> None:
+    """Neither a review nor a verdict: from the checks straight to the merge."""
+    if draft.is_(LOGIN, "review") or draft.is_(LOGIN, "verdict"):
+        draft.dropped = True
+
+
+def failed_as_passed(draft: w.Draft) -> None:
+    """Checks that failed are told as passed, with a result that still shows it."""
+    if draft.job == LOGIN and any(path.endswith("evidence-1.yaml") for path in draft.changes):
+        draft.swap_all("outcome: passed\n    exit: 0", "outcome: failed\n    exit: 2")
+
+
+def exit_not_zero(draft: w.Draft) -> None:
+    """A check is said to have passed although it ended with an error."""
+    if draft.is_(LOGIN, "checked", to="reviewing"):
+        draft.swap("evidence-1.yaml", "exit: 0", "exit: 2")
+
+
+def check_left_out(draft: w.Draft) -> None:
+    """The check that the job names was never run."""
+    if draft.job == LOGIN:
+        draft.swap_all("make test\n    outcome: passed", "make tea\n    outcome: passed")
+
+
+def another_merge(draft: w.Draft) -> None:
+    """The merged commit holds something that nobody approved."""
+    if draft.job == LOGIN:
+        door = draft.git
+        merged = rev_parse(door, f"refs/orc/merges/{LOGIN}") or ""
+        onto, approved = door.text("rev-list", "--parents", "-n1", merged).split()[1:]
+        evil = w.make_commit(door, draft.objects, approved, {"app.py": "import os\n"})
+        tree = tree_of(door, evil)
+        forged = commit_tree(door, tree, [onto, approved], "merge", author=w.PERSON, when=w.BEGIN)
+        draft.swap_all(merged, forged)
+        draft.swap_all(merged[:12], forged[:12])
+        draft.swap_all(tree_of(door, merged), tree)
+
+
+def other_parents(draft: w.Draft) -> None:
+    """The merged commit has the right tree, but is no merge of the approved commit."""
+    if draft.job == LOGIN:
+        door = draft.git
+        merged = rev_parse(door, f"refs/orc/merges/{LOGIN}") or ""
+        onto = door.text("rev-list", "--parents", "-n1", merged).split()[1]
+        lone = commit_tree(door, tree_of(door, merged), [onto], "merge", author=w.PERSON, when=w.BEGIN)
+        draft.swap_all(merged, lone)
+        draft.swap_all(merged[:12], lone[:12])
+
+
+def other_commit(draft: w.Draft) -> None:
+    """The review was of the base, and so the approval."""
+    if draft.is_(LOGIN, "verdict") or draft.is_(LOGIN, "review"):
+        text = draft.read("review-1.yaml")
+        commit, base = (re.findall(rf'^{key}: "?(\w+)', text, re.M)[0] for key in ("commit", "base"))
+        draft.write("review-1.yaml", text.replace(commit, base))
+        draft.trail("Reviewed-Sha", base)
+
+
+def second_job_too(draft: w.Draft) -> None:
+    """A step of one job changes the folder of another."""
+    if draft.is_(LOGIN, "start"):
+        blob = Entry(FILE_MODE, draft.objects.write("blob", b"a note"))
+        draft.changes["open/0b/rounds-0b000002/note.txt"] = blob
+
+
+def other_file_too(draft: w.Draft) -> None:
+    """A step of a job changes what the ledger says of its format."""
+    if draft.is_(LOGIN, "start"):
+        draft.changes["ledger.yaml"] = Entry(FILE_MODE, draft.objects.write("blob", b"format: 1\n"))
+
+
+def job_removed(draft: w.Draft) -> None:
+    """A job vanishes."""
+    if draft.is_(w.GIVEN_UP, "cancel"):
+        draft.changes = {path: None for path in draft.changes if path.startswith("open/")}
+
+
+def in_two_places(draft: w.Draft) -> None:
+    """An ended job stays open as well."""
+    if draft.is_(w.GIVEN_UP, "cancel"):
+        draft.changes = {path: entry for path, entry in draft.changes.items() if not path.startswith("open/")}
+        draft.changes[f"open/0d/{w.GIVEN_UP}/note"] = Entry(FILE_MODE, draft.objects.write("blob", b"here"))
+
+
+def text_changed(draft: w.Draft) -> None:
+    """The engine rewrites what the person asked for."""
+    if draft.is_(LOGIN, "start"):
+        draft.swap("job.yaml", "Put it right.", "Put it wrong.")
+
+
+def number_reused(draft: w.Draft) -> None:
+    """The third attempt is told as a second one and takes its place."""
+    if draft.is_(ROUNDS, "start") and draft.old.trailer("Attempt") == "3":
+        text = draft.read("attempt-3.yaml").replace("number: 3", "number: 2").replace("attempt-3", "attempt-2")
+        draft.changes = {p: e for p, e in draft.changes.items() if "attempt-3" not in p}
+        draft.write("attempt-2.yaml", text)
+        draft.swap("job.yaml", "attempt: 3", "attempt: 2")
+        draft.trail("Attempt", "2")
+
+
+def reworded(key: str, value: str) -> Callable[[w.Draft], None]:
+    """A trailer says something else."""
+    return lambda draft: draft.trail(key, value)
+
+
+def swapped(name: str, old: str, new: str) -> Callable[[w.Draft], None]:
+    """A file says something else."""
+    return lambda draft: draft.swap(name, old, new)
+
+
+def rewritten(name: str, pattern: str, new: str) -> Callable[[w.Draft], None]:
+    """A file says something else wherever the pattern fits."""
+    return lambda draft: draft.write(name, re.sub(pattern, new, draft.read(name)))
+
+
+def blessed(draft: w.Draft) -> None:
+    """A step of a kind that does not exist."""
+    draft.subject = draft.subject.replace("start:", "bless:")
+
+
+def skipped_seq(draft: w.Draft) -> None:
+    """A number in the row of steps is left out."""
+    seq = draft.old.trailer("Seq") or ""
+    draft.swap("job.yaml", f"seq: {seq}", f"seq: {int(seq) + 1}")
+    draft.trail("Seq", str(int(seq) + 1))
+
+
+def by_engine(draft: w.Draft) -> None:
+    """The engine answers a person's card."""
+    draft.author = "engine <engine@orc.invalid>"
+    draft.trail("Actor", "engine")
+    draft.swap("card-1.yaml", "by: human:ada", "by: engine")
+
+
+def another_answers(draft: w.Draft) -> None:
+    """One person answers in the name of another."""
+    draft.swap("card-1.yaml", "by: human:ada", "by: human:grace")
+
+
+def other_author(draft: w.Draft) -> None:
+    """The commit is by somebody else than it says."""
+    draft.author = "human:ada <ada@orc.invalid>"
+
+
+def other_committer(draft: w.Draft) -> None:
+    """Somebody else than orc made the commit."""
+    draft.committer = "engineer <engineer@agents.orc.invalid>"
+
+
+def second_parent(draft: w.Draft) -> None:
+    """Another line of history is merged into the ledger."""
+    draft.parents.append(draft.old.parents[0])
+
+
+def cut_off(draft: w.Draft) -> None:
+    """What came before is left out of the history."""
+    draft.parents = []
+
+
+def long_ago(draft: w.Draft) -> None:
+    """A commit from before the ones before it."""
+    draft.seconds -= 7200
+
+
+def illegal_step(draft: w.Draft) -> None:
+    """From running straight to review."""
+    draft.swap("job.yaml", "state: collected", "state: reviewing")
+    draft.trail("To", "reviewing")
+
+
+def empty_passed(draft: w.Draft) -> None:
+    """The gate's refusal of an empty diff is left out."""
+    if draft.old.trailer("Refused-By") != "empty_diff":
+        return
+    text = draft.read("evidence-1.yaml")
+    assert "failures:" in text
+    draft.write("evidence-1.yaml", re.sub(r"failures:\n(?:  .*\n)+", "", text))
+
+
+def unprotected(draft: w.Draft) -> None:
+    """A protected path is not told of."""
+    if draft.job == UNCLEAR:
+        draft.swap_all("protected:\n  - CLAUDE.md\n", "")
+        draft.swap_all("  protected:\n    - CLAUDE.md\n", "")
+
+
+def standing_lie(draft: w.Draft) -> None:
+    """A step slips in something that it has no business with."""
+    draft.swap("job.yaml", "  attempt: 1\n", "  attempt: 1\n  protected: [app.py]\n")
+
+
+def smuggled_approval(draft: w.Draft) -> None:
+    """The start of the checks approves the work."""
+    text = draft.read("job.yaml")
+    tip = re.findall(r'  tip: "?(\w+)', text)[0]
+    draft.write("job.yaml", f'{text}  approved: "{tip}"\n')
+
+
+def unread_finding(draft: w.Draft) -> None:
+    """A blocking finding is in the reply of an approval."""
+    reply = re.findall(r"^reply: (.*)$", draft.read("review-1.yaml"), re.M)[0]
+    value = json.loads(json.loads(reply) if reply.startswith('"') else reply)
+    value["findings"] = [{"severity": "blocking", "problem": "it does nothing"}]
+    draft.swap("review-1.yaml", reply, json.dumps(json.dumps(value)))
+
+
+def failed_run(draft: w.Draft) -> None:
+    """The reviewer's program failed, and it counts all the same."""
+    draft.swap("review-1.yaml", "\nexit: 0", "\nexit: 1")
+
+
+def not_an_ending(draft: w.Draft) -> None:
+    """A library file is removed."""
+    if draft.subject.startswith("reject:"):
+        draft.changes["library/souls/engineer.md"] = None
+
+
+def filed_elsewhere(draft: w.Draft) -> None:
+    """A filing writes where no filing belongs."""
+    if draft.subject.startswith("reject:"):
+        draft.changes["orders.yaml"] = Entry(FILE_MODE, draft.objects.write("blob", b"obey: true\n"))
+
+
+def empty_step(draft: w.Draft) -> None:
+    """A commit that says it is a step and changes nothing."""
+    draft.changes = {}
+
+
+FORGERIES: dict[str, Forgery] = {
+    "a verdict without a review": Forgery(review_gone, Rule.VERDICT, "no record of a review"),
+    "a review that never started": Forgery(skipped_review, Rule.STEP, "not possible from reviewing|merge is not"),
+    "another nonce": Forgery(
+        at(LOGIN, "verdict", swapped("review-1.yaml", "nonce_sha256: ", "nonce_sha256: a")), Rule.VERDICT, "nonce|bound"
+    ),
+    "a nonce used twice": Forgery(reused_nonce, Rule.NONCE, "the nonce of another"),
+    "another commit reviewed": Forgery(other_commit, Rule.REVIEW, "what is reviewed"),
+    "another diff-stat": Forgery(everywhere(LOGIN, "1 file changed", "2 files changed"), Rule.EVIDENCE, "diff-stat"),
+    "another path": Forgery(everywhere(LOGIN, "path: app.py", "path: apple.py"), Rule.EVIDENCE, "not changed"),
+    "other lines of a path": Forgery(everywhere(LOGIN, "added: 1", "added: 9"), Rule.EVIDENCE, r"says of app\.py"),
+    "an empty diff let through": Forgery(at(ROUNDS, "evidence", empty_passed), Rule.EVIDENCE, "empty_diff"),
+    "a refusal made up": Forgery(
+        at(
+            LOGIN,
+            "evidence",
+            swapped("evidence-1.yaml", "docs:\n", "failures:\n  - rule: plan_only\n    text: no\ndocs:\n"),
+        ),
+        Rule.EVIDENCE,
+        "plan_only, but it does not",
+    ),
+    "a protected path kept quiet": Forgery(unprotected, Rule.EVIDENCE, "protected paths"),
+    "a reviewer of the same family": Forgery(same_family, Rule.INDEPENDENCE, "independence"),
+    "a reviewer of an undeclared family": Forgery(undeclared_family, Rule.INDEPENDENCE, "independence"),
+    "the author as reviewer": Forgery(everywhere(LOGIN, "critic", "engineer"), Rule.INDEPENDENCE, "too near"),
+    "an approval after the fact": Forgery(approved_late, Rule.RECORD, "changes review-1"),
+    "REVISE told as APPROVED": Forgery(revise_as_approved, Rule.VERDICT, "comes to REVISE"),
+    "a garbled answer told as REJECT": Forgery(
+        at(UNCLEAR, "verdict", swapped("review-1.yaml", "INCONCLUSIVE", "REJECT"), to="reviewing"),
+        Rule.VERDICT,
+        "not exactly one JSON object",
+    ),
+    "another score": Forgery(
+        at(LOGIN, "verdict", swapped("review-1.yaml", "score: 1.0", "score: 0.9")), Rule.VERDICT, "the score"
+    ),
+    "an approval with a blocking finding": Forgery(
+        at(LOGIN, "verdict", unread_finding), Rule.VERDICT, "with a blocking finding"
+    ),
+    "an approval by a run that failed": Forgery(at(LOGIN, "verdict", failed_run), Rule.VERDICT, "come to its end"),
+    "a lower threshold after the fact": Forgery(
+        at(LOGIN, "verdict", swapped("review-1.yaml", "threshold: 0.8", "threshold: 0.1")), Rule.RECORD, "threshold"
+    ),
+    "a card answered by the engine": Forgery(at(ROUNDS, "answer", by_engine), Rule.STEP, "not for the engine"),
+    "a card answered in another's name": Forgery(at(ROUNDS, "answer", another_answers), Rule.CARD, "human:grace"),
+    "a superseded card answered": Forgery(superseded_answered, Rule.CARD, "was superseded"),
+    "a card answered twice": Forgery(already_answered, Rule.CARD, "was answered by"),
+    "an answer that was not offered": Forgery(
+        at(ROUNDS, "answer", swapped("card-1.yaml", "answer: approve", "answer: retry")), Rule.CARD, "does not offer"
+    ),
+    "a card about other work": Forgery(
+        at(ROUNDS, "verdict", rewritten("card-1.yaml", r"commit: .*", "commit: beef"), to="decide"),
+        Rule.CARD,
+        "the commit that the card names",
+    ),
+    "a superseding told as an answer": Forgery(answered_twice, Rule.RECORD, "superseded"),
+    "another merged tree": Forgery(another_merge, Rule.MERGE, "the merged tree"),
+    "a merged commit that is no merge": Forgery(other_parents, Rule.MERGE, "what was merged"),
+    "merged without an approval": Forgery(not_approved, Rule.APPROVAL, "nothing is approved"),
+    "an approval smuggled in": Forgery(
+        at(LOGIN, "check", smuggled_approval, to="checking"), Rule.APPROVAL, "approves .* by check"
+    ),
+    "failed tests told as passed": Forgery(failed_as_passed, Rule.CHECKS, "outcome of the tests"),
+    "a check that passed with an error": Forgery(exit_not_zero, Rule.CHECKS, "exit 2"),
+    "a check that was never run": Forgery(check_left_out, Rule.CHECKS, "the job asks for make test"),
+    "checks on another tree": Forgery(
+        at(LOGIN, "checked", rewritten("evidence-1.yaml", r"checked_tree: .*", "checked_tree: beef"), to="reviewing"),
+        Rule.CHECKS,
+        "the tree that was checked",
+    ),
+    "an illegal step": Forgery(at(LOGIN, "collect", illegal_step), Rule.STEP, "from running to reviewing"),
+    "a step that is not in the table": Forgery(at(LOGIN, "start", blessed), Rule.STEP, "no step of a job"),
+    "a skipped seq": Forgery(at(LOGIN, "done", skipped_seq), Rule.COUNTER, "seq"),
+    "an actor that is not the author": Forgery(at(LOGIN, "start", other_author), Rule.ACTOR, "its author is human:ada"),
+    "another job touched": Forgery(second_job_too, Rule.SCOPE, "rounds-0b000002"),
+    "another file touched": Forgery(other_file_too, Rule.SCOPE, "ledger.yaml"),
+    "a job removed": Forgery(job_removed, Rule.SCOPE, "removes given-up"),
+    "a job in two places": Forgery(in_two_places, Rule.SCOPE, "belongs under"),
+    "a person's text changed by the engine": Forgery(text_changed, Rule.TEXT, "no edit"),
+    "an attempt's number used again": Forgery(number_reused, Rule.RECORD, "changes attempt-2"),
+    "fewer starts": Forgery(
+        at(LOGIN, "review", swapped("job.yaml", "starts: 3", "starts: 1")), Rule.COUNTER, "number of starts"
+    ),
+    "a second line of history": Forgery(at(LOGIN, "start", second_parent), Rule.HISTORY, "2 parents"),
+    "a history cut off": Forgery(at(LOGIN, "accept", cut_off), Rule.HISTORY, "the first of the ledger"),
+    "another committer": Forgery(at(LOGIN, "start", other_committer), Rule.HISTORY, "not by orc"),
+    "a commit from long ago": Forgery(at(LOGIN, "verdict", long_ago), Rule.TIME, "older than the commit before"),
+    "a trailer that lies about where the job is": Forgery(
+        at(LOGIN, "collect", reworded("To", "done")), Rule.MESSAGE, "trailer To"
+    ),
+    "a trailer that lies about the verdict": Forgery(
+        at(UNCLEAR, "verdict", reworded("Verdict", "APPROVED")), Rule.MESSAGE, "trailer Verdict"
+    ),
+    "a trailer that lies about the merge": Forgery(
+        at(LOGIN, "done", reworded("Merged", "b" * 40)), Rule.LANDING, "the commit that landed"
+    ),
+    "something slipped in": Forgery(at(LOGIN, "collect", standing_lie), Rule.STANDING, "changes protected"),
+    "an attempt by another author": Forgery(
+        at(LOGIN, "collect", swapped("attempt-1.yaml", "agent: engineer", "agent: writer")), Rule.RECORD, "`worker`"
+    ),
+    "another prompt": Forgery(
+        at(LOGIN, "start", lambda d: d.write("attempt-1.prompt.md", "Do something else.\n")), Rule.ATTEMPT, "the prompt"
+    ),
+    "a file removed that was kept": Forgery(not_an_ending, Rule.FILING, "removes library"),
+    "a file where none belongs": Forgery(filed_elsewhere, Rule.FILING, "orders.yaml"),
+    "a step that changes nothing": Forgery(at(LOGIN, "start", empty_step), Rule.SCOPE, "changes no job"),
+    "a record that cannot be read": Forgery(
+        at(LOGIN, "evidence", lambda d: d.write("evidence-1.yaml", "number: [\n")), Rule.RECORD, "cannot be read"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forgery_is_found_out(root: Path, name: str) -> None:
+    forgery = FORGERIES[name]
+    w.forge(root, forgery.forge)
+    report = w.verify(root)
+    told = [lie.text for lie in report.lies if lie.rule is forgery.rule]
+    assert any(re.search(forgery.words, text) for text in told), report.lies
+
+
+# --- landings -------------------------------------------------------------------------------------------------------
+
+
+def test_done_that_never_was_on_the_target_is_a_lie(tmp_path: Path) -> None:
+    with w.new_world(tmp_path / "world") as world:
+        w.auto_merged(world, really=False)
+    lies = w.verify(tmp_path / "world").lies
+    assert [lie.rule for lie in lies] == [Rule.LANDING]
+    assert "is not and never was" in lies[0].text
+
+
+def test_work_that_a_person_took_off_the_target_again_is_no_lie(root: Path) -> None:
+    door = Git(root / ".git")
+    first = door.text("rev-list", "--max-parents=0", "main")
+    update_ref(door, "refs/heads/main", first, rev_parse(door, "refs/heads/main") or "")
+    report = w.verify(root)
+    assert report.lies == ()
+    assert {doubt.job for doubt in report.unverifiable} == {LOGIN, ROUNDS, BLOCKED}
+    assert "rewritten since" in report.unverifiable[0].text
+
+
+def test_a_landing_that_no_reflog_tells_of_is_no_lie(root: Path) -> None:
+    door = Git(root / ".git")
+    first = door.text("rev-list", "--max-parents=0", "main")
+    update_ref(door, "refs/heads/main", first, rev_parse(door, "refs/heads/main") or "")
+    (root / ".git" / "logs" / "refs" / "heads" / "main").unlink()
+    report = w.verify(root)
+    assert report.lies == ()
+    assert "no reflog" in report.unverifiable[0].text
+
+
+def test_a_branch_that_was_deleted_is_no_lie(root: Path) -> None:
+    door, ref = Git(root / ".git"), f"refs/heads/orc/{w.BRANCH}"
+    delete_ref(door, ref, rev_parse(door, ref) or "")
+    report = w.verify(root)
+    assert report.lies == ()
+    assert [doubt.job for doubt in report.unverifiable] == [w.BRANCH]
+
+
+# --- what is gone ---------------------------------------------------------------------------------------------------
+
+
+def test_without_the_project_nothing_of_its_work_is_proved_and_nothing_is_a_lie(root: Path) -> None:
+    report = audit(root / ".git", {})
+    assert report.lies == ()
+    assert {doubt.text for doubt in report.unverifiable} == {"the repository of project main is not there"}
+
+
+def test_a_commit_that_is_gone_is_named_and_is_no_lie(root: Path) -> None:
+    tip = rev_parse(Git(root / ".git"), f"refs/orc/attempts/{UNCLEAR}/1") or ""
+    (root / ".git" / "objects" / tip[:2] / tip[2:]).unlink()
+    report = w.verify(root)
+    assert report.lies == ()
+    assert {doubt.job for doubt in report.unverifiable} == {UNCLEAR}
+    assert tip in report.unverifiable[0].text
+
+
+def test_a_forgery_is_found_out_in_the_ledger_alone(root: Path) -> None:
+    w.forge(root, FORGERIES["REVISE told as APPROVED"].forge)
+    assert Rule.VERDICT in {lie.rule for lie in audit(root / ".git", {}).lies}
+
+
+# --- the whole ledger -----------------------------------------------------------------------------------------------
+
+
+def test_what_came_before_since_is_believed_and_what_came_after_is_not(root: Path) -> None:
+    w.forge(root, FORGERIES["another score"].forge)
+    door = Git(root / ".git")
+    verdict, review = door.text(
+        "log", "-2", "--format=%H", "--grep=^verdict: login", "--grep=^review: login", REF
+    ).split()
+    assert w.verify(root, since=verdict).lies == ()
+    assert w.verify(root, since=review).lies != ()
+
+
+def test_since_has_to_be_a_commit_of_the_ledger(root: Path) -> None:
+    for since in ("main", "nonsense"):
+        with pytest.raises(NotFoundError):
+            w.verify(root, since=since)
+
+
+def test_a_commit_that_another_stands_in_for_is_found_out(root: Path) -> None:
+    door = Git(root / ".git")
+    one, other = door.text("log", "-2", "--format=%H", "--skip=5", REF).split()
+    w.git("-C", str(root), "replace", one, other)
+    with pytest.raises(LedgerError, match="is not the commit that its id stands for"):
+        w.verify(root)
+
+
+def test_without_a_ledger_there_is_nothing_to_prove(tmp_path: Path) -> None:
+    w.git("init", "--quiet", str(tmp_path))
+    with pytest.raises(LedgerError, match="no branch orc/state"):
+        w.verify(tmp_path)
+
+
+def test_a_ledger_of_a_newer_format_is_not_judged(tmp_path: Path) -> None:
+    with w.new_world(tmp_path / "world") as world:
+        blob = Entry(FILE_MODE, world.ledger.objects.write("blob", b"format: 99\n"))
+        tree = world.ledger.objects.write_tree({"ledger.yaml": blob})
+        when = f"orc <engine@orc.invalid> {int(w.BEGIN.timestamp())} +0000"
+        text = f"tree {tree}\nauthor {when}\ncommitter {when}\n\ninit: the ledger begins\n"
+        update_ref(world.git, REF, world.ledger.objects.write("commit", text.encode()), world.ledger.tip())
+    with pytest.raises(LedgerError, match="format 99"):
+        w.verify(tmp_path / "world")

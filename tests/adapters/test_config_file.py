@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.adapters.backends.registry import BACKENDS
+from orchestrator.adapters.config_file import config_template, parse_config, read_config
+from orchestrator.adapters.schemas import load_schema
+from orchestrator.adapters.strict_yaml import dump
+from orchestrator.core.config import (
+    BackendConfig,
+    Config,
+    Limits,
+    Project,
+    ReviewDefaults,
+    Setup,
+)
+from orchestrator.core.job import Check, MergePolicy
+from orchestrator.errors import HostileFileError, InvalidFileError, NotFoundError
+
+
+def parse(text: str) -> Config:
+    return parse_config(text.encode())
+
+
+def test_a_version_is_enough() -> None:
+    assert parse("version: 1\n") == Config()
+
+
+def test_every_section_arrives() -> None:
+    config = parse(
+        "version: 1\nslots: 8\ntick_seconds: 1\n"
+        "projects:\n  web-shop:\n    path: ../shop\n    target: main\n    checks: [make test, {name: l, run: lint}]\n"
+        "    setup: make deps\n    keep: [node_modules/]\n    merge: auto\n"
+        "  api: {setup: {run: x, timeout_s: 9}}\n"
+        "backends:\n  mine: {argv: [prog, -x], env: {A: '1'}, pass_env: [KEY], family: f, model: m}\n"
+        "review: {rounds: 2}\nlimits: {minutes: 5}\n"
+    )
+    assert config.slots == 8
+    assert config.tick_seconds == 1.0
+    assert config.projects["web-shop"] == Project(
+        name="web-shop",
+        path="../shop",
+        target="main",
+        checks=(Check("make test"), Check("lint", "l")),
+        setup=Setup("make deps"),
+        keep=("node_modules/",),
+        merge=MergePolicy.AUTO,
+    )
+    assert config.projects["api"].setup == Setup("x", 9)
+    assert config.backends["mine"] == BackendConfig(
+        name="mine", argv=("prog", "-x"), env={"A": "1"}, pass_env=("KEY",), family="f", model="m"
+    )
+    assert (config.review.rounds, config.limits.minutes) == (2, 5)
+
+
+def test_a_workspace_is_read_from_its_file(tmp_path: Path) -> None:
+    (tmp_path / "orc.yaml").write_text("version: 1\nslots: 2\n")
+    assert read_config(tmp_path).slots == 2
+
+
+def test_a_folder_without_the_file_is_told_how_to_become_a_workspace(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        read_config(tmp_path)
+    assert caught.value.hint == "orc init"
+
+
+def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("version: 1\n")
+    (tmp_path / "orc.yaml").symlink_to("other.yaml")
+    with pytest.raises(HostileFileError):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "words"),
+    [
+        ("slot: 4", "slot", "did you mean `slots`?"),
+        ("slots: 65", "slots", "must be at most 64"),
+        ("slots: 0", "slots", "must be at least 1"),
+        ("check_slots: 17", "check_slots", "must be at most 16"),
+        ("tick_seconds: 0.1", "tick_seconds", "must be at least 0.2"),
+        ("tick_seconds: soon", "tick_seconds", "must be a number"),
+        ("projects: {}", "projects", "at least 1"),
+        ("projects: {Main: {}}", "projects", "does not have the form"),
+        ("projects: {a/b: {}}", "projects", "does not have the form"),
+        ("projects: {main: null}", "projects.main", "must be a mapping"),
+        ("projects: {main: {chekcs: []}}", "projects.main.chekcs", "did you mean `checks`?"),
+        ("projects: {main: {target: orc/x}}", "projects.main.target", "does not have the form"),
+        ("projects: {main: {keep: [../x]}}", "projects.main.keep[0]", "does not have the form"),
+        ("projects: {main: {merge: always}}", "projects.main.merge", '"ask", "auto", "branch"'),
+        ("projects: {main: {setup: {run: x, time: 1}}}", "projects.main.setup.time", "Allowed here: run, timeout_s"),
+        ("projects: {m: {checks: [{run: x, timeout_s: 99999}]}}", "projects.m.checks[0].timeout_s", "at most 21600"),
+        ("backends: {b: {type: comand}}", "backends.b.type", "did you mean `command`?"),
+        ("backends: {b: {argv: prog -x}}", "backends.b.argv", "must be a list"),
+        ("backends: {b: {env: {A: 1}}}", "backends.b.env.A", "must be text, is 1"),
+        ("backends: {b: {env: {A=B: x}}}", "backends.b.env", "does not have the form"),
+        ("backends: {b: {pass_env: [KEY=secret]}}", "backends.b.pass_env[0]", "does not have the form"),
+        ("review: {independence: none}", "review.independence", '"family", "model", "human"'),
+        ("limits: {minute: 3}", "limits.minute", "did you mean `minutes`?"),
+        ("limits: {output_mb: 5000}", "limits.output_mb", "must be at most 1024"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_file_the_line_the_key_and_what_is_allowed(line: str, key: str, words: str) -> None:
+    with pytest.raises(InvalidFileError) as caught:
+        parse(f"# mine\nversion: 1\n{line}\n")
+    error = caught.value
+    assert (error.file, error.line, error.key) == ("orc.yaml", 3, key)
+    assert words in str(error)
+
+
+@pytest.mark.parametrize("text", ["slots: 1\n", "version: 2\n", "", "- a\n"])
+def test_a_file_without_the_right_version_is_refused(text: str) -> None:
+    with pytest.raises(InvalidFileError):
+        parse(text)
+
+
+SECTIONS: list[tuple[tuple[str, ...], type[Any], set[str]]] = [
+    ((), Config, set()),
+    (("projects", "additionalProperties"), Project, {"name"}),
+    (("projects", "additionalProperties", "setup"), Setup, set()),
+    (("backends", "additionalProperties"), BackendConfig, {"name"}),
+    (("review",), ReviewDefaults, set()),
+    (("limits",), Limits, set()),
+]
+
+
+def _section(path: tuple[str, ...]) -> Any:
+    schema: Any = load_schema("config")
+    for key in path:
+        schema = schema[key] if key == "additionalProperties" else schema["properties"][key]
+    return schema
+
+
+@pytest.mark.parametrize(("path", "kind", "hidden"), SECTIONS)
+def test_the_schema_has_the_keys_and_defaults_of_the_dataclass(
+    path: tuple[str, ...], kind: type[Any], hidden: set[str]
+) -> None:
+    schema = _section(path)
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.name not in hidden}
+    assert list(schema["properties"]) == list(fields)
+    assert schema["additionalProperties"] is False
+    for key, sub in schema["properties"].items():
+        assert sub["title"], key
+        assert sub["description"], key
+        if "default" in sub and key not in ("projects", "backends", "env"):
+            default = fields[key].default
+            assert (list(default) if isinstance(default, tuple) else default) == sub["default"], key
+
+
+@pytest.mark.parametrize(("path", "kind", "hidden"), SECTIONS)
+def test_every_example_in_the_schema_is_accepted(path: tuple[str, ...], kind: type[Any], hidden: set[str]) -> None:
+    for key, sub in _section(path)["properties"].items():
+        for example in sub.get("examples", []):
+            value: Any = {"run": "x", key: example} if kind is Setup else {key: example}
+            for name in reversed(path):
+                value = {"main" if name == "additionalProperties" else name: value}
+            parse(dump({"version": 1, **value}))
+
+
+def test_every_type_of_backend_is_told_in_the_schema() -> None:
+    told = _section(("backends", "additionalProperties"))["properties"]["type"]["description"]
+    assert all(name in told for name in BACKENDS)
+
+
+@given(
+    target=st.sampled_from(["main", "trunk", "release/1.0", "no", "1.0"]),
+    checks=st.lists(
+        st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=30).filter(
+            str.strip
+        ),
+        max_size=3,
+    ),
+)
+@settings(deadline=None, max_examples=40)  # fmt: skip
+def test_the_template_is_a_configuration(target: str, checks: list[str]) -> None:
+    config = parse(config_template(target=target, checks=checks))
+    wanted = Project(target=target, checks=tuple(Check(run) for run in checks))
+    assert config == Config(projects={"main": wanted})
+
+
+def test_the_template_with_every_comment_sign_taken_away_has_every_key() -> None:
+    text = config_template(target="main", checks=["make test"], schema_path="config.schema.json")
+    assert text.startswith("# yaml-language-server: $schema=config.schema.json\n")
+    config = parse(re.sub(r"^#(?! \S)", "", text, flags=re.MULTILINE))
+    assert set(config.backends) == {"claude", "codex", "gemini"}
+    assert config.backends["claude"].argv[:2] == ("claude", "-p")
+    project = config.projects["main"]
+    assert project.setup is not None
+    assert project.keep
+    for section in ("review", "limits"):
+        for key in _section((section,))["properties"]:
+            assert re.search(rf"^#  {key}: ", text, re.MULTILINE), key
+    for key in _section(("projects", "additionalProperties"))["properties"]:
+        assert re.search(rf"^(#    |    ){key}:", text, re.MULTILINE), key

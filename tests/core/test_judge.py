@@ -1,0 +1,159 @@
+"""What follows from a review: the merge, the author, another reviewer, or the human."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from builders import COMMIT, ID, NOW, a_job, a_review, a_run, a_spec, judged, the_terms
+
+from orchestrator.core.ids import RunKind
+from orchestrator.core.job import Expects, Independence, Job, JobSpec, MergePolicy, ReviewWishes, State
+from orchestrator.core.judge import merge_policy, review_ended, review_started
+from orchestrator.core.records import CardKind, Finding, Item, ReviewRecord
+from orchestrator.core.review import reviewing
+from orchestrator.core.transitions import Move
+
+BLOCKING = Finding("blocking", "It loops.", "a.py", 3, "Stop.")
+STAT = "1 file changed"
+
+
+def reviewing_job(*, spec: JobSpec | None = None, **at: Any) -> Job:
+    known = {"tip": COMMIT, "attempt": 1, "evidence": 1, "review": 1, "tests": "passed", "agent": "engineer"}
+    return a_job(state=State.REVIEWING, spec=spec, **{**known, "run": a_run(ID, RunKind.REVIEW), **at})
+
+
+def ended(job: Job, verdict: str, *, review: ReviewRecord | None = None, **found: Any) -> Move:
+    terms = the_terms(job.spec, allowance=job.at.allowance)
+    return review_ended(job, review or a_review(job), judged(verdict, **found), terms, NOW, stat=STAT)
+
+
+def with_merge(policy: MergePolicy, **at: Any) -> Job:
+    return reviewing_job(spec=a_spec(merge=policy), **at)
+
+
+def card_kind(move: Move) -> CardKind:
+    assert move.job.state is State.DECIDE
+    kind = move.records[f"card-{move.job.at.card}"].kind
+    assert isinstance(kind, CardKind)
+    return kind
+
+
+def test_a_review_is_a_start_and_says_who_judges() -> None:
+    job = a_job(state=State.REVIEWING, tip=COMMIT, starts=2, review=1)
+    at = review_started(job, a_review(job), NOW).job.at
+    assert (at.state, at.starts, at.review, at.run) == (State.REVIEWING, 3, 2, f"{job.id}.review-2")
+    assert at.reason == reviewing("critic")
+
+
+def test_what_is_approved_is_the_commit_that_was_reviewed() -> None:
+    move = ended(with_merge(MergePolicy.AUTO, merged="d" * 40, target_was="e" * 40, rebuilds=3), "APPROVED")
+    at = move.job.at
+    assert (at.state, at.approved, at.run, at.weak) == (State.MERGING, COMMIT, "", False)
+    assert (at.merged, at.target_was, at.rebuilds) == ("", "", 0)
+    assert dict(move.trailers)["Reviewed-Sha"] == COMMIT
+    assert dict(move.trailers)["Verdict"] == "APPROVED"
+
+
+def test_an_approval_of_another_commit_is_none() -> None:
+    job = with_merge(MergePolicy.AUTO)
+    move = ended(job, "APPROVED", review=a_review(job, commit="f" * 40))
+    assert (move.job.state, move.job.at.approved, move.job.at.inconclusive) == (State.REVIEWING, "", 1)
+    assert dict(move.trailers)["Verdict"] == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(
+    ("policy", "at", "expected"),
+    [
+        (MergePolicy.ASK, {}, MergePolicy.ASK),
+        (MergePolicy.BRANCH, {"tests": "none", "protected": ("orc.yaml",)}, MergePolicy.BRANCH),
+        (MergePolicy.AUTO, {}, MergePolicy.AUTO),
+        (MergePolicy.AUTO, {"tests": "flaky"}, MergePolicy.AUTO),
+        (MergePolicy.AUTO, {"tests": "none"}, MergePolicy.ASK),
+        (MergePolicy.AUTO, {"tests": ""}, MergePolicy.ASK),
+        (MergePolicy.AUTO, {"tests": "failed"}, MergePolicy.ASK),
+        (MergePolicy.AUTO, {"protected": ("orc.yaml",)}, MergePolicy.ASK),
+    ],
+)
+def test_what_an_approval_is_enough_for(policy: MergePolicy, at: dict[str, Any], expected: MergePolicy) -> None:
+    job = with_merge(policy, **at)
+    found, why = merge_policy(job, the_terms(job.spec), weak=False)
+    assert found is expected
+    assert bool(why) == (policy is MergePolicy.AUTO and expected is MergePolicy.ASK)
+
+
+@pytest.mark.parametrize("independence", ["model", ""])
+def test_a_weak_approval_never_merges_by_itself(independence: str) -> None:
+    job = with_merge(MergePolicy.AUTO)
+    move = ended(job, "APPROVED", review=a_review(job, independence=independence))
+    assert card_kind(move) is CardKind.MERGE
+    assert move.job.at.weak
+    assert "weak" in move.records["card-1"].context
+
+
+def test_asking_before_the_merge_names_commit_and_target() -> None:
+    move = ended(with_merge(MergePolicy.ASK), "APPROVED")
+    assert card_kind(move) is CardKind.MERGE
+    assert move.records["card-1"].facts == {"commit": COMMIT, "target": "main"}
+    assert STAT in move.records["card-1"].context
+
+
+def test_a_branch_for_a_pull_request_needs_no_merged_tree() -> None:
+    assert ended(with_merge(MergePolicy.BRANCH), "APPROVED").job.state is State.LANDING
+
+
+def test_an_approved_report_is_done() -> None:
+    job = reviewing_job(spec=a_spec(expects=Expects.NO_CHANGE, merge=MergePolicy.ASK))
+    at = ended(job, "APPROVED").job.at
+    assert (at.state, at.approved) == (State.DONE, COMMIT)
+
+
+def test_changes_go_back_to_the_author_numbered_and_spend_no_attempt() -> None:
+    at = ended(reviewing_job(spent=2, tip=COMMIT), "REVISE", findings=(BLOCKING,)).job.at
+    assert (at.state, at.rounds, at.spent, at.agent, at.approved) == (State.READY, 1, 2, "engineer", "")
+    assert [(fix.id, fix.problem, fix.file, fix.line) for fix in at.fixes] == [("F1", "It loops.", "a.py", 3)]
+
+
+def test_failed_items_are_fixes_when_nothing_else_was_found() -> None:
+    at = ended(reviewing_job(), "REVISE", items=(Item("correct", False), Item("safe", True, "seen"))).job.at
+    assert [fix.problem for fix in at.fixes] == ["correct: not shown"]
+
+
+def test_the_last_round_makes_a_card_and_keeps_the_fixes() -> None:
+    move = ended(reviewing_job(rounds=2), "REVISE", findings=(BLOCKING,))
+    assert card_kind(move) is CardKind.ROUNDS
+    assert move.job.at.fixes[0].problem == "It loops."
+    assert ended(reviewing_job(rounds=2, allowance=1), "REVISE", findings=(BLOCKING,)).job.state is State.READY
+
+
+def test_a_rejection_asks_the_human() -> None:
+    move = ended(reviewing_job(), "REJECT", summary="The wrong way.")
+    assert card_kind(move) is CardKind.REJECTED
+    assert move.records["card-1"].context == "The wrong way."
+    assert move.records["card-1"].facts == {"commit": COMMIT}
+
+
+def test_an_unclear_answer_excludes_the_reviewer_and_charges_nobody() -> None:
+    job = reviewing_job(spent=1, rounds=1)
+    at = ended(job, "INCONCLUSIVE", why="is empty").job.at
+    assert (at.state, at.excluded, at.inconclusive, at.run) == (State.REVIEWING, ("critic",), 1, "")
+    assert (at.spent, at.rounds, at.approved) == (1, 1, "")
+
+
+def test_a_second_unclear_answer_makes_a_card() -> None:
+    job = reviewing_job(excluded=("critic",), inconclusive=1)
+    move = ended(job, "INCONCLUSIVE", review=a_review(job, reviewer="judge"), why="is empty")
+    assert card_kind(move) is CardKind.UNCLEAR
+    assert move.job.at.excluded == ("critic", "judge")
+
+
+@pytest.mark.parametrize("verdict", ["APPROVED", "REVISE", "REJECT", "INCONCLUSIVE"])
+def test_every_answer_ends_the_run_and_a_row_of_crashes(verdict: str) -> None:
+    at = ended(reviewing_job(crashes=2, failed_starts=3), verdict, findings=(BLOCKING,)).job.at
+    assert (at.run, at.crashes, at.failed_starts) == ("", 0, 0)
+
+
+def test_a_job_may_ask_for_more_rounds_and_another_independence() -> None:
+    spec = a_spec(review=ReviewWishes(rounds=1, independence=Independence.MODEL))
+    assert card_kind(ended(reviewing_job(spec=spec), "REVISE", findings=(BLOCKING,))) is CardKind.ROUNDS
+    assert the_terms(spec).independence is Independence.MODEL
