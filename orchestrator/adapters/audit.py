@@ -20,8 +20,10 @@ from orchestrator.adapters.audit_chain import (
     owner_of,
     pointer_path,
 )
-from orchestrator.adapters.audit_decisions import ALWAYS, DECISIONS, NO_NONCE
-from orchestrator.adapters.audit_rules import GENERAL, Finding, Rule, Step, check_commit, check_filing, check_root
+from orchestrator.adapters.audit_decisions import ALWAYS, DECISIONS
+from orchestrator.adapters.audit_reviews import NO_NONCE
+from orchestrator.adapters.audit_rules import Finding, Rule, Step, check_commit, check_filing, check_root
+from orchestrator.adapters.audit_steps import GENERAL
 from orchestrator.adapters.audit_work import PROOFS, GoneError, Projects
 from orchestrator.adapters.git import Git, rev_parse
 from orchestrator.adapters.ledger import FORMAT, REF, closed_path, open_path
