@@ -455,6 +455,7 @@ def honest(world: World) -> None:
     collided(world)
     left_branch(world)
     blocked(world)
+    world.file("revert: login on main", {f"reverts/2026/11/{LOGIN}-0a0b0c0d.yaml": b"job: login\n"})
 
 
 # --- forging --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import io
 import os
 import random
 import statistics
-import subprocess
+import subprocess  # noqa: TID251 - a measurement, not a part of orc
 import tempfile
 import time
 from collections.abc import Callable

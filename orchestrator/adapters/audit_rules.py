@@ -1,6 +1,6 @@
-"""What must hold for every step on the ledger, whatever it decides: who, when, what it touches, what it may change.
+"""The values that all rules of the audit share, and the rules about commits that are no step of a job.
 
-Each rule looks at one step and yields what is wrong with it. Nothing here reads anything but the ledger.
+Each rule looks at one commit or step and yields what is wrong with it; none reads anything but the ledger.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
 
 from orchestrator.adapters.audit_chain import Commit, Records
 from orchestrator.adapters.objects import Entry
@@ -20,7 +19,6 @@ SKEW_S = 300
 """How far a clock may have been set back between two steps, in seconds."""
 COMMITTER, COMMITTER_EMAIL = "orc", "engine@orc.invalid"
 MAX_SUBJECT = 200
-R = TypeVar("R")
 
 
 class Rule(StrEnum):

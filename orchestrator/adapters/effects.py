@@ -2,7 +2,8 @@
 
 `with effect(Effect.X):` stands around each one. A test sets ORC_KILL_AT to `x:before` or `x:after` (or `x:after:3`, the
 third time) and the process is killed there by a real SIGKILL: what a power cut or an operator's `kill -9` does, at a
-place that can be repeated. A change outside of any effect fails the test that watches for it.
+place that can be repeated. A change outside of any effect fails the test that watches for it. ORC_TRACE_EFFECTS names
+a file to which every place that is passed is appended.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 KILL_AT = "ORC_KILL_AT"
+TRACE = "ORC_TRACE_EFFECTS"
 
 
 class Effect(StrEnum):
@@ -68,6 +70,10 @@ def inside_effect() -> bool:
 
 
 def _point(place: str) -> None:
+    trace = os.environ.get(TRACE)
+    if trace:
+        with open(trace, "a", encoding="utf-8") as file:
+            file.write(f"{place}\n")
     wanted = os.environ.get(KILL_AT)
     if not wanted:
         return

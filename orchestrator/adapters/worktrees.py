@@ -120,6 +120,7 @@ def _save_old_work(spec: TreeSpec, lease: int, when: datetime, notes: list[str])
             unknown = replace(spec, include=(), keep=(), reuse=None)
             work = harvest(door_of(spec, lease), unknown, when=when, limits=Limits(), notes=notes, known=False)
             _rescue(door_of(spec, lease), spec, work, when, notes)
+            remove(spec.index)  # What nothing is known of is not built upon either.
         return
     if record.preparing or record.spec.mode is TreeMode.EXPORT:
         return

@@ -58,6 +58,8 @@ class Board:
     """How jobs ended that open jobs need, by id."""
     history: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Jobs an agent has worked on, by agent and project."""
+    occupied: frozenset[str] = frozenset()
+    """Agents whose trees are still in use by a run that nobody waits for any more: one of a cancelled job."""
     stopping: bool = False
     """No new runs are started."""
 

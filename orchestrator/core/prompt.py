@@ -58,6 +58,7 @@ def review_prompt(
     nonce: str,
     diff: str,
     report: str,
+    rules: str,
     previous: tuple[tuple[Fix, ...], tuple[Answer, ...]],
 ) -> str:
     """What a reviewer gets. It does not learn who made the work, on what model, or how the author praises it."""
@@ -90,6 +91,7 @@ def review_prompt(
             "stat": evidence.stat,
             "files": "\n".join(f"- {path.status} {path.path}" for path in evidence.paths) or "- none",
             "tests": _tests(evidence.checks),
+            "rules": rules.strip() or "None.",
             "items": "\n".join(f"- {i.id}{' (required)' if i.required else ''}: {i.question}" for i in asked),
             "previous": _previous(*previous),
             "report": fenced("the report, which is the deliverable of this job", report)

@@ -199,6 +199,8 @@ class ReviewRecord:
     required: tuple[str, ...] = ()
     items_asked: tuple[str, ...] = ()
     soul: Used | None = None
+    rules: Used | None = None
+    rule_ids: tuple[str, ...] = ()
     ended: str = ""
     status: RunStatus | None = None
     exit: int | None = None

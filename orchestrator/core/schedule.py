@@ -158,7 +158,7 @@ class _Slots:
         runs = [job for job in board.jobs.values() if run_kind(job) in (RunKind.ATTEMPT, RunKind.REVIEW)]
         self.slots, self.used = board.config.slots, len(runs)
         self.background = sum(job.priority >= Priority.P3 for job in runs)
-        self.busy = {job.at.agent for job in runs if run_kind(job) is RunKind.ATTEMPT}
+        self.busy = {job.at.agent for job in runs if run_kind(job) is RunKind.ATTEMPT} | board.occupied
 
     def take(self, job: Job, agent: str = "") -> None:
         """A run of this job, by this agent if it is an attempt, is decided."""

@@ -21,10 +21,9 @@ MANY = 100
 
 
 def archive_ended(ws: Workspace) -> None:
-    """Archive the refs of ended jobs once more than twice `KEEP_JOBS` of them have gathered."""
+    """Archive the oldest refs of ended jobs where more than twice `KEEP_JOBS` of them have gathered."""
     for name in ws.config.projects:
-        git = Git(ws.project_git_dir(name))
-        _archive(ws, name, git)
+        _archive(ws, name, Git(ws.project_git_dir(name)))
 
 
 def _archive(ws: Workspace, project: str, git: Git) -> None:

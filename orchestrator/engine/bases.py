@@ -6,21 +6,25 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
 from orchestrator.adapters.git import Git, is_ancestor, rev_parse
 from orchestrator.adapters.ledger import Filing, format_record, parse_record
-from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.adapters.mirrors import open_mirror, refresh_mirror
+from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.config import Project
 from orchestrator.core.gate import judge_checks
 from orchestrator.core.job import Check
 from orchestrator.core.records import BaseRecord, CheckResult
 from orchestrator.core.schedule import BaseState, ProjectView
+from orchestrator.core.times import parse
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError, OrcError, UnavailableError
+
+TRY_AGAIN = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,9 @@ def view_project(ws: Workspace, project: Project) -> ProjectView:
         if record.run:
             return ProjectView(project, BaseState.RUNNING)
         if record.problem:
-            return ProjectView(project, BaseState.RED)
+            # What kept the checks from running may have been put right: try again after a while.
+            again = ws.now() - parse(record.at) > TRY_AGAIN
+            return ProjectView(project, BaseState.UNKNOWN if again else BaseState.RED)
         return ProjectView(project, BaseState.RED if record.tests == "failed" else BaseState.GREEN)
     known = known_checks(ws, key)
     if known is not None and judge_checks(known) != "failed":

@@ -10,10 +10,10 @@ from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, remove, remove_tree, rename_folder
 from orchestrator.adapters.git import Git, rev_parse, tree_of
 from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.mirrors import open_mirror, publish_ref
 from orchestrator.adapters.run_folder import RunFolder, read_result, read_spec
 from orchestrator.adapters.run_values import RunResult, RunSpec
 from orchestrator.adapters.run_values import RunStatus as Ended
-from orchestrator.adapters.mirrors import open_mirror, publish_ref
 from orchestrator.adapters.worktrees import TreeSpec, seal_tree
 from orchestrator.core.attempt import attempt_ended, not_started, run_lost
 from orchestrator.core.gate import judge_checks
@@ -317,5 +317,3 @@ def _put_away(ws: Workspace, path: Path) -> None:
         except OSError:
             remove_tree(path)
         remove(ws.paths.bell / path.name)
-
-

@@ -26,17 +26,17 @@ from orchestrator.core.criteria import Criteria, criteria_for
 from orchestrator.core.evidence import checks_started
 from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
-from orchestrator.core.job import Expects, Fix, Job, State
+from orchestrator.core.job import Expects, Job, State
 from orchestrator.core.judge import review_started
 from orchestrator.core.prompt import attempt_prompt, review_prompt
-from orchestrator.core.records import Answer, Attempt, BaseRecord, Evidence, ReviewRecord, Used
+from orchestrator.core.records import Attempt, BaseRecord, Evidence, ReviewRecord, Used
 from orchestrator.core.rules import prompt_section
 from orchestrator.core.schedule import AgentView, StartAttempt, StartReview
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
 from orchestrator.engine.bases import base_filing, check_key, find_start, mirror_with
-from orchestrator.engine.look import backend_settings
 from orchestrator.engine.launch import RunState, Start, folder_of, launch, state_of
+from orchestrator.engine.look import backend_settings
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, OrcError
 
@@ -74,8 +74,8 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
         rule=action.rule,
         soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob),
         skills=used.skills,
-        rules=used.rules,
-        rule_ids=used.rule_ids,
+        rules=used.rules.used,
+        rule_ids=used.rules.ids,
         prompt=blob_id(prompt),
         fixes=job.at.fixes,
     )
@@ -88,27 +88,40 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
 @dataclass(frozen=True, slots=True)
 class _UsedTexts:
     skills: tuple[Used, ...]
-    rules: Used | None
-    rule_ids: tuple[str, ...]
+    rules: _Rules
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """The rules as they go into a prompt: their text, the blob id of it, the numbers of the incidents."""
+
+    text: str
+    used: Used | None
+    ids: tuple[str, ...]
+
+
+def _rules(ws: Workspace) -> _Rules:
+    found = read_rules(ws.paths.root)
+    text = prompt_section(found)
+    used = Used("rules", blob_id(text.encode())) if found else None
+    return _Rules(text, used, tuple(f"{rule.number:04d}" for rule in found))
 
 
 def _attempt_prompt(ws: Workspace, job: Job, soul: Soul) -> tuple[bytes, _UsedTexts]:
-    rules = read_rules(ws.paths.root)
-    section = prompt_section(rules)
+    rules = _rules(ws)
     skills = _skills_of(ws.paths.root, job, soul)
     text = attempt_prompt(
         _template("attempt.md"),
         job,
         soul=soul,
-        rules=section,
+        rules=rules.text,
         skills=skills,
         target=ws.terms(job).target,
         previous_diff=_previous_diff(ws, job),
     )
     used = _UsedTexts(
         tuple(Used(f"skills/{skill.name}/SKILL.md", skill.blob) for skill in skills),
-        Used("rules", blob_id(section.encode())) if rules else None,
-        tuple(f"{rule.number:04d}" for rule in rules),
+        rules,
     )
     return text.encode("utf-8", "replace"), used
 
@@ -293,7 +306,7 @@ def base_start(ws: Workspace, name: str, record: BaseRecord) -> Start:
 
 def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentView) -> Move:
     """The step that starts a review."""
-    run, criteria = next_run(job, Kind.REVIEW), _criteria(ws, job)
+    run, criteria, rules = next_run(job, Kind.REVIEW), _criteria(ws, job), _rules(ws)
     folder = ws.open_job(job.id)
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
     attempt = ws.ledger.record(Attempt, folder, f"attempt-{evidence.attempt}")
@@ -313,6 +326,8 @@ def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentVie
         required=tuple(item.id for item in criteria.items if item.required),
         items_asked=tuple(item.id for item in criteria.items),
         soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob),
+        rules=rules.used,
+        rule_ids=rules.ids,
     )
     return review_started(job, review, now)
 
@@ -342,7 +357,8 @@ def _review_start(ws: Workspace, job: Job, run: RunId) -> Start:
         nonce=nonce,
         diff=diff,
         report=report,
-        previous=_previous(attempt),
+        rules=_rules(ws).text,
+        previous=(attempt.fixes, attempt.answers),
     )
     facts = {
         "job": job.id,
@@ -363,10 +379,6 @@ def _review_start(ws: Workspace, job: Job, run: RunId) -> Start:
     spec = _spec(ws, run, RunKind.REVIEW, job, tree, review.reviewer.agent, project, ws.config.limits.review_minutes)
     launched = _launch_spec(ws, _soul(ws, review.reviewer.agent), run_folder)
     return Start(replace(spec, launch=launched), prompt, facts, diff or " ")
-
-
-def _previous(attempt: Attempt) -> tuple[tuple[Fix, ...], tuple[Answer, ...]]:
-    return attempt.fixes, attempt.answers
 
 
 # --- seeing that they run ---------------------------------------------------------------------------------------
@@ -430,5 +442,3 @@ def _soul(ws: Workspace, name: str) -> Soul:
 
 def _template(name: str) -> str:
     return files("orchestrator").joinpath("prompts", name).read_text(encoding="utf-8")
-
-

@@ -133,4 +133,9 @@ def _rules(ws: Workspace) -> Iterator[Finding]:
 def _disk(ws: Workspace) -> Iterator[Finding]:
     free = shutil.disk_usage(ws.paths.root).free
     text = f"{free / 1e9:.1f} GB free"
-    yield Finding("disk", Health.OK if free > LEAST_FREE_BYTES else Health.FAIL, text, "" if free > LEAST_FREE_BYTES else "make room")
+    yield Finding(
+        "disk",
+        Health.OK if free > LEAST_FREE_BYTES else Health.FAIL,
+        text,
+        "" if free > LEAST_FREE_BYTES else "make room",
+    )

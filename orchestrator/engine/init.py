@@ -1,4 +1,4 @@
-"""Init: make a workspace in a git repository. What is there already is left as it is; calling it twice changes nothing."""
+"""Init: make a workspace in a git repository. What is there is left as it is; calling it twice changes nothing."""
 
 from __future__ import annotations
 

@@ -10,16 +10,19 @@ from typing import Any
 
 from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.adapters.library import read_souls
+from orchestrator.adapters.run_folder import RunFolder, read_spec
+from orchestrator.adapters.run_values import RunSpec
 from orchestrator.core.agent import Soul
 from orchestrator.core.config import BackendConfig
 from orchestrator.core.job import Job, State
 from orchestrator.core.schedule import AgentView, Board
 from orchestrator.engine.bases import view_project
+from orchestrator.engine.launch import RunState, state_of
 from orchestrator.engine.workspace import Workspace
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import NotFoundError, OrcError
 
 
-def look(ws: Workspace, *, stopping: bool = False) -> Board:
+def look(ws: Workspace, *, history: Mapping[str, Mapping[str, int]] | None = None, stopping: bool = False) -> Board:
     """The board as it is now."""
     jobs = {id_: folder.job for id_, folder in ws.ledger.snapshot().folders.items()}
     used = {job.at.project for job in jobs.values()}
@@ -29,8 +32,26 @@ def look(ws: Workspace, *, stopping: bool = False) -> Board:
         projects={name: view_project(ws, each) for name, each in ws.config.projects.items() if name in used},
         agents=view_agents(ws)[0],
         ended=_ended_needs(ws, jobs),
+        history=history or {},
+        occupied=_occupied(ws, {job.at.run for job in jobs.values()}),
         stopping=stopping,
     )
+
+
+def _occupied(ws: Workspace, named: set[str]) -> frozenset[str]:
+    """Agents whose trees a run still uses that the ledger no longer names."""
+    if not ws.paths.runs.is_dir():
+        return frozenset()
+    left = [RunFolder(path) for path in ws.paths.runs.iterdir() if path.name not in named]
+    specs = [_spec_of(place) for place in left if state_of(place) is RunState.ALIVE]
+    return frozenset(spec.agent for spec in specs if spec is not None and spec.agent)
+
+
+def _spec_of(place: RunFolder) -> RunSpec | None:
+    try:
+        return read_spec(place)
+    except OrcError:
+        return None
 
 
 def view_agents(ws: Workspace) -> tuple[dict[str, AgentView], list[str]]:

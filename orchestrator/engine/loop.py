@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
 import signal
-import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from orchestrator.adapters.files import ensure_folder, hold_lock, sync_filesystem, write_atomic
+from orchestrator.adapters.files import ensure_folder, hold_lock, sync_filesystem
 from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.adapters.watch import Watch
 from orchestrator.core.job import State
 from orchestrator.engine.launch import RunState, folder_of, state_of
+from orchestrator.engine.notes import note_engine
 from orchestrator.engine.project_queue import Projection
 from orchestrator.engine.tick import Engine, tick
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import LedgerError
 
 log = logging.getLogger("orc.loop")
-SETTLE_S = 0.05
-"""How soon to look again after something moved: what a step leads to is often due at once."""
 ALIVE_S = 1.0
-"""Longest wait while runs are alive or files are settling; the bell usually wakes the loop sooner."""
+"""Longest wait while runs are alive; the bell usually wakes the loop sooner."""
+STUCK_S = 20.0
+"""`--until-idle` gives up when the same problem has stood in the way for this long and nothing runs."""
 
 
 @dataclass(slots=True)
@@ -41,23 +40,34 @@ class Loop:
 
     def run(self, *, once: bool = False, until_idle: bool = False) -> None:
         """Tick until stopped; `once`: a single tick; `until_idle`: until nothing can move without a person."""
-        config = self.engine.ws.config
+        quiet_since = time.monotonic()
         with watching(self.engine.ws, self.wake) as watch:
             while True:
                 self.wake.clear()
                 moved = tick(self.engine)
                 self.on_tick(self.engine)
+                if moved:
+                    quiet_since = time.monotonic()
                 if once or self.engine.stopping:
                     return
-                if until_idle and not moved and is_idle(self.engine):
+                if until_idle and not moved and self._is_over(time.monotonic() - quiet_since):
                     return
                 watch.renew()
-                self.wake.wait(self._pause(moved, config.tick_seconds))
+                if not moved:
+                    self.wake.wait(self._pause())
 
-    def _pause(self, moved: bool, longest: float) -> float:
-        if moved:
-            return SETTLE_S
-        return min(longest, ALIVE_S) if not is_idle(self.engine) else longest
+    def _is_over(self, quiet_s: float) -> bool:
+        """Nothing will move any more, or what should move cannot and no run is alive that could change that."""
+        if is_idle(self.engine):
+            return self.engine.look_again is None
+        return bool(self.engine.problems) and quiet_s > STUCK_S and not live_runs(self.engine)
+
+    def _pause(self) -> float:
+        """Seconds until the next look, if no event comes before."""
+        longest = self.engine.ws.config.tick_seconds
+        if self.engine.look_again is not None:
+            return max(0.0, min(longest, self.engine.look_again - time.monotonic()))
+        return longest if is_idle(self.engine) else min(longest, ALIVE_S)
 
     def stop(self) -> None:
         """End after the present tick. Runs go on; the next engine adopts them."""
@@ -65,18 +75,25 @@ class Loop:
         self.wake.set()
 
 
+def live_runs(engine: Engine) -> bool:
+    """Whether any run that the ledger names is there."""
+    jobs = [folder.job for folder in engine.ws.ledger.snapshot().folders.values()]
+    return any(job.at.run and _is_there(engine.ws, job.at.run) for job in jobs)
+
+
 def is_idle(engine: Engine) -> bool:
-    """Whether nothing will move without a person: no live run, no pause to wait out, no file that settles."""
+    """Whether nothing will move without a person: no live run, no pause to wait out, nothing that is due."""
     ws = engine.ws
     for folder in ws.ledger.snapshot().folders.values():
         at = folder.job.at
-        if at.run and state_of(folder_of(ws, at.run)) is not RunState.MISSING:
+        paused = at.not_before and at.state in (State.WAITING, State.CHECKING, State.REVIEWING, State.MERGING)
+        if at.run or paused or at.state in (State.READY, State.COLLECTED, State.LANDING):
             return False
-        if at.not_before and at.state in (State.WAITING, State.CHECKING, State.REVIEWING, State.MERGING):
-            return False
-        if at.state in (State.READY, State.COLLECTED, State.LANDING):
-            return False
-    return not any(path.is_dir() for path in ws.paths.runs.glob("base.*"))
+    return not any(_is_there(ws, path.name) for path in ws.paths.runs.glob("base.*"))
+
+
+def _is_there(ws: Workspace, run: str) -> bool:
+    return state_of(folder_of(ws, run)) is not RunState.MISSING
 
 
 @contextmanager
@@ -94,8 +111,7 @@ def engine_of(ws: Workspace, *, listener: Callable[[str], None] = lambda _: None
     with hold_lock(ws.paths.orcdir / "engine.lock", timeout=0, what="this workspace: another `orc run` is at work"):
         # What a killed engine left visible may not be on disk yet; nothing is built on it before it is.
         sync_filesystem(ws.paths.git_dir)
-        note = {"pid": os.getpid(), "host": socket.gethostname(), "since": ws.stamp()}
-        write_atomic(ws.paths.orcdir / "engine.json", json.dumps(note).encode(), sync=False)
+        note_engine(ws, {})
         if not ws.ledger.snapshot().tip:
             raise LedgerError("there is no ledger", hint="orc init")
         queue = QueueFolder(ws.paths.queue)

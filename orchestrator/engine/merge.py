@@ -126,8 +126,9 @@ def find_obstacle(git: Git, target: str, commit: str) -> Obstacle | None:
         here = in_checkout(git, checkout)
         dirty = dirty_paths(here)
         if dirty:
+            have = "has" if len(dirty) == 1 else "have"
             return Obstacle(
-                f"{', '.join(dirty[:3])} in {checkout} {'has' if len(dirty) == 1 else 'have'} changes that are not committed",
+                f"{', '.join(dirty[:3])} in {checkout} {have} changes that are not committed",
                 f"Commit or stash them (git -C {checkout} stash), and it lands by itself.",
             )
         in_the_way = untracked_in_the_way(here, commit)

@@ -132,7 +132,9 @@ def _red_bases(ws: Workspace, jobs: list[Job]) -> list[Need]:
         failed = [check.name for check in record.checks if not check.passed]
         why = record.problem or f"{', '.join(failed)} failed"
         what = f"The base of {name} is red at {record.commit[:12]} ({why}); its jobs are held."
-        found.append(Need(f"base.{name}", what, f"mend {ws.project(name).target}, or submit a job with repairs_base: true"))
+        found.append(
+            Need(f"base.{name}", what, f"mend {ws.project(name).target}, or submit a job with repairs_base: true")
+        )
     return found
 
 
@@ -149,4 +151,6 @@ def records_of(ws: Workspace, folder: Folder) -> dict[str, Any]:
         return (int(number), list(RECORD_KINDS).index(kind))
 
     stems = [stem for stem in folder.records if stem.partition("-")[0] in RECORD_KINDS and stem.count(".") == 0]
-    return {stem: ws.ledger.record(RECORD_KINDS[stem.partition("-")[0]], folder, stem) for stem in sorted(stems, key=order)}
+    return {
+        stem: ws.ledger.record(RECORD_KINDS[stem.partition("-")[0]], folder, stem) for stem in sorted(stems, key=order)
+    }

@@ -48,7 +48,8 @@ def revert_job(ws: Workspace, folder: Folder, actor: Actor) -> Reverted:
     tree = _undone(mirror, merge, tip)
     if tree == tree_of(mirror, tip):
         raise RefusedError(f"{target} has nothing of {job.id} left to undo")
-    text = f"Revert {job.spec.heading!r}\n\nThis undoes {merge.merged}.\n\nOrc-Reverts: {job.id}\nOrc-Actor: {actor.name}\n"
+    trailers = f"Orc-Reverts: {job.id}\nOrc-Actor: {actor.name}"
+    text = f"Revert {job.spec.heading!r}\n\nThis undoes {merge.merged}.\n\n{trailers}\n"
     with effect(Effect.MERGE_BUILD):
         commit = commit_tree(mirror, tree, [tip], text, author=MERGER, when=ws.now())
         ref = f"refs/orc/merges/{job.id}"

@@ -6,8 +6,10 @@ take in what people changed → collect what ended → decide → reserve in the
 from __future__ import annotations
 
 import logging
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar, assert_never
 
 from orchestrator.adapters.ledger import Filing
@@ -16,6 +18,7 @@ from orchestrator.core import merge as merging
 from orchestrator.core.accept import hold, release
 from orchestrator.core.attempt import not_started
 from orchestrator.core.job import Job
+from orchestrator.core.records import BaseRecord
 from orchestrator.core.schedule import (
     Action,
     Ask,
@@ -32,10 +35,9 @@ from orchestrator.core.schedule import (
     WatchLanding,
     decide,
 )
-from orchestrator.core.transitions import Move
-from orchestrator.engine.accept import take_in
-from orchestrator.engine.archive import archive_ended
-from orchestrator.engine.bases import base_record
+from orchestrator.core.transitions import Event, Move
+from orchestrator.engine.accept import TakenIn, take_in
+from orchestrator.engine.bases import base_filing, base_record
 from orchestrator.engine.collect import clear_up, collect_bases, collect_run, running
 from orchestrator.engine.dispatch import (
     Reserved,
@@ -50,7 +52,9 @@ from orchestrator.engine.evidence import gather, known_result
 from orchestrator.engine.launch import RunState, folder_of, launch, state_of
 from orchestrator.engine.look import look
 from orchestrator.engine.merge import build_merge, land, watch_landing
+from orchestrator.engine.notes import note_engine
 from orchestrator.engine.project_queue import Projection
+from orchestrator.engine.upkeep import keep_up
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -70,6 +74,11 @@ class Engine:
     stopping: bool = False
     problems: dict[str, str] = field(default_factory=dict)
     """Steps that failed, by job: shown to the person, tried again at the next tick."""
+    look_again: float | None = None
+    """When something that a person is still writing is to be looked at again, on the clock of `time.monotonic`."""
+    history: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Attempts of each agent on each project since the engine began: who knows a project is preferred for it."""
+    told_problems: dict[str, str] = field(default_factory=dict)
 
 
 def tick(engine: Engine) -> bool:
@@ -77,17 +86,20 @@ def tick(engine: Engine) -> bool:
     ws = engine.ws
     ws.reload_config()
     engine.problems.clear()
-    taken = _guarded(engine, "queue/", lambda: take_in(ws, engine.queue))
-    moved = _tell(engine, taken.moves if taken else [])
-    ended = [_guarded(engine, job.id, lambda job=job: collect_run(ws, job)) for job in running(ws)]  # type: ignore[misc]
+    taken = _guarded(engine, "queue/", partial(take_in, ws, engine.queue)) or TakenIn()
+    engine.look_again = taken.waiting_until
+    moved = _tell(engine, taken.moves)
+    ended = [_guarded(engine, job.id, partial(collect_run, ws, job)) for job in running(ws)]
     moved |= _commit(engine, [step for step in ended if step is not None], list(collect_bases(ws)))
-    board = look(ws, stopping=engine.stopping)
+    board = look(ws, history=engine.history, stopping=engine.stopping)
     moved |= _perform(engine, board, decide(board, ws.now()))
     _see_that_runs_run(engine)
-    _guarded(engine, "runs", lambda: clear_up(ws))
-    _guarded(engine, "archive", lambda: archive_ended(ws))
+    _guarded(engine, "runs", partial(clear_up, ws))
     _guarded(engine, "queue/", engine.projection.refresh)
-    return moved or bool(taken and taken.waiting_until is not None)
+    if not moved:
+        _guarded(engine, "upkeep", partial(keep_up, ws))
+    _note_problems(engine)
+    return moved
 
 
 def _perform(engine: Engine, board: Board, actions: Iterable[Action]) -> bool:
@@ -96,7 +108,7 @@ def _perform(engine: Engine, board: Board, actions: Iterable[Action]) -> bool:
     files: dict[str, dict[str, bytes]] = {}
     for action in actions:
         name = action.project if isinstance(action, CheckBase) else action.job
-        done = _guarded(engine, name, lambda action=action: _act(engine.ws, board, action))  # type: ignore[misc]
+        done = _guarded(engine, name, partial(_act, engine.ws, board, action))
         if isinstance(done, Filing):
             filings.append(done)
         elif isinstance(done, Reserved):
@@ -146,13 +158,14 @@ def _see_that_runs_run(engine: Engine) -> None:
     failed = []
     for folder in list(ws.ledger.snapshot().folders.values()):
         if folder.job.at.run:
-            step = _guarded(engine, folder.job.id, lambda job=folder.job: _ensure(ws, job))  # type: ignore[misc]
+            step = _guarded(engine, folder.job.id, partial(_ensure, ws, folder.job))
             failed += [step] if isinstance(step, Move) else []
     _commit(engine, failed, [])
     for name in ws.config.projects:
         record = base_record(ws, name)
         if record is not None and record.run and state_of(folder_of(ws, record.run)) is RunState.MISSING:
-            _guarded(engine, name, lambda name=name, record=record: launch(ws, base_start(ws, name, record)))  # type: ignore[misc]
+            filing = _guarded(engine, name, partial(_ensure_base, ws, name, record))
+            _commit(engine, [], [filing] if filing else [])
 
 
 def _ensure(ws: Workspace, job: Job) -> Move | None:
@@ -160,6 +173,22 @@ def _ensure(ws: Workspace, job: Job) -> Move | None:
         return ensure_run(ws, job)
     except OSError as error:
         return not_started(job, f"{job.at.run} could not be started: {error}", ws.config.limits, ws.stamp())
+
+
+def _ensure_base(ws: Workspace, name: str, record: BaseRecord) -> Filing | None:
+    try:
+        launch(ws, base_start(ws, name, record))
+    except (OrcError, OSError) as error:
+        gone = replace(record, run="", problem=str(error)[:500], at=ws.stamp())
+        return base_filing(name, gone, f"could not be checked: {error}")
+    return None
+
+
+def _note_problems(engine: Engine) -> None:
+    """What goes wrong in the engine, for `orc status`, which is another process."""
+    if engine.problems != engine.told_problems:
+        engine.told_problems = dict(engine.problems)
+        note_engine(engine.ws, engine.problems)
 
 
 def _commit(
@@ -178,6 +207,8 @@ def _tell(engine: Engine, moves: Iterable[Move]) -> bool:
     for move in moves:
         engine.listener(move.subject)
         log.info(move.subject)
+        if move.event is Event.START:
+            engine.history[move.job.at.agent][move.job.at.project] += 1
         told = True
     return told
 
