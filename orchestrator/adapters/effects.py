@@ -1,9 +1,9 @@
 """Every change that orc makes to the world has a name here, and a place to die before and after it.
 
 `with effect(Effect.X):` stands around each one. A test sets ORC_KILL_AT to `x:before` or `x:after` (or `x:after:3`, the
-third time) and the process is killed there by a real SIGKILL: what a power cut or an operator's `kill -9` does, at a
-place that can be repeated. A change outside of any effect fails the test that watches for it. ORC_TRACE_EFFECTS names
-a file to which every place that is passed is appended.
+third time; several with commas between them) and the process is killed there by a real SIGKILL: what a power cut or an
+operator's `kill -9` does, at a place that can be repeated. A change outside of any effect fails the test that watches
+for it. ORC_TRACE_EFFECTS names a file to which every place that is passed is appended.
 """
 
 from __future__ import annotations
@@ -78,5 +78,5 @@ def _point(place: str) -> None:
     if not wanted:
         return
     _hits[place] += 1
-    if wanted in (place, f"{place}:{_hits[place]}"):
+    if not {place, f"{place}:{_hits[place]}"}.isdisjoint(wanted.split(",")):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -517,7 +517,8 @@ def steps_of(act: str, spec: TreeSpec) -> int:
 
 
 def dirty(spec: TreeSpec) -> None:
-    shell("echo work > work; git add -A; git commit -q -m own; echo more > more; rm run.sh", spec.path)
+    """Work like no other, so that none of it is known from before."""
+    shell(f"echo {spec.branch} > work; git add -A; git commit -q -m own; echo more > more; rm run.sh", spec.path)
 
 
 def test_a_killed_prepare_is_put_right_by_the_next_and_loses_nothing(farm: Farm) -> None:
