@@ -34,7 +34,7 @@ class ExitCode(IntEnum):
 class OrcError(Exception):
     """Base of every expected error.
 
-    `cause` says what the error usually means and `hint` what to try; both may be empty, and both are sentences for people.
+    `cause` says what the error usually means and `hint` what to try; either may be empty.
     """
 
     exit_code: ExitCode = ExitCode.FAILED
@@ -80,9 +80,7 @@ class InvalidFileError(OrcError):
 
     def in_file(self, file: str) -> InvalidFileError:
         """The same error, naming `file`."""
-        return type(self)(
-            self.reason, file=file, line=self.line, key=self.key, cause=self.cause, hint=self.hint
-        )
+        return type(self)(self.reason, file=file, line=self.line, key=self.key, cause=self.cause, hint=self.hint)
 
 
 class HostileFileError(InvalidFileError):

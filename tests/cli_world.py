@@ -65,9 +65,7 @@ def orc_argv(*args: str) -> list[str]:
     return [sys.executable, "-m", "orchestrator", *args]
 
 
-def orc(
-    root: Path, *args: str, stdin: str = "", env: Mapping[str, str] | None = None, code: int | None = None
-) -> Done:
+def orc(root: Path, *args: str, stdin: str = "", env: Mapping[str, str] | None = None, code: int | None = None) -> Done:
     """Run `orc` in `root`, off a terminal. With `code` the exit code must be that."""
     done = subprocess.run(
         orc_argv(*args), cwd=root, input=stdin, env=environment(env), capture_output=True, text=True, timeout=50

@@ -6,6 +6,9 @@ it finds another run of its job alive.
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +22,9 @@ from pathlib import Path
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.effects import KILL_AT, TRACE
+from orchestrator.adapters.files import lease_is_free
 from orchestrator.adapters.ledger import REF, Folder
+from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.cli.verify import find_projects
 from orchestrator.core.job import Job, Lane, State
 from orchestrator.core.records import Attempt, MergeRecord, ReviewRecord
@@ -27,6 +32,7 @@ from orchestrator.core.transitions import Actor
 from orchestrator.engine.dispatch import attempt_ref
 from orchestrator.engine.init import init_workspace
 from orchestrator.engine.project_queue import Projection
+from orchestrator.engine.upkeep import MOST_LOOSE
 from orchestrator.engine.workspace import Workspace, open_workspace
 
 SOURCES = Path(__file__).resolve().parents[1]
@@ -102,7 +108,7 @@ plays:
   write: {{held.py: "held = 1\\n"}}
   run: {begin}; sh {outside}/hold.sh held; {end}
   say: done
-- match: {{kind: attempt, title: fixes|lost|stopped|plain|branch|blocked|red|more}}
+- match: {{kind: attempt, title: lost|stopped|held|plain|branch|blocked|red}}
   run: {begin}; echo "made = '$ORC_RUN'" > "${{ORC_JOB%-*}}.py"; {end}
   say: done
 - match: {{kind: review}}
@@ -121,6 +127,8 @@ class Expected:
     spent: int | None = 0
     on_main: int = 1
     """How many commits of main merge it."""
+    lost: tuple[int, ...] = ()
+    """Attempts whose tree a person deleted before anything could be saved from it."""
 
 
 @dataclass
@@ -133,6 +141,8 @@ class World:
     """Points at which an `orc` that comes by is killed, each once."""
     kills: list[str] = field(default_factory=list)
     starts: int = 0
+    loose: list[str] = field(default_factory=list)
+    """Objects of the person's that no ref reaches."""
 
     def trace(self, start: int) -> Path:
         """Every point that a process passed, one for each line."""
@@ -164,11 +174,21 @@ class World:
     def git(self, *arguments: str) -> str:
         """Run git in the person's checkout."""
         done = subprocess.run(["git", *arguments], cwd=self.root, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        return done.stdout.rstrip("\n")
 
     def commit(self, message: str) -> None:
         """The person commits what they changed."""
         self.git("commit", "--quiet", "--all", "-m", message)
+
+    def clutter(self) -> None:
+        """The person's own work leaves as many loose objects as make packing due."""
+        texts = (f"{number}\n" for number in range(100_000))
+        full = (each for each in texts if hashlib.sha1(f"blob {len(each)}\0{each}".encode()).hexdigest()[:2] == "17")
+        names = []
+        for text in itertools.islice(full, 1 + MOST_LOOSE // 256):
+            names.append(str(self.outside / f"loose-{text.strip()}"))
+            Path(names[-1]).write_text(text)
+        self.loose = self.git("hash-object", "-w", "--", *names).split()
 
     # --- processes ---
 
@@ -180,7 +200,9 @@ class World:
         argv = [sys.executable, "-m", "orchestrator", "-C", str(self.root), *arguments]
         told = open(self.outside / f"orc-{self.starts}.log", "w")
         with told:
-            return subprocess.Popen(argv, env=environment, stdout=told, stderr=told, stdin=subprocess.DEVNULL, text=True)
+            return subprocess.Popen(
+                argv, env=environment, stdout=told, stderr=told, stdin=subprocess.DEVNULL, text=True
+            )
 
     def said(self) -> str:
         """What the newest `orc` printed."""
@@ -223,8 +245,8 @@ class World:
         raise AssertionError(f"no engine came to its end; killed at {self.kills[-3:]}")
 
     @contextmanager
-    def engine(self) -> Iterator[Callable[[Callable[[], object]], None]]:
-        """An engine in the background, started again whenever it is killed. Yields a wait for a condition."""
+    def engine(self) -> Iterator[tuple[Callable[[Callable[[], object]], None], Callable[[], None]]]:
+        """An engine in the background, started again whenever it dies. Yields a wait for a condition, and a killer."""
         running, number = self.start(*RUN), self.starts
 
         def wait(condition: Callable[[], object]) -> None:
@@ -237,8 +259,12 @@ class World:
                     running, number = self.start(*RUN), self.starts
                 time.sleep(0.02)
 
+        def kill() -> None:
+            running.kill()
+            running.wait(PATIENCE_S)
+
         try:
-            yield wait
+            yield wait, kill
         finally:
             if running.poll() is None:
                 running.terminate()
@@ -258,7 +284,9 @@ class World:
     def pid_of(self, name: str) -> int:
         """The agent of the newest run of the job of this name."""
         lines = [line.split() for line in self.log.read_text().splitlines()]
-        return int(next(words[2] for words in reversed(lines) if words[0] == "begin" and words[1].startswith(f"{name}-")))
+        return int(
+            next(words[2] for words in reversed(lines) if words[0] == "begin" and words[1].startswith(f"{name}-"))
+        )
 
     def shown(self, lane: Lane) -> set[str]:
         """The names of the jobs whose files a lane shows."""
@@ -267,6 +295,15 @@ class World:
     def id_of(self, name: str) -> str:
         """The id of the job of this name."""
         return next(run.partition(".")[0] for run in self.runs("begin") if run.startswith(f"{name}-"))
+
+    def shims(self) -> list[int]:
+        """The supervising processes of all runs."""
+        found = []
+        for path in (self.root / ".git" / "orc" / "runs").glob("*"):
+            folder = RunFolder(path)
+            if not lease_is_free(folder.lease) and folder.heartbeat.exists():
+                found.append(int(json.loads(folder.heartbeat.read_text())["pid"]))
+        return found
 
     def ledger_log(self) -> str:
         """The subjects of the ledger, newest first."""
@@ -303,11 +340,12 @@ def make_world(place: Path) -> World:
 
 def live(world: World) -> dict[str, Expected]:
     """Everything that can happen to a job, one after the other, whatever gets killed meanwhile; how it must end."""
+    world.clutter()
     for name in ("plain", "fixes", "lost", "stopped"):
         world.job(name)
     world.job("branch", "urgent", merge="branch")
     world.drop("broken.yaml", "prompt: [never closed\n")
-    with world.engine() as until:
+    with world.engine() as (until, _):
         until(lambda: world.begun("stopped"))
         world.act("cancel", world.id_of("stopped"))
         until(lambda: "stopped" in world.shown(Lane.CANCELLED))
@@ -389,7 +427,8 @@ def _check_job(world: World, ws: Workspace, folder: Folder, wanted: Expected) ->
     merges = world.git("log", "main", "--format=%(trailers:key=Orc-Job,valueonly,separator=%x2C)").split()
     assert merges.count(job.id) == wanted.on_main, f"{job.id} is {merges.count(job.id)} times on main"
     for number in range(1, job.at.attempt + 1):
-        _check_attempt_kept(world, job, ws.ledger.record(Attempt, folder, f"attempt-{number}"))
+        if number not in wanted.lost:
+            _check_attempt_kept(world, job, ws.ledger.record(Attempt, folder, f"attempt-{number}"))
     for number in range(1, job.at.review + 1):
         assert ws.ledger.record(ReviewRecord, folder, f"review-{number}").ended
     if job.state is State.DONE:
@@ -410,12 +449,15 @@ def _check_approved(world: World, ws: Workspace, folder: Folder, wanted: Expecte
 
 def _check_attempt_kept(world: World, job: Job, attempt: Attempt) -> None:
     """What an agent made is under a ref of the project, also when its run was killed."""
-    assert attempt.ended, f"{attempt.run} never ended on the ledger"
     if attempt.run not in world.runs("begin"):
         return
-    assert attempt.tip, f"the work of {attempt.run} is nowhere ({attempt.status}: {attempt.error})\n{world.ledger_log()}"
-    assert world.git("rev-parse", attempt_ref(job.id, attempt.number)) == attempt.tip
-    assert f"{job.id[:-9]}.py" in world.git("ls-tree", "--name-only", attempt.tip).split()
+    tip = world.git("rev-parse", attempt_ref(job.id, attempt.number))
+    assert f"{job.id[:-9]}.py" in world.git("ls-tree", "--name-only", tip).split()
+    if not attempt.ended:
+        # A job that was cancelled waits for no result; the work is kept all the same.
+        assert f"cancel: {job.id}" in world.ledger_log()
+        return
+    assert attempt.tip == tip, f"{attempt.run} ({attempt.status}: {attempt.error})\n{world.ledger_log()}"
 
 
 def _check_queue(ws: Workspace, folders: list[Folder]) -> None:
@@ -450,7 +492,7 @@ def _check_counted_once(world: World, jobs: list[Job]) -> None:
     """Each attempt and each review ended on the ledger exactly once; seq grows by one with every step."""
     form = "%(trailers:key=Job,valueonly,separator=%x2C)%x09%(trailers:key=Seq,valueonly,separator=%x2C)%x09%s"
     steps: dict[str, list[tuple[int, str]]] = {job.id: [] for job in jobs}
-    for line in world.git("log", "--reverse", f"--format={form}", REF).splitlines():
+    for line in world.git("log", "-z", "--reverse", f"--format={form}", REF).rstrip("\0").split("\0"):
         id_, seq, subject = line.split("\t", 2)
         if seq:
             steps[id_].append((int(seq), subject.partition(":")[0]))
@@ -495,5 +537,7 @@ def _check_repository(world: World) -> None:
     mirror = world.root / ".git" / "orc" / "mirrors" / "main.git"
     if mirror.exists():
         world.git(f"--git-dir={mirror}", "fsck", "--full", "--no-dangling", "--no-progress")
+    for oid in world.loose:
+        world.git("cat-file", "-e", oid)
     assert world.git("status", "--porcelain", "--untracked-files=no") == ""
     assert world.git("symbolic-ref", "HEAD") == "refs/heads/main"

@@ -321,6 +321,7 @@ def shell(script: str, *, at: Path, env: dict[str, str], ok: bool = True) -> str
     return ran.stdout + ran.stderr
 
 
+@pytest.mark.timeout(180)
 def test_the_five_steps_of_the_readme_work_as_printed(tmp_path: Path) -> None:
     steps = [block.text for block in blocks_of(PROJECT / "README.md") if block.language == "sh"]
     _demo, _install, workspace, agents, job, decide = steps

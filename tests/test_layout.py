@@ -19,7 +19,8 @@ TOP_LEVEL = {
     # the program
     "orchestrator", "tests", "benchmarks", "docs", "pyproject.toml", "Makefile",
     # the workspace that this repository is
-    "orc.yaml", "queue", "state", "schedules", "souls", "skills", "rules", "criteria", "CLAUDE.md", "AGENTS.md", "GEMINI.md",
+    "orc.yaml", "queue", "state", "schedules", "souls", "skills", "rules", "criteria",
+    "CLAUDE.md", "AGENTS.md", "GEMINI.md",
     # for people and for the forge
     "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".ci", ".github", ".editorconfig", ".gitattributes",
     ".gitignore",

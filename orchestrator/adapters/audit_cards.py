@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from orchestrator.adapters.audit_reviews import policies
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, check_trailers, differ
-from orchestrator.core.card import OPTIONS, Effect, effect_of
+from orchestrator.core.card import OPTIONS, Effect, dropped, effect_of
 from orchestrator.core.ids import card_id
 from orchestrator.core.job import Expects, MergePolicy, State
 from orchestrator.core.judge import after_approval
@@ -123,7 +123,7 @@ def _led_to(step: Step, effect: Effect, card: Card) -> tuple[State, ...]:
         case Effect.REVIEW_AGAIN:
             return (State.REVIEWING,)
         case Effect.DROP:
-            return (State.CANCELLED,)
+            return (dropped(card.kind),)
         case Effect.RETRY if card.kind is CardKind.LANDING:
             return (State.LANDING,)
         case Effect.RETRY if card.kind is CardKind.MOVING_TARGET:

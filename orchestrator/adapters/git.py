@@ -13,8 +13,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -321,6 +321,33 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):
         return  # Already gone; macOS answers EPERM for a group of zombies.
+
+
+@contextmanager
+def reading_objects(git: Git) -> Iterator[Callable[[str], bytes | None]]:
+    """A function that gives the content of an object by its id, None if there is none; one git process for all."""
+    process: subprocess.Popen[bytes] | None = None
+
+    def read(oid: str) -> bytes | None:
+        nonlocal process
+        if process is None:
+            process = _start(git.argv("cat-file", "--batch"), git.environment(None), git.inherit, subprocess.DEVNULL)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(oid.encode() + b"\n")
+        process.stdin.flush()
+        facts = process.stdout.readline().split()
+        if len(facts) != 3:
+            return None
+        data = process.stdout.read(int(facts[2]) + 1)
+        return data[:-1] if len(data) == int(facts[2]) + 1 else None
+
+    try:
+        yield read
+    finally:
+        if process is not None:
+            with process, suppress(BrokenPipeError):
+                _end(process)
 
 
 # --- revisions and refs ---

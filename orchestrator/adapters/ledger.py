@@ -20,12 +20,13 @@ from orchestrator.adapters.files import hold_lock, sync_filesystem, sync_folder
 from orchestrator.adapters.git import Git, RefMovedError, update_ref
 from orchestrator.adapters.job_file import read_job, show_job
 from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, TREE_MODE, Entry, Objects, opened
+from orchestrator.adapters.orc_block import clean
 from orchestrator.adapters.strict_yaml import dump, load_mapping
 from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.ids import bucket
 from orchestrator.core.job import Job
 from orchestrator.core.times import parse
-from orchestrator.core.transitions import Actor, Move
+from orchestrator.core.transitions import ENGINE, Actor, Move
 from orchestrator.errors import InvalidFileError, LedgerError, NotFoundError
 
 REF = "refs/heads/orc/state"
@@ -62,7 +63,7 @@ class Filing:
     subject: str
     files: Mapping[str, bytes]
     trailers: tuple[tuple[str, str], ...] = ()
-    actor: Actor = Actor("engine")
+    actor: Actor = ENGINE
 
 
 class Ledger:
@@ -141,7 +142,11 @@ class Ledger:
         snapshot = self.snapshot()
         found = snapshot.folders.get(id_) or self.closed(id_, snapshot.root)
         if found is None:
-            raise NotFoundError(f"there is no job {id_!r}", hint="orc status --all")
+            raise NotFoundError(
+                f"there is no job {id_!r}",
+                cause="An open job may be named by the beginning of its id, one that ended long ago by all of it.",
+                hint="orc status, or orc log",
+            )
         return found
 
     def record(self, kind: type[T], folder: Folder, stem: str) -> T:
@@ -158,7 +163,7 @@ class Ledger:
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
-        """The short lock. What the writer committed is durable when the block ends without an error, else nothing is."""
+        """The short lock. What was committed is durable when the block ends without an error, else nothing is."""
         with hold_lock(self._orcdir / "ledger.lock", timeout=LOCK_TIMEOUT_S, what="the ledger"):
             writer = Writer(self, self.snapshot())
             yield writer
@@ -271,10 +276,10 @@ class Writer:
 
 
 @contextmanager
-def open_ledger(git_dir: Path, orcdir: Path) -> Iterator[Ledger]:
-    """The ledger in the repository whose common folder is `git_dir`."""
+def open_ledger(git_dir: Path, orcdir: Path, *, lean: bool = False) -> Iterator[Ledger]:
+    """The ledger in the repository whose common folder is `git_dir`; `lean` as in `objects.opened`."""
     with ExitStack() as stack:
-        objects = stack.enter_context(opened(git_dir, git_dir / "objects"))
+        objects = stack.enter_context(opened(git_dir, git_dir / "objects", lean=lean))
         yield Ledger(Git(git_dir), objects, orcdir)
 
 
@@ -294,7 +299,7 @@ def _pointer(id_: str) -> str:
 
 def format_record(record: Any) -> bytes:
     """A record as the ledger keeps it."""
-    return dump(to_mapping(record)).encode("utf-8", "replace")
+    return dump(clean(to_mapping(record))).encode("utf-8", "replace")
 
 
 def parse_record(kind: type[T], data: bytes, path: str) -> T:

@@ -47,7 +47,7 @@ def read_parts(data: bytes, *, markdown: bool, file: str) -> Parts:
 
 def write_parts(text: str, block: Mapping[str, Any], *, markdown: bool) -> bytes:
     """The inverse of `read_parts`. Characters that no file may hold are shown as U+FFFD in the block."""
-    return join(text, dump({KEY: _clean(block)}), markdown=markdown).encode("utf-8")
+    return join(text, dump({KEY: clean(block)}), markdown=markdown).encode("utf-8")
 
 
 def _read_block(block: str, *, file: str, first_line: int) -> Mapping[str, Any] | None:
@@ -90,12 +90,13 @@ def _decode(data: bytes, file: str) -> str:
     return text
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
+    """A value that the engine may write: with U+FFFD for every character that no file of the ledger may hold."""
     # Reasons and findings quote agents; a control character in one must not keep the engine from writing its ledger.
     if isinstance(value, str):
         return replace_unsafe(value)
     if isinstance(value, Mapping):
-        return {replace_unsafe(str(key)): _clean(item) for key, item in value.items()}
+        return {replace_unsafe(str(key)): clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
+        return [clean(item) for item in value]
     return value

@@ -10,20 +10,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from orchestrator.core.transitions import Actor
 from orchestrator.errors import ExitCode, OrcError, RefusedError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from orchestrator.core.transitions import Actor
     from orchestrator.engine.workspace import Workspace
 
 SCHEMA = "orc/cli/v1"
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ReaderGoneError(Exception):
+    """Whoever read the output has gone away (`orc log | head`)."""
 
 
 @dataclass(slots=True)
@@ -42,26 +46,33 @@ class App:
         return find_root(self.start)
 
     @contextmanager
-    def workspace(self) -> Iterator[Workspace]:
-        """The open workspace."""
+    def workspace(self, *, lean: bool = False) -> Iterator[Workspace]:
+        """The open workspace; `lean` for commands that only look."""
         from orchestrator.engine.workspace import open_workspace
 
-        with open_workspace(self.root) as ws:
+        with open_workspace(self.root, lean=lean) as ws:
             yield ws
 
     def emit(self, data: Mapping[str, Any], text: str) -> None:
         """The result: one JSON object with `--json`, else `text` (plain; for tables and colours use `console`)."""
         if self.json:
-            name = click.get_current_context().command_path.removeprefix("orc ").replace("git-orc ", "")
-            click.echo(json.dumps({"schema": SCHEMA, "command": name, **data}, ensure_ascii=False, default=str))
+            name = click.get_current_context().command_path.removeprefix("orc ")
+            click.echo(json.dumps({"schema": SCHEMA, "command": name, **data}, default=str))
         elif text:
             click.echo(clean(text))
 
-    def console(self, *, stderr: bool = False) -> Console:
-        """Where tables and colours go: plain in a pipe, with NO_COLOR, and on a dumb terminal."""
+    def paints(self, stream: IO[str] | None = None) -> bool:
+        """Whether colours may be shown: on a terminal that knows them, unless NO_COLOR or `--no-color` forbid it."""
+        stream = stream or sys.stdout
+        return self.color is not False and allows_color(stream)
+
+    def console(self) -> Console:
+        """Where tables and colours go; without a single escape in a pipe."""
         from rich.console import Console
 
-        return Console(stderr=stderr, no_color=True if self.color is False else None, highlight=False)
+        # Not left to rich: FORCE_COLOR and the like must not put colours into a pipe.
+        system = "auto" if self.paints() else None
+        return Console(force_terminal=sys.stdout.isatty(), color_system=system, highlight=False, emoji=False)
 
     def is_terminal(self) -> bool:
         """Whether a person can be asked."""
@@ -71,26 +82,42 @@ class App:
 pass_app = click.make_pass_decorator(App)
 
 
+def allows_color(stream: IO[str]) -> bool:
+    """Whether the stream and the environment allow colours."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def clean(text: str) -> str:
     """Text that somebody else may have written, without what a terminal would obey."""
-    kept = (char for char in text if char in "\n\t" or not _is_control(ord(char)))
-    return "".join(kept)
+    return "".join(char for char in text if char in "\n\t" or not _is_unsafe(ord(char)))
 
 
-def _is_control(code: int) -> bool:
-    return code < 32 or 127 <= code < 160 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
+def clean_line(text: str) -> str:
+    """The same on one line, without blanks at its ends."""
+    return " ".join(clean(text).split())
+
+
+def _is_unsafe(code: int) -> bool:
+    return (
+        code < 32
+        or 127 <= code < 160
+        or code in (0x061C, 0x200E, 0x200F, 0xFEFF)
+        or 0x2028 <= code <= 0x202E
+        or 0x2066 <= code <= 0x2069
+        or 0xD800 <= code <= 0xDFFF
+    )
 
 
 def json_option(command: F) -> F:
     """`--json` on a command."""
 
     def set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-        if value:
-            ctx.ensure_object(dict) if ctx.obj is None else None
-            ctx.find_object(App).json = True  # type: ignore[union-attr]
+        app = ctx.find_object(App)
+        if value and app is not None:
+            app.json = True
 
     option = click.option(
-        "--json", is_flag=True, expose_value=False, callback=set_json, help="One JSON object on stdout."
+        "--json", is_flag=True, expose_value=False, callback=set_json, help="One JSON object on stdout (orc help json)."
     )
     return option(command)
 
@@ -114,32 +141,44 @@ def refuse_inside_run(what: str) -> None:
 
 
 @contextmanager
-def told_errors(app: App | None) -> Iterator[None]:
+def told_errors(app: App, *, as_json: bool) -> Iterator[None]:
     """Expected errors as words and an exit code; anything else is a defect and says so."""
     try:
         yield
     except OrcError as error:
-        _tell(error, as_json=app is not None and app.json)
+        tell_error(app, error, as_json=as_json or app.json)
         sys.exit(int(error.exit_code))
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         sys.exit(int(ExitCode.INTERRUPTED))
-    except BrokenPipeError:
-        # The reader went away (`orc log | head`): nothing is wrong, and nothing more may be written.
+    except (BrokenPipeError, ReaderGoneError):
+        # Nothing is wrong, and nothing more may be written, also not when the interpreter ends.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(int(ExitCode.OK))
+    except Exception as error:
+        import traceback
+
+        click.echo(clean(traceback.format_exc()), err=True)
+        defect = OrcError(
+            f"{type(error).__name__}: {error}",
+            cause="A defect of orc itself. What was committed before stands; nothing else was changed.",
+            hint="the same again; if it stays, report the lines above",
+        )
+        tell_error(app, defect, as_json=as_json or app.json, code=ExitCode.UNEXPECTED)
+        sys.exit(int(ExitCode.UNEXPECTED))
 
 
-def _tell(error: OrcError, *, as_json: bool) -> None:
+def tell_error(app: App, error: OrcError, *, as_json: bool, code: ExitCode | None = None) -> None:
+    """An error in words on stderr, or as one object on stdout."""
     if as_json:
-        facts = {"message": error.message, "cause": error.cause, "hint": error.hint, "code": int(error.exit_code)}
-        click.echo(json.dumps({"schema": SCHEMA, "error": facts}, ensure_ascii=False))
+        number = int(error.exit_code if code is None else code)
+        facts = {"message": error.message, "cause": error.cause, "hint": error.hint, "code": number}
+        click.echo(json.dumps({"schema": SCHEMA, "error": facts}))
         return
-    color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     lines = [click.style("error: ", fg="red", bold=True) + clean(error.message)]
     if error.cause:
         lines.append(f"  usually: {clean(error.cause)}")
     if error.hint:
         lines.append(click.style("  try:     ", fg="cyan") + clean(error.hint))
-    click.echo("\n".join(lines), err=True, color=color)
+    click.echo("\n".join(lines), err=True, color=app.paints(sys.stderr))

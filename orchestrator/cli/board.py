@@ -89,9 +89,11 @@ def board_table(summary: Summary, *, rows: int = ROWS) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, expand=False)
+    # The last column gives way: without a ratio a long reason would squeeze the others to nothing.
+    table = Table(box=None, pad_edge=False, expand=True)
     for heading in ("LANE", "JOB", "P", "STATE", "BY", "WHY"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold")
+        ratio = 1 if heading == "WHY" else None
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold", ratio=ratio)
     for line in summary.jobs[:rows]:
         by = f"{line.agent} #{line.attempt}" if line.attempt else ""
         cells = (line.id, line.priority, line.state, by, line.reason or line.title)

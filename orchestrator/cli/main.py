@@ -6,20 +6,21 @@ import importlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from orchestrator import __version__
-from orchestrator.cli.app import App, told_errors
-from orchestrator.errors import ExitCode
+from orchestrator.cli.app import App, ReaderGoneError, tell_error, told_errors
+from orchestrator.errors import ExitCode, OrcError, UnavailableError
 
 VERBS: dict[str, tuple[str, str]] = {
     "init": ("init", "Make a workspace in this git repository."),
     "demo": ("demo", "Watch real jobs go their whole way, in a throw-away repository."),
-    "new": ("new", "Write a commented job file to fill in."),
+    "new": ("new", "Print a commented job file to fill in."),
     "submit": ("submit", "Hand in a job file and get its id."),
     "run": ("run", "Work on what is in queue/."),
-    "status": ("status", "What needs you, what is going on, what is done."),
+    "status": ("status", "What needs you, what is going on, what ended."),
     "show": ("show", "Everything about one job."),
     "log": ("log", "The ledger, newest first."),
     "diff": ("diff", "What a job changed."),
@@ -34,10 +35,17 @@ VERBS: dict[str, tuple[str, str]] = {
     "rules": ("rules", "Make CLAUDE.md, AGENTS.md and GEMINI.md from rules/."),
     "doctor": ("doctor", "What is wrong with this workspace, and the way out."),
     "completion": ("completion", "Print the completion script for your shell."),
+    "help": ("help", "Explain one verb, or all of them."),
 }
 """Every verb: its module in orchestrator.cli, and one line of help that is shown without importing it."""
 
-EPILOG = "\b\nExit codes:\n" + "\n".join(
+EPILOG = """\
+\b
+A JOB is named by its id, by its name without the digits, or by the beginning
+of its id. orc help VERB explains a verb, orc help json the output of --json.
+
+"""
+EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
     f"  {code.value:>3}  {text}"
     for code, text in (
         (ExitCode.OK, "all work asked for was produced"),
@@ -63,7 +71,7 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"orchestrator.cli.{VERBS[cmd_name][0]}")
-        command = getattr(module, cmd_name)
+        command = getattr(module, "help_" if cmd_name == "help" else cmd_name)
         assert isinstance(command, click.Command)
         return command
 
@@ -72,42 +80,82 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
             return super().resolve_command(ctx, args)
-        except click.UsageError as error:
+        except click.UsageError:
             from difflib import get_close_matches
 
             near = get_close_matches(args[0], VERBS, n=1) if args else []
-            if near:
-                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
-            raise
+            told = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"there is no verb {args[0]!r}.{told}", ctx) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Click would call it a failure, but whoever read had read enough.
+            raise ReaderGoneError from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
 
 
-@click.group(cls=Verbs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="orc")
-@click.option("-C", "where", type=click.Path(path_type=Path), default=Path(), help="Work as if started there.")
+@click.group(cls=Verbs, epilog=EPILOG + EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="orc", message="%(prog)s %(version)s")
+@click.option(
+    "-C",
+    "where",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Work as if started there.",
+)
 @click.option("--no-color", is_flag=True, help="No colours, as with NO_COLOR.")
 @click.pass_context
-def orc(ctx: click.Context, where: Path, no_color: bool) -> None:
+def orc(ctx: click.Context, where: Path | None, no_color: bool) -> None:
     """Drop a YAML file into queue/ and it is worked on, reviewed, and merged; git log orc/state tells how."""
-    if no_color:
-        os.environ["NO_COLOR"] = "1"
-    ctx.obj.start = where.resolve()
-    ctx.obj.color = False if no_color else None
+    app = ctx.find_object(App)
+    assert app is not None
+    app.color = False if no_color else None
+    if where is not None:
+        os.chdir(where)
+    app.start = _current_folder()
+
+
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UnavailableError(
+            "the current folder does not exist any more",
+            cause="It was removed or moved while the shell stood in it.",
+            hint="cd to a folder that is there",
+        ) from None
 
 
 def main(argv: list[str] | None = None) -> None:
     """The console script. Ends the process with one of the documented exit codes."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files need not be text, and not every terminal shows every character.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     app = App(Path())
-    with told_errors(app):
+    as_json = "--json" in (sys.argv[1:] if argv is None else argv)
+    with told_errors(app, as_json=as_json):
         try:
             orc.main(args=argv, obj=app, standalone_mode=False, prog_name="orc")
+            sys.stdout.flush()
         except click.exceptions.Abort:
             raise KeyboardInterrupt from None
         except click.exceptions.Exit as end:
+            sys.stdout.flush()
             sys.exit(end.exit_code)
         except click.ClickException as error:
-            error.show()
+            _tell_usage(app, error, as_json=as_json)
             sys.exit(int(ExitCode.USAGE))
+
+
+def _tell_usage(app: App, error: click.ClickException, *, as_json: bool) -> None:
+    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "orc"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return
+    told = error.format_message()
+    hint = f"{path} --help"
+    tell_error(app, OrcError(told[:1].lower() + told[1:], hint=hint), as_json=as_json, code=ExitCode.USAGE)

@@ -54,7 +54,9 @@ def _record_lines(stem: str, record: Any) -> list[str]:
     match record:
         case Attempt():
             told = [f"{stem}  {record.worker.agent} ({record.worker.model or record.worker.family or 'undeclared'})"]
-            told += [f"    {record.status or 'under way'}, {record.seconds:.0f} s, from {record.base[:12]} to {record.tip[:12]}"]
+            told += [
+                f"    {record.status or 'under way'}, {record.seconds:.0f} s, from {record.base[:12]} to {record.tip[:12]}"
+            ]
             told += [f"    last error: {record.error}"] if record.error else []
             told += [f"    asked: {fix.id} {fix.problem.splitlines()[0]}" for fix in record.fixes]
             told += [f"    answered: {each.id} {each.answer} {each.reason}" for each in record.answers]
@@ -71,7 +73,9 @@ def _record_lines(stem: str, record: Any) -> list[str]:
             told += [f"    {each.severity}: {each.file}:{each.line} {each.problem}" for each in record.findings]
             told += [f"    {record.summary}"] if record.summary else []
         case MergeRecord():
-            told = [f"{stem}  onto {record.target}: {record.merged[:12] or 'conflict'}; tests: {record.tests or 'not run yet'}"]
+            told = [
+                f"{stem}  onto {record.target}: {record.merged[:12] or 'conflict'}; tests: {record.tests or 'not run yet'}"
+            ]
             told += [f"    conflict: {path}" for path in record.conflicts]
         case Card():
             told = [f"{stem}  {record.question}"]

@@ -41,7 +41,7 @@ def status(app: App) -> None:
 
 def _engine_at_work(app: App) -> bool:
     from orchestrator.adapters.files import lock_is_free
-    from orchestrator.engine.workspace import Paths
     from orchestrator.adapters.git import common_dir
+    from orchestrator.engine.workspace import Paths
 
     return not lock_is_free(Paths(app.root, common_dir(app.root)).orcdir / "engine.lock")

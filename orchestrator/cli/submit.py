@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ def submit(app: App, file: Path, name: str) -> None:
     from orchestrator.engine import accept
 
     if str(file) == "-":
-        data, name = click.get_binary_stream("stdin").read(300_000), f"{name}.yaml"
+        data, name = sys.stdin.buffer.read(300_000), f"{name}.yaml"
     else:
         try:
             data, name = safe_read(file).data, file.name

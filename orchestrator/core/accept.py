@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.core.job import Job, JobSpec, Priority, Standing, State
+from orchestrator.core.records import Card
 from orchestrator.core.step import NOT_APPROVED, Step, another_go
 from orchestrator.core.transitions import Actor, Event, Move, make_move
 
@@ -59,13 +60,18 @@ def release(job: Job, now: str, *, needs: dict[str, str]) -> Move:
     return Step(Event.RELEASE, job, now).to(State.READY, "may start", needs=needs)
 
 
-def cancel(job: Job, now: str, *, actor: Actor, why: str = "") -> Move:
-    """A person gives a job up. Its work stays under its refs."""
-    step = Step(Event.CANCEL, job, now, facts={"reason": why}, actor=actor)
+def cancel(job: Job, now: str, *, actor: Actor, why: str = "", card: Card | None = None) -> Move:
+    """A person gives a job up. Its work stays under its refs; its open card, if it has one, is closed with it."""
+    step = Step(Event.CANCEL, job, now, _closed(card, "the job was cancelled"), facts={"reason": why}, actor=actor)
     return step.to(State.CANCELLED, why or "given up", reason=why or "cancelled")
 
 
-def retry(job: Job, now: str, *, actor: Actor) -> Move:
-    """A person gives a job another go, with a fresh set of attempts."""
+def retry(job: Job, now: str, *, actor: Actor, card: Card | None = None) -> Move:
+    """A person gives a job another go, with a fresh set of attempts; its open card is closed."""
     changes = {**another_go(job), **NOT_APPROVED}
-    return Step(Event.RETRY, job, now, actor=actor).to(State.READY, "given another go", **changes)
+    step = Step(Event.RETRY, job, now, _closed(card, "the job was given another go"), actor=actor)
+    return step.to(State.READY, "given another go", **changes)
+
+
+def _closed(card: Card | None, why: str) -> dict[str, Card]:
+    return {f"card-{card.number}": replace(card, superseded=why)} if card is not None and card.open else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.core.card import Effect, effect_of
+from orchestrator.core.card import Effect, dropped, effect_of
 from orchestrator.core.config import Terms
 from orchestrator.core.job import Expects, Fix, Job, MergePolicy, State
 from orchestrator.core.judge import FRESH_MERGE, after_approval
@@ -46,7 +46,7 @@ def answer(job: Job, card: Card, key: str, message: str, terms: Terms, now: str,
         case Effect.REVIEW_AGAIN:
             return step.to(State.REVIEWING, told, **{**another_go(job), **NOT_APPROVED})
         case Effect.DROP:
-            return step.to(State.CANCELLED, told, reason=message or "dropped")
+            return step.to(dropped(card.kind), told, reason=message or f"dropped: {card.question}")
         case _:
             raise RefusedError(f"{card.id} is not about a job: {key!r} is for the project's base")
 
@@ -77,7 +77,9 @@ def _approve(step: Step, card: Card, terms: Terms, told: str) -> Move:
     step = replace(step, facts={**step.facts, "reviewed_sha": commit})
     if step.job.spec.expects is Expects.NO_CHANGE:
         return step.to(State.DONE, told, approved=commit, reason="accepted by a person; nothing to merge")
-    policy = MergePolicy.BRANCH if terms.merge is MergePolicy.BRANCH else MergePolicy.AUTO
+    # A branch may be left without a merged tree only if the checks have seen the work.
+    checked = terms.merge is MergePolicy.BRANCH and step.job.at.tests != ""
+    policy = MergePolicy.BRANCH if checked else MergePolicy.AUTO
     return step.to(after_approval(policy), told, approved=commit, fixes=(), **FRESH_MERGE)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from orchestrator.core.ids import card_id
-from orchestrator.core.job import Job
+from orchestrator.core.job import Job, State
 from orchestrator.core.records import Card, CardKind, Option
 
 
@@ -29,7 +29,7 @@ class Effect(StrEnum):
 
 _APPROVE = Option("approve", "Take it as it is", "It is merged, after the merged tree has passed the checks.")
 _REVISE = Option("revise", "Ask for changes", "The message goes to the author as numbered fixes.")
-_DROP = Option("drop", "Drop the job", "It is cancelled; its work stays under refs/orc/attempts/.")
+_DROP = Option("drop", "Drop the job", "It ends here; its work stays under refs/orc/attempts/.")
 _RETRY = Option("retry", "Try again", "The job gets a fresh set of attempts, starts and reviews.")
 _AGAIN = Option("review", "Ask reviewers again", "Another review is made, if a reviewer can be found.")
 
@@ -62,6 +62,16 @@ OPTIONS: Mapping[CardKind, tuple[Option, ...]] = {
 }
 
 
+_FAILED = (
+    CardKind.ATTEMPTS,
+    CardKind.ROUNDS,
+    CardKind.REJECTED,
+    CardKind.CRASHES,
+    CardKind.CANNOT_START,
+    CardKind.CEILING,
+)
+
+
 def new_card(
     job: Job,
     kind: CardKind,
@@ -84,6 +94,11 @@ def new_card(
         context=context[:4000],
         facts=dict(facts or {}),
     )
+
+
+def dropped(kind: CardKind) -> State:
+    """Where a job ends that is dropped on a card: it failed if its work did, else it was given up."""
+    return State.FAILED if kind in _FAILED else State.CANCELLED
 
 
 def effect_of(card: Card, key: str) -> Effect | None:

@@ -12,7 +12,6 @@ from orchestrator.core.job import Check, Independence, JobSpec, MergePolicy
 DOCS = (
     "*.md",
     "*.rst",
-    "*.txt",
     "*.adoc",
     "docs/**",
     "doc/**",

@@ -165,8 +165,8 @@ def protected_paths(changes: Iterable[Change], protected: tuple[str, ...]) -> tu
 def matches(path: str, globs: Iterable[str]) -> bool:
     """Whether a path of a repository fits one of the globs.
 
-    `*` and `?` stop at a slash, `**` does not; a glob without a slash fits the name in any folder; one that ends
-    with a slash fits everything below that folder.
+    `*` and `?` stop at a slash, `**` does not; a glob without a slash fits the name in any folder; one that
+    names a folder fits everything below it.
     """
     return any(_pattern(each).match(path) is not None for each in globs)
 
@@ -188,7 +188,9 @@ def _pattern(glob: str) -> re.Pattern[str]:
             out, at = out + "[^/]", at + 1
         else:
             out, at = out + re.escape(text[at]), at + 1
-    return re.compile(("(?:.*/)?" if anywhere else "") + out + r"\Z", re.S)
+    # What is named without a wildcard may be a folder: then all below it is meant.
+    below = "" if "*" in text.rpartition("/")[2] or "?" in text.rpartition("/")[2] else "(?:/.*)?"
+    return re.compile(("(?:.*/)?" if anywhere else "") + out + below + r"\Z", re.S)
 
 
 def _escapes(path: str, points_to: str) -> bool:

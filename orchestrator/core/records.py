@@ -62,7 +62,7 @@ class Attempt:
     prompt: str = ""
     """Blob id of the whole prompt."""
     fixes: tuple[Fix, ...] = ()
-    forgeable: bool = True
+    forgeable: bool = False
     """No sandbox kept the agent from writing elsewhere."""
     ended: str = ""
     status: RunStatus | None = None

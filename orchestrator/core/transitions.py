@@ -97,7 +97,7 @@ TABLE: Mapping[Event, Legal] = {
     Event.VERDICT: _legal({S.REVIEWING: {S.REVIEWING, S.READY, S.DECIDE, S.MERGING, S.LANDING, S.DONE}}),
     Event.CARD: _legal({state: {S.DECIDE} for state in _OPEN - {S.DECIDE}}),
     Event.ANSWER: _legal(
-        {S.DECIDE: {S.READY, S.CHECKING, S.REVIEWING, S.MERGING, S.LANDING, S.CANCELLED, S.DONE}}, *_HUMAN
+        {S.DECIDE: {S.READY, S.CHECKING, S.REVIEWING, S.MERGING, S.LANDING, S.FAILED, S.CANCELLED, S.DONE}}, *_HUMAN
     ),
     Event.SUPERSEDE: _legal({S.DECIDE: {S.LANDING, S.MERGING}}),
     Event.MERGE: _legal({S.MERGING: {S.MERGING, S.READY, S.DECIDE}}),

@@ -5,7 +5,6 @@ Everything that one look finds is judged first and committed at once; only then 
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
 import secrets
@@ -26,6 +25,7 @@ from orchestrator.core.job import JobSpec, Lane, Priority
 from orchestrator.core.requests import Drop, judge_drop
 from orchestrator.core.transitions import Actor, IllegalStepError, Move
 from orchestrator.engine.change import Change, View, judge_card, judge_file, judge_leftover, judge_review, other_file
+from orchestrator.engine.people import person_of
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import BusyError, InvalidFileError, LedgerError, OrcError, RefusedError, UnavailableError
 
@@ -60,7 +60,7 @@ def take_in(ws: Workspace, queue: QueueFolder) -> TakenIn:
     seen = queue.look()
     if not seen:
         return TakenIn()
-    intake = _Intake(View(ws, queue, ws.ledger.snapshot(), human(ws)))
+    intake = _Intake(View(ws, queue, ws.ledger.snapshot(), person_of(ws.paths.git_dir)))
     late = [each for each in seen if each.what is Difference.MISSING]
     # What was refused may be another's original: files that changed where they stand come first.
     order = [Difference.CLAIMED, Difference.CHANGED, Difference.NEW]
@@ -82,7 +82,12 @@ def submit(ws: Workspace, data: bytes, name: str, *, lane: Lane | None = None, s
     if problem := project_problem(ws, project_of(ws, parsed.spec)):
         raise RefusedError(problem)
     move = new_job(
-        ws, parsed, free_id(ws, ws.ledger.snapshot(), name), source=source, priority=request.priority, actor=human(ws)
+        ws,
+        parsed,
+        free_id(ws, ws.ledger.snapshot(), name),
+        source=source,
+        priority=request.priority,
+        actor=person_of(ws.paths.git_dir),
     )
     if not ws.commit([move]):
         raise LedgerError(f"{move.job.id} exists already", hint="try again")
@@ -117,20 +122,6 @@ def free_id(ws: Workspace, snapshot: Snapshot, name: str) -> str:
         id_ = job_id(stem, secrets.token_hex(4))
         if id_ not in snapshot.folders and ws.ledger.closed(id_, snapshot.root) is None:
             return id_
-
-
-def human(ws: Workspace) -> Actor:
-    """The person at this machine: the name that git knows, else the login."""
-    # The person's own configuration, in the person's own repository: reading a value runs nothing.
-    own = os.environ.get("GIT_CONFIG_GLOBAL") or os.path.join(os.path.expanduser("~"), ".gitconfig")
-    output = ws.ledger.git.run("config", "--get", "user.name", ok=(0, 1), env={"GIT_CONFIG_GLOBAL": own})
-    name = " ".join(output.out.decode("utf-8", "replace").split())
-    if not name:
-        try:
-            name = getpass.getuser()
-        except (OSError, KeyError):
-            name = f"uid-{os.getuid()}"
-    return Actor(f"human:{name[:80]}")
 
 
 def project_problem(ws: Workspace, project: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from orchestrator.adapters.ledger import Folder
 from orchestrator.core import accept as accepting
 from orchestrator.core.answer import answer
-from orchestrator.core.job import Job, State
+from orchestrator.core.ids import is_job_id
+from orchestrator.core.job import Job, Lane, State
 from orchestrator.core.records import Card, Evidence
 from orchestrator.core.transitions import Actor, Move
 from orchestrator.engine.workspace import Workspace
@@ -13,25 +16,56 @@ from orchestrator.errors import NotFoundError, RefusedError
 
 
 def find_job(ws: Workspace, name: str) -> Folder:
-    """The job that a person means: by id, by its name without the digits, or by a card's or run's id."""
-    id_ = name.split(".", 1)[0]
-    snapshot = ws.ledger.snapshot()
-    if id_ in snapshot.folders:
-        return snapshot.folders[id_]
-    named = [each for each in snapshot.folders if each[:-9] == id_ or each.startswith(id_)]
+    """The job that a person means: by id, by its name without the digits, the id's beginning, or a card's or run's id.
+
+    Open jobs come first; of those that ended, the ones that `queue/` still shows. Raises NotFoundError.
+    """
+    id_ = Path(name).name.split(".", 1)[0]
+    if not id_:
+        raise NotFoundError(f"{name!r} names no job", hint="orc status")
+    folders = ws.ledger.snapshot().folders
+    if id_ in folders:
+        return folders[id_]
+    if found := _one_of(name, id_, list(folders)):
+        return folders[found]
+    if is_job_id(id_):
+        return ws.ledger.folder(id_)
+    return ws.ledger.folder(_one_of(name, id_, _shown_ended(ws, id_)) or id_)
+
+
+def _one_of(name: str, id_: str, ids: list[str]) -> str:
+    """The one that is meant, '' if none is. Raises NotFoundError if it may be several."""
+    named = [each for each in ids if each[:-9] == id_] or [each for each in ids if each.startswith(id_)]
     if len(named) > 1:
-        raise NotFoundError(f"{name!r} may be any of {', '.join(sorted(named)[:5])}", hint="give more of the id")
-    return snapshot.folders[named[0]] if named else ws.ledger.folder(id_)
+        some = ", ".join(sorted(named)[:5]) + (" …" if len(named) > 5 else "")
+        raise NotFoundError(f"{name!r} may be any of {some}", hint="give more of the id")
+    return named[0] if named else ""
+
+
+def _shown_ended(ws: Workspace, start: str) -> list[str]:
+    """Ids of ended jobs that begin so and that `queue/` still shows."""
+    lanes = [ws.paths.queue / lane for lane in (Lane.DONE, Lane.FAILED, Lane.CANCELLED)]
+    stems = {path.stem for lane in lanes if lane.is_dir() for path in lane.iterdir()}
+    return [stem for stem in stems if stem.startswith(start) and is_job_id(stem)]
 
 
 def open_card(ws: Workspace, name: str) -> tuple[Job, Card]:
     """The card that a person means: by its own id, or as the open one of a job. Raises NotFoundError, RefusedError."""
     folder = find_job(ws, name)
     job = folder.job
-    _, _, stem = name.partition(".")
+    stem = Path(name).name.removesuffix(".yaml").partition(".")[2]
     if job.state is not State.DECIDE and not stem:
         raise RefusedError(f"{job.id} asks nothing: it is {job.state}", hint=f"orc show {job.id}")
+    if stem and not stem.startswith("card-"):
+        raise NotFoundError(f"{name!r} is not the id of a card", hint=f"orc show {job.id}")
     return job, ws.ledger.record(Card, folder, stem or f"card-{job.at.card}")
+
+
+def card_of(ws: Workspace, job: Job) -> Card | None:
+    """The card that a job asks now, if it asks one."""
+    if job.state is not State.DECIDE:
+        return None
+    return ws.ledger.record(Card, ws.ledger.folder(job.id), f"card-{job.at.card}")
 
 
 def evidence_of(ws: Workspace, job: Job) -> Evidence | None:
@@ -50,7 +84,7 @@ def cancel_job(ws: Workspace, job: Job, actor: Actor, why: str) -> Move:
     """Give an open job up. Raises RefusedError if it has ended."""
     if job.state.ended:
         raise RefusedError(f"{job.id} is {job.state} already", hint=f"orc show {job.id}")
-    return _commit(ws, accepting.cancel(job, ws.stamp(), actor=actor, why=why))
+    return _commit(ws, accepting.cancel(job, ws.stamp(), actor=actor, why=why, card=card_of(ws, job)))
 
 
 def retry_job(ws: Workspace, job: Job, actor: Actor) -> Move:
@@ -58,7 +92,7 @@ def retry_job(ws: Workspace, job: Job, actor: Actor) -> Move:
     if job.state not in (State.FAILED, State.CANCELLED, State.DECIDE, State.WAITING):
         why = "it is done; submit a new job, or orc revert" if job.state is State.DONE else f"it is {job.state}"
         raise RefusedError(f"{job.id} cannot be retried: {why}", hint=f"orc show {job.id}")
-    return _commit(ws, accepting.retry(job, ws.stamp(), actor=actor))
+    return _commit(ws, accepting.retry(job, ws.stamp(), actor=actor, card=card_of(ws, job)))
 
 
 def _commit(ws: Workspace, move: Move) -> Move:

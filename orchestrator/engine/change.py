@@ -32,6 +32,7 @@ from orchestrator.core.requests import (
     judge_job,
 )
 from orchestrator.core.transitions import Actor, Move
+from orchestrator.engine.answer import card_of
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError, RefusedError
 
@@ -218,9 +219,9 @@ def _step(ws: Workspace, job: Job, request: Request, actor: Actor) -> Move:
         case ChangePriority(priority):
             return edit(job, job.text, job.spec, now, actor=actor, keys={"priority"}, priority=priority)
         case Cancel():
-            return cancel(job, now, actor=actor, why="its file was moved into cancelled/")
+            return cancel(job, now, actor=actor, why="its file was moved into cancelled/", card=card_of(ws, job))
         case Retry():
-            return retry(job, now, actor=actor)
+            return retry(job, now, actor=actor, card=card_of(ws, job))
         case Answer(card, key, message):
             return answer(job, card, key, message, ws.terms(job), now, actor=actor)
         case _:

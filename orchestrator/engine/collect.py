@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from orchestrator.adapters.files import ensure_folder, remove, remove_tree, rena
 from orchestrator.adapters.git import Git, rev_parse, tree_of
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.mirrors import open_mirror, publish_ref
+from orchestrator.adapters.processes import kill_descendants
 from orchestrator.adapters.run_folder import RunFolder, read_result, read_spec
 from orchestrator.adapters.run_values import RunResult, RunSpec
 from orchestrator.adapters.run_values import RunStatus as Ended
@@ -78,6 +80,7 @@ def _ended(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
 def _dead(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
     """A run died without a result. What an agent had made by then is sealed first."""
     now, records, tip = ws.stamp(), {}, ""
+    _end_strays(place)
     if run.kind is RunKind.ATTEMPT:
         tip = _seal(ws, job, run, place)
         attempt = ws.ledger.record(Attempt, ws.open_job(job.id), f"attempt-{run.number}")
@@ -88,6 +91,12 @@ def _dead(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
         lost = replace(review, ended=now, status=RunStatus.LOST, verdict=Verdict.INCONCLUSIVE, why="left no answer")
         return run_lost(job, ws.config.limits, now, records={f"review-{run.number}": lost})
     return run_lost(job, ws.config.limits, now, records=records, tip=tip)
+
+
+def _end_strays(place: RunFolder) -> None:
+    """End what a dead supervisor left behind: nothing may write on in a tree that is about to be sealed."""
+    with effect(Effect.RUN_STOP):
+        kill_descendants(place.path.name, run_dir=place.path)
 
 
 # --- attempts ---------------------------------------------------------------------------------------------------
@@ -210,7 +219,8 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
         return not_started(job, why, ws.config.limits, now, records={f"review-{run.number}": ended})
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{before.evidence}")
     nonce = _nonce(place)
-    judgement = _judge(before, evidence, result, nonce)
+    reply = blot_nonce(result.report, nonce)
+    judgement = _judge(before, evidence, result, reply, nonce)
     ended = replace(
         before,
         ended=now,
@@ -220,7 +230,7 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
         score=judgement.score,
         why=judgement.why,
         nonce_sha256=hash_nonce(nonce),
-        reply=blot_nonce(result.report, nonce),
+        reply=reply,
         items=judgement.items,
         findings=judgement.findings,
         summary=judgement.summary[:1000],
@@ -228,11 +238,14 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
     return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat)
 
 
-def _judge(review: ReviewRecord, evidence: Evidence, result: RunResult, nonce: str) -> Judgement:
+def _judge(review: ReviewRecord, evidence: Evidence, result: RunResult, reply: str, nonce: str) -> Judgement:
+    """What a review came to, judged on the reply as the ledger keeps it, so that anybody can judge it again."""
+    if not nonce:
+        return Judgement(Verdict.INCONCLUSIVE, why="cannot be bound: the review's nonce is gone")
     if result.status is not Ended.ENDED or result.exit != 0:
         how = f"exit {result.exit}" if result.status is Ended.ENDED else result.status.value
         return Judgement(Verdict.INCONCLUSIVE, why=f"did not come to its end ({how}): {result.error}".rstrip(": "))
-    return judge_reply(result.report, question_of(review, evidence, hash_nonce(nonce)))
+    return judge_reply(reply, question_of(review, evidence, hash_nonce(nonce)), blotted=True)
 
 
 def question_of(review: ReviewRecord, evidence: Evidence, nonce_sha256: str) -> Question:
@@ -249,8 +262,6 @@ def question_of(review: ReviewRecord, evidence: Evidence, nonce_sha256: str) -> 
 
 
 def _nonce(place: RunFolder) -> str:
-    import json
-
     try:
         value = json.loads(place.facts.read_bytes()).get("nonce", "")
     except (OSError, ValueError, AttributeError):
@@ -271,9 +282,13 @@ def clear_up(ws: Workspace) -> None:
         if path.name in named or not path.is_dir():
             continue
         place = RunFolder(path)
-        if state_of(place) is RunState.ALIVE:
+        state = state_of(place)
+        if state is RunState.ALIVE:
             ask_to_stop(ws, path.name)
-        elif _is_kept(ws, path, place):
+            continue
+        if state is RunState.DEAD:
+            _end_strays(place)
+        if _is_kept(ws, path, place):
             _put_away(ws, path)
 
 

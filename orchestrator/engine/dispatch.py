@@ -78,6 +78,8 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
         rule_ids=used.rules.ids,
         prompt=blob_id(prompt),
         fixes=job.at.fixes,
+        # There is no sandbox yet: said on every run, so that nobody takes its record for more than it is.
+        forgeable=True,
     )
     paths = [attempt.soul, *attempt.skills] if attempt.soul else [*attempt.skills]
     filing = _library_filing(ws, paths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.adapters.git import Git, merge_base, tree_of
+from orchestrator.adapters.git import Git, GitError, merge_base, rev_parse, tree_of
 from orchestrator.adapters.git_objects import diff_stat, diff_text, read_blob, whitespace_only_paths
 from orchestrator.core.evidence import checks_ended, evidence_found
 from orchestrator.core.gate import SYMLINK, DiffFacts, judge_checks, judge_diff, protected_paths
@@ -15,6 +15,7 @@ from orchestrator.core.transitions import Move
 from orchestrator.engine.bases import check_key, known_checks, mirror_with, remember_checks
 from orchestrator.engine.workspace import Workspace
 
+EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 LINK_BYTES = 4096
 
 
@@ -40,6 +41,8 @@ def gather(ws: Workspace, job: Job) -> Move:
         paths=tuple(ChangedPath(each.path, each.status, each.added, each.deleted) for each in stat.changes),
         failures=judge_diff(job.spec, facts, project.docs),
         protected=protected_paths(stat.changes, project.protected),
+        docs=project.docs,
+        guarded=project.protected,
         notes=_notes(attempt),
     )
     limit = ws.config.review.max_diff_bytes
@@ -55,9 +58,8 @@ def gather_facts(git: Git, base: str, tip: str, *, report: str, previous: str) -
         if change.status == "D":
             continue
         if change.new_mode == SYMLINK:
-            data = read_blob(git, tip, change.path, LINK_BYTES)
-            links.append((change.path, (data or b"/").decode("utf-8", "surrogateescape")))
-        elif change.added == 0 and read_blob(git, tip, change.path, 1) == b"":
+            links.append((change.path, link_target(git, tip, change.path)))
+        elif change.added == 0 and is_empty(git, tip, change.path):
             empty.add(change.path)
     return DiffFacts(
         changes=tuple(changes),
@@ -68,6 +70,20 @@ def gather_facts(git: Git, base: str, tip: str, *, report: str, previous: str) -
         tree=tree_of(git, tip),
         previous_tree=previous,
     )
+
+
+def link_target(git: Git, commit: str, path: str) -> str:
+    """What a symbolic link points to; one that is too long to be a path points out of the tree, to be sure."""
+    try:
+        data = read_blob(git, commit, path, LINK_BYTES)
+    except GitError:
+        data = None
+    return (data or b"/").decode("utf-8", "surrogateescape")
+
+
+def is_empty(git: Git, commit: str, path: str) -> bool:
+    """Whether a file of a commit has no content."""
+    return rev_parse(git, f"{commit}:{path}") == EMPTY_BLOB
 
 
 def _previous_tree(ws: Workspace, job: Job, git: Git) -> str:

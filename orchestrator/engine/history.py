@@ -7,9 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.adapters.ledger import REF
+from orchestrator.core.job import State
 from orchestrator.core.times import iso
 from orchestrator.engine.answer import find_job
 from orchestrator.engine.workspace import Workspace
+
+LATELY = 400
+ENDED = frozenset(state.value for state in State if state.ended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,23 @@ class Told:
 
 def read_history(ws: Workspace, job: str | None, number: int) -> list[Told]:
     """The newest steps, of one job or of all, newest first. Raises NotFoundError for a job that does not exist."""
-    options = [f"--max-count={number}", "-z", "--format=%H%x1f%ct%x1f%an%x1f%s%x1f%(trailers:only,unfold)"]
+    options = [f"--max-count={max(0, number)}", "-z", "--format=%H%x1f%ct%x1f%an%x1f%s%x1f%(trailers:only,unfold)"]
     if job:
         id_ = find_job(ws, job).job.id
-        options += ["--fixed-strings", f"--grep=Job: {id_}"]
+        # Anchored: the words of another job may say anything. An id has no character that means something here.
+        options += ["--extended-regexp", f"--grep=^Job: {id_}$"]
     out = ws.ledger.git.run("log", *options, REF).out.decode("utf-8", "replace")
     return [_told(entry) for entry in out.split("\0") if entry.strip()]
+
+
+def read_ended(ws: Workspace, number: int) -> list[Told]:
+    """The newest steps with which jobs ended, newest first, among the newest `LATELY` steps of the ledger."""
+    found: dict[str, Told] = {}
+    for step in read_history(ws, None, LATELY):
+        id_ = step.facts.get("Job", "")
+        if step.facts.get("To") in ENDED and id_ not in found and id_ not in ws.ledger.snapshot().folders:
+            found[id_] = step
+    return list(found.values())[:number]
 
 
 def _told(entry: str) -> Told:

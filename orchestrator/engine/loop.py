@@ -89,7 +89,8 @@ def is_idle(engine: Engine) -> bool:
         paused = at.not_before and at.state in (State.WAITING, State.CHECKING, State.REVIEWING, State.MERGING)
         if at.run or paused or at.state in (State.READY, State.COLLECTED, State.LANDING):
             return False
-    return not any(_is_there(ws, path.name) for path in ws.paths.runs.glob("base.*"))
+    # Runs that nobody waits for any more are being stopped, and their work is still to be sealed.
+    return not any(_is_there(ws, path.name) for path in ws.paths.runs.glob("[!.]*"))
 
 
 def _is_there(ws: Workspace, run: str) -> bool:
@@ -115,7 +116,9 @@ def engine_of(ws: Workspace, *, listener: Callable[[str], None] = lambda _: None
         if not ws.ledger.snapshot().tip:
             raise LedgerError("there is no ledger", hint="orc init")
         queue = QueueFolder(ws.paths.queue)
-        yield Engine(ws, queue, Projection(ws, queue), listener)
+        projection = Projection(ws, queue)
+        projection.start()
+        yield Engine(ws, queue, projection, listener)
 
 
 @contextmanager

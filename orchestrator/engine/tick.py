@@ -89,6 +89,8 @@ def tick(engine: Engine) -> bool:
     taken = _guarded(engine, "queue/", partial(take_in, ws, engine.queue)) or TakenIn()
     engine.look_again = taken.waiting_until
     moved = _tell(engine, taken.moves)
+    for refused in taken.rejected:
+        engine.listener(f"reject: {refused.path.name}: {refused.reason}")
     ended = [_guarded(engine, job.id, partial(collect_run, ws, job)) for job in running(ws)]
     moved |= _commit(engine, [step for step in ended if step is not None], list(collect_bases(ws)))
     board = look(ws, history=engine.history, stopping=engine.stopping)

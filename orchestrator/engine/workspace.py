@@ -131,13 +131,20 @@ def find_root(start: Path) -> Path:
     for folder in (start, *start.parents):
         if (folder / "orc.yaml").is_file():
             return folder
-    raise NotFoundError(f"{start} is not in an orc workspace (no orc.yaml here or above)", hint="orc init")
+    raise NotFoundError(
+        f"{start} is not in an orc workspace",
+        cause="There is no orc.yaml here or above.",
+        hint="go to your workspace (or orc -C PATH …); or make one of a git repository: orc init",
+    )
 
 
 @contextmanager
-def open_workspace(root: Path) -> Iterator[Workspace]:
-    """The workspace at `root`. Raises OrcError if its configuration or its ledger cannot be read."""
+def open_workspace(root: Path, *, lean: bool = False) -> Iterator[Workspace]:
+    """The workspace at `root`; `lean` for a command that only looks.
+
+    Raises OrcError if its configuration or its ledger cannot be read.
+    """
     paths = Paths(root, common_dir(root))
     config = read_config(root)
-    with open_ledger(paths.git_dir, paths.orcdir) as ledger:
+    with open_ledger(paths.git_dir, paths.orcdir, lean=lean) as ledger:
         yield Workspace(paths, ledger, config)

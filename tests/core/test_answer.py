@@ -31,7 +31,7 @@ EXPECTED = {
     "approve": {State.MERGING},
     "revise": {State.READY},
     "review": {State.REVIEWING},
-    "drop": {State.CANCELLED},
+    "drop": {State.CANCELLED, State.FAILED},
 }
 COUNTED: dict[str, Any] = {"spent": 3, "starts": 12, "review": 6, "rounds": 3, "evidence": 3}
 TIRED: dict[str, Any] = {
@@ -133,8 +133,13 @@ def test_approving_takes_exactly_the_commit_of_the_card_and_its_merge_begins_ane
 
 
 def test_approving_work_for_a_pull_request_lands_the_branch() -> None:
-    job, card = asked(CardKind.UNCLEAR, spec=a_spec(merge=MergePolicy.BRANCH))
+    job, card = asked(CardKind.UNCLEAR, spec=a_spec(merge=MergePolicy.BRANCH), tests="passed")
     assert given(job, card, "approve").state is State.LANDING
+
+
+def test_work_that_no_check_has_seen_is_checked_before_its_branch_is_left() -> None:
+    job, card = asked(CardKind.TOO_LARGE, spec=a_spec(merge=MergePolicy.BRANCH))
+    assert given(job, card, "approve").state is State.MERGING
 
 
 def test_approving_a_report_ends_the_job() -> None:

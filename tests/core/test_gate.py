@@ -38,7 +38,7 @@ REFUSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("empty_diff", a_spec(), facts()),
     ("empty_diff", a_spec(kind=Kind.WRITING), facts()),
     ("plan_only", a_spec(), facts("plans/login.md")),
-    ("plan_only", a_spec(), facts("README.md", "docs/a/b.html", "src/notes.txt")),
+    ("plan_only", a_spec(), facts("README.md", "docs/a/b.html", "src/notes.rst")),
     ("whitespace_only", a_spec(), facts("src/a.py", whitespace_only=frozenset({"src/a.py"}))),
     ("whitespace_only", a_spec(), facts("src/a.py", "README.md", whitespace_only=frozenset({"src/a.py"}))),
     ("unexpected_change", NO_CHANGE, facts("src/a.py", report=REPORT)),

@@ -40,6 +40,7 @@ def a_review_prompt(*, diff: str = "+x", report: str = "", answers: tuple[Answer
         nonce=NONCE,
         diff=diff,
         report=report,
+        rules="1. Look twice.",
         previous=(FIXES if answers else (), answers),
     )
 

@@ -21,7 +21,8 @@ from orchestrator.core.job import Job, Lane, Priority, State
 from orchestrator.core.merge import ask
 from orchestrator.core.records import Card, CardKind
 from orchestrator.core.transitions import Move
-from orchestrator.engine.accept import TakenIn, human, submit, take_in
+from orchestrator.engine.accept import TakenIn, submit, take_in
+from orchestrator.engine.people import person_of
 from orchestrator.engine.project_queue import Projection
 from orchestrator.engine.workspace import Workspace, open_workspace
 from orchestrator.errors import InvalidFileError, RefusedError
@@ -183,8 +184,9 @@ def test_a_file_that_is_still_being_written_is_waited_for(desk: Desk) -> None:
     with path.open("w") as file:
         file.write("prompt: 'Put the")
         file.flush()
-        for _ in range(5):
-            desk.look()
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            assert desk.look().rejected == ()
         assert desk.jobs() == {}
         file.write(" login right.'\n")
     desk.until(lambda: bool(desk.jobs()))
@@ -619,10 +621,10 @@ def test_submit_is_the_same_door(desk: Desk) -> None:
 
 
 def test_the_person_is_named_as_git_names_them(desk: Desk, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert human(desk.ws).name == "human:Ada Lovelace"
+    assert person_of(desk.ws.paths.git_dir).name == "human:Ada Lovelace"
     subprocess.run(["git", "-C", str(repo), "config", "--unset", "user.name"], check=True)
     monkeypatch.setenv("LOGNAME", "grace")
-    assert human(desk.ws).name == "human:grace"
+    assert person_of(desk.ws.paths.git_dir).name == "human:grace"
 
 
 # --- kills ---

@@ -50,7 +50,8 @@ def test_an_empty_diff_overrides_an_approving_reviewer(world: World) -> None:
     world.run()
     records = world.records("greet")
     assert records["evidence-1"].failures[0].rule == "empty_diff"
-    assert "review-1" in records and records["review-1"].evidence == 2
+    assert "review-1" in records
+    assert records["review-1"].evidence == 2
     assert world.show("code.py") == "print('real')"
     assert "The diff is empty" in records["attempt-2"].fixes[0].problem
 
@@ -178,7 +179,9 @@ def test_work_that_passes_alone_and_fails_when_merged_is_sent_back_to_the_new_ba
     records = world.records("second")
     assert records["merge-1"].tests == "failed"
     assert records["attempt-2"].base != records["attempt-1"].base
-    assert world.show("two") == "2" and world.show("both") == "b" and world.show("one") == "1"
+    assert world.show("two") == "2"
+    assert world.show("both") == "b"
+    assert world.show("one") == "1"
 
 
 def test_a_conflict_is_sent_back_to_the_new_base(world: World) -> None:
@@ -203,7 +206,8 @@ def test_a_dirty_checkout_is_never_touched_and_landing_goes_on_by_itself(world: 
     world.drop("greet.yaml", "prompt: greet\n")
     world.run()
     card = world.card("greet")
-    assert card.kind is CardKind.LANDING and "README.md" in card.question
+    assert card.kind is CardKind.LANDING
+    assert "README.md" in card.question
     assert (world.root / "README.md").read_text() == "my own words\n"
     assert world.show("code.py") == "print('old')"
     git(world.root, "stash")
@@ -320,7 +324,8 @@ def test_a_program_that_is_missing_is_told_and_spends_no_attempt(world: World) -
     world.drop("greet.yaml", "prompt: greet\n")
     world.run()
     job = world.job("greet")
-    assert job.state is State.WAITING and "no-such-agent" in job.at.reason
+    assert job.state is State.WAITING
+    assert "no-such-agent" in job.at.reason
     assert (job.at.starts, job.at.attempt) == (0, 0)
 
 

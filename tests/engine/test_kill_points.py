@@ -1,0 +1,189 @@
+"""Real engines, killed for real, before and after everything that they change: each job still ends once, and whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from crash_helpers import KILLED, RUN, Expected, World, check_world, live, make_world
+
+from orchestrator.adapters.effects import Effect
+from orchestrator.core.job import Lane
+
+SIDES = ("before", "after")
+LONG = 600
+"""Seconds for what takes half a minute on an idle machine."""
+SWEEP = 3600
+MOST_TIMES = 60
+"""More often than that nothing is changed in the life of two jobs."""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return make_world(tmp_path)
+
+
+def short_life(world: World) -> dict[str, Expected]:
+    """One job that passes at once, and one that is sent back."""
+    world.job("plain")
+    world.job("fixes")
+    world.settle()
+    return {"plain": Expected(), "fixes": Expected(attempts=2, reviews=2)}
+
+
+@pytest.mark.timeout(LONG)
+@pytest.mark.parametrize("side", SIDES)
+def test_everything_comes_to_its_end_though_the_engine_dies_once_at_each_effect(world: World, side: str) -> None:
+    world.kill_at = [f"{effect}:{side}" for effect in Effect]
+    expected = live(world)
+    missed = sorted({f"{effect}:{each}" for effect in Effect for each in SIDES} - world.points())
+    assert missed == [], "effects that nothing here comes to, so that nobody was killed there"
+    assert world.kill_at == []
+    check_world(world, expected)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(SWEEP)
+@pytest.mark.parametrize("times", [2, 3, 5])
+@pytest.mark.parametrize("side", SIDES)
+def test_everything_comes_to_its_end_though_the_engine_dies_later_at_each_effect(
+    world: World, side: str, times: int
+) -> None:
+    world.kill_at = [f"{effect}:{side}:{times}" for effect in Effect]
+    expected = live(world)
+    assert world.kills
+    check_world(world, expected)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(SWEEP)
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("effect", Effect)
+def test_two_jobs_come_to_their_end_wherever_the_engine_dies(tmp_path: Path, effect: Effect, side: str) -> None:
+    for times in range(1, MOST_TIMES):
+        world = make_world(tmp_path / str(times))
+        world.kill_at = [f"{effect}:{side}:{times}"]
+        check_world(world, short_life(world))
+        if not world.kills:
+            assert times > 1 or f"{effect}:{side}" not in world.points()
+            return
+        shutil.rmtree(tmp_path / str(times))
+    raise AssertionError(f"{effect} does not come to an end")
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(SWEEP)
+@pytest.mark.parametrize("first", Effect)
+def test_an_engine_that_dies_while_it_puts_things_right_is_put_right_too(tmp_path: Path, first: Effect) -> None:
+    for second in Effect:
+        world = make_world(tmp_path / second)
+        world.job("plain")
+        world.kill_at = [f"{first}:after"]
+        world.orc(*RUN)
+        world.kill_at = [f"{second}:{side}" for side in SIDES]
+        world.settle()
+        check_world(world, {"plain": Expected()})
+        shutil.rmtree(tmp_path / second)
+
+
+@pytest.mark.timeout(LONG)
+def test_a_second_engine_is_refused_and_disturbs_nothing(world: World) -> None:
+    world.job("held")
+    with world.engine() as (until, _):
+        until(lambda: world.begun("held"))
+        before = world.ledger_log()
+        assert world.orc(*RUN) == 5
+        assert "in use by another process" in world.said()
+        assert world.ledger_log() == before
+        world.go("held")
+        until(lambda: "held" in world.shown(Lane.DONE))
+    check_world(world, {"held": Expected()})
+
+
+# --- what a person deletes while an agent is at work ---
+
+
+def delete_queue(world: World) -> None:
+    shutil.rmtree(world.root / "queue")
+
+
+def delete_state(world: World) -> None:
+    shutil.rmtree(world.root / "state")
+
+
+def delete_both(world: World) -> None:
+    delete_queue(world)
+    delete_state(world)
+
+
+def clean_everything(world: World) -> None:
+    world.git("clean", "-ffdxq")
+
+
+@pytest.mark.timeout(LONG)
+@pytest.mark.parametrize("engine", ["alive", "dead"])
+@pytest.mark.parametrize("delete", [delete_queue, delete_state, delete_both, clean_everything])
+def test_deleting_what_may_vanish_starts_nothing_twice(
+    world: World, delete: Callable[[World], None], engine: str
+) -> None:
+    world.job("held")
+    with world.engine() as (until, kill):
+        until(lambda: world.begun("held"))
+        if engine == "dead":
+            kill()
+        delete(world)
+        world.job("plain")
+        until(lambda: "held" in world.shown(Lane.RUNNING))
+        until(lambda: "plain" in world.shown(Lane.DONE))
+        world.go("held")
+        until(lambda: "held" in world.shown(Lane.DONE))
+    world.settle()
+    check_world(world, {"plain": Expected(), "held": kept if delete is delete_queue else gone})
+
+
+kept = Expected()
+gone = Expected(attempts=2, spent=None, lost=(1,))
+"""The agent's tree was deleted under its feet: the attempt came to nothing, and there is another."""
+
+
+# --- other processes that die ---
+
+
+@pytest.mark.timeout(LONG)
+def test_an_agent_that_is_killed_leaves_work_that_is_judged_like_any_other(world: World) -> None:
+    world.job("held")
+    with world.engine() as (until, _):
+        until(lambda: world.begun("held"))
+        os.kill(world.pid_of("held"), signal.SIGKILL)
+        until(lambda: "held" in world.shown(Lane.DONE))
+    check_world(world, {"held": Expected()})
+
+
+@pytest.mark.timeout(LONG)
+def test_when_the_engine_and_every_run_die_at_once_the_work_is_kept_and_no_attempt_is_spent(world: World) -> None:
+    world.job("held")
+    world.job("stopped")
+    with world.engine() as (until, kill):
+        until(lambda: world.begun("held") and world.begun("stopped"))
+        kill()
+        shims = world.shims()
+        assert len(shims) == 2
+        for pid in shims:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: {"held", "stopped"} <= world.shown(Lane.DONE))
+    world.settle()
+    check_world(world, {"held": Expected(attempts=2), "stopped": Expected(attempts=2)})
+
+
+def test_a_process_that_is_to_be_killed_at_a_point_really_is(world: World) -> None:
+    world.job("plain")
+    world.kill_at = ["drop.take:before"]
+    assert world.orc(*RUN) == KILLED
+    assert world.kills == ["drop.take:before"]
+    assert [path.name[:14] for path in (world.root / "queue" / "inbox").iterdir()] == [".accept-plain-"]
+    world.settle()
+    check_world(world, {"plain": Expected()})
