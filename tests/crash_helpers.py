@@ -143,6 +143,8 @@ class World:
     starts: int = 0
     loose: list[str] = field(default_factory=list)
     """Objects of the person's that no ref reaches."""
+    program: tuple[str, ...] = ("-m", "orchestrator")
+    """What `python` is to run as `orc`."""
 
     def trace(self, start: int) -> Path:
         """Every point that a process passed, one for each line."""
@@ -197,7 +199,7 @@ class World:
         self.starts += 1
         environment = os.environ | {"PYTHONPATH": str(SOURCES), KILL_AT: ",".join(self.kill_at)}
         environment[TRACE] = str(self.trace(self.starts))
-        argv = [sys.executable, "-m", "orchestrator", "-C", str(self.root), *arguments]
+        argv = [sys.executable, *self.program, "-C", str(self.root), *arguments]
         told = open(self.outside / f"orc-{self.starts}.log", "w")
         with told:
             return subprocess.Popen(

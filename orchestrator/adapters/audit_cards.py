@@ -113,6 +113,9 @@ def _led_to(step: Step, effect: Effect, card: Card) -> tuple[State, ...]:
     match effect:
         case Effect.APPROVE if step.after.spec.expects is Expects.NO_CHANGE:
             return (State.DONE,)
+        case Effect.APPROVE if step.was.tests == "":
+            # No check has seen the work: then not even a branch is left before the merged tree has passed.
+            return (State.MERGING,)
         case Effect.APPROVE:
             return tuple(
                 after_approval(policy if policy is MergePolicy.BRANCH else MergePolicy.AUTO)
@@ -132,8 +135,10 @@ def _led_to(step: Step, effect: Effect, card: Card) -> tuple[State, ...]:
             return (State(card.facts["step"]),)
         case Effect.RETRY:
             return (State.READY,)
-        case _:
-            return ()
+        case Effect.RECHECK:
+            return (State.READY,)
+        case Effect.KEEP:
+            return (State.WAITING,)
 
 
 _RESUMABLE = (State.CHECKING, State.REVIEWING, State.MERGING)

@@ -420,9 +420,25 @@ def top_level(start: Path) -> Path:
 def _discover(start: Path, what: str) -> str:
     output = _ask_as_person(("-C", str(start)), "rev-parse", "--path-format=absolute", what)
     if output.code != 0:
-        place = "checkout" if what == "--show-toplevel" else "git repository"
-        raise NotFoundError(f"{start} is not in a {place}", cause=output.err.strip(), hint="git init")
+        raise _not_found(start, output.err.strip())
     return os.fsdecode(output.out).removesuffix("\n")
+
+
+def _not_found(start: Path, said: str) -> NotFoundError:
+    if "dubious ownership" in said:
+        return NotFoundError(
+            f"git does not trust the repository at {start}",
+            cause="It belongs to another user.",
+            hint=f"git config --global --add safe.directory {start}",
+        )
+    if "must be run in a work tree" in said:
+        return NotFoundError(
+            f"{start} is not in a checkout",
+            cause="It is a bare repository, or a folder inside .git: there are no files to work on.",
+            hint="git clone it, and go to the clone",
+        )
+    cause = "" if "not a git repository" in said else said
+    return NotFoundError(f"{start} is not in a git repository", cause=cause, hint="go to yours; or make one: git init")
 
 
 def personal_config(git_dir: Path, key: str) -> str:

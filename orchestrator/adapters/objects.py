@@ -1,8 +1,8 @@
 """Reading and writing git objects in a repository that is trusted: the ledger's.
 
-Reads go through GitPython's long-lived `cat-file --batch`, or through our own where quickness counts. Writes are loose objects, made here: a ledger writes some
-seven small ones per transition, and this is several times as fast as GitPython's own store: the measurement is in
-docs/decisions/0002-ledger-objects.md.
+Reads go through GitPython's long-lived `cat-file --batch`, or through our own where quickness counts. Writes are loose
+objects, made here: a ledger writes some seven small ones per transition, and this is several times as fast as
+GitPython's own store (the measurement is in docs/decisions/0002-ledger-objects.md).
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class App:
     @property
     def root(self) -> Path:
         """The workspace. Raises NotFoundError if there is none here."""
-        from orchestrator.engine.workspace import find_root
+        from orchestrator.adapters.places import find_root
 
         return find_root(self.start)
 
@@ -71,8 +71,18 @@ class App:
         from rich.console import Console
 
         # Not left to rich: FORCE_COLOR and the like must not put colours into a pipe.
-        system = "auto" if self.paints() else None
-        return Console(force_terminal=sys.stdout.isatty(), color_system=system, highlight=False, emoji=False)
+        paints = self.paints()
+        return Console(
+            force_terminal=sys.stdout.isatty(),
+            color_system="auto" if paints else None,
+            no_color=not paints,
+            highlight=False,
+            emoji=False,
+        )
+
+    def is_shown_on_terminal(self) -> bool:
+        """Whether a person sees the output at once."""
+        return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
     def is_terminal(self) -> bool:
         """Whether a person can be asked."""

@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.app import App, clean
+from orchestrator.cli.app import App, clean, clean_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -38,6 +38,9 @@ class Board:
         self._lines: list[str] = []
         self._live: Any = None
         self._shown = 0.0
+        self._problems: dict[str, str] = {}
+        self.rejected = 0
+        """Files that were not accepted."""
 
     def __enter__(self) -> Board:
         if not self._quiet:
@@ -57,8 +60,9 @@ class Board:
             self._live.stop()
 
     def tell(self, line: str) -> None:
-        """A step was committed."""
-        line = clean(line)
+        """A step was committed, or a file rejected."""
+        self.rejected += line.startswith("reject: ")
+        line = clean_line(line) if line[:1] != " " else clean(line)
         if self._live is not None:
             self._lines = [*self._lines, line][-LINES_KEPT:]
         elif not self._quiet:
@@ -66,10 +70,12 @@ class Board:
 
     def refresh(self, engine: Engine) -> None:
         """A tick has ended."""
+        for what, problem in engine.problems.items():
+            if self._problems.get(what) != problem:
+                self.tell(f"! {what}: {problem}")
+        self._problems = dict(engine.problems)
         if self._live is None:
             return
-        for what, problem in engine.problems.items():
-            self._lines = [*self._lines, clean(f"! {what}: {problem}")][-LINES_KEPT:]
         if time.monotonic() - self._shown >= REFRESH_S:
             self._shown = time.monotonic()
             self._live.update(self._render(), refresh=True)
@@ -80,8 +86,10 @@ class Board:
 
         from orchestrator.engine.report import summarize
 
-        steps = Text("\n".join(self._lines), style="dim", overflow="ellipsis", no_wrap=True)
-        return Group(board_table(summarize(self._ws)), steps)
+        lines = max(3, min(LINES_KEPT, self._live.console.height // 2))
+        rows = max(3, self._live.console.height - lines - 4)
+        steps = Text("\n".join(self._lines[-lines:]), style="dim", overflow="ellipsis", no_wrap=True)
+        return Group(board_table(summarize(self._ws), rows=rows), Text(""), steps)
 
 
 def board_table(summary: Summary, *, rows: int = ROWS) -> Table:
@@ -98,7 +106,7 @@ def board_table(summary: Summary, *, rows: int = ROWS) -> Table:
         by = f"{line.agent} #{line.attempt}" if line.attempt else ""
         cells = (line.id, line.priority, line.state, by, line.reason or line.title)
         lane = Text(line.lane, style=LANE_STYLES.get(line.lane, ""))
-        table.add_row(lane, *(Text(clean(cell).replace("\n", " ")) for cell in cells))
+        table.add_row(lane, *(Text(clean_line(cell)) for cell in cells))
     if len(summary.jobs) > rows:
         table.add_row("", f"… and {len(summary.jobs) - rows} more")
     return table
@@ -108,9 +116,7 @@ def board_lines(summary: Summary) -> list[str]:
     """The open jobs as plain text, a line each, columns separated by blanks."""
     widths = [max((len(getattr(line, key)) for line in summary.jobs), default=0) for key in ("lane", "id", "state")]
     return [
-        clean(
-            f"{line.lane:<{widths[0]}}  {line.id:<{widths[1]}}  {line.priority}  {line.state:<{widths[2]}}  "
-            f"{line.reason or line.title}".replace("\n", " ")
-        )
+        f"{line.lane:<{widths[0]}}  {line.id:<{widths[1]}}  {line.priority}  {line.state:<{widths[2]}}  "
+        f"{clean_line(line.reason or line.title)}"
         for line in summary.jobs
     ]

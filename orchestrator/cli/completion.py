@@ -10,7 +10,13 @@ SHELLS = ("bash", "zsh", "fish")
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print the completion script for SHELL. For bash: eval "$(orc completion bash)"."""
+    """Print the completion script for SHELL.
+
+    \b
+    bash:  eval "$(orc completion bash)"     in ~/.bashrc
+    zsh:   eval "$(orc completion zsh)"      in ~/.zshrc, after compinit
+    fish:  orc completion fish | source      in ~/.config/fish/config.fish
+    """
     from click.shell_completion import get_completion_class
 
     from orchestrator.cli.main import orc

@@ -2,66 +2,105 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.app import App, clean, json_option, pass_app
-from orchestrator.cli.complete import complete_job
+from orchestrator.cli.complete import complete_any
 from orchestrator.errors import NotFoundError
 
-STREAMS = ("stdout", "stderr", "setup.log")
+if TYPE_CHECKING:
+    from orchestrator.engine.workspace import Workspace
+
+STREAMS = ("setup.log", "stdout", "stderr", "shim.log")
 POLL_S = 0.2
+JSON_CHARACTERS = 200_000
 
 
 @click.command()
-@click.argument("job", shell_complete=complete_job)
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@click.argument("job", shell_complete=complete_any)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends; wait for the first one if there is none.")
 @json_option
 @pass_app
 def logs(app: App, job: str, follow: bool) -> None:
     """What the newest run of JOB printed (or of one run: give its id, such as fix-login-7f3a09c2.attempt-1)."""
-    with app.workspace() as ws:
-        folder = _find_run(ws, job)
+    with app.workspace(lean=True) as ws:
+        run, others = _find_run(ws, job, wait=follow)
+        places = (ws.paths.runs / run, ws.paths.state / "logs" / run)
     if app.json:
-        texts = {name: _read(folder / name)[-200_000:] for name in STREAMS}
-        app.emit({"run": folder.name, **texts}, "")
+        texts = {name.removesuffix(".log"): "".join(_all(name, places))[-JSON_CHARACTERS:] for name in STREAMS}
+        app.emit({"run": run, "others": others, **texts}, "")
         return
-    click.echo(f"== {folder.name}", err=True)
-    seen = dict.fromkeys(STREAMS, 0)
+    click.echo(f"== {run}" + (f"   (others: {', '.join(others)})" if others else ""), err=True)
+    _print(places, follow=follow)
+
+
+def _print(places: tuple[Path, ...], *, follow: bool) -> None:
+    from orchestrator.adapters.follow import Tail
+
+    tails = [Tail(name) for name in STREAMS]
     while True:
-        ended = (folder / "result.json").exists() or not folder.exists()
-        for name in STREAMS:
-            text = _read(folder / name)
-            if len(text) > seen[name]:
-                click.echo(clean(text[seen[name] :]), nl=False)
-                seen[name] = len(text)
+        # Looked at first: what a run wrote before its end is there by then.
+        ended = (places[0] / "result.json").exists() or not places[0].exists()
+        for tail in tails:
+            while text := tail.read(places):
+                click.echo(clean(text), nl=False)
         if ended or not follow:
             return
+        sys.stdout.flush()
         time.sleep(POLL_S)
 
 
-def _find_run(ws: object, name: str) -> Path:
+def _all(name: str, places: tuple[Path, ...]) -> list[str]:
+    from orchestrator.adapters.follow import Tail
+
+    found = []
+    with closing(Tail(name)) as tail:
+        while text := tail.read(places):
+            found.append(text)
+    return found
+
+
+def _find_run(ws: Workspace, name: str, *, wait: bool) -> tuple[str, list[str]]:
+    """The run that is meant, and the job's other runs, the newest first."""
     from orchestrator.core.ids import RunId
     from orchestrator.engine.answer import find_job
-    from orchestrator.engine.workspace import Workspace
 
-    assert isinstance(ws, Workspace)
+    run = RunId.parse(name)
+    job = find_job(ws, name).job
+    told = False
+    while True:
+        found = _runs_of(ws, job.id)
+        if run is not None and name in found:
+            return name, [each for each in found if each != name]
+        if found and run is None:
+            return found[0], found[1:]
+        if run is not None or not wait or job.state.ended:
+            break
+        if not told:
+            click.echo(f"{job.id} has no run yet; waiting for one (Ctrl-C ends this)", err=True)
+            told = True
+        time.sleep(POLL_S)
+    state = f"It is {job.state}."
+    raise NotFoundError(
+        f"no run of {name} is kept" if found else f"{job.id} has printed nothing yet",
+        cause=f"{state} There are: {', '.join(found)}." if found else state,
+        hint=f"orc show {job.id}",
+    )
+
+
+def _runs_of(ws: Workspace, job: str) -> list[str]:
     places = (ws.paths.runs, ws.paths.state / "logs")
-    if RunId.parse(name):
-        found = [place / name for place in places if (place / name).is_dir()]
-    else:
-        id_ = find_job(ws, name).job.id
-        found = [path for place in places if place.is_dir() for path in place.glob(f"{id_}.*") if path.is_dir()]
-        found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    if not found:
-        raise NotFoundError(f"no run of {name} is kept", hint=f"orc show {name.split('.')[0]}")
-    return found[0]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "replace")
-    except OSError:
-        return ""
+    folders = [path for place in places if place.is_dir() for path in place.glob(f"{job}.*") if path.is_dir()]
+    times: dict[str, float] = {}
+    for path in folders:
+        try:
+            times[path.name] = (path / "spec.json").stat().st_mtime
+        except OSError:
+            continue  # It is being made, or being moved.
+    return sorted(times, key=lambda name: times[name], reverse=True)

@@ -16,4 +16,4 @@ from orchestrator.cli.decide import decide
 @pass_app
 def reject(app: App, job: str, message: str) -> None:
     """Send the work of JOB back to its author; your words become numbered fixes, and the work is judged again."""
-    decide(app, job, "revise", message, yes=True)
+    decide(app, job, "revise", message, asks=False)

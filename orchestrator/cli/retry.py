@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli.app import App, human, json_option, pass_app, refuse_inside_run
-from orchestrator.cli.complete import complete_job
+from orchestrator.cli.complete import complete_any
 
 
 @click.command()
-@click.argument("job", shell_complete=complete_job)
+@click.argument("job", shell_complete=complete_any)
 @json_option
 @pass_app
 def retry(app: App, job: str) -> None:

@@ -7,11 +7,11 @@ from dataclasses import asdict
 import click
 
 from orchestrator.cli.app import App, human, json_option, pass_app, refuse_inside_run
-from orchestrator.cli.complete import complete_job
+from orchestrator.cli.complete import complete_ended
 
 
 @click.command()
-@click.argument("job", shell_complete=complete_job)
+@click.argument("job", shell_complete=complete_ended)
 @json_option
 @pass_app
 def revert(app: App, job: str) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.app import App, json_option, pass_app
-from orchestrator.cli.complete import complete_job
+from orchestrator.cli.app import App, clean_line, json_option, pass_app
+from orchestrator.cli.complete import complete_any
+
+if TYPE_CHECKING:
+    from orchestrator.adapters.ledger import Folder
+    from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, ReviewRecord
+
+SHOWN_LINES = 12
+SHOWN_PATHS = 10
 
 
 @click.command()
-@click.argument("job", shell_complete=complete_job)
+@click.argument("job", shell_complete=complete_any)
 @json_option
 @pass_app
 def show(app: App, job: str) -> None:
@@ -20,67 +28,125 @@ def show(app: App, job: str) -> None:
     from orchestrator.engine.answer import find_job
     from orchestrator.engine.report import records_of
 
-    with app.workspace() as ws:
+    with app.workspace(lean=True) as ws:
         folder = find_job(ws, job)
         records = records_of(ws, folder)
-    found = folder.job
     data = {
-        "job": to_mapping(found.at),
-        "spec": to_mapping(found.spec),
-        "lane": found.lane.value,
+        "job": to_mapping(folder.job.at),
+        "spec": to_mapping(folder.job.spec),
+        "lane": folder.job.lane.value,
         "records": {stem: to_mapping(record) for stem, record in records.items()},
         "ledger": folder.path,
     }
-    lines = [f"{found.id}  {found.priority.name}  {found.state}", f"  {found.spec.heading}"]
-    if found.at.reason:
-        lines.append(f"  why: {found.at.reason}")
-    lines += [f"  task: {line}" if not at else f"        {line}" for at, line in enumerate(_task(found.spec.prompt))]
+    app.emit(data, "\n".join(_told(folder, records)))
+
+
+def _told(folder: Folder, records: Mapping[str, Any]) -> Iterator[str]:
+    job = folder.job
+    yield f"{job.id}  {job.priority.name}  {job.state}"
+    yield f"  {clean_line(job.spec.heading)}"
+    if job.at.reason:
+        yield f"  why:  {clean_line(job.at.reason)}"
+    for at, line in enumerate(_cut(job.spec.prompt)):
+        yield f"  {'task:' if not at else '     '} {line}"
     for stem, record in records.items():
-        lines.append("")
-        lines += _record_lines(stem, record)
-    lines += ["", f"  ledger: git log orc/state -- {folder.path}"]
-    app.emit(data, "\n".join(lines))
+        yield ""
+        for line in _record_lines(stem, record):
+            yield f"  {line}"
+    yield ""
+    yield f"  git log orc/state -- {folder.path}"
 
 
-def _task(prompt: str) -> list[str]:
-    lines = prompt.strip().splitlines()
-    return lines if len(lines) <= 12 else [*lines[:12], f"… {len(lines) - 12} more lines"]
+def _cut(text: str) -> list[str]:
+    lines = text.strip().splitlines()
+    return lines if len(lines) <= SHOWN_LINES else [*lines[:SHOWN_LINES], f"… {len(lines) - SHOWN_LINES} more lines"]
 
 
-def _record_lines(stem: str, record: Any) -> list[str]:
+def _record_lines(stem: str, record: Any) -> Iterator[str]:
     """One record in a few lines; all of it is in `--json` and in the ledger."""
     from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, ReviewRecord
 
     match record:
         case Attempt():
-            told = [f"{stem}  {record.worker.agent} ({record.worker.model or record.worker.family or 'undeclared'})"]
-            told += [
-                f"    {record.status or 'under way'}, {record.seconds:.0f} s, from {record.base[:12]} to {record.tip[:12]}"
-            ]
-            told += [f"    last error: {record.error}"] if record.error else []
-            told += [f"    asked: {fix.id} {fix.problem.splitlines()[0]}" for fix in record.fixes]
-            told += [f"    answered: {each.id} {each.answer} {each.reason}" for each in record.answers]
+            lines = _attempt(record)
         case Evidence():
-            told = [f"{stem}  {record.stat}; tests: {record.tests or 'not run yet'}"]
-            told += [f"    {path.status} {path.path}" for path in record.paths[:10]]
-            told += [f"    refused ({each.rule}): {each.text}" for each in record.failures]
-            told += [f"    {check.outcome}: {check.run}" for check in record.checks]
-            told += [f"    note: {note}" for note in record.notes]
+            lines = _evidence(record)
         case ReviewRecord():
-            score = "" if record.score is None else f", score {record.score:.2f}"
-            told = [f"{stem}  {record.reviewer.agent}: {record.verdict or 'under way'}{score} ({record.independence})"]
-            told += [f"    {record.why}"] if record.why else []
-            told += [f"    {each.severity}: {each.file}:{each.line} {each.problem}" for each in record.findings]
-            told += [f"    {record.summary}"] if record.summary else []
+            lines = _review(record)
         case MergeRecord():
-            told = [
-                f"{stem}  onto {record.target}: {record.merged[:12] or 'conflict'}; tests: {record.tests or 'not run yet'}"
-            ]
-            told += [f"    conflict: {path}" for path in record.conflicts]
+            lines = _merge(record)
         case Card():
-            told = [f"{stem}  {record.question}"]
-            answered = f"{record.answer} by {record.by}" if record.answer else record.superseded or "open"
-            told += [f"    {answered}"] + ([f"    {record.message}"] if record.message else [])
+            lines = _card(record)
         case _:
-            told = [stem]
-    return [f"  {line}" for line in told]
+            lines = iter(("",))
+    # Agents wrote some of this: no line of theirs may look like one of ours.
+    yield f"{stem}  {clean_line(next(lines))}".rstrip()
+    for line in lines:
+        yield f"    {clean_line(line)}"
+
+
+def _attempt(record: Attempt) -> Iterator[str]:
+    worker = record.worker
+    yield f"{worker.agent} ({worker.model or worker.family or 'undeclared'})"
+    if record.status is None:
+        yield f"under way since {record.started}, from {record.base[:12]}"
+    else:
+        code = f", exit {record.exit}" if record.exit else ""
+        yield f"{record.status}{code}, {record.seconds:.0f} s, from {record.base[:12]} to {record.tip[:12] or 'nothing'}"
+    if record.error:
+        yield f"last error: {record.error}"
+    if record.report.strip():
+        yield f"said: {_cut(record.report)[-1]}"
+    for fix in record.fixes:
+        yield f"asked: {fix.id} {fix.problem}"
+    for answer in record.answers:
+        yield f"answered: {answer.id} {answer.answer} {answer.reason}"
+
+
+def _evidence(record: Evidence) -> Iterator[str]:
+    yield f"{record.stat}; tests: {record.tests or 'not run yet'}"
+    for path in record.paths[:SHOWN_PATHS]:
+        yield f"{path.status} {path.path}"
+    if len(record.paths) > SHOWN_PATHS:
+        yield f"… and {len(record.paths) - SHOWN_PATHS} more"
+    for failure in record.failures:
+        yield f"refused ({failure.rule}): {failure.text}"
+    for check in record.checks:
+        yield f"{check.outcome}: {check.run}"
+        if not check.passed and check.tail.strip():
+            yield f"  {_cut(check.tail)[-1]}"
+    for note in record.notes:
+        yield f"note: {note}"
+
+
+def _review(record: ReviewRecord) -> Iterator[str]:
+    score = "" if record.score is None else f", score {record.score:.2f}"
+    yield f"{record.reviewer.agent}: {record.verdict or 'under way'}{score} ({record.independence})"
+    if record.why:
+        yield record.why
+    for finding in record.findings:
+        place = finding.file + (f":{finding.line}" if finding.line else "")
+        yield f"{finding.severity}: {place} {finding.problem}"
+    if record.summary:
+        yield record.summary
+
+
+def _merge(record: MergeRecord) -> Iterator[str]:
+    merged = record.merged[:12] or ("conflict" if record.conflicts else "not built")
+    yield f"onto {record.target}: {merged}; tests: {record.tests or 'not run yet'}"
+    for path in record.conflicts:
+        yield f"conflict: {path}"
+    if record.problem:
+        yield record.problem
+
+
+def _card(record: Card) -> Iterator[str]:
+    yield record.question
+    yield from record.context.splitlines()[:SHOWN_LINES]
+    if record.answer:
+        yield f"{record.answer}, by {record.by}" + (f": {record.message}" if record.message else "")
+    elif record.superseded:
+        yield f"taken back: {record.superseded}"
+    else:
+        keys = ", ".join(option.key for option in record.options)
+        yield f"open: orc answer {record.id} KEY ({keys})"

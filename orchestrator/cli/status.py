@@ -1,47 +1,84 @@
-"""`orc status`: what needs the person, then everything that is open."""
+"""`orc status`: what needs the person, then everything that is open, then what ended lately."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from orchestrator.cli.app import App, clean, json_option, pass_app
+from orchestrator.cli.app import App, clean, clean_line, json_option, pass_app
+
+if TYPE_CHECKING:
+    from orchestrator.engine.history import Told
+    from orchestrator.engine.needs import Need
+    from orchestrator.engine.report import Summary
+    from orchestrator.engine.workspace import Workspace
+
+ENDED_SHOWN = 5
 
 
 @click.command()
 @json_option
 @pass_app
 def status(app: App) -> None:
-    """What needs you, what is going on, what is wrong."""
-    from orchestrator.cli.board import board_lines, board_table
+    """What needs you, what is going on, what ended lately, what is wrong."""
+    from orchestrator.adapters.files import lock_is_free
+    from orchestrator.engine.history import read_ended
     from orchestrator.engine.report import summarize
 
-    with app.workspace() as ws:
+    with app.workspace(lean=True) as ws:
         summary = summarize(ws)
-        engine = _engine_at_work(app)
+        ended = read_ended(ws, ENDED_SHOWN)
+        engine = not lock_is_free(ws.paths.orcdir / "engine.lock")
+        problems = [*summary.problems, *(_engine_problems(ws) if engine else [])]
     if app.json:
-        app.emit({**summary.to_json(), "engine": engine}, "")
+        shown = [_ended_json(step) for step in ended]
+        app.emit({**summary.to_json(), "problems": problems, "ended": shown, "engine": engine}, "")
         return
-    console = app.console()
-    if summary.needs:
-        click.secho("Needs you", bold=True, fg="yellow", color=console.is_terminal and not console.no_color)
-        for need in summary.needs:
-            click.echo(clean(f"  {need.id}: {need.what}\n      {need.command}"))
-        click.echo()
-    for problem in summary.problems:
+    _tell_needs(app, summary)
+    for problem in problems:
         click.echo(clean(f"! {problem}"))
-    if not summary.jobs:
-        click.echo("No open jobs. Drop a YAML file into queue/inbox/, or: orc new")
-    elif console.is_terminal:
-        console.print(board_table(summary, rows=200))
-    else:
-        click.echo("\n".join(board_lines(summary)))
+    _tell_jobs(app, summary)
+    if ended:
+        click.echo("\nEnded lately" if summary.jobs else "Ended lately")
+        for step in ended:
+            click.echo(f"  {step.time}  {clean_line(step.subject)}")
     if summary.jobs and not engine:
         click.echo("\nNo engine is at work here: orc run")
 
 
-def _engine_at_work(app: App) -> bool:
-    from orchestrator.adapters.files import lock_is_free
-    from orchestrator.adapters.git import common_dir
-    from orchestrator.engine.workspace import Paths
+def _engine_problems(ws: Workspace) -> list[str]:
+    """What the engine that is at work cannot do."""
+    from orchestrator.engine.notes import read_note
 
-    return not lock_is_free(Paths(app.root, common_dir(app.root)).orcdir / "engine.lock")
+    problems = read_note(ws).get("problems")
+    return [f"{what}: {why}" for what, why in problems.items()] if isinstance(problems, dict) else []
+
+
+def _ended_json(step: Told) -> dict[str, Any]:
+    return {"job": step.facts.get("Job", ""), "state": step.facts.get("To", ""), "at": step.time, "told": step.subject}
+
+
+def _tell_needs(app: App, summary: Summary) -> None:
+    if not summary.needs:
+        return
+    click.secho("Needs you", bold=True, fg="yellow", color=app.paints())
+    for need in summary.needs:
+        click.echo(f"  {clean_line(f'{need.id}: {need.what}')}\n      {_way_out(need)}")
+    click.echo()
+
+
+def _way_out(need: Need) -> str:
+    others = f"   (answers: {', '.join(need.answers)})" if len(need.answers) > 1 else ""
+    return clean_line(need.command) + others
+
+
+def _tell_jobs(app: App, summary: Summary) -> None:
+    from orchestrator.cli.board import board_lines, board_table
+
+    if not summary.jobs:
+        click.echo("No open jobs. To begin one: orc new > first.yaml, fill it in, orc submit first.yaml")
+    elif app.is_shown_on_terminal():
+        app.console().print(board_table(summary, rows=200))
+    else:
+        click.echo("\n".join(board_lines(summary)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.app import App, json_option, pass_app, refuse_inside_run
+from orchestrator.errors import InvalidFileError, NotFoundError
 
 
 @click.command()
@@ -30,7 +31,10 @@ def submit(app: App, file: Path, name: str) -> None:
         try:
             data, name = safe_read(file).data, file.name
         except FileNotFoundError:
-            raise click.UsageError(f"there is no file {file}") from None
+            hint = "orc new > job.yaml writes one to fill in"
+            raise NotFoundError(f"there is no file {file}", hint=hint) from None
+        except PermissionError:
+            raise InvalidFileError("may not be read by you", file=str(file), hint=f"chmod u+r {file}") from None
     with app.workspace() as ws:
         move = accept.submit(ws, data, name, lane=None, source="submit")
     app.emit({"job": move.job.id, "lane": move.job.lane.value}, move.job.id)

@@ -86,6 +86,15 @@ class Ask:
     kind: CardKind
     question: str
     context: str = ""
+    base: str = ""
+    """For a question about a red base: which one."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseMended:
+    """The base about which the job asks is red no more."""
+
+    job: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +116,5 @@ Action = (
     | Land
     | Ask
     | WatchLanding
+    | BaseMended
 )

@@ -47,8 +47,10 @@ def answer(job: Job, card: Card, key: str, message: str, terms: Terms, now: str,
             return step.to(State.REVIEWING, told, **{**another_go(job), **NOT_APPROVED})
         case Effect.DROP:
             return step.to(dropped(card.kind), told, reason=message or f"dropped: {card.question}")
+        case Effect.RECHECK:
+            return step.to(State.READY, told, recheck=now, asked_base="")
         case _:
-            raise RefusedError(f"{card.id} is not about a job: {key!r} is for the project's base")
+            return step.to(State.WAITING, told, reason=f"the base is red ({card.id})")
 
 
 def _retried(card: Card) -> State:

@@ -29,6 +29,10 @@ class ProjectView:
     project: Project
     base: BaseState = BaseState.NO_CHECKS
     problem: str = ""
+    commit: str = ""
+    """The base: the commit that new work would start from."""
+    why_red: str = ""
+    """Which checks fail on the base, or why they could not be run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,6 +301,10 @@ class Standing:
     """No start before this time (a pause after a failed start)."""
     needs: dict[str, str] = field(default_factory=dict)
     """What the job needs, as written, to the id of the job that was found for it."""
+    asked_base: str = ""
+    """The red base about which this job asks, or has asked, for all jobs of its project."""
+    recheck: str = ""
+    """When a person asked for the checks to be run on the base again."""
     protected: tuple[str, ...] = ()
     """Changed paths that only a human may let through."""
     weak: bool = False

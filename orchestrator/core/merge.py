@@ -80,6 +80,18 @@ def landed(job: Job, merge: MergeRecord | None, now: str, *, target: str, commit
     return Step(Event.DONE, job, now, records, facts=facts).to(State.DONE, told, reason=told, run="")
 
 
-def ask(job: Job, kind: CardKind, question: str, now: str, context: str = "", *, target: str = "") -> Move:
-    """A card for the human, because the engine cannot or may not go on by itself."""
-    return Step(Event.CARD, job, now).ask(kind, question, context, target=target)
+def ask(
+    job: Job, kind: CardKind, question: str, now: str, context: str = "", *, target: str = "", base: str = ""
+) -> Move:
+    """A card for the human, because the engine cannot or may not go on by itself. `base`: the red one it is about."""
+    step = Step(Event.CARD, job, now)
+    return (step.with_changes(asked_base=base) if base else step).ask(kind, question, context, target=target)
+
+
+def base_mended(job: Job, card: Card, now: str) -> Move:
+    """The base is red no more: the question about it is superseded, and the job may start."""
+    if card.kind is not CardKind.BASE_RED or card.number != job.at.card or not card.open:
+        raise IllegalStepError(f"{card.id} does not ask about a base any more")
+    closed = replace(card, superseded="the base has moved or is red no more")
+    step = Step(Event.SUPERSEDE, job, now, {f"card-{card.number}": closed}, facts={"card": card.id})
+    return step.to(State.READY, "the base has moved or is red no more", asked_base="")

@@ -12,6 +12,7 @@ from datetime import datetime
 from orchestrator.core.actions import (
     Action,
     Ask,
+    BaseMended,
     BuildMerge,
     CheckBase,
     Gather,
@@ -46,6 +47,7 @@ __all__ = [
     "Action",
     "AgentView",
     "Ask",
+    "BaseMended",
     "BaseState",
     "Board",
     "BuildMerge",
@@ -79,8 +81,12 @@ def decide(board: Board, now: datetime) -> tuple[Action, ...]:
     actions += [Gather(job.id) for job in oldest_first(board.jobs.values(), State.COLLECTED)]
     actions += _checks(board, now)
     actions += _reviews(board, now, taken, matching)
+    actions += _red_bases(board)
+    asking = {action.job for action in actions if isinstance(action, Ask)}
     free: list[Job] = []
     for job in oldest_first(board.jobs.values(), State.READY, State.WAITING):
+        if job.id in asking:
+            continue
         reason, needs = holds.reason(job)
         if reason and (job.state is State.READY or job.at.reason != reason):
             actions.append(Hold(job.id, reason, needs))
@@ -111,6 +117,24 @@ def _landings(board: Board, now: datetime) -> Iterable[Action]:
     for job in oldest_first(jobs, State.DECIDE):
         if job.at.merged and job.at.approved:
             yield WatchLanding(job.id)
+
+
+def _red_bases(board: Board) -> Iterable[Action]:
+    """One question for each red base, however many jobs it holds; it is taken back when the base is mended."""
+    for job in oldest_first(board.jobs.values(), State.DECIDE):
+        view = board.projects.get(job.at.project)
+        mended = view is not None and (view.base is not BaseState.RED or view.commit != job.at.asked_base)
+        if job.at.asked_base and mended:
+            yield BaseMended(job.id)
+    for name, view in board.projects.items():
+        jobs = [job for job in board.jobs.values() if job.at.project == name]
+        if view.base is not BaseState.RED or any(job.at.asked_base == view.commit for job in jobs):
+            continue
+        held = oldest_first((job for job in jobs if not job.spec.repairs_base), State.READY, State.WAITING)
+        if held:
+            question = f"The base of {name} is red at {view.commit[:12]}, which holds {len(held)} job(s). What now?"
+            way_out = f"Mend {view.project.target}, or submit a job with `repairs_base: true`."
+            yield Ask(held[0].id, CardKind.BASE_RED, question, f"{view.why_red}\n{way_out}", base=view.commit)
 
 
 def _target(board: Board, job: Job) -> tuple[str, str]:

@@ -123,8 +123,8 @@ def base_filing(project: str, record: BaseRecord, told: str) -> Filing:
     return Filing(f"base: {project} {told}"[:200], {base_path(project): format_record(record)}, tuple(trailers))
 
 
-def view_project(ws: Workspace, project: Project) -> ProjectView:
-    """A project as it is now."""
+def view_project(ws: Workspace, project: Project, *, recheck: str = "") -> ProjectView:
+    """A project as it is now. `recheck`: when a person last asked for the checks to be run on its base again."""
     try:
         start = find_start(ws, project.name, project.target)
     except OrcError as error:
@@ -134,14 +134,31 @@ def view_project(ws: Workspace, project: Project) -> ProjectView:
     key = check_key(start.tree, project.checks, project)
     record = base_record(ws, project.name)
     if record is not None and record.key == key:
-        if record.run:
-            return ProjectView(project, BaseState.RUNNING)
-        if record.problem:
-            # What kept the checks from running may have been put right: try again after a while.
-            again = ws.now() - parse(record.at) > TRY_AGAIN
-            return ProjectView(project, BaseState.UNKNOWN if again else BaseState.RED)
-        return ProjectView(project, BaseState.RED if record.tests == "failed" else BaseState.GREEN)
+        return ProjectView(project, _known_base(ws, record, recheck), commit=start.commit, why_red=_why_red(record))
     known = known_checks(ws, key)
     if known is not None and judge_checks(known) != "failed":
-        return ProjectView(project, BaseState.GREEN)
-    return ProjectView(project, BaseState.UNKNOWN)
+        return ProjectView(project, BaseState.GREEN, commit=start.commit)
+    return ProjectView(project, BaseState.UNKNOWN, commit=start.commit)
+
+
+def _known_base(ws: Workspace, record: BaseRecord, recheck: str) -> BaseState:
+    if record.run:
+        return BaseState.RUNNING
+    if record.tests in ("passed", "flaky", "none"):
+        return BaseState.GREEN
+    if recheck >= record.at:
+        return BaseState.UNKNOWN
+    # What kept the checks from running may have been put right: try again after a while.
+    again = record.problem and ws.now() - parse(record.at) > TRY_AGAIN
+    return BaseState.UNKNOWN if again else BaseState.RED
+
+
+def _why_red(record: BaseRecord) -> str:
+    if record.problem:
+        return f"The checks could not be run: {record.problem}"
+    failed = [
+        f"`{check.run}` {check.outcome} (exit {check.exit}):\n{check.tail}"
+        for check in record.checks
+        if not check.passed
+    ]
+    return "\n".join(failed)

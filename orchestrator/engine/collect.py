@@ -123,6 +123,10 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
     if result.status in _CANNOT_START:
         why = f"{result.status.value.replace('_', ' ')}: {result.error}"
         return not_started(job, why, ws.config.limits, now, records={f"attempt-{run.number}": ended})
+    if not tip and result.status is not Ended.STOPPED:
+        # Nothing changed is a commit too. Without one the tree is gone or cannot be read: no fault of the agent's.
+        lost = replace(ended, status=RunStatus.LOST)
+        return run_lost(job, ws.config.limits, now, records={f"attempt-{run.number}": lost})
     return attempt_ended(job, ended, ws.terms(job), now)
 
 

@@ -65,14 +65,18 @@ def _config(ws: Workspace) -> Iterator[Finding]:
     if ws.config_problem:
         yield Finding("orc.yaml", Health.FAIL, ws.config_problem, "mend it; the last good one is in force until then")
     else:
-        yield Finding("orc.yaml", Health.OK, f"{len(ws.config.projects)} project(s), {ws.config.slots} slots")
+        number = len(ws.config.projects)
+        text = f"{number} project{'s' if number > 1 else ''}, {ws.config.slots} slots"
+        yield Finding("orc.yaml", Health.OK, text)
 
 
 def _projects(ws: Workspace) -> Iterator[Finding]:
     for name, project in ws.config.projects.items():
         view = view_project(ws, project)
         if view.problem:
-            yield Finding(f"project {name}", Health.FAIL, view.problem)
+            text = view.problem.removeprefix(f"project {name}: ")
+            hint = "commit something first, or name another `target:` in orc.yaml" if "branch" in text else ""
+            yield Finding(f"project {name}", Health.FAIL, text, hint)
         elif not project.checks:
             text = "declares no checks: nothing is run on the work, and `merge: auto` becomes `ask`"
             yield Finding(f"project {name}", Health.WARN, text, "set `checks:` in orc.yaml")
@@ -88,7 +92,8 @@ def _agents(ws: Workspace) -> Iterator[Finding]:
         yield Finding("souls", Health.FAIL, "there is no agent", "write souls/NAME.md, or: orc init")
     for name, agent in agents.items():
         if agent.problem:
-            yield Finding(f"agent {name}", Health.FAIL, agent.problem, "see `backends:` in orc.yaml")
+            hint = f"mend `backends: {agent.soul.backend}:` in orc.yaml, or souls/{name}.md"
+            yield Finding(f"agent {name}", Health.FAIL, agent.problem, hint)
         elif not agent.family:
             text = "declares no family, so it can neither judge others nor be judged by them"
             yield Finding(f"agent {name}", Health.WARN, text, f"set `family:` in souls/{name}.md")
@@ -127,7 +132,8 @@ def _library(ws: Workspace) -> Iterator[Finding]:
 
 def _rules(ws: Workspace) -> Iterator[Finding]:
     for problem in check_rules(ws.paths.root):
-        yield Finding("generated rules", Health.WARN, str(problem), "orc rules build")
+        text, _, hint = str(problem).partition("; run: ")
+        yield Finding("generated rules", Health.WARN, text, hint or "orc rules build")
 
 
 def _disk(ws: Workspace) -> Iterator[Finding]:

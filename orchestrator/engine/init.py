@@ -29,6 +29,8 @@ class Made:
     root: Path
     files: tuple[str, ...]
     ledger: str
+    has_commit: bool = True
+    """Whether the repository has a commit that work can start from."""
 
 
 def init_workspace(start: Path, actor: Actor, *, starter: bool = True) -> Made:
@@ -46,7 +48,8 @@ def init_workspace(start: Path, actor: Actor, *, starter: bool = True) -> Made:
     if starter:
         _copy_starter(root, made)
     _exclude(git_dir, made)
-    return Made(root, tuple(made), _ledger(git_dir, actor))
+    has_commit = rev_parse(Git(git_dir), "HEAD^{commit}") is not None
+    return Made(root, tuple(made), _ledger(git_dir, actor), has_commit)
 
 
 def current_branch(git_dir: Path) -> str:

@@ -29,7 +29,11 @@ def look(ws: Workspace, *, history: Mapping[str, Mapping[str, int]] | None = Non
     return Board(
         jobs=jobs,
         config=ws.config,
-        projects={name: view_project(ws, each) for name, each in ws.config.projects.items() if name in used},
+        projects={
+            name: view_project(ws, each, recheck=max(job.at.recheck for job in jobs.values() if job.at.project == name))
+            for name, each in ws.config.projects.items()
+            if name in used
+        },
         agents=view_agents(ws)[0],
         ended=_ended_needs(ws, jobs),
         history=history or {},

@@ -12,7 +12,6 @@ from orchestrator.adapters.files import safe_read
 from orchestrator.adapters.ledger import Folder
 from orchestrator.core.job import Job, Lane, State
 from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, ReviewRecord
-from orchestrator.engine.bases import base_record
 from orchestrator.engine.look import view_agents
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
@@ -97,7 +96,7 @@ def summarize(ws: Workspace) -> Summary:
     needs = sorted((_need(ws, each) for each in folders if each.job.state is State.DECIDE), key=lambda need: need.id)
     counts = Counter(line.lane for line in lines)
     return Summary(
-        needs=(*needs, *_red_bases(ws, jobs), *_stuck(jobs), *_rejected(ws)),
+        needs=(*needs, *_stuck(jobs), *_rejected(ws)),
         jobs=lines,
         problems=tuple(_problems(ws)),
         counts={lane.value: counts[lane] for lane in order if counts[lane]},
@@ -128,23 +127,6 @@ def _need(ws: Workspace, folder: Folder) -> Need:
     return Need(card.id, card.question, command, keys)
 
 
-def _red_bases(ws: Workspace, jobs: list[Job]) -> list[Need]:
-    """A base that fails its own checks holds the project's jobs: one thing to put right, however many jobs wait."""
-    found = []
-    for name in sorted({job.at.project for job in jobs if job.at.project in ws.config.projects}):
-        record = base_record(ws, name)
-        held = any(job.at.project == name and "on its base already" in job.at.reason for job in jobs)
-        if record is None or not held:
-            continue
-        failed = [check.name for check in record.checks if not check.passed]
-        why = record.problem or f"{', '.join(failed)} failed"
-        what = f"The base of {name} is red at {record.commit[:12]} ({why}); its jobs are held."
-        found.append(
-            Need(f"base.{name}", what, f"mend {ws.project(name).target}, or submit a job with repairs_base: true")
-        )
-    return found
-
-
 def _stuck(jobs: list[Job]) -> list[Need]:
     """Jobs that wait for what time does not bring: no agent can take them, or what they need will never be done."""
     ids = {job.id for job in jobs}
@@ -161,7 +143,7 @@ def _stuck(jobs: list[Job]) -> list[Need]:
 
 def _comes_by_itself(reason: str, ids: set[str]) -> bool:
     """Whether a held job waits for another open job, a date, a pause, or a base whose own line is shown."""
-    if reason.startswith(("starts at ", "pauses until ")) or "on its base already" in reason:
+    if reason.startswith(("starts at ", "pauses until ", "the base is red")) or "on its base already" in reason:
         return True
     return reason.startswith("needs ") and reason.removeprefix("needs ") in ids
 

@@ -18,10 +18,11 @@ from orchestrator.core import merge as merging
 from orchestrator.core.accept import hold, release
 from orchestrator.core.attempt import not_started
 from orchestrator.core.job import Job
-from orchestrator.core.records import BaseRecord
+from orchestrator.core.records import BaseRecord, CardKind
 from orchestrator.core.schedule import (
     Action,
     Ask,
+    BaseMended,
     Board,
     BuildMerge,
     CheckBase,
@@ -37,6 +38,7 @@ from orchestrator.core.schedule import (
 )
 from orchestrator.core.transitions import Event, Move
 from orchestrator.engine.accept import TakenIn, take_in
+from orchestrator.engine.answer import card_of
 from orchestrator.engine.bases import base_filing, base_record
 from orchestrator.engine.collect import clear_up, collect_bases, collect_run, running
 from orchestrator.engine.dispatch import (
@@ -146,10 +148,14 @@ def _act(ws: Workspace, board: Board, action: Action) -> Move | Reserved | Filin
             return land(ws, job)
         case WatchLanding():
             return watch_landing(ws, job)
+        case BaseMended():
+            card = card_of(ws, job)
+            asks = card is not None and card.kind is CardKind.BASE_RED and card.open
+            return merging.base_mended(job, card, ws.stamp()) if card is not None and asks else None
         case Ask():
-            return merging.ask(
-                job, action.kind, action.question, ws.stamp(), action.context, target=ws.terms(job).target
-            )
+            target = ws.terms(job).target
+            asked = (action.kind, action.question, ws.stamp(), action.context)
+            return merging.ask(job, *asked, target=target, base=action.base)
         case _:
             assert_never(action)
 

@@ -126,18 +126,6 @@ FilesOf = Mapping[str, Mapping[str, bytes]]
 """More files for a job's folder, by job id and name."""
 
 
-def find_root(start: Path) -> Path:
-    """The folder with `orc.yaml`, at `start` or above it. Raises NotFoundError."""
-    for folder in (start, *start.parents):
-        if (folder / "orc.yaml").is_file():
-            return folder
-    raise NotFoundError(
-        f"{start} is not in an orc workspace",
-        cause="There is no orc.yaml here or above.",
-        hint="go to your workspace (or orc -C PATH …); or make one of a git repository: orc init",
-    )
-
-
 @contextmanager
 def open_workspace(root: Path, *, lean: bool = False) -> Iterator[Workspace]:
     """The workspace at `root`; `lean` for a command that only looks.

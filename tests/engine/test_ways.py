@@ -257,14 +257,17 @@ def test_a_red_base_holds_its_jobs_and_spends_no_attempt_until_one_repairs_it(wo
     world.set_up()
     world.drop("greet.yaml", "prompt: greet\n")
     world.run()
-    assert world.state("greet") is State.WAITING
-    assert world.job("greet").at.starts == 0
-    with open_workspace(world.root) as ws:
-        assert any(need.id == "base.main" for need in summarize(ws).needs)
+    world.drop("other.yaml", "prompt: other\n")
+    world.run()
+    assert world.card("greet").kind is CardKind.BASE_RED
+    assert world.state("other") is State.WAITING
+    world.answer("greet", "recheck")
+    world.run()
+    assert world.card("greet").kind is CardKind.BASE_RED
+    assert [world.job(name).at.starts for name in ("greet", "other")] == [0, 0]
     world.drop("mend.yaml", "prompt: mend\nrepairs_base: true\n")
     world.run()
-    assert world.state("mend") is State.DONE
-    assert world.state("greet") is State.DONE
+    assert [world.state(name) for name in ("mend", "greet")] == [State.DONE, State.DONE]
 
 
 def test_a_need_is_waited_for_and_a_cancelled_one_is_told(world: World) -> None:
