@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,25 +49,30 @@ class Effect(StrEnum):
 
 
 _hits: Counter[str] = Counter()
-_depth = 0
+_state = threading.local()
 
 
 @contextmanager
 def effect(name: Effect) -> Iterator[None]:
     """Around one change to the world."""
-    global _depth
     _point(f"{name}:before")
-    _depth += 1
+    _state.depth = _depth() + 1
     try:
         yield
     finally:
-        _depth -= 1
+        _state.depth = _depth() - 1
     _point(f"{name}:after")
 
 
 def inside_effect() -> bool:
     """Whether this process is in the middle of a named change; a test asks at every write."""
-    return _depth > 0
+    return _depth() > 0
+
+
+def _depth() -> int:
+    """How many named changes this thread is in."""
+    depth: int = getattr(_state, "depth", 0)
+    return depth
 
 
 def _point(place: str) -> None:

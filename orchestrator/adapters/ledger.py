@@ -8,6 +8,7 @@ same after a hundred thousand jobs as after ten.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ REF = "refs/heads/orc/state"
 LOCK_TIMEOUT_S = 30.0
 FORMAT = 1
 ENGINE_EMAIL = "engine@orc.invalid"
+_OID = re.compile(r"[0-9a-f]{40}")
 T = TypeVar("T")
 
 
@@ -77,6 +79,13 @@ class Ledger:
 
     def tip(self) -> str:
         """The newest commit. Raises LedgerError if there is no ledger."""
+        # A loose ref goes before a packed one, and reading a file is a hundred times as fast as asking git.
+        try:
+            text = (self.git.git_dir / REF).read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            text = ""
+        if _OID.fullmatch(text):
+            return text
         out = self.git.run("rev-parse", "--verify", "--quiet", REF, ok=(0, 1))
         if out.code:
             raise LedgerError(f"there is no branch {REF.removeprefix('refs/heads/')}", hint="orc init")

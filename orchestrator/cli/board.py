@@ -89,7 +89,7 @@ class Board:
         lines = max(3, min(LINES_KEPT, self._live.console.height // 2))
         rows = max(3, self._live.console.height - lines - 4)
         steps = Text("\n".join(self._lines[-lines:]), style="dim", overflow="ellipsis", no_wrap=True)
-        return Group(board_table(summarize(self._ws), rows=rows), Text(""), steps)
+        return Group(board_table(summarize(self._ws, errors=False), rows=rows), Text(""), steps)
 
 
 def board_table(summary: Summary, *, rows: int = ROWS) -> Table:
@@ -104,7 +104,7 @@ def board_table(summary: Summary, *, rows: int = ROWS) -> Table:
         table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold", ratio=ratio)
     for line in summary.jobs[:rows]:
         by = f"{line.agent} #{line.attempt}" if line.attempt else ""
-        cells = (line.id, line.priority, line.state, by, line.reason or line.title)
+        cells = (line.id, line.priority, line.state, by, line.why)
         lane = Text(line.lane, style=LANE_STYLES.get(line.lane, ""))
         table.add_row(lane, *(Text(clean_line(cell)) for cell in cells))
     if len(summary.jobs) > rows:
@@ -117,6 +117,6 @@ def board_lines(summary: Summary) -> list[str]:
     widths = [max((len(getattr(line, key)) for line in summary.jobs), default=0) for key in ("lane", "id", "state")]
     return [
         f"{line.lane:<{widths[0]}}  {line.id:<{widths[1]}}  {line.priority}  {line.state:<{widths[2]}}  "
-        f"{clean_line(line.reason or line.title)}"
+        f"{clean_line(line.why)}"
         for line in summary.jobs
     ]

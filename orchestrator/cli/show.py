@@ -92,7 +92,8 @@ def _attempt(record: Attempt) -> Iterator[str]:
         yield f"under way since {record.started}, from {record.base[:12]}"
     else:
         code = f", exit {record.exit}" if record.exit else ""
-        yield f"{record.status}{code}, {record.seconds:.0f} s, from {record.base[:12]} to {record.tip[:12] or 'nothing'}"
+        made = f"from {record.base[:12]} to {record.tip[:12] or 'nothing'}"
+        yield f"{record.status}{code}, {record.seconds:.0f} s, {made}"
     if record.error:
         yield f"last error: {record.error}"
     if record.report.strip():

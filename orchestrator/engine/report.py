@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from orchestrator.adapters.files import safe_read
 from orchestrator.adapters.ledger import Folder
 from orchestrator.core.job import Job, Lane, State
 from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, ReviewRecord
 from orchestrator.engine.look import view_agents
+from orchestrator.engine.needs import Need, rejected_files, stuck_jobs
 from orchestrator.engine.workspace import Workspace
-from orchestrator.errors import OrcError
 
 RECORD_KINDS: Mapping[str, type[Any]] = {
     "attempt": Attempt,
     "evidence": Evidence,
     "review": ReviewRecord,
-    "merge": MergeRecord,
     "card": Card,
+    "merge": MergeRecord,
 }
-WHY = ".why.txt"
-SHOWN_REJECTED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """Something that waits for the person, and the command that answers it."""
-
-    id: str
-    what: str
-    command: str
-    answers: tuple[str, ...] = ()
-    """The answers that a card offers; () for what is no card."""
+ERRORS_SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +38,14 @@ class Line:
     reason: str = ""
     since: str = ""
     run: str = ""
+    error: str = ""
+    """The last error line of the newest attempt, once it has ended."""
+
+    @property
+    def why(self) -> str:
+        """What to say of it: why it stands where it stands, else what it is."""
+        told = self.reason or self.title
+        return f"{told} (agent: {self.error})" if self.error and self.error not in told else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +81,20 @@ class Summary:
         return f"Left: {counts or 'no jobs'}{waiting}."
 
 
-def summarize(ws: Workspace) -> Summary:
-    """The board now. What it costs does not depend on the number of ended jobs."""
+def summarize(ws: Workspace, *, errors: bool = True) -> Summary:
+    """The board now. What it costs does not depend on the number of ended jobs.
+
+    `errors`: with the agents' last error lines, of as many jobs as a person would read.
+    """
     folders = ws.ledger.snapshot().folders.values()
     order = list(Lane)
     jobs = sorted((each.job for each in folders), key=lambda job: (order.index(job.lane), job.priority, job.at.created))
-    lines = tuple(line_of(job) for job in jobs)
+    told = _last_errors(ws, jobs) if errors else {}
+    lines = tuple(replace(line_of(job), error=told.get(job.id, "")) for job in jobs)
     needs = sorted((_need(ws, each) for each in folders if each.job.state is State.DECIDE), key=lambda need: need.id)
     counts = Counter(line.lane for line in lines)
     return Summary(
-        needs=(*needs, *_stuck(jobs), *_rejected(ws)),
+        needs=(*needs, *stuck_jobs(jobs), *rejected_files(ws)),
         jobs=lines,
         problems=tuple(_problems(ws)),
         counts={lane.value: counts[lane] for lane in order if counts[lane]},
@@ -119,53 +117,22 @@ def line_of(job: Job) -> Line:
     )
 
 
+def _last_errors(ws: Workspace, jobs: Iterable[Job]) -> dict[str, str]:
+    """Of jobs that came back from an attempt: what the agent's program said last, by job."""
+    back = [job for job in jobs if job.at.attempt and job.state in (State.READY, State.WAITING, State.DECIDE)]
+    folders = ws.ledger.snapshot().folders
+    return {
+        job.id: ws.ledger.record(Attempt, folders[job.id], f"attempt-{job.at.attempt}").error
+        for job in back[:ERRORS_SHOWN]
+    }
+
+
 def _need(ws: Workspace, folder: Folder) -> Need:
     job = folder.job
     card = ws.ledger.record(Card, folder, f"card-{job.at.card}")
     keys = tuple(option.key for option in card.options)
     command = f"orc approve {card.id}" if keys[0] == "approve" else f"orc answer {card.id} {keys[0]}"
     return Need(card.id, card.question, command, keys)
-
-
-def _stuck(jobs: list[Job]) -> list[Need]:
-    """Jobs that wait for what time does not bring: no agent can take them, or what they need will never be done."""
-    ids = {job.id for job in jobs}
-    by_reason: dict[str, list[str]] = {}
-    for job in jobs:
-        if job.state is State.WAITING and not _comes_by_itself(job.at.reason, ids):
-            by_reason.setdefault(job.at.reason, []).append(job.id)
-    found = []
-    for reason, held in by_reason.items():
-        who = f"{held[0]} cannot start" if len(held) == 1 else f"{held[0]} and {len(held) - 1} more cannot start"
-        found.append(Need(f"held.{held[0]}", f"{who}: {reason}", "orc doctor, or orc show " + held[0]))
-    return found
-
-
-def _comes_by_itself(reason: str, ids: set[str]) -> bool:
-    """Whether a held job waits for another open job, a date, a pause, or a base whose own line is shown."""
-    if reason.startswith(("starts at ", "pauses until ", "the base is red")) or "on its base already" in reason:
-        return True
-    return reason.startswith("needs ") and reason.removeprefix("needs ") in ids
-
-
-def _rejected(ws: Workspace) -> list[Need]:
-    """Files that could not be accepted, until somebody takes them away."""
-    folder = ws.paths.queue / Lane.REJECTED
-    names = sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
-    found = []
-    for name in (each for each in names if not each.endswith(WHY)):
-        told = safe_text(folder / f"{name}{WHY}")
-        why = told.partition("\n")[0].strip() or "it could not be accepted"
-        found.append(Need(f"rejected/{name}", why, f"mend queue/rejected/{name} and drop it again, or delete it"))
-    return found[:SHOWN_REJECTED]
-
-
-def safe_text(path: Path) -> str:
-    """What a small file of ours says; '' if it is not there or something else lies in its place."""
-    try:
-        return safe_read(path).data.decode("utf-8", "replace")
-    except (OrcError, OSError):
-        return ""
 
 
 def _problems(ws: Workspace) -> list[str]:
@@ -175,12 +142,21 @@ def _problems(ws: Workspace) -> list[str]:
 
 def records_of(ws: Workspace, folder: Folder) -> dict[str, Any]:
     """Every record of a job by file stem, in the order in which they came about."""
+    kinds = {stem: RECORD_KINDS[kind] for stem in folder.records if (kind := stem.partition("-")[0]) in RECORD_KINDS}
+    found = {stem: ws.ledger.record(kind, folder, stem) for stem, kind in kinds.items() if "." not in stem}
+    attempts = [record for record in found.values() if isinstance(record, Attempt)]
 
-    def order(stem: str) -> tuple[int, int]:
-        kind, _, number = stem.partition("-")
-        return (int(number), list(RECORD_KINDS).index(kind))
+    def order(stem: str) -> tuple[int, int, int]:
+        record, number = found[stem], int(stem.partition("-")[2])
+        match record:
+            case Attempt():
+                attempt = number
+            case Evidence() | ReviewRecord():
+                attempt = record.attempt
+            case Card():
+                attempt = sum(each.started <= record.asked for each in attempts)
+            case _:
+                attempt = max((each.number for each in attempts if each.tip == record.approved), default=len(attempts))
+        return (attempt, list(RECORD_KINDS.values()).index(type(record)), number)
 
-    stems = [stem for stem in folder.records if stem.partition("-")[0] in RECORD_KINDS and stem.count(".") == 0]
-    return {
-        stem: ws.ledger.record(RECORD_KINDS[stem.partition("-")[0]], folder, stem) for stem in sorted(stems, key=order)
-    }
+    return {stem: found[stem] for stem in sorted(found, key=order)}

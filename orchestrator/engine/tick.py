@@ -56,7 +56,7 @@ from orchestrator.engine.look import look
 from orchestrator.engine.merge import build_merge, land, watch_landing
 from orchestrator.engine.notes import note_engine
 from orchestrator.engine.project_queue import Projection
-from orchestrator.engine.upkeep import keep_up
+from orchestrator.engine.upkeep import Upkeep
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -81,6 +81,7 @@ class Engine:
     history: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Attempts of each agent on each project since the engine began: who knows a project is preferred for it."""
     told_problems: dict[str, str] = field(default_factory=dict)
+    upkeep: Upkeep = field(default_factory=Upkeep)
 
 
 def tick(engine: Engine) -> bool:
@@ -101,7 +102,7 @@ def tick(engine: Engine) -> bool:
     _guarded(engine, "runs", partial(clear_up, ws))
     _guarded(engine, "queue/", engine.projection.refresh)
     if not moved:
-        _guarded(engine, "upkeep", partial(keep_up, ws))
+        _guarded(engine, "upkeep", partial(engine.upkeep.look, ws))
     _note_problems(engine)
     return moved
 

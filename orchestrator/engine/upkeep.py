@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.git import Git
 from orchestrator.adapters.ledger import REF
 from orchestrator.engine.archive import archive_ended
 from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import OrcError
+
+log = logging.getLogger("orc.upkeep")
 
 MOST_LOOSE = 1_500
 """Loose objects at which they are packed: well below the number at which git itself starts a gc for the person."""
 _FULL_SAMPLE = 256
 
 
-def keep_up(ws: Workspace) -> None:
-    """Look whether anything is due; cheap when nothing is."""
-    if loose_objects(ws) >= MOST_LOOSE:
-        archive_ended(ws)
-        pack(ws.ledger.git)
+class Upkeep:
+    """What is due from time to time. Packing may take seconds, so git does it beside the engine, one at a time."""
+
+    def __init__(self) -> None:
+        self._packing: threading.Thread | None = None
+
+    def look(self, ws: Workspace) -> None:
+        """Begin what is due; cheap when nothing is."""
+        if self._packing is not None and self._packing.is_alive():
+            return
+        if loose_objects(ws) >= MOST_LOOSE:
+            archive_ended(ws)
+            self._packing = threading.Thread(target=_pack_quietly, args=(ws.ledger.git,), daemon=True)
+            self._packing.start()
+
+    def finish(self) -> None:
+        """Wait for what was begun."""
+        if self._packing is not None:
+            self._packing.join()
 
 
 def loose_objects(ws: Workspace) -> int:
@@ -27,6 +47,14 @@ def loose_objects(ws: Workspace) -> int:
         return sum(1 for _ in folder.iterdir()) * _FULL_SAMPLE
     except OSError:
         return 0
+
+
+def _pack_quietly(git: Git) -> None:
+    try:
+        pack(git)
+    except OrcError as error:
+        # It is tried again at the next occasion; nothing depends on it.
+        log.warning("the ledger's objects were not packed: %s", error.message)
 
 
 def pack(git: Git) -> None:
