@@ -23,13 +23,13 @@ $(BIN)/python:
 $(RUNTIME): pyproject.toml | $(BIN)/python
 	@echo "installing orc into $(VENV) ..."
 	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e .; else \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e .; fi
+	  $(BIN)/python -m pip install -qq --disable-pip-version-check -e .; fi
 	@touch $@
 
 $(TOOLS): pyproject.toml | $(BIN)/python
 	@echo "installing orc and the development tools into $(VENV) ..."
 	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e '.[dev]'; else \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; fi
+	  $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'; fi
 	@touch $(RUNTIME) $@
 
 setup: $(TOOLS) ## install orc and the development tools into .venv

@@ -144,8 +144,14 @@ def _led_to(step: Step, effect: Effect, card: Card) -> tuple[State, ...]:
 _RESUMABLE = (State.CHECKING, State.REVIEWING, State.MERGING)
 
 
+_SUPERSEDED = {CardKind.LANDING: (State.LANDING, State.MERGING), CardKind.BASE_RED: (State.READY,)}
+"""Which questions the engine takes back when what they were about is gone, and where the job goes on."""
+
+
 def judge_supersede(step: Step) -> Iterator[Finding]:
-    """Only an open card about a landing is superseded by the engine."""
+    """Only an open card about a landing or a red base is superseded by the engine."""
     old, new = step.old.get(Card, step.was.card), step.new.get(Card, step.was.card)
-    if old is None or new is None or not old.open or old.kind is not CardKind.LANDING or not new.superseded:
-        yield Rule.CARD, f"supersedes card {step.was.card}, which is not an open question about a landing"
+    if old is None or new is None or not old.open or not new.superseded or old.kind not in _SUPERSEDED:
+        yield Rule.CARD, f"supersedes card {step.was.card}, which is no open question about a landing or a red base"
+    elif step.at.state not in _SUPERSEDED[old.kind]:
+        yield Rule.CARD, f"supersedes card {step.was.card}, and leads to {step.at.state}, where such a job does not go"

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import (
     ensure_folder,
     move_no_replace,
@@ -72,7 +73,7 @@ def open_mirror(path: Path, project_git_dir: Path) -> Git:
     """The mirror at `path`, made if it is not there. It is empty at first: see `refresh_mirror`. Raises GitError."""
     mirror = Git(path)
     if not (path / "HEAD").is_file():
-        with locked(mirror):
+        with effect(Effect.MIRROR_REFRESH), locked(mirror):
             if not (path / "HEAD").is_file():
                 _build_mirror(path, object_format(Git(project_git_dir)))
     guard_attributes(mirror)

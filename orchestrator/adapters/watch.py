@@ -51,6 +51,8 @@ class Watch:
     def _start(self, now: dict[Path, tuple[int, int]]) -> None:
         from watchdog.observers import Observer
 
+        # What it says of its own threads at the end is nobody's business; what it misses is found by looking.
+        logging.getLogger("watchdog").setLevel(logging.ERROR)
         observer = Observer()
         try:
             for folder in now:

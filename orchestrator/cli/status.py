@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.workspace import Workspace
 
 ENDED_SHOWN = 5
+LONGEST = 240
 
 
 @click.command()
@@ -64,7 +65,9 @@ def _tell_needs(app: App, summary: Summary) -> None:
         return
     click.secho("Needs you", bold=True, fg="yellow", color=app.paints())
     for need in summary.needs:
-        click.echo(f"  {clean_line(f'{need.id}: {need.what}')}\n      {_way_out(need)}")
+        told = clean_line(f"{need.id}: {need.what}")
+        told = told if len(told) <= LONGEST else told[: LONGEST - 1] + "…"
+        click.echo(f"  {told}\n      {_way_out(need)}")
     click.echo()
 
 

@@ -109,7 +109,7 @@ def watching(ws: Workspace, wake: threading.Event) -> Iterator[Watch]:
 def engine_of(ws: Workspace, *, listener: Callable[[str], None] = lambda _: None) -> Iterator[Engine]:
     """The one engine of a workspace. Raises BusyError if another runs."""
     ensure_folder(ws.paths.orcdir)
-    with hold_lock(ws.paths.orcdir / "engine.lock", timeout=0, what="this workspace: another `orc run` is at work"):
+    with hold_lock(ws.paths.orcdir / "engine.lock", timeout=0, what="this workspace (one `orc run` at a time)"):
         # What a killed engine left visible may not be on disk yet; nothing is built on it before it is.
         sync_filesystem(ws.paths.git_dir)
         note_engine(ws, {})

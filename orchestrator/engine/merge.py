@@ -49,7 +49,8 @@ def build_merge(ws: Workspace, job: Job) -> Move:
     agreed = ws.terms(job)
     start = find_start(ws, job.at.project, agreed.target)
     mirror = mirror_with(ws, job.at.project, agreed.target, start.commit, job.at.approved, job=job.id)
-    merged = merge_trees(mirror, start.commit, job.at.approved)
+    with effect(Effect.MERGE_BUILD):
+        merged = merge_trees(mirror, start.commit, job.at.approved)
     record = MergeRecord(
         number=job.at.merge + 1,
         approved=job.at.approved,

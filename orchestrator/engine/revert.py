@@ -45,7 +45,8 @@ def revert_job(ws: Workspace, folder: Folder, actor: Actor) -> Reverted:
     if tip is None or not is_ancestor(git, merge.merged, tip):
         raise RefusedError(f"{merge.merged[:12]} is not on {target} any more", cause="The branch was rewritten.")
     mirror = mirror_with(ws, job.at.project, target, tip, merge.merged, job=job.id)
-    tree = _undone(mirror, merge, tip)
+    with effect(Effect.MERGE_BUILD):
+        tree = _undone(mirror, merge, tip)
     if tree == tree_of(mirror, tip):
         raise RefusedError(f"{target} has nothing of {job.id} left to undo")
     trailers = f"Orc-Reverts: {job.id}\nOrc-Actor: {actor.name}"

@@ -228,6 +228,10 @@ def _guarded(engine: Engine, what: str, act: Callable[[], T]) -> T | None:
         return act()
     except (OrcError, OSError) as error:
         message = error.message if isinstance(error, OrcError) else str(error)
-        engine.problems[what] = message
         log.warning("%s: %s", what, message)
-        return None
+    except Exception as error:
+        # A defect of ours, met by one job, must not stop the work on all others; it is told, and tried again.
+        message = f"a defect of orc: {type(error).__name__}: {error}"
+        log.exception("%s: a defect of orc", what)
+    engine.problems[what] = message
+    return None

@@ -1,0 +1,73 @@
+"""Upkeep: the ledger's objects are packed in time, refs of ended jobs become one chain, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import subprocess
+
+from engine_world import git
+
+from orchestrator.adapters import clock
+from orchestrator.adapters.ledger import Filing
+from orchestrator.engine import archive
+from orchestrator.engine.upkeep import MOST_LOOSE, Upkeep, loose_objects, pack
+from orchestrator.engine.workspace import Workspace
+
+
+def fill(ws: Workspace, count: int) -> None:
+    ws.commit([], [Filing(f"note: {n}", {f"library/note-{n}.md": f"{n}\n".encode()}) for n in range(count)])
+
+
+def loose(ws: Workspace) -> int:
+    counted = git(ws.paths.root, "count-objects", "-v")
+    return int(next(line.split()[1] for line in counted.splitlines() if line.startswith("count:")))
+
+
+def test_loose_objects_are_packed_and_the_ledger_reads_on(workspace: Workspace) -> None:
+    fill(workspace, 400)
+    unreachable = workspace.ledger.objects.write("blob", b"of nobody's, and still kept")
+    before, tip = loose(workspace), workspace.ledger.tip()
+    assert loose_objects(workspace) >= MOST_LOOSE
+    upkeep = Upkeep()
+    upkeep.look(workspace)
+    upkeep.finish()
+    assert loose(workspace) < before / 10
+    assert git(workspace.paths.root, "cat-file", "-t", unreachable) == "blob"
+    assert workspace.ledger.tip() == tip
+    fill(workspace, 2)
+    git(workspace.paths.root, "fsck", "--strict", "--no-dangling")
+
+
+def test_a_few_objects_are_left_alone(workspace: Workspace) -> None:
+    fill(workspace, 3)
+    before = loose(workspace)
+    upkeep = Upkeep()
+    upkeep.look(workspace)
+    upkeep.finish()
+    assert loose(workspace) == before
+
+
+def test_packing_never_starts_the_persons_gc(workspace: Workspace) -> None:
+    git(workspace.paths.root, "config", "gc.auto", "1")
+    fill(workspace, 50)
+    pack(workspace.ledger.git)
+    assert not (workspace.paths.git_dir / "gc.pid").exists()
+    assert not (workspace.paths.git_dir / "gc.log").exists()
+
+
+def test_refs_of_ended_jobs_become_one_chain_that_keeps_their_work(workspace: Workspace) -> None:
+    root = workspace.paths.root
+    count = 2 * archive.KEEP_JOBS + 5
+    stream = "".join(
+        f"commit refs/orc/attempts/job-{number:08x}/1\n"
+        f"committer a <a@example.invalid> {1_700_000_000 + number} +0000\ndata 0\nfrom refs/heads/main^0\n\n"
+        for number in range(count)
+    )
+    subprocess.run(["git", "-C", str(root), "fast-import", "--quiet"], input=stream, text=True, check=True)
+    tips = set(git(root, "for-each-ref", "--format=%(objectname)", "refs/orc/attempts/").split())
+    archive.archive_ended(workspace)
+    left = git(root, "for-each-ref", "--format=%(refname)", "refs/orc/attempts/").split()
+    assert (len(tips), len(left)) == (count, count - archive.MANY)
+    chain = f"refs/orc/archive/main/{clock.now():%Y-%m}"
+    kept = set(git(root, "rev-list", chain, *left).split())
+    assert tips <= kept
+    assert f"refs/orc/attempts/job-{count - 1:08x}/1" in left
