@@ -142,10 +142,17 @@ def opened(git_dir: Path, objects_dir: Path, *, lean: bool = False) -> Iterator[
 def _read_with(repo: Any, oid: str) -> bytes | None:
     from gitdb.exc import BadObject  # type: ignore[import-untyped]
 
-    try:
-        return bytes(repo.odb.stream(bytes.fromhex(oid)).read())
-    except (BadObject, ValueError):
-        return None
+    for is_last in (False, True):
+        try:
+            return bytes(repo.odb.stream(bytes.fromhex(oid)).read())
+        except BadObject:
+            return None
+        except (BrokenPipeError, ValueError):
+            # Its child got the Ctrl-C that was meant for us. A new one is started for the second try.
+            repo.git.clear_cache()
+            if is_last:
+                raise
+    return None
 
 
 def parse_tree(data: bytes) -> Iterator[tuple[str, Entry]]:

@@ -30,6 +30,18 @@ class ReaderGoneError(Exception):
     """Whoever read the output has gone away (`orc log | head`)."""
 
 
+def is_reader_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    import select
+
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    except (OSError, ValueError):
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
 @dataclass(slots=True)
 class App:
     """The state of one invocation."""
@@ -161,7 +173,7 @@ def told_errors(app: App, *, as_json: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         sys.exit(int(ExitCode.INTERRUPTED))
-    except (BrokenPipeError, ReaderGoneError):
+    except ReaderGoneError:
         # Nothing is wrong, and nothing more may be written, also not when the interpreter ends.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

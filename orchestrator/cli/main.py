@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from orchestrator import __version__
-from orchestrator.cli.app import App, ReaderGoneError, tell_error, told_errors
+from orchestrator.cli.app import App, ReaderGoneError, is_reader_gone, tell_error, told_errors
 from orchestrator.errors import ExitCode, OrcError, UnavailableError
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -92,7 +92,9 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             # Click would call it a failure, but whoever read had read enough.
-            raise ReaderGoneError from None
+            if is_reader_gone():
+                raise ReaderGoneError from None
+            raise RuntimeError("a program that orc had started ended too early") from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -140,15 +142,22 @@ def main(argv: list[str] | None = None) -> None:
     with told_errors(app, as_json=as_json):
         try:
             orc.main(args=argv, obj=app, standalone_mode=False, prog_name="orc")
-            sys.stdout.flush()
+            _flush()
         except click.exceptions.Abort:
             raise KeyboardInterrupt from None
         except click.exceptions.Exit as end:
-            sys.stdout.flush()
+            _flush()
             sys.exit(end.exit_code)
         except click.ClickException as error:
             _tell_usage(app, error, as_json=as_json)
             sys.exit(int(ExitCode.USAGE))
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGoneError from None
 
 
 def _tell_usage(app: App, error: click.ClickException, *, as_json: bool) -> None:

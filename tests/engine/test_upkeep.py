@@ -23,7 +23,7 @@ def loose(ws: Workspace) -> int:
 
 
 def test_loose_objects_are_packed_and_the_ledger_reads_on(workspace: Workspace) -> None:
-    fill(workspace, 400)
+    fill(workspace, 800)
     unreachable = workspace.ledger.objects.write("blob", b"of nobody's, and still kept")
     before, tip = loose(workspace), workspace.ledger.tip()
     assert loose_objects(workspace) >= MOST_LOOSE
