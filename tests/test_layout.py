@@ -77,3 +77,10 @@ def test_every_schema_is_valid_and_explains_every_key(path: Path) -> None:
 
 def test_there_are_schemas_to_check() -> None:
     assert len(SCHEMAS) >= 4
+
+
+def test_this_repository_works_under_what_orc_init_gives_everybody() -> None:
+    starter = PROJECT / "orchestrator" / "starter"
+    given = sorted(path.relative_to(starter) for path in starter.rglob("*.md"))
+    assert given
+    assert [str(path) for path in given if (PROJECT / path).read_text() != (starter / path).read_text()] == []
