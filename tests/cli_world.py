@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 SOURCE = Path(__file__).resolve().parents[1]
+SEALED = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 CONFIG = """\
 version: 1
 tick_seconds: 1
@@ -33,7 +35,7 @@ WORKER = "---\nbackend: player\nfamily: alpha\nroles: [work]\n---\nYou do what i
 CRITIC = "---\nbackend: player\nfamily: beta\nroles: [review]\n---\nYou look twice.\n"
 GREET = """\
 - match: {kind: attempt, title: greet}
-  write: {hello.txt: "hello\\n"}
+  write: {hello.py: "print('hello')\\n"}
   say: I wrote it.
 - match: {kind: review}
   verdict: APPROVED
@@ -55,9 +57,10 @@ class Done:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a test, with this checkout's package."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
-    return {**kept, "PYTHONPATH": str(SOURCE), "TERM": "xterm-256color", **(extra or {})}
+    """An environment with nothing of the person's or the machine's configuration, and with this checkout's package."""
+    dropped = ("NO_COLOR", "COLUMNS", "FORCE_COLOR", "ORC_RUN", "GIT_DIR", "GIT_WORK_TREE")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return {**kept, **SEALED, "PYTHONPATH": str(SOURCE), "TERM": "xterm-256color", **(extra or {})}
 
 
 def orc_argv(*args: str) -> list[str]:
@@ -78,7 +81,9 @@ def orc(root: Path, *args: str, stdin: str = "", env: Mapping[str, str] | None =
 
 def git(root: Path, *args: str) -> str:
     """Run git there as the person."""
-    done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["git", "-C", str(root), *args], env=environment(), capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 
@@ -149,6 +154,10 @@ class Terminal:
     def type(self, text: str) -> None:
         """Type."""
         os.write(self._master, text.encode())
+
+    def interrupt(self) -> None:
+        """Ctrl-C, as far as the command itself is concerned."""
+        self.process.send_signal(signal.SIGINT)
 
     def end(self, *, seconds: float = 30) -> int:
         """Everything until the end; the exit code."""

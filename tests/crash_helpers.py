@@ -200,8 +200,7 @@ class World:
         environment = os.environ | {"PYTHONPATH": str(SOURCES), KILL_AT: ",".join(self.kill_at)}
         environment[TRACE] = str(self.trace(self.starts))
         argv = [sys.executable, *self.program, "-C", str(self.root), *arguments]
-        told = open(self.outside / f"orc-{self.starts}.log", "w")
-        with told:
+        with open(self.outside / f"orc-{self.starts}.log", "w") as told:
             return subprocess.Popen(
                 argv, env=environment, stdout=told, stderr=told, stdin=subprocess.DEVNULL, text=True
             )
@@ -316,14 +315,14 @@ class World:
         return {point for path in self.outside.glob("trace-*") for point in path.read_text().split()}
 
 
-def make_world(place: Path) -> World:
+def make_world(place: Path, *, plays: str = PLAYS) -> World:
     """A repository with one commit on main, a workspace in it, and the scripts of its agents beside it."""
     root, outside = place / "work", place / "outside"
     for folder in (root / "souls", outside):
         folder.mkdir(parents=True)
     world = World(root, outside)
     begin, end = (f"sh {outside}/agent.sh {what} $PPID" for what in ("begin", "end"))
-    (outside / "plays.yaml").write_text(PLAYS.format(outside=outside, begin=begin, end=end))
+    (outside / "plays.yaml").write_text(plays.format(outside=outside, begin=begin, end=end))
     for name, text in (("agent.sh", AGENT), ("hold.sh", HOLD), ("kill_shim.sh", KILL_SHIM)):
         (outside / name).write_text(text.format(outside=outside) if name != "kill_shim.sh" else text)
     (root / "orc.yaml").write_text(CONFIG.format(outside=outside))
@@ -387,19 +386,19 @@ def live(world: World) -> dict[str, Expected]:
 def check_world(world: World, expected: dict[str, Expected]) -> None:
     """Hold everything that must be true when all has come to rest against the workspace."""
     with open_workspace(world.root) as ws:
-        jobs = _jobs_by_name(ws)
+        jobs = jobs_by_name(ws)
         assert {name: len(found) for name, found in jobs.items()} == dict.fromkeys(expected, 1), world.ledger_log()
         for name, wanted in expected.items():
             _check_job(world, ws, jobs[name][0], wanted)
         _check_queue(ws, [found[0] for found in jobs.values()])
         _check_counted_once(world, [found[0].job for found in jobs.values()])
         _check_left_overs(ws)
-    _check_runs(world)
-    _check_ledger(world)
-    _check_repository(world)
+    check_runs(world)
+    check_ledger(world)
+    check_repository(world)
 
 
-def _jobs_by_name(ws: Workspace) -> dict[str, list[Folder]]:
+def jobs_by_name(ws: Workspace) -> dict[str, list[Folder]]:
     """Every job of the ledger, open and ended. One that is both raises."""
     snapshot, found = ws.ledger.snapshot(), list(ws.ledger.snapshot().folders.values())
     listed = ws.ledger.git.text("ls-tree", "-r", "--name-only", snapshot.tip, "closed/ids/").splitlines()
@@ -518,14 +517,14 @@ def _check_left_overs(ws: Workspace) -> None:
     assert refs == []
 
 
-def _check_runs(world: World) -> None:
+def check_runs(world: World) -> None:
     """No two runs of one job were ever alive at once, and no run happened twice."""
     assert world.runs("overlap") == []
     twice = [run for run, count in Counter(world.runs("begin")).items() if count > 1]
     assert twice == [], f"started more than once: {twice}"
 
 
-def _check_ledger(world: World) -> None:
+def check_ledger(world: World) -> None:
     parents = world.git("rev-list", "--parents", REF).splitlines()
     assert [line for line in parents if len(line.split()) > 2] == [], "the ledger is not linear"
     assert len([line for line in parents if len(line.split()) == 1]) == 1
@@ -534,7 +533,7 @@ def _check_ledger(world: World) -> None:
     assert [(doubt.subject, doubt.text) for doubt in report.unverifiable] == []
 
 
-def _check_repository(world: World) -> None:
+def check_repository(world: World) -> None:
     world.git("fsck", "--full", "--no-dangling", "--no-progress")
     mirror = world.root / ".git" / "orc" / "mirrors" / "main.git"
     if mirror.exists():

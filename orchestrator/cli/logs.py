@@ -71,8 +71,11 @@ def _find_run(ws: Workspace, name: str, *, wait: bool) -> tuple[str, list[str]]:
     from orchestrator.core.ids import RunId
     from orchestrator.engine.answer import find_job
 
+    job, part = find_job(ws, name).job, name.partition(".")[2]
+    name = f"{job.id}.{part}" if part else job.id
     run = RunId.parse(name)
-    job = find_job(ws, name).job
+    if part and run is None:
+        raise NotFoundError(f"{name!r} is not the id of a run", hint=f"orc logs {job.id}")
     told = False
     while True:
         found = _runs_of(ws, job.id)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,17 @@ EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
 )
 
 
+@contextmanager
+def _noticing_gone_reader() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        # Click would call it a failure, but whoever read had read enough.
+        if is_reader_gone():
+            raise ReaderGoneError from None
+        raise RuntimeError("a program that orc had started ended too early") from None
+
+
 class Verbs(click.Group):
     """The verbs, each imported when it is used: `orc --help` imports none of them."""
 
@@ -87,14 +100,13 @@ class Verbs(click.Group):
             told = f" Did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"there is no verb {args[0]!r}.{told}", ctx) from None
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _noticing_gone_reader():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _noticing_gone_reader():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            # Click would call it a failure, but whoever read had read enough.
-            if is_reader_gone():
-                raise ReaderGoneError from None
-            raise RuntimeError("a program that orc had started ended too early") from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -154,10 +166,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _flush() -> None:
-    try:
+    with _noticing_gone_reader():
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise ReaderGoneError from None
 
 
 def _tell_usage(app: App, error: click.ClickException, *, as_json: bool) -> None:

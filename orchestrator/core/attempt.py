@@ -53,7 +53,7 @@ def attempt_ended(job: Job, attempt: Attempt, terms: Terms, now: str) -> Move:
     if attempt.status is RunStatus.ENDED:
         return step.to(State.COLLECTED, told, reason=attempt.error)
     if attempt.status is RunStatus.STOPPED:
-        return step.to(State.READY, told, reason="its run was stopped")
+        return step.to(State.READY, told, reason=f"its run was stopped: {attempt.error}".rstrip(": "))
     why = f"The last attempt was cut short ({attempt.status}): {attempt.error}".rstrip(": ")
     more = Fix("", why, "Go on from the state of the tree and finish.", source="engine")
     return step.send_back((*job.at.fixes, more), terms, why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.adapters.ledger import Folder
+from orchestrator.adapters.ledger import REF, Folder
 from orchestrator.core import accept as accepting
 from orchestrator.core.answer import answer
 from orchestrator.core.ids import is_job_id
@@ -14,11 +14,14 @@ from orchestrator.core.transitions import Actor, Move
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, RefusedError
 
+LATELY = 400
+"""So many of the newest steps are looked at where an ended job is not named by its whole id."""
+
 
 def find_job(ws: Workspace, name: str) -> Folder:
     """The job that a person means: by id, by its name without the digits, the id's beginning, or a card's or run's id.
 
-    Open jobs come first; of those that ended, the ones that `queue/` still shows. Raises NotFoundError.
+    Open jobs come first; those that ended long ago must be named by the whole id. Raises NotFoundError.
     """
     id_ = Path(name).name.split(".", 1)[0]
     if not id_:
@@ -30,7 +33,7 @@ def find_job(ws: Workspace, name: str) -> Folder:
         return folders[found]
     if is_job_id(id_):
         return ws.ledger.folder(id_)
-    return ws.ledger.folder(_one_of(name, id_, _shown_ended(ws, id_)) or id_)
+    return ws.ledger.folder(_one_of(name, id_, _lately_ended(ws, id_)) or id_)
 
 
 def _one_of(name: str, id_: str, ids: list[str]) -> str:
@@ -42,11 +45,13 @@ def _one_of(name: str, id_: str, ids: list[str]) -> str:
     return named[0] if named else ""
 
 
-def _shown_ended(ws: Workspace, start: str) -> list[str]:
-    """Ids of ended jobs that begin so and that `queue/` still shows."""
+def _lately_ended(ws: Workspace, start: str) -> list[str]:
+    """Ids of ended jobs that begin so: those that `queue/` still shows, and those of the ledger's newest steps."""
     lanes = [ws.paths.queue / lane for lane in (Lane.DONE, Lane.FAILED, Lane.CANCELLED)]
-    stems = {path.stem for lane in lanes if lane.is_dir() for path in lane.iterdir()}
-    return [stem for stem in stems if stem.startswith(start) and is_job_id(stem)]
+    ids = {path.stem for lane in lanes if lane.is_dir() for path in lane.iterdir()}
+    form = "--format=%(trailers:key=Job,valueonly)"
+    ids |= set(ws.ledger.git.text("log", f"--max-count={LATELY}", form, REF).split())
+    return [id_ for id_ in ids if id_.startswith(start) and is_job_id(id_) and ws.ledger.closed(id_)]
 
 
 def open_card(ws: Workspace, name: str) -> tuple[Job, Card]:

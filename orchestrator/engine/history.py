@@ -9,10 +9,9 @@ from typing import Any
 from orchestrator.adapters.ledger import REF
 from orchestrator.core.job import State
 from orchestrator.core.times import iso
-from orchestrator.engine.answer import find_job
+from orchestrator.engine.answer import LATELY, find_job
 from orchestrator.engine.workspace import Workspace
 
-LATELY = 400
 ENDED = frozenset(state.value for state in State if state.ended)
 
 

@@ -48,7 +48,11 @@ def revert_job(ws: Workspace, folder: Folder, actor: Actor) -> Reverted:
     with effect(Effect.MERGE_BUILD):
         tree = _undone(mirror, merge, tip)
     if tree == tree_of(mirror, tip):
-        raise RefusedError(f"{target} has nothing of {job.id} left to undo")
+        raise RefusedError(
+            f"{target} has nothing of {job.id} left to undo",
+            cause="It was undone before, or later work has replaced all of it.",
+            hint=f"git log {target}",
+        )
     trailers = f"Orc-Reverts: {job.id}\nOrc-Actor: {actor.name}"
     text = f"Revert {job.spec.heading!r}\n\nThis undoes {merge.merged}.\n\n{trailers}\n"
     with effect(Effect.MERGE_BUILD):

@@ -38,7 +38,7 @@ FOLDER = "$HOME/.cache/orc-ci/claude"
 def push_or_stop(asked: Asked) -> Reply:
     """After the tests, the author tries what the recipe denies; after that it reports."""
     if "grep" in asked.result:
-        return Call("Bash", {"command": "git push --force /tmp/elsewhere HEAD", "description": "Publish"})
+        return Call("Bash", {"command": "git push --force ../elsewhere HEAD", "description": "Publish"})
     return Text("I wrote greeting.txt, and make test passes.")
 
 
@@ -191,6 +191,7 @@ def stand_in(*words: str) -> tuple[str, ...]:
     return (sys.executable, "-I", str(Path(fake_claude.__file__)), *words)
 
 
+@pytest.mark.timeout(180)
 def test_the_recipe_leads_a_job_to_its_merge(tmp_path: Path, sealed: Path) -> None:
     world = follow_the_page(tmp_path / "repo", sealed, argv=stand_in())
     healthy = world.orc("doctor")
@@ -199,6 +200,7 @@ def test_the_recipe_leads_a_job_to_its_merge(tmp_path: Path, sealed: Path) -> No
     approve_and_prove(world, world.work())
 
 
+@pytest.mark.timeout(180)
 def test_a_reviewer_that_answers_in_text_approves_nothing(tmp_path: Path, sealed: Path) -> None:
     world = follow_the_page(tmp_path / "repo", sealed, argv=stand_in("--text"))
     job = world.work()
@@ -245,13 +247,14 @@ def claude() -> str:
         install = f"npm install --prefix {FOLDER} @anthropic-ai/claude-code@{pinned()}"
         pytest.skip(f"no Claude Code here; {install} && ORC_TEST_CLAUDE={FOLDER}/node_modules/.bin/claude make test")
     assert os.access(path, os.X_OK), f"ORC_TEST_CLAUDE names no program: {path}"
-    return path
+    return os.path.abspath(path)
 
 
 def only_loopback() -> tuple[str, ...]:
     """What to put before a command so that it has no network but loopback; nothing where the machine forbids that."""
     words = ("unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
-    if shutil.which("unshare") is None:
+    # In a namespace of users only one's own files have an owner, and orc reads no configuration of a stranger.
+    if shutil.which("unshare") is None or (SOURCE / "orchestrator").stat().st_uid != os.getuid():
         return ()
     return words if subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0 else ()
 
@@ -263,6 +266,7 @@ def test_the_real_program_knows_every_option_of_the_stand_in(claude: str, tmp_pa
     assert set(fake_claude.OPTIONS) - known == set()
 
 
+@pytest.mark.timeout(180)
 def test_the_recipe_drives_the_real_program(claude: str, tmp_path: Path, sealed: Path) -> None:
     log = tmp_path / "log.json"
     made = follow_the_page(tmp_path / "repo", sealed, argv=(claude,))
@@ -273,10 +277,10 @@ def test_the_recipe_drives_the_real_program(claude: str, tmp_path: Path, sealed:
     asked = kept["asked"]
     assert {each["key"] for each in asked} == {"sk-test"}
     author = [(each["after"], each["is_error"]) for each in asked if each["model"] == "claude-sonnet-5"]
-    assert author == [("", False), ("Write", False), ("Bash", False), ("Bash", True)]
+    assert author == [("", False), ("Write", False), ("Bash", False), ("Bash", True)], world.told(job)
     assert "denied" in asked[3]["result"]
     critic = [each for each in asked if each["model"] == "claude-opus-5-5"]
-    assert [(each["after"], each["is_error"]) for each in critic] == [("", False), ("Read", False)]
+    assert [(each["after"], each["is_error"]) for each in critic] == [("", False), ("Read", False)], world.told(job)
     assert not {"Bash", "Edit", "Write"} & set(critic[0]["offered"])
     assert not (tmp_path / "trapped").exists()
     approve_and_prove(world, job)

@@ -1,14 +1,13 @@
 """Every change that orc makes to the world stands inside a named effect, so that there is a place to be killed at.
 
-The real commands run under an audit hook of the interpreter, which sees each file that is opened for writing, renamed or
-removed, each process that is started and each signal that is sent. It is blind for calls through ctypes.
+The real commands run under an audit hook of the interpreter, which sees each file that is opened for writing, renamed
+or removed, each process that is started and each signal that is sent. It is blind for calls through ctypes.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,10 +21,10 @@ from orchestrator.adapters.effects import inside_effect
 from orchestrator.__main__ import main
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-FILES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown",
-         "os.utime", "os.setxattr", "shutil.rmtree", "shutil.move", "shutil.copyfile"}
-OTHERS = {"os.kill", "os.killpg", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen",
-          "socket.connect", "socket.bind", "socket.sendto", "signal.pthread_kill"}
+FILES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod",
+         "os.chown", "os.utime", "os.setxattr", "shutil.rmtree", "shutil.move", "shutil.copyfile"}
+OTHERS = {"os.kill", "os.killpg", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty",
+          "subprocess.Popen", "socket.connect", "socket.bind", "socket.sendto", "signal.pthread_kill"}
 
 
 def is_change(event, arguments):
@@ -120,4 +119,3 @@ def test_the_watcher_sees_what_is_changed_outside_of_an_effect(tmp_path: Path) -
     world.program = (str(world.outside / "watcher.py"), str(world.outside / "escapes"))
     world.orc("status")
     assert sorted(each.split()[0] for each in escapes(world)) == ["open", "os.kill", "os.mkdir"]
-    assert sys.version_info >= (3, 11)

@@ -1,0 +1,162 @@
+"""What a person decides from the keyboard: approve, reject, answer, retry, cancel, revert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cli_world as w
+import pytest
+
+from orchestrator.errors import ExitCode
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A workspace."""
+    return w.new_workspace(tmp_path / "work")
+
+
+def state_of(root: Path, job: str) -> str:
+    """Where a job stands."""
+    return str(w.orc(root, "show", job, "--json", code=0).json()["job"]["state"])
+
+
+def test_off_a_terminal_approve_needs_the_id_of_the_card(root: Path) -> None:
+    id_ = w.asked(root)
+    refused = w.orc(root, "approve", id_, code=ExitCode.REFUSED)
+    assert f"the card's id is needed: {id_}.card-1" in refused.err
+    assert state_of(root, id_) == "decide"
+    done = w.orc(root, "approve", f"{id_}.card-1", code=0)
+    assert "1 file changed, 1 insertion(+)" in done.out
+    assert "hello.py" in done.out
+    assert state_of(root, id_) == "merging"
+    again = w.orc(root, "approve", f"{id_}.card-1", code=ExitCode.REFUSED)
+    assert "answered already: approve, by human:Ada Lovelace" in again.err
+
+
+def test_on_a_terminal_approve_shows_the_work_and_asks(root: Path) -> None:
+    id_ = w.asked(root)
+    no = w.Terminal(root, "approve", "greet")
+    no.read_until("approve? [y/N]:")
+    assert "A hello.py (+1 -0)" in no.shown
+    assert "commit " in no.shown
+    no.type("n\n")
+    assert no.end() == ExitCode.FAILED
+    assert "Nothing was changed." in no.shown
+    assert state_of(root, id_) == "decide"
+    yes = w.Terminal(root, "approve", f"{id_}.card-1")
+    yes.read_until("approve? [y/N]:")
+    yes.type("y\n")
+    assert yes.end() == 0
+    assert state_of(root, id_) == "merging"
+
+
+def test_ctrl_c_at_the_question_changes_nothing(root: Path) -> None:
+    id_ = w.asked(root)
+    terminal = w.Terminal(root, "approve", "greet")
+    terminal.read_until("approve? [y/N]:")
+    terminal.interrupt()
+    assert terminal.end() == ExitCode.INTERRUPTED
+    assert state_of(root, id_) == "decide"
+
+
+def test_a_rejection_becomes_numbered_fixes(root: Path) -> None:
+    id_ = w.asked(root)
+    done = w.orc(root, "reject", "greet", "-m", "- Say it louder.\n- Say it twice.", code=0)
+    assert "a person asks for 2 changes" in done.out
+    fixes = w.orc(root, "show", id_, "--json").json()["job"]["fixes"]
+    assert [(fix["id"], fix["problem"], fix["source"]) for fix in fixes] == [
+        ("F1", "Say it louder.", "human"),
+        ("F2", "Say it twice.", "human"),
+    ]
+
+
+def test_a_rejection_without_words_is_refused(root: Path) -> None:
+    w.asked(root)
+    assert w.orc(root, "reject", "greet").code == ExitCode.USAGE
+    assert "needs words" in w.orc(root, "reject", "greet", "-m", "  ", code=ExitCode.REFUSED).err
+
+
+def test_a_wrong_key_is_told_which_there_are(root: Path) -> None:
+    id_ = w.asked(root)
+    done = w.orc(root, "answer", f"{id_}.card-1", "yes", code=ExitCode.REFUSED)
+    assert "has no answer 'yes'; it offers approve, revise, drop" in done.err
+    terminal = w.Terminal(root, "answer", "greet", "yes")
+    assert terminal.end() == ExitCode.REFUSED
+    assert "it offers approve, revise, drop" in terminal.shown
+
+
+def test_what_is_no_card_is_not_answered(root: Path) -> None:
+    id_ = w.submit(root, "prompt: greet\n", name="greet")
+    assert "asks nothing: it is ready" in w.orc(root, "answer", id_, "drop", code=ExitCode.REFUSED).err
+    assert "not the id of a card" in w.orc(root, "answer", f"{id_}.attempt-1", "drop", code=ExitCode.NOT_FOUND).err
+    assert w.orc(root, "answer", f"{id_}.card-7", "drop").code == ExitCode.NOT_FOUND
+
+
+def test_a_job_is_cancelled_and_given_another_go_by_its_name(root: Path) -> None:
+    id_ = w.submit(root, "prompt: greet\n", name="greet")
+    assert "greet" in w.orc(root, "cancel", "greet", "-m", "not now", code=0).out
+    assert state_of(root, id_) == "cancelled"
+    assert "is cancelled already" in w.orc(root, "cancel", id_, code=ExitCode.REFUSED).err
+    assert w.orc(root, "retry", "greet", "--json", code=0).json()["state"] == "ready"
+    assert "cannot be retried: it is ready" in w.orc(root, "retry", "greet", code=ExitCode.REFUSED).err
+
+
+def test_a_name_that_may_mean_several_is_refused(root: Path) -> None:
+    first = w.submit(root, "prompt: greet\n", name="greet")
+    second = w.submit(root, "prompt: greet\n", name="greet")
+    done = w.orc(root, "cancel", "greet", code=ExitCode.NOT_FOUND)
+    assert first in done.err
+    assert second in done.err
+    assert w.orc(root, "cancel", "", code=ExitCode.NOT_FOUND).out == ""
+
+
+def test_the_exact_name_wins_over_a_longer_one(root: Path) -> None:
+    exact = w.submit(root, "prompt: greet\n", name="greet")
+    w.submit(root, "prompt: greet\n", name="greet-again")
+    assert w.orc(root, "cancel", "greet", "--json", code=0).json()["job"] == exact
+
+
+def merged(root: Path) -> str:
+    """A job that is merged into main, which is checked out and clean; its id."""
+    id_ = w.asked(root)
+    w.orc(root, "approve", f"{id_}.card-1", code=0)
+    w.orc(root, "run", "--until-idle", "--quiet", code=0)
+    assert (root / "hello.py").read_text() == "print('hello')\n"
+    return id_
+
+
+def test_a_revert_updates_a_clean_checkout_and_is_on_the_ledger(root: Path) -> None:
+    id_ = merged(root)
+    done = w.orc(root, "revert", "greet", "--json", code=0).json()
+    assert done["job"] == id_
+    assert w.git(root, "rev-parse", "main") == done["commit"]
+    assert not (root / "hello.py").exists()
+    assert w.git(root, "status", "--porcelain") == ""
+    assert f"revert: {id_} on main" in w.orc(root, "log", "-n", "1").out
+    assert "nothing of" in w.orc(root, "revert", "greet", code=ExitCode.REFUSED).err
+    w.orc(root, "verify", code=0)
+
+
+def test_a_revert_is_refused_where_later_work_touches_the_same_lines(root: Path) -> None:
+    merged(root)
+    (root / "hello.py").write_text("print('good day')\n")
+    w.git(root, "commit", "--quiet", "--all", "-m", "politer")
+    tip = w.git(root, "rev-parse", "main")
+    done = w.orc(root, "revert", "greet", code=ExitCode.REFUSED)
+    assert "later work touches the same lines in hello.py" in done.err
+    assert w.git(root, "rev-parse", "main") == tip
+
+
+def test_a_revert_is_refused_where_a_persons_change_is_in_the_way(root: Path) -> None:
+    merged(root)
+    (root / "hello.py").write_text("mine\n")
+    tip = w.git(root, "rev-parse", "main")
+    assert "hello.py" in w.orc(root, "revert", "greet", code=ExitCode.REFUSED).err
+    assert (root / "hello.py").read_text() == "mine\n"
+    assert w.git(root, "rev-parse", "main") == tip
+
+
+def test_only_merged_work_is_reverted(root: Path) -> None:
+    w.submit(root, "prompt: greet\n", name="greet")
+    assert "was not merged by orc: it is ready" in w.orc(root, "revert", "greet", code=ExitCode.REFUSED).err

@@ -1,0 +1,109 @@
+"""Every `--json` output is what `orchestrator/schemas/cli.schema.json` says."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cli_world as w
+import click
+import pytest
+from jsonschema import Draft202012Validator
+
+from orchestrator.adapters.schemas import load_schema
+from orchestrator.cli.main import VERBS
+
+SCHEMA = dict(load_schema("cli"))
+
+
+def definition(command: str) -> Draft202012Validator:
+    """What one command prints."""
+    return Draft202012Validator({"$ref": f"#/$defs/{command.replace(' ', '%20')}", "$defs": SCHEMA["$defs"]})
+
+
+def commands() -> Iterator[str]:
+    """Every command that knows `--json`."""
+    for verb, (module, _) in VERBS.items():
+        found = getattr(importlib.import_module(f"orchestrator.cli.{module}"), "help_" if verb == "help" else verb)
+        below = found.commands if isinstance(found, click.Group) else {"": found}
+        for name, command in below.items():
+            if any("--json" in param.opts for param in command.params):
+                yield f"{verb} {name}".strip()
+
+
+def test_the_schema_is_valid_and_has_one_entry_for_each_command() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    named = {name for name in SCHEMA["$defs"] if not name.startswith("_")}
+    assert named == {*commands(), "error"}
+    assert len(SCHEMA["oneOf"]) == len(named)
+
+
+def test_help_prints_the_schema(tmp_path: Path) -> None:
+    assert json.loads(w.orc(tmp_path, "help", "json", code=0).out) == SCHEMA
+
+
+def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> None:
+    root = w.new_workspace(tmp_path / "work")
+    seen = set()
+
+    def check(*args: str, stdin: str = "", code: int = 0) -> dict[str, object]:
+        done = w.orc(root, *args, "--json", stdin=stdin, code=code)
+        (line,) = done.out.splitlines()
+        value: dict[str, object] = json.loads(line)
+        command = str(value.get("command", "error"))
+        definition(command).validate(value)
+        Draft202012Validator(SCHEMA).validate(value)
+        seen.add(command)
+        return value
+
+    check("init")
+    check("new")
+    check("doctor")
+    check("rules", "check", code=1)
+    check("rules", "build")
+    (root / "GEMINI.md").write_text("mine\n")
+    check("rules", "build", code=4)
+    check("rules", "adopt", "GEMINI.md")
+    job = str(check("submit", "-", "--name", "greet", stdin="title: greet\nprompt: greet\n")["job"])
+    other = str(check("submit", "-", "--name", "other", stdin="title: other\nprompt: x\n")["job"])
+    check("cancel", other)
+    check("retry", other)
+    check("cancel", other)
+    check("status")
+    check("run", "--until-idle", code=1)
+    check("status")
+    check("show", job)
+    check("diff", job)
+    check("diff", job, "--stat")
+    check("logs", job)
+    check("log")
+    check("reject", job, "-m", "Louder.")
+    check("run", "--until-idle", code=1)
+    check("show", job)
+    check("answer", f"{job}.card-2", "retry")
+    check("run", "--until-idle", code=1)
+    check("show", "nothing", code=3)
+    check("show", code=2)
+    third = str(check("submit", "-", "--name", "greet", stdin="title: greet\nprompt: greet\n")["job"])
+    check("run", "--until-idle", code=1)
+    check("approve", third, code=4)
+    check("approve", f"{third}.card-1")
+    check("run", "--once")
+    check("run", "--until-idle", code=1)
+    check("log", third)
+    check("show", third)
+    check("revert", third)
+    check("verify")
+    assert seen == {*commands(), "error"} - {"demo"}  # Its own test plays it.
+
+
+def test_a_schema_that_is_not_kept_is_noticed() -> None:
+    assert not definition("cancel").is_valid({"schema": "orc/cli/v1", "command": "cancel", "job": "x"})
+
+
+@pytest.mark.parametrize("text", ["\x1b[31m", "\x9b2J", "\u202e"])
+def test_json_is_inert_too(tmp_path: Path, text: str) -> None:
+    out = w.orc(tmp_path, "show", f"x{text}", "--json").out
+    assert text not in out
