@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from orchestrator.cli.app import App, clean, json_option, pass_app
+from orchestrator.cli.app import App, clean_line, json_option, pass_app
 from orchestrator.errors import ExitCode
 
 _COLORS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -26,11 +26,12 @@ def doctor(app: App) -> None:
     if app.json:
         app.emit({"findings": [asdict(each) for each in findings], "healthy": not failed}, "")
     else:
-        plain = not app.console().is_terminal
+        paints = app.paints()
         for each in findings:
-            mark = each.health if plain else click.style(each.health, fg=_COLORS[each.health])
-            click.echo(f"{mark:<4}  {clean(each.what)}: {clean(each.text)}")
+            mark = f"{each.health:<4}"
+            mark = click.style(mark, fg=_COLORS[each.health]) if paints else mark
+            click.echo(f"{mark}  {clean_line(each.what)}: {clean_line(each.text)}", color=paints)
             if each.hint:
-                click.echo(f"      → {clean(each.hint)}")
+                click.echo(f"      → {clean_line(each.hint)}")
     if failed:
         sys.exit(int(ExitCode.FAILED))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from crash_helpers import World, check_ledger, check_repository, check_runs, jobs_by_name, make_world
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
@@ -86,6 +86,7 @@ class People(RuleBasedStateMachine):
             self.repoint(self.place / "outside" / name)
         self.world = World(self.place / "work", self.place / "outside")
         self.repoint(self.world.root / "orc.yaml")
+        self.world.commit("where the scripts lie")
         self.open()
 
     def repoint(self, path: Path) -> None:
@@ -345,9 +346,9 @@ class People(RuleBasedStateMachine):
 
     def check_kept(self) -> None:
         """Each word that a person wrote is in the ledger, or in `rejected/`, or still where they wrote it."""
-        history = self.world.git("log", "-p", "--no-renames", "--text", REF)
+        history = self.ws.ledger.git.run("log", "-p", "--no-renames", "--text", REF).out
         places = [*(self.world.root / "queue" / Lane.REJECTED).iterdir(), *self.files()]
-        everything = history.encode() + b"".join(path.read_bytes() for path in places)
+        everything = history + b"".join(path.read_bytes() for path in places)
         self.kept |= self.pending
         self.pending = set()
         lost = sorted(word for word in self.kept if word.encode() not in everything)
@@ -375,6 +376,9 @@ def run_machine(template: Path, *, examples: int, steps: int) -> None:
             stateful_step_count=steps,
             deadline=None,
             database=None,
+            # A smaller example takes minutes to find here: each step is a real one.
+            phases=(Phase.generate,),
+            report_multiple_bugs=False,
             print_blob=True,
             suppress_health_check=list(HealthCheck),
         ),
