@@ -161,6 +161,7 @@ class Bench:
 
     def start_folder(self, folder: RunFolder) -> StartedRun:
         """Take the lease, hand it to a shim, let it go here."""
+        folder.lease.parent.mkdir(exist_ok=True)
         lease = take_lease(folder.lease)
         assert lease is not None
         try:

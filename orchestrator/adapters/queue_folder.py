@@ -99,6 +99,8 @@ class QueueFolder:
     """Jobs whose files no longer are what was shown, so that they are to be shown again."""
     fresh_notes: set[Path] = field(default_factory=set)
     """Files that a note was written for since the jobs were last shown."""
+    adopted: dict[str, set[Path]] = field(default_factory=dict)
+    """Where a person put a job's file so that it stays there: paths by job, until the job is shown again."""
     folders_missing: bool = True
     _shown: dict[Spot, Shown] = field(default_factory=dict)
     _lost: dict[str, float] = field(default_factory=dict)
@@ -247,6 +249,7 @@ class QueueFolder:
         if signature(path) != expected:
             return False
         self._shown[self._spot(path)] = Shown(id, 0, expected, "")
+        self.adopted.setdefault(id, set()).add(path)
         return True
 
     def forget(self, path: Path) -> None:

@@ -43,8 +43,8 @@ class RunFolder:
 
     @property
     def lease(self) -> Path:
-        """Locked for as long as the run lives."""
-        return self.path / "lease"
+        """Locked for as long as the run lives. It lies beside the folder, which the agent is told of and can empty."""
+        return self.path.parent.parent / "leases" / self.path.name
 
     @property
     def heartbeat(self) -> Path:

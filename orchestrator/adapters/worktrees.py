@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from orchestrator.adapters import clock
-from orchestrator.adapters.files import ensure_folder, remove, remove_tree, write_atomic
+from orchestrator.adapters.files import ensure_folder, remove, remove_tree, rename_folder, write_atomic
 from orchestrator.adapters.git import Git, GitError, Identity, is_ancestor, rev_parse, tree_of, update_ref
 from orchestrator.adapters.git_objects import split_z
 from orchestrator.adapters.harvest import (
@@ -88,7 +88,11 @@ def prepare_tree(spec: TreeSpec, *, when: datetime | None = None) -> Prepared:
                     f"commit {commit[:12]} is not in the mirror {spec.mirror.name}",
                     cause="It was not fetched from the project, or the project has lost it.",
                 )
-        _save_old_work(spec, lease, when or clock.now(), notes)
+        moment = when or clock.now()
+        try:
+            _save_old_work(spec, lease, moment, notes)
+        except OrcError as error:
+            _set_aside(spec, moment, error, notes)
         record = TreeRecord(spec, tree_of(git.bare(), spec.start), preparing=True).write()
         fresh = _fill(git, spec, record.tree)
         if spec.mode is TreeMode.WORK:
@@ -140,6 +144,17 @@ def _save_old_work(spec: TreeSpec, lease: int, when: datetime, notes: list[str])
         _rescue(git, old, work, when, notes)
     else:
         _rescue_strays(git, old, work, when, notes)
+
+
+def _set_aside(spec: TreeSpec, when: datetime, error: OrcError, notes: list[str]) -> None:
+    """Move a tree whose work cannot be saved out of the way, whole: it is kept, and the agent is not blocked by it."""
+    if not is_real_folder(spec.path):
+        raise error
+    kept = spec.path.parent.parent / ".kept" / f"{spec.path.parent.name}.{spec.path.name}-{when:%Y%m%dT%H%M%SZ}"
+    ensure_folder(kept.parent)
+    rename_folder(spec.path, kept)
+    remove(spec.index)
+    notes.append(f"The old tree could not be saved ({error.message}). It was moved to {kept}.")
 
 
 def _holds(git: Git, commit: str, work: Harvest) -> bool:

@@ -68,7 +68,7 @@ def cancel(job: Job, now: str, *, actor: Actor, why: str = "", card: Card | None
 
 def retry(job: Job, now: str, *, actor: Actor, card: Card | None = None) -> Move:
     """A person gives a job another go, with a fresh set of attempts; its open card is closed."""
-    changes = {**another_go(job), **NOT_APPROVED}
+    changes = {**another_go(job), **NOT_APPROVED, "recheck": now, "asked_base": ""}
     step = Step(Event.RETRY, job, now, _closed(card, "the job was given another go"), actor=actor)
     return step.to(State.READY, "given another go", **changes)
 

@@ -27,14 +27,15 @@ def archive_ended(ws: Workspace) -> None:
 
 
 def _archive(ws: Workspace, project: str, git: Git) -> None:
-    open_jobs = ws.ledger.snapshot().folders
+    # Only jobs that this ledger has ended: another workspace may keep its own in the same repository.
+    root = ws.ledger.snapshot().root
     form = "--format=%(creatordate:unix) %(objectname) %(refname)"
     refs: dict[str, list[tuple[str, str]]] = defaultdict(list)
     age: dict[str, int] = {}
     for line in git.text("for-each-ref", form, "refs/orc/attempts/", "refs/orc/merges/").splitlines():
         when, oid, ref = line.split(" ", 2)
         job = ref.split("/")[3]
-        if job not in open_jobs:
+        if ws.ledger.closed(job, root) is not None:
             refs[job].append((ref, oid))
             age[job] = max(age.get(job, 0), int(when or 0))
     if len(refs) <= 2 * KEEP_JOBS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,8 @@ from orchestrator.adapters.git import Git, rev_parse, tree_of
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.mirrors import open_mirror, publish_ref
 from orchestrator.adapters.processes import kill_descendants
-from orchestrator.adapters.run_folder import RunFolder, read_result, read_spec
-from orchestrator.adapters.run_values import RunResult, RunSpec
+from orchestrator.adapters.run_folder import RunFolder, read_result
+from orchestrator.adapters.run_values import RunResult
 from orchestrator.adapters.run_values import RunStatus as Ended
 from orchestrator.adapters.worktrees import TreeSpec, seal_tree
 from orchestrator.core.attempt import attempt_ended, not_started, run_lost
@@ -36,12 +37,13 @@ from orchestrator.core.report import parse_answers
 from orchestrator.core.transitions import Move
 from orchestrator.core.verdict import Judgement, Question, blot_nonce, hash_nonce, judge_reply
 from orchestrator.engine.bases import base_filing, base_record, remember_checks
-from orchestrator.engine.dispatch import attempt_ref
+from orchestrator.engine.dispatch import attempt_ref, attempt_tree
 from orchestrator.engine.evidence import checks_result
 from orchestrator.engine.launch import RunState, ask_to_stop, folder_of, state_of
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
+log = logging.getLogger("orc.collect")
 REPORT_LIMIT = 8_000
 _CANNOT_START = (Ended.NOT_STARTED, Ended.PREPARE_FAILED, Ended.SETUP_FAILED)
 
@@ -82,7 +84,7 @@ def _dead(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
     now, records, tip = ws.stamp(), {}, ""
     _end_strays(place)
     if run.kind is RunKind.ATTEMPT:
-        tip = _seal(ws, job, run, place)
+        tip = _seal(ws, job, run)
         attempt = ws.ledger.record(Attempt, ws.open_job(job.id), f"attempt-{run.number}")
         records[f"attempt-{run.number}"] = replace(attempt, ended=now, status=RunStatus.LOST, tip=tip)
     elif run.kind is RunKind.REVIEW:
@@ -105,7 +107,7 @@ def _end_strays(place: RunFolder) -> None:
 def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunResult) -> Move:
     now = ws.stamp()
     before = ws.ledger.record(Attempt, ws.open_job(job.id), f"attempt-{run.number}")
-    tip = _published(ws, job, run) or _seal(ws, job, run, place)
+    tip = _published(ws, job, run) or _seal(ws, job, run)
     ended = replace(
         before,
         ended=now,
@@ -123,6 +125,10 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
     if result.status in _CANNOT_START:
         why = f"{result.status.value.replace('_', ' ')}: {result.error}"
         return not_started(job, why, ws.config.limits, now, records={f"attempt-{run.number}": ended})
+    if not tip and result.status is Ended.ENDED and result.error:
+        # The supervisor says why the work cannot be taken, such as too many files: that is the author's to mend.
+        agreed, told = ws.terms(job), replace(ended, status=RunStatus.OUTPUT_LIMIT)
+        return attempt_ended(job, told, agreed, now)
     if not tip and result.status is not Ended.STOPPED:
         # Nothing changed is a commit too. Without one the tree is gone or cannot be read: no fault of the agent's.
         lost = replace(ended, status=RunStatus.LOST)
@@ -144,13 +150,15 @@ def _published(ws: Workspace, job: Job, run: RunId) -> str:
     return tip
 
 
-def _seal(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> str:
+def _seal(ws: Workspace, job: Job, run: RunId) -> str:
     """Take out what a run left that could not do it itself; '' if its tree was never made."""
     try:
-        spec = TreeSpec.from_json(dict(read_spec(place).tree))
+        attempt = ws.ledger.record(Attempt, ws.ledger.folder(job.id), f"attempt-{run.number}")
+        spec = TreeSpec.from_json(attempt_tree(ws, job, attempt))
         with effect(Effect.TREE_SEAL):
             seal_tree(spec, when=ws.now())
-    except (OrcError, OSError):
+    except (OrcError, OSError) as error:
+        log.warning("%s: its work could not be taken out: %s", run, error)
         return ""
     return _published(ws, job, run)
 
@@ -166,7 +174,11 @@ def _checks(ws: Workspace, job: Job, result: RunResult) -> Move:
     if result.status is not Ended.ENDED:
         why = f"the checks could not be run ({result.status.value.replace('_', ' ')}): {result.error}"
         return not_started(job, why, ws.config.limits, ws.stamp())
-    return checks_result(ws, job, _results(result))
+    results = _results(result)
+    if [each.run for each in results] != [check.run for check in ws.terms(job).checks]:
+        why = "the checks that ran are not those that are declared now; they run again"
+        return not_started(job, why, ws.config.limits, ws.stamp())
+    return checks_result(ws, job, results)
 
 
 def _results(result: RunResult) -> tuple[CheckResult, ...]:
@@ -194,9 +206,9 @@ def collect_bases(ws: Workspace) -> Iterator[Filing]:
         if state is RunState.ENDED:
             yield _base_ended(ws, name, record, read_result(place))
         elif state is RunState.DEAD:
-            gone = replace(record, run="", problem="the run of the checks died")
-            # Without a key it is not known, so the next tick checks again.
-            yield base_filing(name, replace(gone, key="", problem=""), "was not checked: the run died")
+            _end_strays(place)
+            gone = replace(record, run="", problem="the run of the checks died", at=ws.stamp())
+            yield base_filing(name, gone, "was not checked: the run died")
 
 
 def _base_ended(ws: Workspace, name: str, record: BaseRecord, result: RunResult | None) -> Filing:
@@ -205,6 +217,9 @@ def _base_ended(ws: Workspace, name: str, record: BaseRecord, result: RunResult 
         why = (result.error or result.status.value) if result else "the result cannot be read"
         return base_filing(name, replace(record, run="", problem=why[:500], at=at), f"could not be checked: {why}")
     results = _results(result)
+    if [each.run for each in results] != [check.run for check in ws.project(name).checks]:
+        # Declared otherwise while they ran. Without a key nothing is known, so they run again.
+        return base_filing(name, replace(record, run="", key="", at=at), "is checked again: the checks have changed")
     tests = judge_checks(results)
     remember_checks(ws, record.key, results)
     done = replace(record, run="", tests=tests, checks=results, at=at)
@@ -285,47 +300,45 @@ def clear_up(ws: Workspace) -> None:
     for path in sorted(ws.paths.runs.iterdir()):
         if path.name in named or not path.is_dir():
             continue
-        place = RunFolder(path)
-        state = state_of(place)
-        if state is RunState.ALIVE:
-            ask_to_stop(ws, path.name)
-            continue
-        if state is RunState.DEAD:
-            _end_strays(place)
-        if _is_kept(ws, path, place):
-            _put_away(ws, path)
+        try:
+            _clear(ws, RunFolder(path))
+        except (OrcError, OSError) as error:
+            # Its project may be gone from orc.yaml: it stays where it is, and the others go on.
+            log.warning("%s stays in %s: %s", path.name, ws.paths.runs, error)
 
 
-def _is_kept(ws: Workspace, path: Path, place: RunFolder) -> bool:
-    """Whether the work of a run that nobody waits for is under a ref. Unknown means no."""
-    run = RunId.parse(path.name)
-    if run is None or run.kind is not RunKind.ATTEMPT:
-        return True
-    spec = _spec_of(place)
-    if spec is None:
-        return True
-    tree = Path(str(spec.tree.get("path", "")))
-    if not tree.exists():
-        return True
-    git = Git(ws.project_git_dir(spec.project))
-    if rev_parse(git, attempt_ref(run.job, run.number)) is not None:
+def _clear(ws: Workspace, place: RunFolder) -> None:
+    state = state_of(place)
+    if state is RunState.ALIVE:
+        ask_to_stop(ws, place.path.name)
+        return
+    if state is RunState.DEAD:
+        _end_strays(place)
+    if _is_kept(ws, place):
+        _put_away(ws, place)
+
+
+def _is_kept(ws: Workspace, place: RunFolder) -> bool:
+    """Whether the work of a run that nobody waits for is under a ref, or it never had any."""
+    run = RunId.parse(place.path.name)
+    if run is None or run.kind is not RunKind.ATTEMPT or not place.lease.exists():
         return True
     job = ws.ledger.folder(run.job).job
-    return bool(_published(ws, job, run) or _seal(ws, job, run, place) or not (tree / ".git").exists())
+    if rev_parse(Git(ws.project_git_dir(job.at.project)), attempt_ref(run.job, run.number)) is not None:
+        return True
+    attempt = ws.ledger.record(Attempt, ws.ledger.folder(run.job), f"attempt-{run.number}")
+    tree = Path(attempt_tree(ws, job, attempt)["path"])
+    return not tree.exists() or bool(_published(ws, job, run) or _seal(ws, job, run)) or not (tree / ".git").exists()
 
 
-def _spec_of(place: RunFolder) -> RunSpec | None:
-    try:
-        return read_spec(place)
-    except OrcError:
-        return None
-
-
-def _put_away(ws: Workspace, path: Path) -> None:
+def _put_away(ws: Workspace, place: RunFolder) -> None:
     """Keep what a person may want to read; `state/` may vanish, so nothing depends on it."""
+    path = place.path
     with effect(Effect.RUN_CLEAN):
         for name in ("tree", "home", "tmp"):
             remove_tree(path / name)
+        for left in path.glob("tree.json*"):
+            remove(left)
         # The nonce of a review is worth nothing any more, but it was never anybody else's either.
         remove(path / "facts.json")
         kept = ws.paths.state / "logs" / path.name
@@ -336,3 +349,4 @@ def _put_away(ws: Workspace, path: Path) -> None:
         except OSError:
             remove_tree(path)
         remove(ws.paths.bell / path.name)
+        remove(place.lease)

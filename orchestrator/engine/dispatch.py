@@ -6,6 +6,7 @@ Every start is reserved in the ledger before anything is spawned; a spawn that d
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends.registry import find_backend
+from orchestrator.adapters.files import safe_read
 from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.git_checkout import in_checkout
 from orchestrator.adapters.git_objects import diff_text
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.library import blob_id, read_criteria, read_rules, read_skills, read_souls
@@ -24,6 +27,7 @@ from orchestrator.core.attempt import not_started, start_attempt
 from orchestrator.core.config import Project
 from orchestrator.core.criteria import Criteria, criteria_for
 from orchestrator.core.evidence import checks_started
+from orchestrator.core.gate import matches
 from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
 from orchestrator.core.job import Expects, Job, State
@@ -174,8 +178,8 @@ def _attempt_start(ws: Workspace, job: Job, run: RunId) -> Start:
     attempt = ws.ledger.record(Attempt, folder, f"attempt-{run.number}")
     soul = _soul(ws, attempt.worker.agent)
     project, target = ws.project(job.at.project), ws.terms(job).target
-    reuse = job.at.tip if job.at.tip and job.at.tip != attempt.base else None
-    mirror_with(ws, project.name, target, attempt.base, reuse or "", job=job.id)
+    tree = attempt_tree(ws, job, attempt)
+    mirror_with(ws, project.name, target, attempt.base, tree["reuse"] or "", job=job.id)
     prompt = ws.ledger.objects.read(folder.records[f"attempt-{run.number}.prompt"])
     facts = {
         "job": job.id,
@@ -187,7 +191,6 @@ def _attempt_start(ws: Workspace, job: Job, run: RunId) -> Start:
         "attempt": run.number,
         "fixes": [{k: v for k, v in asdict(fix).items() if k != "source"} for fix in attempt.fixes],
     }
-    tree = _tree(ws, job, project, attempt.worker.agent, attempt.base, reuse=reuse, ref=attempt_ref(job.id, run.number))
     spec = _spec(ws, run, RunKind.ATTEMPT, job, tree, attempt.worker.agent, project, ws.terms(job).minutes)
     launched = _launch_spec(ws, soul, folder_of(ws, str(run)).path)
     setup = project.setup
@@ -198,37 +201,45 @@ def _attempt_start(ws: Workspace, job: Job, run: RunId) -> Start:
     )
 
 
-def _tree(
-    ws: Workspace, job: Job, project: Project, agent: str, commit: str, *, reuse: str | None, ref: str
-) -> dict[str, Any]:
+def attempt_tree(ws: Workspace, job: Job, attempt: Attempt) -> dict[str, Any]:
+    """The tree of an attempt as its run is told of it, from the ledger alone: what an agent can write is not asked."""
+    project, agent = ws.project(job.at.project), attempt.worker.agent
     return {
         "mode": "work",
         "path": str(ws.paths.state / "trees" / agent / project.name),
         "mirror": str(ws.paths.mirror(project.name)),
-        "commit": commit,
-        "reuse": reuse,
+        "commit": attempt.base,
+        "reuse": job.at.tip if job.at.tip and job.at.tip != attempt.base else None,
         "branch": f"orc/{job.id}",
         "keep": list(project.keep),
         "include": _included(ws, project),
         "record": str(ws.paths.orcdir / "trees" / f"{agent}.{project.name}.json"),
-        "seal_ref": ref,
+        "seal_ref": attempt_ref(job.id, attempt.number),
         "author": {"name": agent, "email": f"{agent}@agents.orc.invalid"},
     }
 
 
 def _included(ws: Workspace, project: Project) -> list[dict[str, str]]:
-    """Ignored files of the person's checkout that `.worktreeinclude` names: copied into an agent's tree."""
+    """Ignored files of the person's checkout that `.worktreeinclude` names: copied into an agent's tree.
+
+    Tracked files are never among them (the agent has them anyway, and its change would be lost), nor is anything that
+    lies outside of the checkout or in orc's own folders.
+    """
     checkout = (ws.paths.root / project.path).resolve()
-    listing = checkout / ".worktreeinclude"
-    if not listing.is_file():
+    try:
+        text = safe_read(checkout / ".worktreeinclude").data.decode("utf-8", "replace")
+    except FileNotFoundError:
         return []
-    patterns = [line.strip() for line in listing.read_text("utf-8", "replace").splitlines()]
-    found: dict[str, str] = {}
-    for pattern in (each.strip("/") for each in patterns if each and not each.startswith("#")):
-        for path in checkout.glob(pattern) if ".." not in pattern.split("/") else ():
-            if path.is_file() and not path.is_symlink() and ".git" not in path.parts:
-                found[str(path)] = str(path.relative_to(checkout))
-    return [{"from": source, "to": to} for source, to in sorted(found.items())]
+    patterns = tuple(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    git = in_checkout(Git(ws.project_git_dir(project.name)), checkout)
+    listed = git.run("ls-files", "-z", "--others", "--ignored", "--exclude-standard").out.split(b"\0")
+    names = [os.fsdecode(name) for name in listed if name]
+    found = [name for name in names if matches(name, patterns) and not name.startswith(("state/", "queue/"))]
+    return [
+        {"from": str(checkout / name), "to": name}
+        for name in found
+        if (checkout / name).is_file() and (checkout / name).resolve() == checkout / name
+    ]
 
 
 # --- checks -----------------------------------------------------------------------------------------------------
@@ -244,24 +255,26 @@ def _checks_start(ws: Workspace, job: Job, run: RunId) -> Start:
     project, agreed = ws.project(job.at.project), ws.terms(job)
     commit = job.at.merged if run.kind is Kind.MERGE else job.at.tip
     mirror_with(ws, project.name, agreed.target, commit, job=job.id)
-    tree = _export(ws, project, ws.paths.state / "trees" / ".checks" / f"{project.name}-{run}", commit)
+    tree = _export(ws, project, str(run), commit)
     spec = _spec(ws, run, RunKind.CHECKS, job, tree, None, project, CHECKS_WALL_S // 60)
     commands = tuple(CommandSpec(check.run, check.timeout_s, check.label) for check in agreed.checks)
     setup = project.setup
     return Start(replace(spec, commands=commands, setup=CommandSpec(setup.run, setup.timeout_s) if setup else None))
 
 
-def _export(ws: Workspace, project: Project, path: Path, commit: str, *, read_only: bool = False) -> dict[str, Any]:
+def _export(ws: Workspace, project: Project, run: str, commit: str, *, read_only: bool = False) -> dict[str, Any]:
+    """A checkout of one commit inside the run's own folder; it goes when the folder is put away."""
+    folder = folder_of(ws, run)
     return {
         "mode": "export",
-        "path": str(path),
+        "path": str(folder.path / "tree"),
         "mirror": str(ws.paths.mirror(project.name)),
         "commit": commit,
         "reuse": None,
         "branch": "",
         "keep": [],
         "include": [],
-        "record": str(ws.paths.orcdir / "trees" / f".{path.name}.json"),
+        "record": str(folder.path / "tree.json"),
         "seal_ref": None,
         "author": {"name": "orc", "email": "engine@orc.invalid"},
         "read_only": read_only,
@@ -286,7 +299,7 @@ def base_start(ws: Workspace, name: str, record: BaseRecord) -> Start:
     """The run of the checks on a project's base."""
     project = ws.project(name)
     mirror_with(ws, name, project.target, record.commit)
-    tree = _export(ws, project, ws.paths.state / "trees" / ".checks" / f"{name}-base", record.commit)
+    tree = _export(ws, project, record.run, record.commit)
     spec = RunSpec(
         run=record.run,
         kind=RunKind.CHECKS,
@@ -377,7 +390,7 @@ def _review_start(ws: Workspace, job: Job, run: RunId) -> Start:
         "previous": [{"id": fix.id, "problem": fix.problem} for fix in attempt.fixes],
     }
     run_folder = folder_of(ws, str(run)).path
-    tree = _export(ws, project, run_folder / "tree", evidence.tip, read_only=True)
+    tree = _export(ws, project, str(run), evidence.tip, read_only=True)
     spec = _spec(ws, run, RunKind.REVIEW, job, tree, review.reviewer.agent, project, ws.config.limits.review_minutes)
     launched = _launch_spec(ws, _soul(ws, review.reviewer.agent), run_folder)
     return Start(replace(spec, launch=launched), prompt, facts, diff or " ")

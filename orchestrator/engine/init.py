@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.adapters import clock
 from orchestrator.adapters.config_file import FILE_NAME, config_template
 from orchestrator.adapters.files import ensure_folder, write_atomic
-from orchestrator.adapters.git import Git, common_dir, rev_parse, top_level, update_ref, version
+from orchestrator.adapters.git import Git, common_dir, personal_config, rev_parse, top_level, update_ref, version
 from orchestrator.adapters.ledger import REF, open_ledger
 from orchestrator.core.job import Lane
 from orchestrator.core.transitions import Actor
@@ -39,6 +39,7 @@ def init_workspace(start: Path, actor: Actor, *, starter: bool = True) -> Made:
         found = ".".join(map(str, version()))
         raise UnavailableError(f"git {found} is too old: orc needs 2.38", hint="install a newer git")
     root, git_dir = top_level(start), common_dir(start)
+    _refuse_unknown_formats(git_dir)
     made: list[str] = []
     _write_new(root, FILE_NAME, config_template(target=current_branch(git_dir)).encode(), made)
     for lane in Lane:
@@ -50,6 +51,16 @@ def init_workspace(start: Path, actor: Actor, *, starter: bool = True) -> Made:
     _exclude(git_dir, made)
     has_commit = rev_parse(Git(git_dir), "HEAD^{commit}") is not None
     return Made(root, tuple(made), _ledger(git_dir, actor), has_commit)
+
+
+def _refuse_unknown_formats(git_dir: Path) -> None:
+    for key, known in (("extensions.objectformat", "sha1"), ("extensions.refstorage", "files")):
+        found = personal_config(git_dir, key).strip().lower()
+        if found and found != known:
+            raise UnavailableError(
+                f"this repository uses {key} = {found}, which orc does not support yet (it needs {known})",
+                hint=f"clone it into a repository made with the format {known}",
+            )
 
 
 def current_branch(git_dir: Path) -> str:

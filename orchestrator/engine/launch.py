@@ -7,7 +7,6 @@ made anew, a run that lives or has ended is left alone.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -19,6 +18,7 @@ from orchestrator.adapters.files import (
     ensure_folder,
     lease_is_free,
     release_lease,
+    remove,
     remove_tree,
     rename_folder,
     take_lease,
@@ -35,12 +35,12 @@ class RunState(StrEnum):
     """What can be seen of a run."""
 
     MISSING = "missing"
-    """No folder, or one that was never started."""
+    """It was never started: nothing has ever held its lease."""
     ALIVE = "alive"
     ENDED = "ended"
     """It left a result."""
     DEAD = "dead"
-    """It began, holds no lease and left no result."""
+    """It was started, holds no lease and left no result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +60,34 @@ def folder_of(ws: Workspace, run: str) -> RunFolder:
 
 def state_of(folder: RunFolder) -> RunState:
     """What can be seen of a run now. The lock tells, no process id and no clock."""
-    if folder.result.exists():
-        # The result is the last thing a run writes; what it still has to do after it is nobody's business.
-        return RunState.ENDED
+    # The lock first: a result that lies there while the run lives is not the supervisor's, which writes it last.
     if not lease_is_free(folder.lease):
         return RunState.ALIVE
     if folder.result.exists():
         return RunState.ENDED
-    return RunState.DEAD if folder.events.exists() else RunState.MISSING
+    return RunState.DEAD if folder.lease.exists() else RunState.MISSING
 
 
 def launch(ws: Workspace, start: Start) -> None:
     """Start a run that is not there yet. Raises UnavailableError if no process can be started."""
-    final = ws.paths.runs / start.spec.run
+    folder = folder_of(ws, start.spec.run)
     with effect(Effect.RUN_FOLDER):
-        _write_folder(final, start)
-    lease = take_lease(final / "lease")
+        _write_folder(folder.path, start)
+        ensure_folder(folder.lease.parent)
+    with effect(Effect.RUN_SPAWN):
+        _spawn(folder)
+
+
+def _spawn(folder: RunFolder) -> None:
+    lease = take_lease(folder.lease)
     if lease is None:
         return
     try:
-        with effect(Effect.RUN_SPAWN):
-            spawn_shim(final, lease)
+        spawn_shim(folder.path, lease)
     except OSError as error:
+        remove(folder.lease)
         raise UnavailableError(
-            f"{start.spec.run} could not be started: {error.strerror or error}",
+            f"{folder.path.name} could not be started: {error.strerror or error}",
             cause="The machine has no room for another process.",
         ) from error
     finally:
@@ -115,8 +119,3 @@ def ask_to_stop(ws: Workspace, run: str) -> None:
     if folder.path.is_dir() and not folder.stop.exists():
         with effect(Effect.RUN_STOP):
             write_atomic(folder.stop, b"", sync=False)
-
-
-def environment_path() -> str:
-    """The PATH that runs get."""
-    return os.environ.get("PATH", os.defpath)

@@ -131,7 +131,8 @@ class Projection:
         ids = self._ended[folder.job.lane]
         ids.insert(0, id_)
         for old in ids[KEPT:]:
-            self._hide(old, self._files.pop(old, frozenset()))
+            self._hide(old, self._shown_at(old))
+            self._files.pop(old, None)
         del ids[KEPT:]
 
     def _show_again(self, id_: str, root: str) -> None:
@@ -139,7 +140,8 @@ class Projection:
         if folder is not None and id_ in self._ended[folder.job.lane]:
             self._show(folder, changed=False)
         else:
-            self._hide(id_, self._files.pop(id_, frozenset()))
+            self._hide(id_, self._shown_at(id_))
+            self._files.pop(id_, None)
 
     def _drop_ended(self, id_: str) -> None:
         for ids in self._ended.values():
@@ -197,7 +199,7 @@ class Projection:
         """Show a job's files, then hide those that it no longer has; whether all that could be done."""
         id_, seq = folder.job.id, folder.job.at.seq
         views = dict(self._views(folder))
-        before = self._files.get(id_, frozenset())
+        before = self._shown_at(id_)
         shown = [self.queue.show(path, data, id=id_, seq=seq) for path, data in views.items()]
         hidden = self._hide(id_, before - views.keys())
         if changed:
@@ -208,6 +210,10 @@ class Projection:
             return True
         self.queue.changed_ids.add(id_)
         return False
+
+    def _shown_at(self, id_: str) -> frozenset[Path]:
+        """Where a job's files lie: as they were shown, and where a person put one that was left there."""
+        return self._files.get(id_, frozenset()) | frozenset(self.queue.adopted.pop(id_, ()))
 
     def _hide(self, id_: str, paths: Iterable[Path]) -> bool:
         done = [self.queue.hide(path) for path in paths]

@@ -16,7 +16,15 @@ from pathlib import Path
 from types import FrameType
 
 from orchestrator.adapters import clock
-from orchestrator.adapters.files import lease_stands, remove_tree, ring, take_lease, write_atomic
+from orchestrator.adapters.files import (
+    ensure_folder,
+    lease_stands,
+    release_lease,
+    remove_tree,
+    ring,
+    take_lease,
+    write_atomic,
+)
 from orchestrator.adapters.processes import LEASE_FD, become_subreaper, kill_descendants
 from orchestrator.adapters.run_folder import RunFolder, read_spec, write_result
 from orchestrator.adapters.run_values import RunSpec, RunStatus
@@ -36,29 +44,31 @@ def main(argv: Sequence[str]) -> int:
         print("usage: python -m orchestrator.engine.run RUN_FOLDER", file=sys.stderr)
         return ExitCode.USAGE
     folder = RunFolder(Path(os.path.abspath(argv[0])))
-    if not _hold_lease(folder):
+    lease = _hold_lease(folder)
+    if lease is None:
         print(f"{folder.path}: another process supervises this run", file=sys.stderr)
         return ExitCode.BUSY
     if os.path.lexists(folder.result):
         print(f"{folder.path}: this run has a result already; a run happens once", file=sys.stderr)
         return ExitCode.REFUSED
-    return _supervise(folder)
+    return _supervise(folder, lease)
 
 
-def _hold_lease(folder: RunFolder) -> bool:
+def _hold_lease(folder: RunFolder) -> int | None:
     """Keep the inherited lease, which ends with this process; started by hand, take it."""
     number = os.environ.pop(LEASE_FD, "")
     if number.isdigit():
         try:
             if lease_stands(int(number), folder.lease):
                 os.set_inheritable(int(number), False)
-                return True
+                return int(number)
         except OSError:
             pass  # A number that is no open file: it was not meant for us.
-    return take_lease(folder.lease) is not None
+    ensure_folder(folder.lease.parent)
+    return take_lease(folder.lease)
 
 
-def _supervise(folder: RunFolder) -> int:
+def _supervise(folder: RunFolder, lease: int) -> int:
     run = Run(folder=folder, began=clock.now())
     become_subreaper()
     _answer_signals(run)
@@ -72,7 +82,7 @@ def _supervise(folder: RunFolder) -> int:
         traceback.print_exc()
         _note_failure(run, error)
     _clean_up(run, spec)
-    return _leave_result(run)
+    return _leave_result(run, lease)
 
 
 def _note_failure(run: Run, error: Exception) -> None:
@@ -95,7 +105,7 @@ def _clean_up(run: Run, spec: RunSpec | None) -> None:
             run.notes.append(f"{folder.name} could not be removed: {error}")
 
 
-def _leave_result(run: Run) -> int:
+def _leave_result(run: Run, lease: int) -> int:
     signal.setitimer(signal.ITIMER_REAL, 0)
     result = run.result()
     try:
@@ -108,6 +118,8 @@ def _leave_result(run: Run) -> int:
         # The lease falls free without a result: the engine takes that for what it is, a run that died.
         traceback.print_exc()
         return ExitCode.FAILED
+    # Free before the bell: whoever is woken by it finds a run that has ended.
+    release_lease(lease)
     if run.spec is not None:
         try:
             ring(run.spec.orcdir / "bell", run.spec.run)

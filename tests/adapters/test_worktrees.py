@@ -246,13 +246,14 @@ def test_sealed_work_leaves_no_rescue_refs_behind(farm: Farm) -> None:
     assert len(farm.refs("refs/orc/attempts/")) == 3
 
 
-def test_work_too_large_to_save_stops_the_recycle_and_stays(farm: Farm) -> None:
+def test_work_too_large_to_save_is_set_aside_whole_and_blocks_nobody(farm: Farm) -> None:
     spec, _ = farm.prepare()
     with (spec.path / "big").open("wb") as file:
         file.truncate(600 * 2**20)
-    with pytest.raises(OrcError, match=r"too much work .* 600 MiB, the limit is 512 MiB"):
-        farm.prepare()
-    assert (spec.path / "big").exists()
+    _, prepared = farm.prepare()
+    assert any("too much work" in note and "600 MiB, the limit is 512 MiB" in note for note in prepared.notes)
+    assert not (spec.path / "big").exists()
+    assert [path.stat().st_size for path in spec.path.parent.parent.glob(".kept/*/big")] == [600 * 2**20]
 
 
 def test_a_tree_with_line_ends_that_git_would_change_is_clean(farm: Farm) -> None:

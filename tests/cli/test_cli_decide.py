@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cli_world as w
@@ -10,10 +11,43 @@ import pytest
 from orchestrator.errors import ExitCode
 
 
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three workspaces to copy: nothing done yet, a card open, and its work merged into a clean checkout."""
+    folder = tmp_path_factory.mktemp("played")
+    root = w.new_workspace(folder / "new")
+    shutil.copytree(root, folder / "asked", symlinks=True)
+    id_ = w.asked(folder / "asked")
+    shutil.copytree(folder / "asked", folder / "merged", symlinks=True)
+    w.orc(folder / "merged", "approve", f"{id_}.card-1", code=0)
+    w.orc(folder / "merged", "run", "--until-idle", "--quiet", code=0)
+    assert (folder / "merged" / "hello.py").read_text() == "print('hello')\n"
+    return folder
+
+
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A workspace."""
-    return w.new_workspace(tmp_path / "work")
+def root(played: Path, tmp_path: Path) -> Path:
+    """A workspace without a job."""
+    return Path(shutil.copytree(played / "new", tmp_path / "work", symlinks=True))
+
+
+@pytest.fixture
+def asking(played: Path, tmp_path: Path) -> Path:
+    """A workspace with one job, which asks whether to merge its work."""
+    return Path(shutil.copytree(played / "asked", tmp_path / "work", symlinks=True))
+
+
+@pytest.fixture
+def merged(played: Path, tmp_path: Path) -> Path:
+    """A workspace with one job, which is merged into main; main is checked out and clean."""
+    root = Path(shutil.copytree(played / "merged", tmp_path / "work", symlinks=True))
+    w.git(root, "update-index", "-q", "--refresh")
+    return root
+
+
+def id_of(root: Path) -> str:
+    """The one job."""
+    return str(w.orc(root, "show", "greet", "--json", code=0).json()["job"]["id"])
 
 
 def state_of(root: Path, job: str) -> str:
@@ -21,67 +55,66 @@ def state_of(root: Path, job: str) -> str:
     return str(w.orc(root, "show", job, "--json", code=0).json()["job"]["state"])
 
 
-def test_off_a_terminal_approve_needs_the_id_of_the_card(root: Path) -> None:
-    id_ = w.asked(root)
-    refused = w.orc(root, "approve", id_, code=ExitCode.REFUSED)
+def test_off_a_terminal_approve_needs_the_id_of_the_card(asking: Path) -> None:
+    id_ = id_of(asking)
+    refused = w.orc(asking, "approve", id_, code=ExitCode.REFUSED)
     assert f"the card's id is needed: {id_}.card-1" in refused.err
-    assert state_of(root, id_) == "decide"
-    done = w.orc(root, "approve", f"{id_}.card-1", code=0)
+    assert state_of(asking, id_) == "decide"
+    done = w.orc(asking, "approve", f"{id_}.card-1", code=0)
     assert "1 file changed, 1 insertion(+)" in done.out
     assert "hello.py" in done.out
-    assert state_of(root, id_) == "merging"
-    again = w.orc(root, "approve", f"{id_}.card-1", code=ExitCode.REFUSED)
+    assert state_of(asking, id_) == "merging"
+    again = w.orc(asking, "approve", f"{id_}.card-1", code=ExitCode.REFUSED)
     assert "answered already: approve, by human:Ada Lovelace" in again.err
 
 
-def test_on_a_terminal_approve_shows_the_work_and_asks(root: Path) -> None:
-    id_ = w.asked(root)
-    no = w.Terminal(root, "approve", "greet")
+def test_on_a_terminal_approve_shows_the_work_and_asks(asking: Path) -> None:
+    id_ = id_of(asking)
+    no = w.Terminal(asking, "approve", "greet")
     no.read_until("approve? [y/N]:")
     assert "A hello.py (+1 -0)" in no.shown
     assert "commit " in no.shown
     no.type("n\n")
     assert no.end() == ExitCode.FAILED
     assert "Nothing was changed." in no.shown
-    assert state_of(root, id_) == "decide"
-    yes = w.Terminal(root, "approve", f"{id_}.card-1")
+    assert state_of(asking, id_) == "decide"
+    yes = w.Terminal(asking, "approve", f"{id_}.card-1")
     yes.read_until("approve? [y/N]:")
     yes.type("y\n")
     assert yes.end() == 0
-    assert state_of(root, id_) == "merging"
+    assert state_of(asking, id_) == "merging"
 
 
-def test_ctrl_c_at_the_question_changes_nothing(root: Path) -> None:
-    id_ = w.asked(root)
-    terminal = w.Terminal(root, "approve", "greet")
+def test_ctrl_c_at_the_question_changes_nothing(asking: Path) -> None:
+    id_ = id_of(asking)
+    terminal = w.Terminal(asking, "approve", "greet")
     terminal.read_until("approve? [y/N]:")
     terminal.interrupt()
     assert terminal.end() == ExitCode.INTERRUPTED
-    assert state_of(root, id_) == "decide"
+    assert state_of(asking, id_) == "decide"
 
 
-def test_a_rejection_becomes_numbered_fixes(root: Path) -> None:
-    id_ = w.asked(root)
-    done = w.orc(root, "reject", "greet", "-m", "- Say it louder.\n- Say it twice.", code=0)
+def test_a_rejection_becomes_numbered_fixes(asking: Path) -> None:
+    id_ = id_of(asking)
+    done = w.orc(asking, "reject", "greet", "-m", "- Say it louder.\n- Say it twice.", code=0)
     assert "a person asks for 2 changes" in done.out
-    fixes = w.orc(root, "show", id_, "--json").json()["job"]["fixes"]
+    fixes = w.orc(asking, "show", id_, "--json").json()["job"]["fixes"]
     assert [(fix["id"], fix["problem"], fix["source"]) for fix in fixes] == [
         ("F1", "Say it louder.", "human"),
         ("F2", "Say it twice.", "human"),
     ]
 
 
-def test_a_rejection_without_words_is_refused(root: Path) -> None:
-    w.asked(root)
-    assert w.orc(root, "reject", "greet").code == ExitCode.USAGE
-    assert "needs words" in w.orc(root, "reject", "greet", "-m", "  ", code=ExitCode.REFUSED).err
+def test_a_rejection_without_words_is_refused(asking: Path) -> None:
+    assert w.orc(asking, "reject", "greet").code == ExitCode.USAGE
+    assert "needs words" in w.orc(asking, "reject", "greet", "-m", "  ", code=ExitCode.REFUSED).err
 
 
-def test_a_wrong_key_is_told_which_there_are(root: Path) -> None:
-    id_ = w.asked(root)
-    done = w.orc(root, "answer", f"{id_}.card-1", "yes", code=ExitCode.REFUSED)
+def test_a_wrong_key_is_told_which_there_are(asking: Path) -> None:
+    id_ = id_of(asking)
+    done = w.orc(asking, "answer", f"{id_}.card-1", "yes", code=ExitCode.REFUSED)
     assert "has no answer 'yes'; it offers approve, revise, drop" in done.err
-    terminal = w.Terminal(root, "answer", "greet", "yes")
+    terminal = w.Terminal(asking, "answer", "greet", "yes")
     assert terminal.end() == ExitCode.REFUSED
     assert "it offers approve, revise, drop" in terminal.shown
 
@@ -117,44 +150,33 @@ def test_the_exact_name_wins_over_a_longer_one(root: Path) -> None:
     assert w.orc(root, "cancel", "greet", "--json", code=0).json()["job"] == exact
 
 
-def merged(root: Path) -> str:
-    """A job that is merged into main, which is checked out and clean; its id."""
-    id_ = w.asked(root)
-    w.orc(root, "approve", f"{id_}.card-1", code=0)
-    w.orc(root, "run", "--until-idle", "--quiet", code=0)
-    assert (root / "hello.py").read_text() == "print('hello')\n"
-    return id_
-
-
-def test_a_revert_updates_a_clean_checkout_and_is_on_the_ledger(root: Path) -> None:
-    id_ = merged(root)
-    done = w.orc(root, "revert", "greet", "--json", code=0).json()
+def test_a_revert_updates_a_clean_checkout_and_is_on_the_ledger(merged: Path) -> None:
+    id_ = id_of(merged)
+    done = w.orc(merged, "revert", "greet", "--json", code=0).json()
     assert done["job"] == id_
-    assert w.git(root, "rev-parse", "main") == done["commit"]
-    assert not (root / "hello.py").exists()
-    assert w.git(root, "status", "--porcelain") == ""
-    assert f"revert: {id_} on main" in w.orc(root, "log", "-n", "1").out
-    assert "nothing of" in w.orc(root, "revert", "greet", code=ExitCode.REFUSED).err
-    w.orc(root, "verify", code=0)
+    assert w.git(merged, "rev-parse", "main") == done["commit"]
+    assert not (merged / "hello.py").exists()
+    assert w.git(merged, "status", "--porcelain") == ""
+    assert f"revert: {id_} on main" in w.orc(merged, "log", "-n", "1").out
+    assert "nothing of" in w.orc(merged, "revert", "greet", code=ExitCode.REFUSED).err
+    w.orc(merged, "verify", code=0)
 
 
-def test_a_revert_is_refused_where_later_work_touches_the_same_lines(root: Path) -> None:
-    merged(root)
-    (root / "hello.py").write_text("print('good day')\n")
-    w.git(root, "commit", "--quiet", "--all", "-m", "politer")
-    tip = w.git(root, "rev-parse", "main")
-    done = w.orc(root, "revert", "greet", code=ExitCode.REFUSED)
+def test_a_revert_is_refused_where_later_work_touches_the_same_lines(merged: Path) -> None:
+    (merged / "hello.py").write_text("print('good day')\n")
+    w.git(merged, "commit", "--quiet", "--all", "-m", "politer")
+    tip = w.git(merged, "rev-parse", "main")
+    done = w.orc(merged, "revert", "greet", code=ExitCode.REFUSED)
     assert "later work touches the same lines in hello.py" in done.err
-    assert w.git(root, "rev-parse", "main") == tip
+    assert w.git(merged, "rev-parse", "main") == tip
 
 
-def test_a_revert_is_refused_where_a_persons_change_is_in_the_way(root: Path) -> None:
-    merged(root)
-    (root / "hello.py").write_text("mine\n")
-    tip = w.git(root, "rev-parse", "main")
-    assert "hello.py" in w.orc(root, "revert", "greet", code=ExitCode.REFUSED).err
-    assert (root / "hello.py").read_text() == "mine\n"
-    assert w.git(root, "rev-parse", "main") == tip
+def test_a_revert_is_refused_where_a_persons_change_is_in_the_way(merged: Path) -> None:
+    (merged / "hello.py").write_text("mine\n")
+    tip = w.git(merged, "rev-parse", "main")
+    assert "hello.py" in w.orc(merged, "revert", "greet", code=ExitCode.REFUSED).err
+    assert (merged / "hello.py").read_text() == "mine\n"
+    assert w.git(merged, "rev-parse", "main") == tip
 
 
 def test_only_merged_work_is_reverted(root: Path) -> None:

@@ -19,7 +19,6 @@ from orchestrator.errors import ExitCode
 HEAVY = {
     "anthropic",
     "filelock",
-    "frontmatter",
     "git",
     "gitdb",
     "hypothesis",
@@ -50,7 +49,7 @@ def test_help_imports_no_verb_and_nothing_heavy(root: Path) -> None:
     modules = imported(root, "--help")
     mine = {name for name in modules if name.startswith("orchestrator.")}
     assert mine == {"orchestrator.cli", "orchestrator.cli.app", "orchestrator.cli.main", "orchestrator.errors"}
-    assert modules & (HEAVY | {"yaml", "jsonschema", "subprocess", "asyncio", "logging"}) == set()
+    assert modules & (HEAVY | {"frontmatter", "yaml", "jsonschema", "subprocess", "asyncio", "logging"}) == set()
 
 
 @pytest.mark.parametrize("args", [("status",), ("status", "--json"), ("log",), ("show", "greet"), ("diff", "greet")])

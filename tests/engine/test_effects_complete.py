@@ -57,7 +57,7 @@ ALLOWED = (
     # Locks: taking one opens its file. Whether it is held is the kernel's to say, not the file's.
     r"open .*/\.git/orc/(engine|ledger)\.lock ",
     r"open .*/\.git/orc/(mirrors|trees)/[^ ]+\.lock ",
-    r"open .*/\.git/orc/runs/[^/]+/lease ",
+    r"open .*/\.git/orc/leases/",
     # A note of the engine about itself, by which nothing is decided.
     r"(open|os\.rename|os\.remove) .*/\.git/orc/(\.tmp-[0-9a-f]+-)?engine\.json( |$)",
     r"os\.mkdir .*/\.git/orc(/bell)? ",

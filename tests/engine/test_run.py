@@ -306,9 +306,10 @@ class TestLease:
             "import os, sys; from pathlib import Path; "
             "from orchestrator.adapters.files import take_lease; "
             "from orchestrator.adapters.processes import spawn_shim; "
-            "folder = Path(sys.argv[1]); spawn_shim(folder, take_lease(folder / 'lease')); os.kill(os.getpid(), 9)"
+            "folder, lease = map(Path, sys.argv[1:]); spawn_shim(folder, take_lease(lease)); os.kill(os.getpid(), 9)"
         )
-        dead = subprocess.run([sys.executable, "-c", engine, str(folder.path)], cwd=ROOT, check=False)
+        folder.lease.parent.mkdir(exist_ok=True)
+        dead = subprocess.run([sys.executable, "-c", engine, str(folder.path), str(folder.lease)], cwd=ROOT, check=False)
         assert dead.returncode == -signal.SIGKILL
         assert not lease_is_free(folder.lease)
         (bench.root / "go").touch()

@@ -8,6 +8,9 @@ from engine_world import git
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.ledger import Filing
+from orchestrator.core.accept import accept, cancel
+from orchestrator.core.job import JobSpec, Priority
+from orchestrator.core.transitions import Actor
 from orchestrator.engine import archive
 from orchestrator.engine.upkeep import MOST_LOOSE, Upkeep, loose_objects, pack
 from orchestrator.engine.workspace import Workspace
@@ -20,6 +23,28 @@ def fill(ws: Workspace, count: int) -> None:
 def loose(ws: Workspace) -> int:
     counted = git(ws.paths.root, "count-objects", "-v")
     return int(next(line.split()[1] for line in counted.splitlines() if line.startswith("count:")))
+
+
+def end_all(ws: Workspace, count: int) -> None:
+    """Ended jobs as the ledger knows them: one real one, and pointers of all others to its folder."""
+    actor = Actor("human:ada")
+    new = accept(
+        "prompt: x\n",
+        JobSpec("x"),
+        id_="real-0badcafe",
+        now=ws.stamp(),
+        markdown=False,
+        source="test",
+        actor=actor,
+        priority=Priority.P2,
+        project="main",
+    )
+    ws.commit([new])
+    ws.commit([cancel(new.job, ws.stamp(), actor=actor)])
+    path = ws.ledger.folder("real-0badcafe").path
+    names = [f"job-{number:08x}" for number in range(count)]
+    pointers = {f"closed/ids/{name[-8:-6]}/{name[-6:-4]}/{name}": f"{path}\n".encode() for name in names}
+    ws.commit([], [Filing("library: pointers", pointers)])
 
 
 def test_loose_objects_are_packed_and_the_ledger_reads_on(workspace: Workspace) -> None:
@@ -64,6 +89,7 @@ def test_refs_of_ended_jobs_become_one_chain_that_keeps_their_work(workspace: Wo
     )
     subprocess.run(["git", "-C", str(root), "fast-import", "--quiet"], input=stream, text=True, check=True)
     tips = set(git(root, "for-each-ref", "--format=%(objectname)", "refs/orc/attempts/").split())
+    end_all(workspace, count)
     archive.archive_ended(workspace)
     left = git(root, "for-each-ref", "--format=%(refname)", "refs/orc/attempts/").split()
     assert (len(tips), len(left)) == (count, count - archive.MANY)
