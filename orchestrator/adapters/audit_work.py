@@ -16,8 +16,9 @@ from orchestrator.adapters.git_objects import MergeResult, diff_stat, merge_tree
 from orchestrator.adapters.mirrors import guard_attributes, init_bare, object_format
 from orchestrator.adapters.strict_yaml import replace_unsafe
 from orchestrator.core.diffstat import DiffStat
+from orchestrator.core.evidence import first_paths, list_paths
 from orchestrator.core.gate import SYMLINK, DiffFacts, judge_diff, protected_paths
-from orchestrator.core.job import JobSpec
+from orchestrator.core.job import JobSpec, State
 from orchestrator.core.records import Attempt, ChangedPath, Evidence, MergeRecord
 from orchestrator.core.transitions import Event
 from orchestrator.errors import OrcError
@@ -165,19 +166,24 @@ def prove_evidence(step: Step, work: Work) -> Iterator[Finding]:
     yield from differ(Rule.EVIDENCE, "the merge-base", evidence.merge_base, base)
     yield from differ(Rule.EVIDENCE, "the tree", evidence.tree, work.tree(evidence.tip))
     yield from differ(Rule.EVIDENCE, "the diff-stat", evidence.stat, stat.summary())
+    if evidence.more_paths and step.after.state is State.CHECKING:
+        yield Rule.EVIDENCE, f"goes on by itself, though {evidence.more_paths} changed paths are not listed"
     yield from _prove_paths(evidence, stat)
     yield from _prove_refusals(step, work, evidence, base)
 
 
 def _prove_paths(evidence: Evidence, stat: DiffStat) -> Iterator[Finding]:
+    # What lists all of its paths is taken at its word, however many they are; what leaves some out is not.
+    listed = list_paths(stat.changes) if evidence.more_paths else stat.changes
     said = {path.path: path for path in evidence.paths}
     found = {
         (name := replace_unsafe(change.path)): ChangedPath(name, change.status, change.added, change.deleted)
-        for change in stat.changes
+        for change in listed
     }
     for name in sorted(said.keys() | found.keys()):
         if said.get(name) != found.get(name):
             yield Rule.EVIDENCE, f"says of {name}: {_told(said.get(name))}, but it is: {_told(found.get(name))}"
+    yield from differ(Rule.EVIDENCE, "the paths not listed", evidence.more_paths, stat.files - len(listed))
     if len(said) != len(evidence.paths):
         yield Rule.EVIDENCE, "names a path twice"
 
@@ -200,7 +206,7 @@ def _prove_refusals(step: Step, work: Work, evidence: Evidence, base: str) -> It
         yield Rule.EVIDENCE, f"says that the gate refuses it for {rule}, but it does not"
     paths = protected_paths(facts.changes, evidence.guarded or ("**",))
     guarded = tuple(replace_unsafe(path) for path in paths)
-    if evidence.guarded:
+    if evidence.guarded and evidence.protected != first_paths(guarded):
         yield from differ(Rule.EVIDENCE, "the protected paths", evidence.protected, guarded)
     for path in sorted(set(evidence.protected) - set(guarded)):
         yield Rule.EVIDENCE, f"says that the protected path {path} was changed, but it was not"

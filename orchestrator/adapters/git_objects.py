@@ -6,7 +6,7 @@ Nothing here reads or writes a file of a work tree.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -105,7 +105,10 @@ def diff_stat(git: Git, base: str, tip: str) -> DiffStat:
             added, deleted, path = field.split("\t", 2)
             lines[path] = (_count(added), _count(deleted))
     return DiffStat(
-        tuple(Change(path, facts[4][:1], *lines.get(path, (0, 0)), facts[0], facts[1]) for path, facts in raw.items())
+        tuple(
+            Change(path, facts[4][:1], *lines.get(path, (0, 0)), facts[0], facts[1], facts[3])
+            for path, facts in raw.items()
+        )
     )
 
 
@@ -147,6 +150,27 @@ def read_blob(git: Git, commit: str, path: str, max_bytes: int) -> bytes | None:
                 raise GitError(("git", "cat-file"), 1, f"{path!r} is larger than {max_bytes} bytes")
             return data
     return None
+
+
+def read_small_blobs(git: Git, oids: Iterable[str], max_bytes: int) -> dict[str, bytes]:
+    """The contents of blobs by id, read by two processes however many they are.
+
+    Left out is what is missing, is no blob, or is larger than `max_bytes`.
+    """
+    asked = "".join(f"{oid}\n" for oid in dict.fromkeys(oids))
+    if not asked:
+        return {}
+    told = git.run("cat-file", "--batch-check", stdin=asked.encode()).out.decode().splitlines()
+    facts = [line.split(" ") for line in told]
+    small = [(each[0], int(each[2])) for each in facts if len(each) == 3 and each[1] == "blob"]
+    small = [(oid, size) for oid, size in small if size <= max_bytes]
+    data = git.run("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid, _ in small).encode()).out
+    found, at = {}, 0
+    for oid, size in small:
+        at = data.index(b"\n", at) + 1
+        found[oid] = data[at : at + size]
+        at += size + 1
+    return found
 
 
 def list_tree(git: Git, commit: str) -> list[tuple[str, str, str]]:

@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from orchestrator.adapters import clock
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import hold_lock, sync_filesystem, sync_folder
+from orchestrator.adapters.files import ensure_folder, hold_lock, move_no_replace, sync_filesystem, sync_folder
 from orchestrator.adapters.git import Git, RefMovedError, update_ref
 from orchestrator.adapters.job_file import read_job, show_job
 from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, TREE_MODE, Entry, Objects, opened
-from orchestrator.adapters.orc_block import clean
+from orchestrator.adapters.orc_block import MAX_BLOCK_BYTES, clean
 from orchestrator.adapters.strict_yaml import dump, load_mapping
 from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.ids import bucket
@@ -32,6 +33,10 @@ from orchestrator.errors import InvalidFileError, LedgerError, NotFoundError
 
 REF = "refs/heads/orc/state"
 LOCK_TIMEOUT_S = 30.0
+STALE_LOCK_S = 60.0
+"""Age from which git's own lock of the ref is nobody's: it is held for milliseconds by whoever is alive."""
+RECORD_BYTES = 4_000_000
+"""The largest record that is written, and read."""
 FORMAT = 1
 ENGINE_EMAIL = "engine@orc.invalid"
 _OID = re.compile(r"[0-9a-f]{40}")
@@ -183,8 +188,30 @@ class Ledger:
         with effect(Effect.LEDGER_OBJECTS):
             sync_filesystem(self.git.git_dir)
         with effect(Effect.LEDGER_REF):
+            self._free_ref()
             update_ref(self.git, REF, writer.tip, writer.start.tip)
-            sync_folder(self.git.git_dir / "refs" / "heads" / "orc")
+            self._flush_ref()
+
+    def _free_ref(self) -> None:
+        """Move away the lock of the ref that a killed git left behind. Ours is held, so none of ours is alive."""
+        lock = self.git.git_dir / f"{REF}.lock"
+        now = clock.now().timestamp()
+        try:
+            is_stale = now - lock.lstat().st_mtime > STALE_LOCK_S
+        except FileNotFoundError:
+            return
+        if is_stale:
+            # Not below refs/, where git would take it for a broken ref.
+            folder = self._orcdir / "orphans"
+            ensure_folder(folder)
+            move_no_replace(lock, folder / f"state.lock.{int(now * 1000)}.orphan")
+
+    def _flush_ref(self) -> None:
+        # git flushes the file but not its name; the folders above may be new as well, also after a `git pack-refs`.
+        folder = (self.git.git_dir / REF).parent
+        while folder != self.git.git_dir:
+            sync_folder(folder)
+            folder = folder.parent
 
     def create(self, now: datetime, actor: Actor) -> None:
         """Make the ledger if there is none. Its first commit says what format it has."""
@@ -199,7 +226,7 @@ class Ledger:
                 update_ref(self.git, REF, commit, "")
             except RefMovedError:
                 return
-            sync_folder(self.git.git_dir / "refs" / "heads" / "orc")
+            self._flush_ref()
 
 
 class Writer:
@@ -222,18 +249,22 @@ class Writer:
     def fits(self, move: Move) -> bool:
         """Whether the job still stands where the step was decided; a step that does not fit is to be dropped."""
         before = self.job(move.job.id)
-        if move.was is None:
-            return before is None
         if before is None:
-            return move.was.ended and self._ledger.closed(move.job.id, self._root) is not None
-        return before.at.seq == move.job.at.seq - 1 and before.state is move.was
+            ended = self._ledger.closed(move.job.id, self._root)
+            if ended is None:
+                return move.was is None
+            before = ended.job
+        return move.was is before.state and before.at.seq == move.job.at.seq - 1
 
     def commit(self, move: Move, now: datetime, *, files: Mapping[str, bytes] | None = None) -> None:
-        """Add one step. Raises LedgerError if it does not fit: ask `fits` first."""
+        """Add one step. Raises LedgerError if it does not fit: ask `fits` first.
+
+        Raises ValueError or TypeError, and leaves the chain as it was, if the step holds what no file can.
+        """
         if not self.fits(move):
             raise LedgerError(f"{move.job.id} has moved on", hint=f"orc show {move.job.id}")
         job, objects = move.job, self._ledger.objects
-        changes: dict[str, Entry | None] = {f"job{job.suffix}": self._blob(show_job(job))}
+        changes: dict[str, Entry | None] = {f"job{job.suffix}": self._blob(_job_file(job))}
         for stem, record in move.records.items():
             changes[f"{stem}.yaml"] = self._blob(format_record(record))
         for name, data in (files or {}).items():
@@ -279,9 +310,10 @@ class Writer:
         actor: Actor,
         now: datetime,
     ) -> None:
-        self._root = self._ledger.objects.change_tree(self._root, changes)
-        text = _commit(self._root, self.tip, subject, trailers, actor, now)
-        self.tip = self._ledger.objects.write("commit", text)
+        root = self._ledger.objects.change_tree(self._root, changes)
+        told = [(one_line(key), one_line(value)) for key, value in trailers]
+        text = _commit(root, self.tip, one_line(subject), told, actor, now)
+        self.tip, self._root = self._ledger.objects.write("commit", text), root
 
 
 @contextmanager
@@ -306,24 +338,40 @@ def _pointer(id_: str) -> str:
     return f"closed/ids/{id_[-8:-6]}/{id_[-6:-4]}/{id_}"
 
 
+def _job_file(job: Job) -> bytes:
+    data = show_job(job)
+    # One job that cannot be read again would take all others with it.
+    if len(data) > MAX_BLOCK_BYTES:
+        raise ValueError(f"the file of {job.id} would have {len(data)} bytes, at most {MAX_BLOCK_BYTES} can be read")
+    return data
+
+
 def format_record(record: Any) -> bytes:
-    """A record as the ledger keeps it."""
-    return dump(clean(to_mapping(record))).encode("utf-8", "replace")
+    """A record as the ledger keeps it. Raises ValueError if it is larger than what can be read again."""
+    data = dump(clean(to_mapping(record))).encode("utf-8", "replace")
+    if len(data) > RECORD_BYTES:
+        raise ValueError(f"a record would have {len(data)} bytes, at most {RECORD_BYTES} can be read")
+    return data
 
 
 def parse_record(kind: type[T], data: bytes, path: str) -> T:
     """The inverse of `format_record`. Raises LedgerError."""
     try:
-        return from_mapping(kind, load_mapping(data, file=path, max_bytes=4_000_000).value)
+        return from_mapping(kind, load_mapping(data, file=path, max_bytes=RECORD_BYTES).value)
     except (InvalidFileError, ValueError) as error:
         raise LedgerError(f"{path} in the ledger cannot be read: {error}", hint="orc verify") from error
+
+
+def one_line(text: str) -> str:
+    """`text` without anything that could begin a line of its own in a message, or hide in one."""
+    return "".join(char if char.isprintable() else " " if char.isspace() else "\ufffd" for char in text)
 
 
 def _commit(
     tree: str, parent: str, subject: str, trailers: Iterable[tuple[str, str]], actor: Actor, now: datetime
 ) -> bytes:
     seconds = int(now.astimezone(UTC).timestamp())
-    name = actor.name.replace("<", "").replace(">", "").replace("\n", " ")
+    name = one_line(actor.name).replace("<", "").replace(">", "")
     lines = [f"tree {tree}"]
     if parent:
         lines.append(f"parent {parent}")

@@ -12,6 +12,11 @@ from orchestrator.errors import InvalidFileError
 
 PROTOCOL = 1
 
+LARGEST = 10**15
+"""Whole numbers of a result are taken as at most this, and at least its negative: every file can hold them."""
+MAX_COMMANDS = 200
+MAX_USAGE = 50
+
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
@@ -200,7 +205,7 @@ class CommandResult:
         return cls(
             name=_get(data, "name", str),
             run=_get(data, "run", str),
-            exit=_get(data, "exit", int, default=None),
+            exit=_bounded(_get(data, "exit", int, default=None)),
             seconds=_number(data, "seconds"),
             outcome=_member(data, "outcome", CheckOutcome),
             tail=_get(data, "tail", str),
@@ -240,17 +245,15 @@ class RunResult:
             started=_get(data, "started", str),
             ended=_get(data, "ended", str),
             seconds=_number(data, "seconds"),
-            exit=_get(data, "exit", int, default=None),
-            signal=_get(data, "signal", int, default=None),
+            exit=_bounded(_get(data, "exit", int, default=None)),
+            signal=_bounded(_get(data, "signal", int, default=None)),
             error=_get(data, "error", str),
             report=_get(data, "report", str),
             report_from=_get(data, "report_from", str),
             sealed=None if sealed is None else SealedWork.from_json(_object(sealed, "sealed")),
-            output_bytes=_get(data, "output_bytes", int),
-            usage=_get(data, "usage", dict, default=None),
-            commands=tuple(
-                CommandResult.from_json(_object(item, "commands")) for item in _get(data, "commands", list, default=[])
-            ),
+            output_bytes=_bounded(_get(data, "output_bytes", int)),
+            usage=_usage(_get(data, "usage", dict, default=None)),
+            commands=tuple(CommandResult.from_json(_object(item, "commands")) for item in _commands(data)),
             survivors=tuple(item for item in _get(data, "survivors", list, default=[]) if isinstance(item, int)),
             notes=tuple(str(item) for item in _get(data, "notes", list, default=[])),
         )
@@ -283,6 +286,24 @@ def _number(data: Mapping[str, Any], key: str, *, default: float | None = None) 
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e12:
         raise InvalidFileError("must be a number of 0 or more", key=key)
     return value
+
+
+def _bounded(value: int | None) -> Any:
+    return None if value is None else max(-LARGEST, min(LARGEST, value))
+
+
+def _usage(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    items = list(value.items())[:MAX_USAGE]
+    return {key[:100]: _bounded(item) if type(item) is int else item for key, item in items}
+
+
+def _commands(data: Mapping[str, Any]) -> list[Any]:
+    found: list[Any] = _get(data, "commands", list, default=[])
+    if len(found) > MAX_COMMANDS:
+        raise InvalidFileError(f"are more than {MAX_COMMANDS}", key="commands")
+    return found
 
 
 def _texts(data: Mapping[str, Any], key: str, *, default: Any = _REQUIRED) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Change:
     old_mode: str
     """Six octal digits as in a git tree; `000000` where the path did not exist."""
     new_mode: str
+    new_oid: str = field(default="", compare=False)
+    """Id of the object at the tip, '' where nobody asked for it. Says nothing that the content does not."""
 
 
 @dataclass(frozen=True, slots=True)

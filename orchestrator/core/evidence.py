@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from orchestrator.core.config import Terms
+from orchestrator.core.diffstat import Change
 from orchestrator.core.gate import PASSING
 from orchestrator.core.job import Fix, Job, State
-from orchestrator.core.records import CardKind, Evidence
+from orchestrator.core.records import CardKind, ChangedPath, Evidence
 from orchestrator.core.step import Step, check_fixes
 from orchestrator.core.transitions import Event, Move
+
+KEPT_PATHS = 1_000
+"""The most paths that one record lists."""
+KEPT_PATH_CHARS = 500_000
+"""The most characters that their names may have together."""
+
+
+def first_paths(names: Iterable[str]) -> tuple[str, ...]:
+    """As many of the first paths as a record lists: a diff may have more than a file of the ledger can hold."""
+    kept: list[str] = []
+    left = KEPT_PATH_CHARS
+    for name in names:
+        left -= len(name)
+        if left < 0 or len(kept) == KEPT_PATHS:
+            break
+        kept.append(name)
+    return tuple(kept)
+
+
+def list_paths(changes: tuple[Change, ...]) -> tuple[ChangedPath, ...]:
+    """The changed paths that evidence lists, in the order of the diff: all, if they are not too many."""
+    count = len(first_paths(each.path for each in changes))
+    return tuple(ChangedPath(each.path, each.status, each.added, each.deleted) for each in changes[:count])
 
 
 def evidence_found(job: Job, evidence: Evidence, terms: Terms, now: str, *, too_large: bool) -> Move:
@@ -22,7 +48,7 @@ def evidence_found(job: Job, evidence: Evidence, terms: Terms, now: str, *, too_
     changes = {"evidence": evidence.number, "protected": evidence.protected, "tests": ""}
     step = Step(Event.EVIDENCE, job, now, {f"evidence-{evidence.number}": evidence}, changes, facts)
     if not evidence.failures:
-        if too_large:
+        if too_large or evidence.more_paths:
             question = f"The diff of {job.id} is too large to be reviewed whole. Take it?"
             return step.ask(CardKind.TOO_LARGE, question, evidence.stat)
         return step.to(State.CHECKING, evidence.stat)

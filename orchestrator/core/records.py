@@ -136,6 +136,8 @@ class Evidence:
     stat: str
     """The diff-stat in words: `2 files changed, 10 insertions(+), 1 deletion(-)`."""
     paths: tuple[ChangedPath, ...] = ()
+    more_paths: int = 0
+    """How many changed paths are not listed, because there are too many; then only a person can let the work through."""
     failures: tuple[Failure, ...] = ()
     docs: tuple[str, ...] = ()
     """Globs of documents that the gate was told; () where nobody wrote them down."""

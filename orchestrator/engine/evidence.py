@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.adapters.git import Git, GitError, merge_base, rev_parse, tree_of
-from orchestrator.adapters.git_objects import diff_stat, diff_text, read_blob, whitespace_only_paths
-from orchestrator.core.evidence import checks_ended, evidence_found
+from orchestrator.adapters.git import Git, merge_base, tree_of
+from orchestrator.adapters.git_objects import diff_stat, diff_text, read_small_blobs, whitespace_only_paths
+from orchestrator.core.diffstat import Change
+from orchestrator.core.evidence import checks_ended, evidence_found, first_paths, list_paths
 from orchestrator.core.gate import SYMLINK, DiffFacts, judge_checks, judge_diff, protected_paths
 from orchestrator.core.job import Job, State
 from orchestrator.core.merge import merge_checked
-from orchestrator.core.records import Attempt, ChangedPath, CheckResult, Evidence, MergeRecord
+from orchestrator.core.records import Attempt, CheckResult, Evidence, MergeRecord
 from orchestrator.core.transitions import Move
 from orchestrator.engine.bases import check_key, known_checks, mirror_with, remember_checks
 from orchestrator.engine.workspace import Workspace
 
-EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+EMPTY_BLOBS = frozenset(
+    {
+        "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+        "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
+    }
+)
+"""Ids of the file without content, in repositories of either format."""
 LINK_BYTES = 4096
 
 
@@ -29,7 +36,8 @@ def gather(ws: Workspace, job: Job) -> Move:
     # The base is part of the tip's history unless the agent rewrote it; then the diff is judged from the base itself.
     base = merge_base(git, attempt.base, tip) or attempt.base
     stat = diff_stat(git, base, tip)
-    facts = gather_facts(git, base, tip, report=attempt.report, previous=_previous_tree(ws, job, git))
+    facts = gather_facts(git, base, tip, stat.changes, report=attempt.report, previous=_previous_tree(ws, job, git))
+    paths = list_paths(stat.changes)
     evidence = Evidence(
         number=job.at.evidence + 1,
         attempt=attempt.number,
@@ -38,52 +46,41 @@ def gather(ws: Workspace, job: Job) -> Move:
         merge_base=base,
         tree=facts.tree,
         stat=stat.summary(),
-        paths=tuple(ChangedPath(each.path, each.status, each.added, each.deleted) for each in stat.changes),
+        paths=paths,
+        more_paths=stat.files - len(paths),
         failures=judge_diff(job.spec, facts, project.docs),
-        protected=protected_paths(stat.changes, project.protected),
+        protected=first_paths(protected_paths(stat.changes, project.protected)),
         docs=project.docs,
         guarded=project.protected,
         notes=_notes(attempt),
     )
     limit = ws.config.review.max_diff_bytes
-    too_large = not evidence.failures and diff_text(git, base, tip, max_bytes=limit)[1]
+    is_judged = not evidence.failures and not evidence.more_paths
+    too_large = is_judged and diff_text(git, base, tip, max_bytes=limit)[1]
     return evidence_found(job, evidence, agreed, ws.stamp(), too_large=too_large)
 
 
-def gather_facts(git: Git, base: str, tip: str, *, report: str, previous: str) -> DiffFacts:
-    """What the rules of the diff gate look at."""
-    changes = diff_stat(git, base, tip).changes
-    empty, links = set(), []
-    for change in changes:
-        if change.status == "D":
-            continue
-        if change.new_mode == SYMLINK:
-            links.append((change.path, link_target(git, tip, change.path)))
-        elif change.added == 0 and is_empty(git, tip, change.path):
-            empty.add(change.path)
+def gather_facts(
+    git: Git, base: str, tip: str, changes: tuple[Change, ...], *, report: str, previous: str
+) -> DiffFacts:
+    """What the rules of the diff gate look at. `changes` are those between the two commits."""
+    kept = [change for change in changes if change.status != "D"]
     return DiffFacts(
-        changes=tuple(changes),
+        changes=changes,
         whitespace_only=frozenset(whitespace_only_paths(git, base, tip)),
-        empty_files=frozenset(empty),
-        links=tuple(links),
+        empty_files=frozenset(c.path for c in kept if c.new_mode != SYMLINK and c.new_oid in EMPTY_BLOBS),
+        links=_links(git, [change for change in kept if change.new_mode == SYMLINK]),
         report=report,
         tree=tree_of(git, tip),
         previous_tree=previous,
     )
 
 
-def link_target(git: Git, commit: str, path: str) -> str:
-    """What a symbolic link points to; one that is too long to be a path points out of the tree, to be sure."""
-    try:
-        data = read_blob(git, commit, path, LINK_BYTES)
-    except GitError:
-        data = None
-    return (data or b"/").decode("utf-8", "surrogateescape")
-
-
-def is_empty(git: Git, commit: str, path: str) -> bool:
-    """Whether a file of a commit has no content."""
-    return rev_parse(git, f"{commit}:{path}") == EMPTY_BLOB
+def _links(git: Git, changes: list[Change]) -> tuple[tuple[str, str], ...]:
+    """What symbolic links point to; one that is too long to be a path points out of the tree, to be sure."""
+    targets = read_small_blobs(git, (change.new_oid for change in changes), LINK_BYTES)
+    found = ((change.path, targets.get(change.new_oid) or b"/") for change in changes)
+    return tuple((path, target.decode("utf-8", "surrogateescape")) for path, target in found)
 
 
 def _previous_tree(ws: Workspace, job: Job, git: Git) -> str:

@@ -13,9 +13,9 @@ from orchestrator.adapters.library import read_souls
 from orchestrator.adapters.run_folder import RunFolder, read_spec
 from orchestrator.adapters.run_values import RunSpec
 from orchestrator.core.agent import Soul
-from orchestrator.core.config import BackendConfig
+from orchestrator.core.config import BackendConfig, Project
 from orchestrator.core.job import Job, State
-from orchestrator.core.schedule import AgentView, Board
+from orchestrator.core.schedule import AgentView, Board, ProjectView
 from orchestrator.engine.bases import view_project
 from orchestrator.engine.launch import RunState, state_of
 from orchestrator.engine.workspace import Workspace
@@ -30,7 +30,7 @@ def look(ws: Workspace, *, history: Mapping[str, Mapping[str, int]] | None = Non
         jobs=jobs,
         config=ws.config,
         projects={
-            name: view_project(ws, each, recheck=max(job.at.recheck for job in jobs.values() if job.at.project == name))
+            name: _view(ws, each, max(job.at.recheck for job in jobs.values() if job.at.project == name))
             for name, each in ws.config.projects.items()
             if name in used
         },
@@ -40,6 +40,14 @@ def look(ws: Workspace, *, history: Mapping[str, Mapping[str, int]] | None = Non
         occupied=_occupied(ws, {job.at.run for job in jobs.values()}),
         stopping=stopping,
     )
+
+
+def _view(ws: Workspace, project: Project, recheck: str) -> ProjectView:
+    # What is wrong with one project holds its jobs, and no others.
+    try:
+        return view_project(ws, project, recheck=recheck)
+    except (OrcError, OSError) as error:
+        return ProjectView(project, problem=error.message if isinstance(error, OrcError) else str(error))
 
 
 def _occupied(ws: Workspace, named: set[str]) -> frozenset[str]:
@@ -96,13 +104,14 @@ def backend_settings(backend: BackendConfig, root: Path) -> dict[str, Any]:
 def _ended_needs(ws: Workspace, jobs: Mapping[str, Job]) -> dict[str, State]:
     """How the jobs ended that open ones need: looked up one by one, so the number of ended jobs does not matter."""
     found: dict[str, State] = {}
+    root = ws.ledger.snapshot().root
     for job in jobs.values():
         if job.state not in (State.READY, State.WAITING):
             continue
         for need in (*job.spec.needs, *job.at.needs.values()):
             if need in jobs or need in found:
                 continue
-            closed = ws.ledger.closed(need) if len(need) > 9 else None
+            closed = ws.ledger.closed(need, root) if len(need) > 9 else None
             if closed is not None:
                 found[need] = closed.job.state
     return found

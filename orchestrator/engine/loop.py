@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from orchestrator.adapters.files import ensure_folder, hold_lock, sync_filesystem
+from orchestrator.adapters.ledger import Folder
 from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.adapters.watch import Watch
 from orchestrator.core.job import State
@@ -21,11 +22,13 @@ from orchestrator.engine.notes import note_engine
 from orchestrator.engine.project_queue import Projection
 from orchestrator.engine.tick import Engine, tick
 from orchestrator.engine.workspace import Workspace
-from orchestrator.errors import LedgerError
+from orchestrator.errors import LedgerError, OrcError
 
 log = logging.getLogger("orc.loop")
 ALIVE_S = 1.0
 """Longest wait while runs are alive; the bell usually wakes the loop sooner."""
+RETRY_S = 1.0
+"""Shortest wait after a tick in which something failed and nothing moved."""
 STUCK_S = 20.0
 """`--until-idle` gives up when the same problem has stood in the way for this long and nothing runs."""
 
@@ -54,7 +57,14 @@ class Loop:
                     return
                 watch.renew()
                 if not moved:
+                    self._rest()
                     self.wake.wait(self._pause())
+
+    def _rest(self) -> None:
+        """Where something failed, the next try waits: what is tried in vain makes events too, which would wake us."""
+        until = time.monotonic() + (RETRY_S if self.engine.problems else 0.0)
+        while not self.engine.stopping and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.05))
 
     def _is_over(self, quiet_s: float) -> bool:
         """Nothing will move any more, or what should move cannot and no run is alive that could change that."""
@@ -77,20 +87,30 @@ class Loop:
 
 def live_runs(engine: Engine) -> bool:
     """Whether any run that the ledger names is there."""
-    jobs = [folder.job for folder in engine.ws.ledger.snapshot().folders.values()]
+    jobs = [folder.job for folder in _folders(engine.ws)]
     return any(job.at.run and _is_there(engine.ws, job.at.run) for job in jobs)
 
 
 def is_idle(engine: Engine) -> bool:
     """Whether nothing will move without a person: no live run, no pause to wait out, nothing that is due."""
     ws = engine.ws
-    for folder in ws.ledger.snapshot().folders.values():
+    if engine.blocked:
+        return False
+    for folder in _folders(ws):
         at = folder.job.at
         paused = at.not_before and at.state in (State.WAITING, State.CHECKING, State.REVIEWING, State.MERGING)
         if at.run or paused or at.state in (State.READY, State.COLLECTED, State.LANDING):
             return False
     # Runs that nobody waits for any more are being stopped, and their work is still to be sealed.
     return not any(_is_there(ws, path.name) for path in ws.paths.runs.glob("[!.]*"))
+
+
+def _folders(ws: Workspace) -> list[Folder]:
+    # The tick has told that the ledger cannot be read, if it cannot: the loop goes on, and looks again.
+    try:
+        return list(ws.ledger.snapshot().folders.values())
+    except (OrcError, OSError):
+        return []
 
 
 def _is_there(ws: Workspace, run: str) -> bool:

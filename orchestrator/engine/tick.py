@@ -17,7 +17,7 @@ from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.core import merge as merging
 from orchestrator.core.accept import hold, release
 from orchestrator.core.attempt import not_started
-from orchestrator.core.job import Job
+from orchestrator.core.job import Job, State
 from orchestrator.core.records import BaseRecord, CardKind
 from orchestrator.core.schedule import (
     Action,
@@ -36,6 +36,7 @@ from orchestrator.core.schedule import (
     WatchLanding,
     decide,
 )
+from orchestrator.core.step import Step
 from orchestrator.core.transitions import Event, Move
 from orchestrator.engine.accept import TakenIn, take_in
 from orchestrator.engine.answer import card_of
@@ -57,10 +58,12 @@ from orchestrator.engine.merge import build_merge, land, watch_landing
 from orchestrator.engine.notes import note_engine
 from orchestrator.engine.project_queue import Projection
 from orchestrator.engine.upkeep import Upkeep
-from orchestrator.engine.workspace import Workspace
+from orchestrator.engine.workspace import UnwritableError, Workspace
 from orchestrator.errors import OrcError
 
 log = logging.getLogger("orc.tick")
+LEDGER = "the ledger"
+"""The name under which it is told that the ledger cannot be written."""
 T = TypeVar("T")
 
 
@@ -82,29 +85,51 @@ class Engine:
     """Attempts of each agent on each project since the engine began: who knows a project is preferred for it."""
     told_problems: dict[str, str] = field(default_factory=dict)
     upkeep: Upkeep = field(default_factory=Upkeep)
+    blocked: bool = False
+    """Whether the ledger could not be written, so that nothing more is decided in this tick."""
 
 
 def tick(engine: Engine) -> bool:
-    """One step forward for everything. Returns whether anything moved; an error in one job never stops the others."""
+    """One step forward for everything. Returns whether anything moved; an error in one job never stops the others.
+
+    Never raises: what goes wrong is told in `engine.problems`, and tried again at the next tick.
+    """
     ws = engine.ws
-    ws.reload_config()
     engine.problems.clear()
-    taken = _guarded(engine, "queue/", partial(take_in, ws, engine.queue)) or TakenIn()
-    engine.look_again = taken.waiting_until
-    moved = _tell(engine, taken.moves)
-    for refused in taken.rejected:
-        engine.listener(f"reject: {refused.path.name}: {refused.reason}")
-    ended = [_guarded(engine, job.id, partial(collect_run, ws, job)) for job in running(ws)]
-    moved |= _commit(engine, [step for step in ended if step is not None], list(collect_bases(ws)))
-    board = look(ws, history=engine.history, stopping=engine.stopping)
-    moved |= _perform(engine, board, decide(board, ws.now()))
-    _see_that_runs_run(engine)
-    _guarded(engine, "runs", partial(clear_up, ws))
+    engine.blocked = False
+    _guarded(engine, "orc.yaml", ws.reload_config)
+    moved = _take_in(engine)
+    moved |= _collect(engine)
+    moved |= not engine.blocked and bool(_guarded(engine, "orc", partial(_decide, engine)))
+    if not engine.blocked:
+        _guarded(engine, "runs", partial(_see_that_runs_run, engine))
+        _guarded(engine, "runs", partial(clear_up, ws))
     _guarded(engine, "queue/", engine.projection.refresh)
     if not moved:
         _guarded(engine, "upkeep", partial(engine.upkeep.look, ws))
-    _note_problems(engine)
+    _guarded(engine, "engine.json", partial(_note_problems, engine))
     return moved
+
+
+def _take_in(engine: Engine) -> bool:
+    taken = _guarded(engine, "queue/", partial(take_in, engine.ws, engine.queue)) or TakenIn()
+    engine.look_again = taken.waiting_until
+    for refused in taken.rejected:
+        engine.listener(f"reject: {refused.path.name}: {refused.reason}")
+    return _tell(engine, taken.moves)
+
+
+def _collect(engine: Engine) -> bool:
+    ws = engine.ws
+    jobs = _guarded(engine, LEDGER, partial(running, ws)) or []
+    ended = [_guarded(engine, job.id, partial(collect_run, ws, job)) for job in jobs]
+    bases = _guarded(engine, "bases", lambda: list(collect_bases(ws))) or []
+    return _commit(engine, [step for step in ended if step is not None], bases)
+
+
+def _decide(engine: Engine) -> bool:
+    board = look(engine.ws, history=engine.history, stopping=engine.stopping)
+    return _perform(engine, board, decide(board, engine.ws.now()))
 
 
 def _perform(engine: Engine, board: Board, actions: Iterable[Action]) -> bool:
@@ -203,12 +228,37 @@ def _note_problems(engine: Engine) -> None:
 def _commit(
     engine: Engine, moves: list[Move], filings: list[Filing], files: dict[str, dict[str, bytes]] | None = None
 ) -> bool:
-    if not moves and not filings:
+    """Commit steps; whether any were. If the ledger cannot be written, nothing more is in this tick."""
+    if engine.blocked or not (moves or filings):
         return False
-    done = engine.ws.commit(moves, filings, files)
+    done = _guarded(engine, LEDGER, partial(_write, engine, moves, filings, files))
+    engine.blocked = done is None
+    return bool(done)
+
+
+def _write(engine: Engine, moves: list[Move], filings: list[Filing], files: dict[str, dict[str, bytes]] | None) -> bool:
+    bad: list[tuple[Move, str]] = []
+    try:
+        done = engine.ws.commit(moves, filings, files)
+    except UnwritableError as error:
+        done, bad = error.done, error.bad
     for filing in filings:
         engine.listener(filing.subject)
-    return _tell(engine, done) or bool(filings)
+    moved = _tell(engine, done) or bool(filings)
+    for move, why in bad:
+        engine.problems[move.job.id] = f"the step `{move.event}` cannot be written to the ledger: {why}"
+    asked = [card for move, why in bad if (card := _ask_about(engine.ws, move, why)) is not None]
+    return (_tell(engine, engine.ws.commit(asked)) if asked else False) or moved
+
+
+def _ask_about(ws: Workspace, move: Move, why: str) -> Move | None:
+    """A card about a step that no file of the ledger can hold: trying it for ever would come to nothing."""
+    folder = ws.ledger.snapshot().folders.get(move.job.id)
+    if folder is None or folder.job.state is State.DECIDE:
+        return None
+    question = f"The step `{move.event}` of {move.job.id} cannot be written to the ledger. Try it again?"
+    step = Step(Event.CARD, folder.job, ws.stamp(), changes={"run": ""})
+    return step.ask(CardKind.CANNOT_START, question, why)
 
 
 def _tell(engine: Engine, moves: Iterable[Move]) -> bool:

@@ -16,7 +16,16 @@ from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.job import Job
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Move
-from orchestrator.errors import NotFoundError, OrcError, RefusedError
+from orchestrator.errors import LedgerError, NotFoundError, OrcError, RefusedError
+
+
+class UnwritableError(LedgerError):
+    """Steps that cannot be written. `done` are those that were committed with them, `bad` the others and why not."""
+
+    def __init__(self, done: list[Move], bad: list[tuple[Move, str]]) -> None:
+        self.done, self.bad = done, bad
+        told = "; ".join(f"{move.event} of {move.job.id}: {why}" for move, why in bad)
+        super().__init__(f"a step cannot be written to the ledger: {told[:500]}", hint="orc show JOB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +87,8 @@ class Workspace:
         """Read `orc.yaml` again; a broken one leaves the last good one in force and is told in `config_problem`."""
         try:
             self.config, self.config_problem = read_config(self.paths.root), ""
-        except OrcError as error:
-            self.config_problem = error.message
+        except (OrcError, OSError) as error:
+            self.config_problem = error.message if isinstance(error, OrcError) else str(error)
 
     def project(self, name: str) -> Project:
         """A project by name. Raises NotFoundError."""
@@ -110,15 +119,23 @@ class Workspace:
         return found
 
     def commit(self, moves: Iterable[Move], filings: Iterable[Filing] = (), files: FilesOf | None = None) -> list[Move]:
-        """Commit steps, all in one update of the ref. Returns those that still fitted; the others are dropped."""
-        now, done = self.now(), []
+        """Commit steps, all in one update of the ref. Returns those that still fitted; the others are dropped.
+
+        Raises UnwritableError if some hold what no file of the ledger can; all others are committed then.
+        """
+        now, done, bad = self.now(), [], []
         with self.ledger.writing() as writer:
             for move in moves:
-                if writer.fits(move):
-                    writer.commit(move, now, files=(files or {}).get(move.job.id))
-                    done.append(move)
+                try:
+                    if writer.fits(move):
+                        writer.commit(move, now, files=(files or {}).get(move.job.id))
+                        done.append(move)
+                except (ValueError, TypeError, LedgerError) as error:
+                    bad.append((move, str(error)))
             for filing in filings:
                 writer.file(filing, now)
+        if bad:
+            raise UnwritableError(done, bad)
         return done
 
 
