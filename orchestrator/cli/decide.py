@@ -56,9 +56,9 @@ def describe(ws: Workspace, job: Job, card: Card) -> str:
     """A card in words: the question, what it is bound to, and the answers."""
     from orchestrator.engine.answer import evidence_of
 
-    lines = [f"{card.id}: {card.question}"]
-    lines += [f"  {line}" for line in card.context.splitlines()]
-    evidence = evidence_of(ws, job)
+    lines, evidence = [f"{card.id}: {card.question}"], evidence_of(ws, job)
+    told_below = {evidence.stat, f"tests: {evidence.tests}"} if evidence is not None else set()
+    lines += [f"  {line}" for line in card.context.splitlines() if line not in told_below]
     if evidence is not None:
         lines.append(f"  commit {evidence.tip[:12]}, {evidence.stat}")
         for path in evidence.paths[:SHOWN_PATHS]:
@@ -66,6 +66,6 @@ def describe(ws: Workspace, job: Job, card: Card) -> str:
             lines.append(f"    {path.status} {path.path} ({added})")
         if len(evidence.paths) > SHOWN_PATHS:
             lines.append(f"    … and {len(evidence.paths) - SHOWN_PATHS} more (orc diff {job.id})")
-        lines.append(f"  tests: {evidence.tests or 'not run yet'}")
+        lines.append(f"  tests: {evidence.tests_in_words}")
     lines += [f"  [{option.key}] {option.label}: {option.consequence}" for option in card.options]
     return clean("\n".join(lines))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +12,10 @@ from orchestrator.cli.complete import complete_any
 
 if TYPE_CHECKING:
     from orchestrator.adapters.ledger import Folder
-    from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, ReviewRecord
+    from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, Reverted, ReviewRecord
 
+SHOWN_TAIL = 3
+"""Last lines shown of what a failed check printed."""
 SHOWN_LINES = 12
 SHOWN_PATHS = 10
 
@@ -26,27 +28,30 @@ def show(app: App, job: str) -> None:
     """Everything about JOB: what was asked, each attempt, what the engine saw, each verdict, each card."""
     from orchestrator.core.codec import to_mapping
     from orchestrator.engine.answer import find_job
-    from orchestrator.engine.report import records_of
+    from orchestrator.engine.report import records_of, reverts_of
 
     with app.workspace(lean=True) as ws:
         folder = find_job(ws, job)
-        records = records_of(ws, folder)
+        records, reverts = records_of(ws, folder), reverts_of(ws, folder.job.id)
     data = {
         "job": to_mapping(folder.job.at),
         "spec": to_mapping(folder.job.spec),
         "lane": folder.job.lane.value,
         "records": {stem: to_mapping(record) for stem, record in records.items()},
+        "reverts": [to_mapping(each) for each in reverts],
         "ledger": folder.path,
     }
-    app.emit(data, "\n".join(_told(folder, records)))
+    app.emit(data, "\n".join(_told(folder, records, reverts)))
 
 
-def _told(folder: Folder, records: Mapping[str, Any]) -> Iterator[str]:
+def _told(folder: Folder, records: Mapping[str, Any], reverts: Sequence[Reverted]) -> Iterator[str]:
     job = folder.job
     yield f"{job.id}  {job.priority.name}  {job.state}"
     yield f"  {clean_line(job.spec.heading)}"
     if job.at.reason:
         yield f"  why:  {clean_line(job.at.reason)}"
+    for each in reverts:
+        yield f"  undone on {each.target} as {each.commit[:12]}, by {clean_line(each.by)}"
     for at, line in enumerate(_cut(job.spec.prompt)):
         yield f"  {'task:' if not at else '     '} {line}"
     for stem, record in records.items():
@@ -60,6 +65,10 @@ def _told(folder: Folder, records: Mapping[str, Any]) -> Iterator[str]:
 def _cut(text: str) -> list[str]:
     lines = text.strip().splitlines()
     return lines if len(lines) <= SHOWN_LINES else [*lines[:SHOWN_LINES], f"… {len(lines) - SHOWN_LINES} more lines"]
+
+
+def _last_line(text: str) -> str:
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def _record_lines(stem: str, record: Any) -> Iterator[str]:
@@ -97,7 +106,7 @@ def _attempt(record: Attempt) -> Iterator[str]:
     if record.error:
         yield f"last error: {record.error}"
     if record.report.strip():
-        yield f"said: {_cut(record.report)[-1]}"
+        yield f"said: {_last_line(record.report)}"
     for fix in record.fixes:
         yield f"asked: {fix.id} {fix.problem}"
     for answer in record.answers:
@@ -105,7 +114,7 @@ def _attempt(record: Attempt) -> Iterator[str]:
 
 
 def _evidence(record: Evidence) -> Iterator[str]:
-    yield f"{record.stat}; tests: {record.tests or 'not run yet'}"
+    yield f"{record.stat}; tests: {record.tests_in_words}"
     for path in record.paths[:SHOWN_PATHS]:
         yield f"{path.status} {path.path}"
     if len(record.paths) > SHOWN_PATHS:
@@ -115,7 +124,7 @@ def _evidence(record: Evidence) -> Iterator[str]:
     for check in record.checks:
         yield f"{check.outcome}: {check.run}"
         if not check.passed and check.tail.strip():
-            yield f"  {_cut(check.tail)[-1]}"
+            yield from (f"  {line}" for line in check.tail.strip().splitlines()[-SHOWN_TAIL:])
     for note in record.notes:
         yield f"note: {note}"
 

@@ -55,7 +55,8 @@ def evidence_found(job: Job, evidence: Evidence, terms: Terms, now: str, *, too_
     told = f"{evidence.stat}; refused: {evidence.failures[0].text}"
     if any(each.rule == "unchanged" for each in evidence.failures):
         question = f"{job.id} was sent back and came again unchanged. Try once more?"
-        return step.ask(CardKind.ATTEMPTS, question, told, told=told)
+        asked = "\n".join(f"{fix.id}: {fix.problem}" for fix in job.at.fixes)
+        return step.ask(CardKind.ATTEMPTS, question, f"{told}\nWhat it was sent back for:\n{asked}", told=told)
     return step.send_back((Fix("", each.text, source="engine") for each in evidence.failures), terms, told)
 
 

@@ -137,7 +137,7 @@ class Evidence:
     """The diff-stat in words: `2 files changed, 10 insertions(+), 1 deletion(-)`."""
     paths: tuple[ChangedPath, ...] = ()
     more_paths: int = 0
-    """How many changed paths are not listed, because there are too many; then only a person can let the work through."""
+    """How many changed paths are left out, because there are too many; then only a person lets the work through."""
     failures: tuple[Failure, ...] = ()
     docs: tuple[str, ...] = ()
     """Globs of documents that the gate was told; () where nobody wrote them down."""
@@ -151,6 +151,11 @@ class Evidence:
     checked_tree: str = ""
     check_key: str = ""
     """Names (tree, commands, environment) under which the result may be used again."""
+
+    @property
+    def tests_in_words(self) -> str:
+        """What the checks said, or why they have not."""
+        return self.tests or ("not run, for the diff was refused" if self.failures else "not run yet")
 
 
 class Verdict(StrEnum):
@@ -236,6 +241,18 @@ class MergeRecord:
     check_key: str = ""
     landed: str = ""
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """`reverts/<2 hex>/<job>/<commit>.yaml`: a merged job that a person undid."""
+
+    job: str
+    commit: str
+    target: str
+    stat: str
+    at: str
+    by: str
 
 
 class CardKind(StrEnum):

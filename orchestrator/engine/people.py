@@ -12,7 +12,9 @@ from orchestrator.core.transitions import Actor
 
 def person_of(git_dir: Path) -> Actor:
     """The person at this machine: the name that git knows them by in this repository, else the login."""
-    name = " ".join(personal_config(git_dir, "user.name").split())
+    # As git itself names the author of a commit: the environment goes before the configuration.
+    name = os.environ.get("GIT_AUTHOR_NAME") or personal_config(git_dir, "user.name")
+    name = " ".join(name.split())
     if not name:
         try:
             name = getpass.getuser()

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from orchestrator.adapters.ledger import Folder
+from orchestrator.adapters.ledger import Folder, parse_record
+from orchestrator.core.ids import bucket
 from orchestrator.core.job import Job, Lane, State
-from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, ReviewRecord
+from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, Reverted, ReviewRecord
 from orchestrator.engine.look import view_agents
 from orchestrator.engine.needs import Need, rejected_files, stuck_jobs
 from orchestrator.engine.workspace import Workspace
@@ -160,3 +161,17 @@ def records_of(ws: Workspace, folder: Folder) -> dict[str, Any]:
         return (attempt, list(RECORD_KINDS.values()).index(type(record)), number)
 
     return {stem: found[stem] for stem in sorted(found, key=order)}
+
+
+def reverts_path(id_: str) -> str:
+    """Where the ledger keeps the reverts of a job."""
+    return f"reverts/{bucket(id_)}/{id_}"
+
+
+def reverts_of(ws: Workspace, id_: str) -> list[Reverted]:
+    """The reverts of a job, the oldest first."""
+    objects, path = ws.ledger.objects, reverts_path(id_)
+    entry = objects.find(ws.ledger.snapshot().root, path)
+    names = objects.tree(entry.oid) if entry else {}
+    found = [parse_record(Reverted, objects.read(each.oid), f"{path}/{name}") for name, each in names.items()]
+    return sorted(found, key=lambda each: each.at)

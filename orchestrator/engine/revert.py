@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.git import Git, is_ancestor, rev_parse, tree_of, update_ref
 from orchestrator.adapters.git_checkout import checked_out_at, push_into_checkout
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, fetch_ref, merge_trees
-from orchestrator.adapters.ledger import Filing, Folder
-from orchestrator.adapters.strict_yaml import dump
+from orchestrator.adapters.ledger import Filing, Folder, format_record
 from orchestrator.core.job import State
-from orchestrator.core.records import MergeRecord
+from orchestrator.core.records import MergeRecord, Reverted
 from orchestrator.core.transitions import Actor
 from orchestrator.engine.bases import mirror_with
 from orchestrator.engine.merge import MERGER, find_obstacle
+from orchestrator.engine.report import reverts_path
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import RefusedError
-
-
-@dataclass(frozen=True, slots=True)
-class Reverted:
-    """A revert that is on the target."""
-
-    job: str
-    commit: str
-    target: str
-    stat: str
 
 
 def revert_job(ws: Workspace, folder: Folder, actor: Actor) -> Reverted:
@@ -36,13 +24,17 @@ def revert_job(ws: Workspace, folder: Folder, actor: Actor) -> Reverted:
     way; nothing has changed then.
     """
     job = folder.job
-    if job.state is not State.DONE or not job.at.merged:
-        raise RefusedError(f"{job.id} was not merged by orc: it is {job.state}", hint=f"orc show {job.id}")
+    not_merged = RefusedError(f"{job.id} was not merged by orc: it is {job.state}", hint=f"orc show {job.id}")
+    if not job.state.ended or not job.at.merged:
+        raise not_merged
     merge = ws.ledger.record(MergeRecord, folder, f"merge-{job.at.merge}")
     source, target = ws.project_git_dir(job.at.project), merge.target
     git = Git(source)
     tip = rev_parse(git, f"refs/heads/{target}^{{commit}}")
     if tip is None or not is_ancestor(git, merge.merged, tip):
+        # It may have been cancelled at the very moment at which it landed; then it can be undone all the same.
+        if job.state is not State.DONE:
+            raise not_merged
         raise RefusedError(f"{merge.merged[:12]} is not on {target} any more", cause="The branch was rewritten.")
     mirror = mirror_with(ws, job.at.project, target, tip, merge.merged, job=job.id)
     with effect(Effect.MERGE_BUILD):
@@ -61,8 +53,9 @@ def revert_job(ws: Workspace, folder: Folder, actor: Actor) -> Reverted:
         update_ref(mirror, ref, commit, rev_parse(mirror, ref) or "")
         fetch_ref(git, mirror.git_dir, [f"+{ref}:{ref}"])
     _land(git, mirror, target, commit, tip)
-    found = Reverted(job.id, commit, target, diff_stat(mirror, tip, commit).summary())
-    ws.commit([], [_filing(found, actor, ws.stamp())])
+    stat = diff_stat(mirror, tip, commit).summary()
+    found = Reverted(job.id, commit, target, stat, ws.stamp(), actor.name)
+    ws.commit([], [_filing(found, actor)])
     return found
 
 
@@ -92,9 +85,8 @@ def _land(git: Git, mirror: Git, target: str, commit: str, tip: str) -> None:
             update_ref(git, f"refs/heads/{target}", commit, tip)
 
 
-def _filing(found: Reverted, actor: Actor, at: str) -> Filing:
-    facts = {"job": found.job, "commit": found.commit, "target": found.target, "stat": found.stat, "at": at}
+def _filing(found: Reverted, actor: Actor) -> Filing:
     trailers = [("Job", found.job), ("Actor", actor.name), ("Target", found.target), ("Merged", found.commit)]
-    path = f"reverts/{at[:4]}/{at[5:7]}/{found.job}-{found.commit[:8]}.yaml"
+    path = f"{reverts_path(found.job)}/{found.commit[:12]}.yaml"
     subject = f"revert: {found.job} on {found.target} as {found.commit[:12]}"
-    return Filing(subject, {path: dump(facts).encode()}, (*trailers, ("Diff-Stat", found.stat)), actor)
+    return Filing(subject, {path: format_record(found)}, (*trailers, ("Diff-Stat", found.stat)), actor)

@@ -623,6 +623,7 @@ def test_submit_is_the_same_door(desk: Desk) -> None:
 def test_the_person_is_named_as_git_names_them(desk: Desk, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert person_of(desk.ws.paths.git_dir).name == "human:Ada Lovelace"
     subprocess.run(["git", "-C", str(repo), "config", "--unset", "user.name"], check=True)
+    monkeypatch.delenv("GIT_AUTHOR_NAME")
     monkeypatch.setenv("LOGNAME", "grace")
     assert person_of(desk.ws.paths.git_dir).name == "human:grace"
 
