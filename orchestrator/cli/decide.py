@@ -64,8 +64,9 @@ def describe(ws: Workspace, job: Job, card: Card) -> str:
         for path in evidence.paths[:SHOWN_PATHS]:
             added = "binary" if path.added is None else f"+{path.added} -{path.deleted}"
             lines.append(f"    {path.status} {path.path} ({added})")
-        if len(evidence.paths) > SHOWN_PATHS:
-            lines.append(f"    … and {len(evidence.paths) - SHOWN_PATHS} more (orc diff {job.id})")
+        more = len(evidence.paths) + evidence.more_paths - SHOWN_PATHS
+        if more > 0:
+            lines.append(f"    … and {more} more (orc diff {job.id})")
         lines.append(f"  tests: {evidence.tests_in_words}")
     lines += [f"  [{option.key}] {option.label}: {option.consequence}" for option in card.options]
     return clean("\n".join(lines))

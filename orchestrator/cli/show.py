@@ -117,8 +117,9 @@ def _evidence(record: Evidence) -> Iterator[str]:
     yield f"{record.stat}; tests: {record.tests_in_words}"
     for path in record.paths[:SHOWN_PATHS]:
         yield f"{path.status} {path.path}"
-    if len(record.paths) > SHOWN_PATHS:
-        yield f"… and {len(record.paths) - SHOWN_PATHS} more"
+    more = len(record.paths) + record.more_paths - SHOWN_PATHS
+    if more > 0:
+        yield f"… and {more} more"
     for failure in record.failures:
         yield f"refused ({failure.rule}): {failure.text}"
     for check in record.checks:

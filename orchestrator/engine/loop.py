@@ -20,7 +20,7 @@ from orchestrator.core.job import State
 from orchestrator.engine.launch import RunState, folder_of, state_of
 from orchestrator.engine.notes import note_engine
 from orchestrator.engine.project_queue import Projection
-from orchestrator.engine.tick import Engine, tick
+from orchestrator.engine.tick import LEDGER, Engine, tick
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import LedgerError, OrcError
 
@@ -94,7 +94,7 @@ def live_runs(engine: Engine) -> bool:
 def is_idle(engine: Engine) -> bool:
     """Whether nothing will move without a person: no live run, no pause to wait out, nothing that is due."""
     ws = engine.ws
-    if engine.blocked:
+    if LEDGER in engine.problems:
         return False
     for folder in _folders(ws):
         at = folder.job.at

@@ -18,7 +18,7 @@ from orchestrator.core import merge as merging
 from orchestrator.core.accept import hold, release
 from orchestrator.core.attempt import not_started
 from orchestrator.core.job import Job, State
-from orchestrator.core.records import BaseRecord, CardKind
+from orchestrator.core.records import CardKind
 from orchestrator.core.schedule import (
     Action,
     Ask,
@@ -98,7 +98,7 @@ def tick(engine: Engine) -> bool:
     engine.problems.clear()
     engine.blocked = False
     _guarded(engine, "orc.yaml", ws.reload_config)
-    moved = _take_in(engine)
+    moved = bool(_guarded(engine, "queue/", partial(_take_in, engine)))
     moved |= _collect(engine)
     moved |= not engine.blocked and bool(_guarded(engine, "orc", partial(_decide, engine)))
     if not engine.blocked:
@@ -124,7 +124,7 @@ def _collect(engine: Engine) -> bool:
     jobs = _guarded(engine, LEDGER, partial(running, ws)) or []
     ended = [_guarded(engine, job.id, partial(collect_run, ws, job)) for job in jobs]
     bases = _guarded(engine, "bases", lambda: list(collect_bases(ws))) or []
-    return _commit(engine, [step for step in ended if step is not None], bases)
+    return commit_steps(engine, [step for step in ended if step is not None], bases)
 
 
 def _decide(engine: Engine) -> bool:
@@ -147,7 +147,7 @@ def _perform(engine: Engine, board: Board, actions: Iterable[Action]) -> bool:
             files[done.move.job.id] = dict(done.files)
         elif isinstance(done, Move):
             moves.append(done)
-    return _commit(engine, moves, filings, files)
+    return commit_steps(engine, moves, filings, files)
 
 
 def _act(ws: Workspace, board: Board, action: Action) -> Move | Reserved | Filing | None:
@@ -194,12 +194,10 @@ def _see_that_runs_run(engine: Engine) -> None:
         if folder.job.at.run:
             step = _guarded(engine, folder.job.id, partial(_ensure, ws, folder.job))
             failed += [step] if isinstance(step, Move) else []
-    _commit(engine, failed, [])
+    commit_steps(engine, failed, [])
     for name in ws.config.projects:
-        record = base_record(ws, name)
-        if record is not None and record.run and state_of(folder_of(ws, record.run)) is RunState.MISSING:
-            filing = _guarded(engine, name, partial(_ensure_base, ws, name, record))
-            _commit(engine, [], [filing] if filing else [])
+        filing = _guarded(engine, name, partial(_ensure_base, ws, name))
+        commit_steps(engine, [], [filing] if filing else [])
 
 
 def _ensure(ws: Workspace, job: Job) -> Move | None:
@@ -209,7 +207,10 @@ def _ensure(ws: Workspace, job: Job) -> Move | None:
         return not_started(job, f"{job.at.run} could not be started: {error}", ws.config.limits, ws.stamp())
 
 
-def _ensure_base(ws: Workspace, name: str, record: BaseRecord) -> Filing | None:
+def _ensure_base(ws: Workspace, name: str) -> Filing | None:
+    record = base_record(ws, name)
+    if record is None or not record.run or state_of(folder_of(ws, record.run)) is not RunState.MISSING:
+        return None
     try:
         launch(ws, base_start(ws, name, record))
     except (OrcError, OSError) as error:
@@ -221,11 +222,11 @@ def _ensure_base(ws: Workspace, name: str, record: BaseRecord) -> Filing | None:
 def _note_problems(engine: Engine) -> None:
     """What goes wrong in the engine, for `orc status`, which is another process."""
     if engine.problems != engine.told_problems:
-        engine.told_problems = dict(engine.problems)
         note_engine(engine.ws, engine.problems)
+        engine.told_problems = dict(engine.problems)
 
 
-def _commit(
+def commit_steps(
     engine: Engine, moves: list[Move], filings: list[Filing], files: dict[str, dict[str, bytes]] | None = None
 ) -> bool:
     """Commit steps; whether any were. If the ledger cannot be written, nothing more is in this tick."""

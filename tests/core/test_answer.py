@@ -214,10 +214,12 @@ def test_changes_without_words_are_refused(message: str) -> None:
     assert "needs words" in refuse(job, card, "revise", message)
 
 
-@pytest.mark.parametrize("key", ["recheck", "keep"])
-def test_a_question_about_the_base_never_ends_a_job(key: str) -> None:
-    job, card = asked(CardKind.BASE_RED)
-    assert "not about a job" in refuse(job, card, key)
+@pytest.mark.parametrize(("key", "state"), [("recheck", State.READY), ("keep", State.WAITING)])
+def test_a_question_about_the_base_never_ends_a_job(key: str, state: State) -> None:
+    job, card = asked(CardKind.BASE_RED, state=State.WAITING, asked_base=BASE)
+    after = given(job, card, key)
+    assert after.state is state
+    assert (after.at.recheck, after.at.asked_base) == ((LATER, "") if key == "recheck" else ("", BASE))
 
 
 def test_the_engine_answers_no_card() -> None:

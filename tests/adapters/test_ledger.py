@@ -1,0 +1,333 @@
+"""The promises of the ledger: all or nothing, only what still fits, and readable with git alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from builders import BASE, an_attempt
+
+from orchestrator.adapters import clock
+from orchestrator.adapters.git import Git, GitError, RefMovedError, update_ref
+from orchestrator.adapters.ledger import REF, Filing, Ledger, format_record, open_ledger
+from orchestrator.core import accept as accepting
+from orchestrator.core.attempt import start_attempt
+from orchestrator.core.job import Job, JobSpec, Priority, State
+from orchestrator.core.records import Attempt, CheckResult, Outcome
+from orchestrator.core.times import iso
+from orchestrator.core.transitions import ENGINE, Actor, Move
+from orchestrator.engine.workspace import UnwritableError, Workspace
+from orchestrator.errors import LedgerError
+
+ADA = Actor("human:ada")
+ONE, TWO, THREE = "one-00000001", "two-00000002", "three-00000003"
+
+
+@pytest.fixture
+def ledger(repo: Path) -> Iterator[Ledger]:
+    with new_ledger(repo) as ledger:
+        yield ledger
+
+
+@contextmanager
+def new_ledger(repo: Path) -> Iterator[Ledger]:
+    """A ledger that has just begun."""
+    with open_ledger(repo / ".git", repo / ".git" / "orc") as ledger:
+        ledger.create(clock.now(), ENGINE)
+        yield ledger
+
+
+def now() -> str:
+    """The present time as the ledger writes it."""
+    return iso(clock.now())
+
+
+def accepted(id_: str) -> Move:
+    """The step that makes a job."""
+    spec, keys = JobSpec(prompt="Do it."), {"markdown": False, "source": "queue/it.yaml", "project": "main"}
+    return accepting.accept(
+        "prompt: Do it.\n",
+        spec,
+        id_=id_,
+        now=now(),
+        actor=ADA,
+        priority=Priority.P2,
+        **keys,  # type: ignore[arg-type]
+    )
+
+
+def put(ledger: Ledger, *moves: Move) -> Job:
+    """Commit steps, all that fit, in one go; the last one's job."""
+    with ledger.writing() as writer:
+        for move in moves:
+            writer.commit(move, clock.now())
+    return moves[-1].job
+
+
+def fits(ledger: Ledger, move: Move) -> bool:
+    """Whether a step would be taken now."""
+    with ledger.writing() as writer:
+        return writer.fits(move)
+
+
+def git(ledger: Ledger, *args: str) -> str:
+    """Plain git on the ledger's repository."""
+    return ledger.git.text(*args)
+
+
+def moves_of_the_ref(ledger: Ledger) -> int:
+    """How often the ref has been moved."""
+    return len((ledger.git.git_dir / "logs" / REF).read_text().splitlines())
+
+
+# --- all or nothing -------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_one_commit_for_each_step_and_one_update_of_the_ref(ledger: Ledger) -> None:
+    git(ledger, "config", "core.logAllRefUpdates", "true")
+    first = accepted(ONE)
+    put(ledger, first)
+    moved, commits = moves_of_the_ref(ledger), int(git(ledger, "rev-list", "--count", REF))
+    put(ledger, accepting.hold(first.job, "later", now(), needs={}), accepted(TWO), accepted(THREE))
+    assert int(git(ledger, "rev-list", "--count", REF)) == commits + 3
+    assert moves_of_the_ref(ledger) == moved + 1
+    assert set(ledger.snapshot().folders) == {ONE, TWO, THREE}
+
+
+def test_an_error_on_the_way_leaves_nothing(ledger: Ledger) -> None:
+    before = ledger.tip()
+
+    def break_off() -> None:
+        with ledger.writing() as writer:
+            writer.commit(accepted(ONE), clock.now())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        break_off()
+    assert ledger.tip() == before
+    assert not ledger.snapshot().folders
+
+
+def test_a_lost_compare_and_swap_discards_the_steps(ledger: Ledger) -> None:
+    before = ledger.tip()
+    theirs = git(ledger, "commit-tree", "-p", before, "-m", "theirs", git(ledger, "rev-parse", f"{before}^{{tree}}"))
+
+    def lose() -> None:
+        with ledger.writing() as writer:
+            writer.commit(accepted(ONE), clock.now())
+            update_ref(ledger.git, REF, theirs, before)
+
+    with pytest.raises(RefMovedError):
+        lose()
+    assert ledger.tip() == theirs
+    assert not ledger.snapshot().folders
+    assert put(ledger, accepted(ONE)).id in ledger.snapshot().folders
+
+
+def test_a_second_beginning_changes_nothing(ledger: Ledger) -> None:
+    put(ledger, accepted(ONE))
+    before = ledger.tip()
+    ledger.create(clock.now(), ENGINE)
+    assert ledger.tip() == before
+
+
+# --- only what still fits -------------------------------------------------------------------------------------------
+
+
+def test_a_step_decided_on_an_older_job_is_dropped(ledger: Ledger) -> None:
+    job = put(ledger, accepted(ONE))
+    stale = accepting.hold(job, "later", now(), needs={})
+    put(ledger, accepting.edit(job, job.text, job.spec, now(), actor=ADA, keys=["title"], priority=Priority.P1))
+    assert not fits(ledger, stale)
+    with pytest.raises(LedgerError, match="has moved on"):
+        put(ledger, stale)
+
+
+def test_a_retry_decided_on_an_older_end_is_dropped(ledger: Ledger) -> None:
+    first = put(ledger, accepted(ONE))
+    ended = put(ledger, accepting.cancel(first, now(), actor=ADA))
+    stale = accepting.retry(ended, now(), actor=ADA)
+    assert fits(ledger, stale)
+    again = put(ledger, stale)
+    put(ledger, accepting.cancel(again, now(), actor=ADA, why="once more"))
+    assert not fits(ledger, stale)
+    assert ledger.folder(ONE).job.at.reason == "once more"
+
+
+def test_a_job_is_accepted_once_also_after_it_has_ended(ledger: Ledger) -> None:
+    job = put(ledger, accepted(ONE))
+    assert not fits(ledger, accepted(ONE))
+    put(ledger, accepting.cancel(job, now(), actor=ADA))
+    assert not fits(ledger, accepted(ONE))
+
+
+def test_steps_of_one_batch_build_on_each_other(ledger: Ledger) -> None:
+    first = accepted(ONE)
+    gone = accepting.cancel(first.job, now(), actor=ADA)
+    put(ledger, first, gone, accepting.retry(gone.job, now(), actor=ADA))
+    assert ledger.snapshot().folders[ONE].job.at.seq == 3
+    assert ledger.closed(ONE) is None
+
+
+# --- where things lie -----------------------------------------------------------------------------------------------
+
+
+def test_an_ended_job_is_found_by_its_id_alone(ledger: Ledger) -> None:
+    job = put(ledger, accepted(ONE))
+    ended = put(ledger, accepting.cancel(job, now(), actor=ADA))
+    assert not ledger.snapshot().folders
+    found = ledger.folder(ONE)
+    assert found.job == ended
+    pointer = git(ledger, "show", f"{REF}:closed/ids/00/00/{ONE}")
+    assert pointer == found.path
+    assert found.path == f"closed/{ended.at.since[:10].replace('-', '/')}/00/{ONE}"
+
+
+def test_a_retry_brings_the_whole_folder_back(ledger: Ledger) -> None:
+    job = put(ledger, accepted(ONE))
+    attempt = an_attempt(job)
+    running = put(ledger, start_attempt(job, attempt, now()))
+    ended = put(ledger, accepting.cancel(running, now(), actor=ADA))
+    put(ledger, accepting.retry(ended, now(), actor=ADA))
+    folder = ledger.snapshot().folders[ONE]
+    assert folder.job.state is State.READY
+    assert ledger.record(Attempt, folder, "attempt-1") == attempt
+    assert git(ledger, "ls-tree", "-r", "--name-only", REF, "closed/") == ""
+
+
+def test_the_snapshot_after_many_steps_is_the_one_a_new_reader_sees(ledger: Ledger) -> None:
+    jobs = [put(ledger, accepted(f"job-{number:08x}")) for number in range(20)]
+    ledger.snapshot()
+    for job in jobs[::3]:
+        put(ledger, accepting.cancel(job, now(), actor=ADA))
+    known = ledger.snapshot()
+    with open_ledger(ledger.git.git_dir, ledger.git.git_dir / "orc", lean=True) as other:
+        assert other.snapshot() == known
+
+
+# --- readable with git alone ----------------------------------------------------------------------------------------
+
+
+def test_git_log_finds_the_steps_of_a_job_and_what_they_say(ledger: Ledger) -> None:
+    job = put(ledger, accepted(ONE), accepted(TWO))
+    put(ledger, accepting.hold(job, "it is late", now(), needs={}))
+    shape = "--format=%s|%(trailers:key=From,valueonly,separator=)|%(trailers:key=To,valueonly,separator=)|%an"
+    assert git(ledger, "log", "--grep", f"^Job: {TWO}$", shape, REF).splitlines() == [
+        f"hold: {TWO} it is late|ready|waiting|engine",
+        f"accept: {TWO} from queue/it.yaml: Do it.|-|ready|human:ada",
+    ]
+
+
+def test_git_log_of_a_path_tells_when_it_changed(ledger: Ledger) -> None:
+    job = put(ledger, accepted(ONE), accepted(TWO))
+    put(ledger, start_attempt(job, an_attempt(job), now()))
+    subjects = git(ledger, "log", "--format=%s", REF, "--", f"open/00/{TWO}").splitlines()
+    assert [each.split(":")[0] for each in subjects] == ["start", "accept"]
+    assert BASE in git(ledger, "show", f"{REF}:open/00/{TWO}/attempt-1.yaml")
+    assert git(ledger, "fsck", "--strict") == ""
+
+
+def test_no_text_of_an_agent_becomes_a_trailer_or_a_commit_of_its_own(ledger: Ledger) -> None:
+    evil = "failed\n\nReviewed-Sha: 1\x1b[31m"
+    filing = Filing(f"base: {evil}", {"projects/main/base.yaml": b"x\n"}, (("Tests", evil),), Actor(f"human:{evil}"))
+    with ledger.writing() as writer:
+        writer.file(filing, clock.now())
+    assert git(ledger, "log", "-1", "--format=%(trailers:key=Reviewed-Sha,valueonly)", REF) == ""
+    message = git(ledger, "log", "-1", "--format=%B", REF)
+    assert message.splitlines() == [
+        "base: failed  Reviewed-Sha: 1\ufffd[31m",
+        "",
+        "Tests: failed  Reviewed-Sha: 1\ufffd[31m",
+    ]
+    assert git(ledger, "fsck", "--strict") == ""
+
+
+# --- what stands in the way -----------------------------------------------------------------------------------------
+
+
+def ref_lock(ledger: Ledger, *, age_s: float) -> Path:
+    """The lock of the ref, as a git leaves it that was killed so long ago."""
+    path = ledger.git.git_dir / f"{REF}.lock"
+    path.write_text("")
+    then = clock.now().timestamp() - age_s
+    os.utime(path, (then, then))
+    return path
+
+
+def test_the_lock_of_a_git_that_was_killed_long_ago_is_moved_away(ledger: Ledger) -> None:
+    lock = ref_lock(ledger, age_s=61)
+    put(ledger, accepted(ONE))
+    assert ONE in ledger.snapshot().folders
+    assert not lock.exists()
+    assert len(list((ledger.git.git_dir / "orc" / "orphans").glob("state.lock.*.orphan"))) == 1
+    assert git(ledger, "for-each-ref", "--format=%(refname)", "refs/heads/orc") == REF
+
+
+def test_the_lock_of_a_git_that_may_be_alive_is_left_alone(ledger: Ledger) -> None:
+    lock, before = ref_lock(ledger, age_s=5), ledger.tip()
+    with pytest.raises(GitError):
+        put(ledger, accepted(ONE))
+    assert lock.exists()
+    assert ledger.tip() == before
+
+
+FLUSHED = """
+import os, sys
+opened = []
+def watch(event, args):
+    if event == "open" and args[2] & os.O_DIRECTORY:
+        opened.append(str(args[0]))
+sys.addaudithook(watch)
+from pathlib import Path
+from orchestrator.adapters import clock
+from orchestrator.adapters.ledger import Filing, open_ledger
+from orchestrator.core.transitions import ENGINE
+git_dir = Path(sys.argv[1])
+with open_ledger(git_dir, git_dir / "orc") as ledger:
+    ledger.create(clock.now(), ENGINE)
+    first = list(opened)
+    ledger.git.run("pack-refs", "--all", "--prune")
+    opened.clear()
+    with ledger.writing() as writer:
+        writer.file(Filing("note: it", {"note": b"it"}), clock.now())
+for each in (first, opened):
+    print(" ".join(os.path.relpath(path, git_dir) for path in each if path.startswith(str(git_dir / "refs"))))
+"""
+
+
+def test_every_new_folder_above_the_ref_is_flushed(repo: Path) -> None:
+    argv = [sys.executable, "-c", FLUSHED, str(repo / ".git")]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    created, moved = (set(line.split()) for line in done.stdout.splitlines())
+    assert created == moved == {"refs/heads/orc", "refs/heads", "refs"}
+
+
+# --- what no file can hold ------------------------------------------------------------------------------------------
+
+
+def unwritable(move: Move, problem: str = "number") -> Move:
+    """The same step with a record that cannot be written."""
+    exit_, tail = (10**30, "") if problem == "number" else (1, "x" * 5_000_000)
+    return replace(move, records={"attempt-1": CheckResult("t", "t", Outcome.FAILED, exit_, 0.0, tail)})
+
+
+@pytest.mark.parametrize("problem", ["number", "size"])
+def test_a_step_that_cannot_be_written_is_told_and_the_others_are_committed(workspace: Workspace, problem: str) -> None:
+    good, bad, last = accepted(ONE), unwritable(accepted(TWO), problem), accepted(THREE)
+    with pytest.raises(UnwritableError) as refused:
+        workspace.commit([good, bad, last])
+    assert refused.value.done == [good, last]
+    assert [move for move, _ in refused.value.bad] == [bad]
+    assert set(workspace.ledger.snapshot().folders) == {ONE, THREE}
+    assert TWO not in Git(workspace.paths.git_dir).text("ls-tree", "-r", "--name-only", REF)
+
+
+def test_a_record_that_could_not_be_read_again_is_not_written() -> None:
+    with pytest.raises(ValueError, match="at most 4000000 can be read"):
+        format_record(CheckResult("t", "t", Outcome.FAILED, tail="é" * 2_000_001))
