@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator.adapters.audit import Report, audit
 from orchestrator.adapters.audit_chain import Commit, Store, lineage, owner_of
-from orchestrator.adapters.git import Git, Identity, merge_base, rev_parse, tree_of, update_ref
+from orchestrator.adapters.git import ENGINE, Git, Identity, merge_base, rev_parse, tree_of, update_ref
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees
 from orchestrator.adapters.job_file import parse_job
 from orchestrator.adapters.ledger import REF, Filing, Ledger, open_ledger
@@ -157,11 +157,11 @@ def accept(world: World, id_: str, text: str) -> str:
     return id_
 
 
-def start(world: World, id_: str) -> None:
-    """An attempt starts."""
+def start(world: World, id_: str, base: str = "") -> None:
+    """An attempt starts, on `base` or on the target."""
     job, now = world.job(id_), iso(world.now())
     run, prompt = next_run(job, RunKind.ATTEMPT), f"Do {id_}.\n".encode()
-    base = job.at.base or world.main()
+    base = job.at.base or base or world.main()
     attempt = Attempt(run.number, ENGINEER, base, str(run), now, prompt=blob_id(prompt), fixes=job.at.fixes)
     world.commit(start_attempt(job, attempt, now), {f"attempt-{run.number}.prompt.md": prompt})
 
@@ -291,13 +291,14 @@ def decide(world: World, id_: str, key: str, message: str = "") -> None:
     world.commit(answer(job, card, key, message, terms_of(job), iso(world.now()), actor=ADA))
 
 
-def build(world: World, id_: str) -> None:
-    """The merged tree is built, or conflicts."""
-    job, onto = world.job(id_), world.main()
+def build(world: World, id_: str, onto: str = "") -> None:
+    """The merged tree is built, or conflicts. `onto`: what waits to land, if not on the target itself."""
+    job, tip = world.job(id_), world.main()
+    onto = onto or tip
     found = merge_trees(world.git, onto, job.at.approved)
-    record = MergeRecord(job.at.merge + 1, job.at.approved, onto, "main", onto, conflicts=found.conflicts)
+    record = MergeRecord(job.at.merge + 1, job.at.approved, onto, "main", tip, conflicts=found.conflicts)
     if found.tree is not None:
-        commit = commit_tree(world.git, found.tree, [onto, job.at.approved], "merge", author=PERSON, when=BEGIN)
+        commit = commit_tree(world.git, found.tree, [onto, job.at.approved], "merge", author=ENGINE, when=BEGIN)
         update_ref(world.git, f"refs/orc/merges/{id_}", commit, rev_parse(world.git, f"refs/orc/merges/{id_}") or "")
         record = replace(record, merged=commit, tree=found.tree)
     world.commit(merge_built(job, record, terms_of(job), iso(world.now())))
@@ -440,6 +441,32 @@ def blocked(world: World) -> None:
     card = world.record(Card, BLOCKED, job.at.card)
     world.commit(landing_free(job, card, iso(world.now())))
     land(world, BLOCKED)
+
+
+def await_landing(world: World, id_: str, path: str, *, base: str = "", onto: str = "") -> str:
+    """Approved and checked; the commit that waits to land."""
+    accept(world, id_, TEXT.format(merge="auto"))
+    start(world, id_, base)
+    collect(world, id_, {path: "x = 1\n"})
+    look(world, id_)
+    check(world, id_)
+    review(world, id_)
+    build(world, id_, onto)
+    check(world, id_)
+    return world.job(id_).at.merged
+
+
+def take_back(world: World, id_: str) -> None:
+    """A person gives up a job that waits to land, and much time goes by."""
+    world.commit(accepting.cancel(world.job(id_), iso(world.now()), actor=ADA, why="no"))
+    world.clock += timedelta(minutes=10)
+
+
+def send_back(world: World, id_: str, problem: str) -> None:
+    """The merge is not even tried, because of what the work stands on."""
+    job, tip = world.job(id_), world.main()
+    record = MergeRecord(job.at.merge + 1, job.at.approved, tip, "main", tip, problem=problem)
+    world.commit(merge_built(job, record, terms_of(job), iso(world.now())))
 
 
 def honest(world: World) -> None:

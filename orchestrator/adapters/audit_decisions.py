@@ -168,11 +168,11 @@ def judge_merge(step: Step) -> Iterator[Finding]:
     if merge is None:
         return
     yield from differ(Rule.MERGE, "the commit that was approved", merge.approved, step.was.approved)
-    if bool(merge.conflicts) is bool(merge.merged):
-        yield Rule.MERGE, "has a merged commit and conflicts, or neither"
+    if sum(map(bool, (merge.merged, merge.conflicts, merge.problem))) != 1:
+        yield Rule.MERGE, "has not exactly one of a merged commit, conflicts and a problem"
     yield from differ(Rule.MERGE, "the merged commit", step.at.merged, merge.merged)
     if (step.after.state is State.MERGING) is not bool(merge.merged):
-        yield Rule.MERGE, f"goes on to {step.after.state}, but the merge came to {merge.merged or 'conflicts'}"
+        yield Rule.MERGE, f"goes on to {step.after.state}, but the merge came to {merge.merged or 'none'}"
     if merge.merged:
         yield from differ(Rule.MERGE, "where the target stood", step.at.target_was, merge.target_was)
         yield from differ(Rule.APPROVAL, "the approved commit", step.at.approved, merge.approved)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from orchestrator.adapters.audit_rules import Finding, Rule, Step, differ
-from orchestrator.adapters.git import Git, GitError, is_ancestor, merge_base, rev_parse, tree_of
+from orchestrator.adapters.audit_rules import Finding, Rule, Step, differ, lately_landing
+from orchestrator.adapters.git import ENGINE, Git, GitError, is_ancestor, merge_base, rev_parse, tree_of
 from orchestrator.adapters.git_objects import MergeResult, diff_stat, merge_trees, read_blob, whitespace_only_paths
 from orchestrator.adapters.mirrors import guard_attributes, init_bare, object_format
 from orchestrator.adapters.strict_yaml import replace_unsafe
@@ -62,6 +62,12 @@ class Work:
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether `old` is in the history of `new`."""
         return is_ancestor(self._git, old, new)
+
+    def way(self, old: str, new: str) -> list[tuple[str, str, list[str]]]:
+        """The first-parent commits of `new` that `old` has not: (commit, its author's address, its parents)."""
+        shape = ("--first-parent", "--no-commit-header", "--format=%H %ae %P")
+        rows = [line.split(" ") for line in self._git.text("rev-list", *shape, new, f"^{old}").splitlines()]
+        return [(row[0], row[1], row[2:]) for row in rows]
 
     def facts(self, base: str, tip: str, *, report: str, previous: str) -> DiffFacts:
         """What the rules of the diff gate look at."""
@@ -240,7 +246,8 @@ def prove_merge(step: Step, work: Work) -> Iterator[Finding]:
         yield Rule.MERGE, f"merges {merge.approved[:12]} onto {merge.onto[:12]}, which share no history"
         return
     conflicts = tuple(sorted(replace_unsafe(path) for path in found.conflicts))
-    yield from differ(Rule.MERGE, "the conflicts", tuple(sorted(merge.conflicts)), conflicts)
+    if not merge.problem:
+        yield from differ(Rule.MERGE, "the conflicts", tuple(sorted(merge.conflicts)), conflicts)
     if merge.merged:
         yield from differ(Rule.MERGE, "the merged tree", merge.tree, found.tree)
         yield from differ(Rule.MERGE, "the merged commit's tree", work.tree(merge.merged), found.tree)
@@ -250,6 +257,26 @@ def prove_merge(step: Step, work: Work) -> Iterator[Finding]:
         work.need(merge.target_was)
         if not work.is_ancestor(merge.target_was, merge.onto):
             yield Rule.MERGE, f"builds on {merge.onto[:12]}, which does not hold the target ({merge.target_was[:12]})"
+        yield from _prove_ground(step, work, merge)
+
+
+def _prove_ground(step: Step, work: Work, merge: MergeRecord) -> Iterator[Finding]:
+    """All that a merge would bring to the target beside its own work waited to land there itself."""
+    below = [commit for commit, _, _ in work.way(merge.target_was, merge.onto)]
+    lost = []
+    if step.was.base:
+        work.need(step.was.base)
+        lost = [
+            commit
+            for commit, email, parents in work.way(merge.onto, step.was.base)
+            if email == ENGINE.email and len(parents) == 2 and not work.is_ancestor(parents[1], merge.onto)
+        ]
+    waiting = lately_landing(step, [*below, *lost])
+    stray = [commit for commit in (*below, *(lost if merge.merged else ())) if commit not in waiting]
+    for commit in stray:
+        yield Rule.MERGE, f"brings {commit[:12]} along, which is not on {merge.target} and does not wait to land there"
+    if merge.problem and not lost:
+        yield Rule.MERGE, "says that what the work stands on was taken back, but it was not"
 
 
 def prove_landing(step: Step, work: Work) -> Iterator[Finding]:

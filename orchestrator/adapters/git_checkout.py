@@ -5,11 +5,13 @@ For repositories that the person owns, never for a folder an agent can write.
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.adapters.git import Git, GitError, RefMovedError, is_ancestor
+from orchestrator.adapters.git import Git, GitError, RefMovedError, is_ancestor, rev_parse
 from orchestrator.adapters.git_objects import list_tree, split_z
 from orchestrator.errors import RefusedError
 
@@ -61,10 +63,15 @@ def _worktrees(git: Git) -> list[dict[str, str]]:
     return listed
 
 
-def _is_rebasing(git: Git, checkout: Path, ref: str) -> bool:
+def _admin(git: Git, checkout: Path) -> Path:
+    """Where git keeps HEAD and the index of one checkout."""
     pointer = checkout / ".git"
+    return checkout / pointer.read_text().removeprefix("gitdir: ").strip() if pointer.is_file() else git.git_dir
+
+
+def _is_rebasing(git: Git, checkout: Path, ref: str) -> bool:
     try:
-        admin = Path(pointer.read_text().removeprefix("gitdir: ").strip()) if pointer.is_file() else git.git_dir
+        admin = _admin(git, checkout)
         names = [admin / folder / "head-name" for folder in ("rebase-merge", "rebase-apply")]
         return any(name.is_file() and name.read_text().strip() == ref for name in names)
     except (OSError, UnicodeDecodeError):
@@ -73,9 +80,51 @@ def _is_rebasing(git: Git, checkout: Path, ref: str) -> bool:
 
 def in_checkout(git: Git, checkout: Path) -> Git:
     """The repository as it is seen from one of its checkouts: with that checkout's files, HEAD and index."""
-    pointer = checkout / ".git"
-    admin = Path(pointer.read_text().removeprefix("gitdir: ").strip()) if pointer.is_file() else git.git_dir
+    admin = _admin(git, checkout)
     return replace(git, git_dir=admin, work_tree=checkout, index=admin / "index")
+
+
+_UNFINISHED = {
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+}
+
+
+def unfinished_act(git: Git) -> str:
+    """What is being done in the checkout of `git` and waits for the person (rebase, merge, …); "" if nothing is."""
+    return next((act for name, act in _UNFINISHED.items() if os.path.lexists(git.git_dir / name)), "")
+
+
+def find_lock(git: Git, branch: str, checkouts: Iterable[Path]) -> Path | None:
+    """A lock on a branch or on a checkout of it, if there is one: git is at work there, or was killed there.
+
+    Ask before `push_into_checkout`: git moves the files before it finds the branch locked, and leaves them so.
+    """
+    return next((lock for lock in _locks(git, branch, checkouts) if os.path.lexists(lock)), None)
+
+
+def _locks(git: Git, branch: str, checkouts: Iterable[Path]) -> list[Path]:
+    own = [_admin(git, each) / f"{name}.lock" for each in checkouts for name in ("index", "HEAD")]
+    return [git.git_dir / "refs" / "heads" / f"{branch}.lock", *own]
+
+
+def landing_mark(git: Git, branch: str, checkouts: Sequence[Path]) -> str:
+    """A digest of what decides whether git moves a branch with its checkouts; another one means: worth another try."""
+    files = [*_locks(git, branch, checkouts), git.git_dir / "config"]
+    files += [_admin(git, each) / "index" for each in checkouts]
+    facts = [rev_parse(git, f"refs/heads/{branch}"), *(_version(path) for path in files)]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.lstat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def dirty_paths(git: Git) -> list[str]:

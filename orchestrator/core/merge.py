@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from orchestrator.core.config import Terms
 from orchestrator.core.gate import PASSING
-from orchestrator.core.job import Fix, Job, State
+from orchestrator.core.job import Fix, Job, MergePolicy, State
 from orchestrator.core.records import Card, CardKind, MergeRecord
+from orchestrator.core.review import numbered
 from orchestrator.core.step import NOT_APPROVED, Step, check_fixes
 from orchestrator.core.transitions import Event, IllegalStepError, Move
 
@@ -17,10 +18,25 @@ _FROM_NEW_BASE = {"base": "", "tip": "", **NOT_APPROVED}
 """The approval was for work on a base that no longer fits; the next attempt starts from the newest one."""
 
 
+def awaits_landing(job: Job) -> bool:
+    """Whether a job's merged commit is approved, has passed, and has only to be put on the target.
+
+    Once it is cancelled, dropped or tried again, that commit is taken back: nothing may be built on it or land with it.
+    """
+    # Of all cards, only that of a blocked landing leaves the merged commit standing.
+    on_its_way = job.state in (State.LANDING, State.DECIDE) and bool(job.at.merged and job.at.approved)
+    return on_its_way and job.spec.merge is not MergePolicy.BRANCH
+
+
 def merge_built(job: Job, merge: MergeRecord, terms: Terms, now: str) -> Move:
-    """The merged tree was built, or the work collides with what came in meanwhile."""
+    """The merged tree was built, or could not be: the work collides with what came in, or rests on what is gone."""
     facts = {"approved": merge.approved, "onto": merge.onto, "merged": merge.merged, "tree": merge.tree}
     step = Step(Event.MERGE, job, now, {f"merge-{merge.number}": merge}, {"merge": merge.number}, facts)
+    if merge.problem:
+        way_out = f"The tree starts from {merge.target} as it is now. Make the change again on top of it."
+        fixes = numbered((Fix("", f"{merge.problem}.", way_out, source="engine"),))
+        # The author is not to blame, so it costs no attempt.
+        return step.to(State.READY, merge.problem, **_FROM_NEW_BASE, fixes=fixes, reason=merge.problem)
     if not merge.conflicts:
         told = f"built {merge.merged[:12]} on {merge.target}"
         return step.to(State.MERGING, told, merged=merge.merged, target_was=merge.target_was)
@@ -46,10 +62,10 @@ def merge_checked(job: Job, merge: MergeRecord, terms: Terms, now: str) -> Move:
     return step.with_changes(**_FROM_NEW_BASE).send_back(check_fixes(merge.checks), terms, told)
 
 
-def target_moved(job: Job, now: str, *, target: str) -> Move:
-    """The target moved under a built merge: build and check it anew, a few times."""
+def target_moved(job: Job, now: str, *, target: str, why: str = "") -> Move:
+    """The target, or what waited to land before, moved under a built merge: build and check it anew, a few times."""
     rebuilds = job.at.rebuilds + 1
-    told = f"{target} moved; the merge is built anew ({rebuilds})"
+    told = f"{why or f'{target} moved'}; the merge is built anew ({rebuilds})"
     step = Step(Event.REBUILD, job, now, changes={"merged": "", "target_was": "", "rebuilds": rebuilds})
     if rebuilds > MAX_REBUILDS:
         question = f"{target} keeps moving while {job.id} is being merged. Try again?"
@@ -57,10 +73,18 @@ def target_moved(job: Job, now: str, *, target: str) -> Move:
     return step.to(State.MERGING, told, reason=told)
 
 
-def landing_blocked(job: Job, problem: str, way_out: str, now: str, *, target: str) -> Move:
-    """The merged commit cannot be put on the target without touching a person's work."""
+def landing_blocked(job: Job, problem: str, way_out: str, now: str, *, target: str, seen: str = "") -> Move:
+    """The merged commit cannot be put on the target without touching a person's work.
+
+    `seen`: how things stood when git refused for a reason that cannot be looked up; '' for one that can.
+    """
     question = f"{job.id} waits to land on {target}: {problem}"
-    return Step(Event.LAND, job, now).ask(CardKind.LANDING, question, way_out, target=target)
+    move = Step(Event.LAND, job, now).ask(CardKind.LANDING, question, way_out, target=target)
+    if not seen:
+        return move
+    name = f"card-{move.job.at.card}"
+    card: Card = move.records[name]
+    return replace(move, records={name: replace(card, facts={**card.facts, "seen": seen})})
 
 
 def landing_free(job: Job, card: Card, now: str) -> Move:

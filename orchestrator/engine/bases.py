@@ -10,14 +10,15 @@ from datetime import timedelta
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
-from orchestrator.adapters.git import Git, is_ancestor, rev_parse
+from orchestrator.adapters.git import ENGINE, Git, is_ancestor, rev_parse
 from orchestrator.adapters.ledger import Filing, format_record, parse_record
 from orchestrator.adapters.mirrors import open_mirror, refresh_mirror
 from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.config import Project
 from orchestrator.core.gate import judge_checks
-from orchestrator.core.job import Check
+from orchestrator.core.job import Check, MergePolicy
+from orchestrator.core.merge import awaits_landing
 from orchestrator.core.records import BaseRecord, CheckResult
 from orchestrator.core.schedule import BaseState, ProjectView
 from orchestrator.core.times import parse
@@ -37,8 +38,36 @@ class Start:
 
 
 def next_ref(project: str, target: str) -> str:
-    """Where approved work lies that is on its way to the target."""
+    """Where approved work lies that is on its way to the target. It counts only while `find_stray` finds nothing."""
     return f"refs/orc/next/{project}/{target}"
+
+
+def landings(ws: Workspace, project: str, target: str) -> frozenset[str]:
+    """The merged commits that wait to be put on `target`, as the ledger has it now."""
+    jobs = [folder.job for folder in ws.ledger.snapshot().folders.values() if folder.job.at.project == project]
+    waiting = [(job, ws.terms(job)) for job in jobs if awaits_landing(job)]
+    return frozenset(
+        job.at.merged for job, agreed in waiting if agreed.target == target and agreed.merge is not MergePolicy.BRANCH
+    )
+
+
+def find_stray(git: Git, tip: str, commit: str, waiting: frozenset[str]) -> str:
+    """What would come to the target with `commit` though it does not wait to land; "" if there is nothing."""
+    chain = git.text("rev-list", "--first-parent", commit, f"^{tip}").split()
+    return next((each for each in chain if each not in waiting), "")
+
+
+def find_lost_ground(git: Git, base: str, onto: str, waiting: frozenset[str]) -> str:
+    """A merge of orc below `base` that was taken back: it neither waits to land, nor is its work in `onto`; or ""."""
+    if not base or not _has(git, base):
+        return ""
+    shape = ("--first-parent", "--no-commit-header", "--format=%H %ae %P")
+    for line in git.text("rev-list", *shape, base, f"^{onto}").splitlines():
+        commit, email, *parents = line.split(" ")
+        is_landing = email == ENGINE.email and len(parents) == 2
+        if is_landing and commit not in waiting and not is_ancestor(git, parents[1], onto):
+            return commit
+    return ""
 
 
 def find_start(ws: Workspace, project: str, target: str) -> Start:
@@ -52,7 +81,10 @@ def find_start(ws: Workspace, project: str, target: str) -> Start:
             hint="commit something, or set `target:` in orc.yaml",
         )
     ahead = rev_parse(git, f"{next_ref(project, target)}^{{commit}}")
-    commit = ahead if ahead and ahead != tip and is_ancestor(git, tip, ahead) else tip
+    commit = tip
+    if ahead and ahead != tip and is_ancestor(git, tip, ahead):
+        # The ref only grows: whoever waited there may have been cancelled since, and must not come along.
+        commit = tip if find_stray(git, tip, ahead, landings(ws, project, target)) else ahead
     tree = rev_parse(git, f"{commit}^{{tree}}") or ""
     return Start(commit, tree, tip)
 

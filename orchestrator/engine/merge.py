@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
@@ -10,17 +11,18 @@ from orchestrator.adapters.git import (
     Git,
     GitError,
     Identity,
-    RefMovedError,
     is_ancestor,
     rev_parse,
     update_ref,
 )
 from orchestrator.adapters.git_checkout import (
-    CheckoutInTheWayError,
     checked_out_at,
     dirty_paths,
+    find_lock,
     in_checkout,
+    landing_mark,
     push_into_checkout,
+    unfinished_act,
     untracked_in_the_way,
 )
 from orchestrator.adapters.git_objects import commit_tree, fetch_ref, merge_trees
@@ -28,12 +30,15 @@ from orchestrator.core.config import Terms
 from orchestrator.core.job import Job, MergePolicy
 from orchestrator.core.merge import landed, landing_blocked, landing_free, merge_built, target_moved
 from orchestrator.core.records import Card, CardKind, Evidence, MergeRecord, ReviewRecord, Verdict
+from orchestrator.core.times import parse
 from orchestrator.core.transitions import Move
-from orchestrator.engine.bases import find_start, mirror_with, next_ref
+from orchestrator.engine.bases import find_lost_ground, find_start, find_stray, landings, mirror_with, next_ref
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
 MERGER = Identity("orc", "engine@orc.invalid")
+PAUSE = timedelta(seconds=30)
+"""How long a landing that git refused waits at least before it is tried again by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +54,22 @@ def build_merge(ws: Workspace, job: Job) -> Move:
     agreed = ws.terms(job)
     start = find_start(ws, job.at.project, agreed.target)
     mirror = mirror_with(ws, job.at.project, agreed.target, start.commit, job.at.approved, job=job.id)
-    with effect(Effect.MERGE_BUILD):
-        merged = merge_trees(mirror, start.commit, job.at.approved)
     record = MergeRecord(
         number=job.at.merge + 1,
         approved=job.at.approved,
         onto=start.commit,
         target=agreed.target,
         target_was=start.target_tip,
-        conflicts=merged.conflicts,
     )
+    waiting = landings(ws, job.at.project, agreed.target)
+    lost = find_lost_ground(Git(ws.project_git_dir(job.at.project)), job.at.base, start.commit, waiting)
+    if lost:
+        problem = f"the work stands on {lost[:12]}, which was taken back before it was on {agreed.target}"
+        return merge_built(job, replace(record, problem=problem), agreed, ws.stamp())
+    with effect(Effect.MERGE_BUILD):
+        merged = merge_trees(mirror, start.commit, job.at.approved)
     if merged.tree is None:
-        return merge_built(job, record, agreed, ws.stamp())
+        return merge_built(job, replace(record, conflicts=merged.conflicts), agreed, ws.stamp())
     with effect(Effect.MERGE_BUILD):
         message = _message(ws, job, agreed)
         parents = [start.commit, job.at.approved]
@@ -89,8 +98,11 @@ def _message(ws: Workspace, job: Job, agreed: Terms) -> str:
     return f"{job.spec.heading}\n\nMerged by orc into {agreed.target}.\n\n{text}\n"
 
 
-def land(ws: Workspace, job: Job) -> Move:
-    """Put the merged commit on the target. Whether it is there already is asked of the repository, never remembered."""
+def land(ws: Workspace, job: Job) -> Move | None:
+    """Put the merged commit on the target. Whether it is there already is asked of the repository, never remembered.
+
+    None if the job moved on meanwhile: then nothing was moved.
+    """
     agreed = ws.terms(job)
     if agreed.merge is MergePolicy.BRANCH:
         return _leave_branch(ws, job)
@@ -105,13 +117,25 @@ def land(ws: Workspace, job: Job) -> Move:
         return target_moved(job, now, target=target)
     _move_next(git, next_ref(job.at.project, target), merge.merged)
     obstacle = find_obstacle(git, target, merge.merged)
-    if obstacle is None:
-        obstacle = _move_target(ws, job, git, target, merge.merged, tip)
     if obstacle is not None:
-        if rev_parse(git, f"refs/heads/{target}^{{commit}}") != tip:
-            return target_moved(job, now, target=target)
         return landing_blocked(job, obstacle.problem, obstacle.way_out, now, target=target)
-    return done
+    mirror = mirror_with(ws, job.at.project, target, merge.merged, job=job.id)
+    with ws.ledger.writing() as writer:
+        # Whoever cancels this job, or one that it stands on, has done so before now or does it after the move.
+        present = writer.job(job.id)
+        if present is None or present.at.seq != job.at.seq:
+            return None
+        waiting = landings(ws, job.at.project, target)
+        if find_stray(git, tip, merge.merged, waiting) or find_lost_ground(git, job.at.base, merge.onto, waiting):
+            return target_moved(job, now, target=target, why="what it stands on was taken back")
+        refusal = _move_target(mirror, git, target, merge.merged, tip)
+    if not refusal:
+        return done
+    if rev_parse(git, f"refs/heads/{target}^{{commit}}") != tip:
+        return target_moved(job, now, target=target)
+    way_out = f"Put it right, then: orc answer {job.id} retry"
+    seen = landing_mark(git, target, checked_out_at(git, target))
+    return landing_blocked(job, refusal, way_out, now, target=target, seen=seen)
 
 
 def _move_next(git: Git, ref: str, commit: str) -> None:
@@ -123,45 +147,55 @@ def _move_next(git: Git, ref: str, commit: str) -> None:
 
 def find_obstacle(git: Git, target: str, commit: str) -> Obstacle | None:
     """What in a person's checkout of the target would be touched by landing; None if nothing would."""
-    for checkout in checked_out_at(git, target):
-        here = in_checkout(git, checkout)
-        dirty = dirty_paths(here)
-        if dirty:
-            have = "has" if len(dirty) == 1 else "have"
-            return Obstacle(
-                f"{', '.join(dirty[:3])} in {checkout} {have} changes that are not committed",
-                f"Commit or stash them (git -C {checkout} stash), and it lands by itself.",
-            )
-        in_the_way = untracked_in_the_way(here, commit)
-        if in_the_way:
-            return Obstacle(
-                f"{', '.join(in_the_way[:3])} in {checkout} would be overwritten and is not in git",
-                f"Move it away (mv {checkout / in_the_way[0]} …), and it lands by itself.",
-            )
+    checkouts = checked_out_at(git, target)
+    if len(checkouts) > 1:
+        places = ", ".join(str(each) for each in checkouts)
+        problem = f"{target} is checked out in {len(checkouts)} places ({places})"
+        return Obstacle(problem, "Leave it checked out in one of them, and it lands by itself.")
+    if checkouts and not checkouts[0].exists():
+        checkout = checkouts[0]
+        problem = f"{target} is checked out in {checkout}, which is not there and is locked"
+        return Obstacle(problem, f"Bring it back, or: git worktree unlock {checkout}")
+    lock = find_lock(git, target, checkouts)
+    if lock is not None:
+        way_out = "When it ends it lands by itself. If no git runs there, one was killed: remove that file."
+        return Obstacle(f"git is at work on {target}: there is {lock}", way_out)
+    return _obstacle_in(in_checkout(git, checkouts[0]), checkouts[0], target, commit) if checkouts else None
+
+
+def _obstacle_in(here: Git, checkout: Path, target: str, commit: str) -> Obstacle | None:
+    act = unfinished_act(here)
+    if act:
+        problem = f"{target} is being rebased in {checkout}" if act == "rebase" else f"a {act} in {checkout} is open"
+        return Obstacle(problem, f"Finish or abort it (git -C {checkout} status), and it lands by itself.")
+    dirty = dirty_paths(here)
+    if dirty:
+        have = "has" if len(dirty) == 1 else "have"
+        return Obstacle(
+            f"{', '.join(dirty[:3])} in {checkout} {have} changes that are not committed",
+            f"Commit or stash them (git -C {checkout} stash), and it lands by itself.",
+        )
+    in_the_way = untracked_in_the_way(here, commit)
+    if in_the_way:
+        return Obstacle(
+            f"{', '.join(in_the_way[:3])} in {checkout} would be overwritten and is not in git",
+            f"Move it away (mv {checkout / in_the_way[0]} …), and it lands by itself.",
+        )
     return None
 
 
-def _move_target(ws: Workspace, job: Job, git: Git, target: str, commit: str, tip: str) -> Obstacle | None:
+def _move_target(mirror: Git, git: Git, target: str, commit: str, tip: str) -> str:
+    """Why git would not move the target, in its words; '' if it has."""
     checkouts = checked_out_at(git, target)
-    if len(checkouts) > 1:
-        return Obstacle(f"{target} is checked out in {len(checkouts)} places", "Leave it checked out in one of them.")
     try:
         with effect(Effect.TARGET_MOVE):
             if checkouts:
-                push_into_checkout(_mirror(ws, job), checkouts[0], commit, target, tip)
+                push_into_checkout(mirror, checkouts[0], commit, target, tip)
             else:
                 update_ref(git, f"refs/heads/{target}", commit, tip)
-    except RefMovedError:
-        return Obstacle(f"{target} moved at the same moment", "It is tried again.")
-    except CheckoutInTheWayError as error:
-        return Obstacle(error.message, f"See git -C {checkouts[0]} status; put it right, then orc retry {job.id}.")
     except GitError as error:
-        return Obstacle(error.message, f"Put it right, then: orc answer {job.id} retry")
-    return None
-
-
-def _mirror(ws: Workspace, job: Job) -> Git:
-    return mirror_with(ws, job.at.project, ws.terms(job).target, job.at.merged, job=job.id)
+        return error.message
+    return ""
 
 
 def _leave_branch(ws: Workspace, job: Job) -> Move:
@@ -185,10 +219,18 @@ def watch_landing(ws: Workspace, job: Job) -> Move | None:
         return None
     git, target = Git(ws.project_git_dir(job.at.project)), ws.terms(job).target
     try:
-        obstacle = find_obstacle(git, target, job.at.merged)
+        is_free = find_obstacle(git, target, job.at.merged) is None and _is_worth_a_try(ws, git, target, card)
     except OrcError:
         return None
-    return None if obstacle else landing_free(job, card, ws.stamp())
+    return landing_free(job, card, ws.stamp()) if is_free else None
+
+
+def _is_worth_a_try(ws: Workspace, git: Git, target: str, card: Card) -> bool:
+    """Whether anything has changed since git refused for a reason of its own: else it would only refuse again."""
+    seen = card.facts.get("seen", "")
+    if not seen:
+        return True
+    return ws.now() - parse(card.asked) >= PAUSE and landing_mark(git, target, checked_out_at(git, target)) != seen
 
 
 def checkout_of(ws: Workspace, project: str) -> Path:

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import audit_world as w
@@ -584,6 +585,62 @@ def test_a_branch_that_was_deleted_is_no_lie(root: Path) -> None:
     report = w.verify(root)
     assert report.lies == ()
     assert [doubt.job for doubt in report.unverifiable] == [w.BRANCH]
+
+
+# --- what a merge stands on -----------------------------------------------------------------------------------------
+
+WAITS, STACKED = "waits-2a00000a", "stacked-2b00000b"
+
+
+def test_a_merge_on_what_waits_to_land_is_no_lie(tmp_path: Path) -> None:
+    with w.new_world(tmp_path / "world") as world:
+        first = w.await_landing(world, WAITS, "a.py")
+        w.await_landing(world, STACKED, "b.py", base=first, onto=first)
+        w.land(world, WAITS)
+        w.land(world, STACKED)
+    assert w.verify(tmp_path / "world").lies == ()
+
+
+@pytest.mark.parametrize("stands", ["base", "onto"])
+def test_a_merge_that_brings_along_what_was_taken_back_is_a_lie(tmp_path: Path, stands: str) -> None:
+    with w.new_world(tmp_path / "world") as world:
+        first = w.await_landing(world, WAITS, "a.py")
+        w.take_back(world, WAITS)
+        w.await_landing(world, STACKED, "b.py", **{stands: first})
+    lies = w.verify(tmp_path / "world").lies
+    assert [(lie.job, lie.rule) for lie in lies] == [(STACKED, Rule.MERGE)]
+    assert first[:12] in lies[0].text
+
+
+def test_a_merge_that_was_decided_just_before_a_cancellation_is_no_lie(tmp_path: Path) -> None:
+    with w.new_world(tmp_path / "world") as world:
+        first = w.await_landing(world, WAITS, "a.py")
+        w.take_back(world, WAITS)
+        world.clock -= timedelta(minutes=10)
+        w.await_landing(world, STACKED, "b.py", base=first, onto=first)
+    assert w.verify(tmp_path / "world").lies == ()
+
+
+@pytest.mark.parametrize("taken_back", [True, False])
+def test_work_is_sent_back_for_what_it_stands_on_only_if_that_was_taken_back(
+    tmp_path: Path, *, taken_back: bool
+) -> None:
+    with w.new_world(tmp_path / "world") as world:
+        first = w.await_landing(world, WAITS, "a.py")
+        if taken_back:
+            w.take_back(world, WAITS)
+        else:
+            w.land(world, WAITS)
+        w.accept(world, STACKED, w.TEXT.format(merge="auto"))
+        w.start(world, STACKED, first)
+        w.collect(world, STACKED, {"b.py": "b = 1\n"})
+        w.look(world, STACKED)
+        w.check(world, STACKED)
+        w.review(world, STACKED)
+        w.send_back(world, STACKED, f"the work stands on {first[:12]}, which was taken back")
+        assert world.job(STACKED).at.spent == 0
+    lies = w.verify(tmp_path / "world").lies
+    assert [lie.rule for lie in lies] == ([] if taken_back else [Rule.MERGE])
 
 
 # --- what is gone ---------------------------------------------------------------------------------------------------

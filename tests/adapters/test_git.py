@@ -32,7 +32,11 @@ from orchestrator.adapters.git_checkout import (
     CheckoutInTheWayError,
     checked_out_at,
     dirty_paths,
+    find_lock,
+    in_checkout,
+    landing_mark,
     push_into_checkout,
+    unfinished_act,
     untracked_in_the_way,
 )
 from orchestrator.adapters.git_objects import (
@@ -356,6 +360,55 @@ def test_checkouts_of_a_branch_are_found_also_while_it_is_rebased(git: Git, proj
     shell(rebase, tmp_path / "linked", check=False)
     assert shell("git symbolic-ref -q HEAD || echo detached", tmp_path / "linked") == "detached"
     assert checked_out_at(git, "side") == [tmp_path / "linked"]
+
+
+@pytest.mark.parametrize(
+    ("begin", "act"),
+    [
+        ("git -c sequence.editor='sed -i s/^pick/edit/' rebase -q -i HEAD~1", "rebase"),
+        ("git merge -q -s ours --no-commit side", "merge"),
+        ("git cherry-pick --allow-empty HEAD", "cherry-pick"),
+        ("git revert --no-commit HEAD; git reset -q --soft HEAD; git update-ref REVERT_HEAD HEAD", "revert"),
+    ],
+)
+def test_what_a_person_has_begun_in_a_checkout_and_not_finished_is_told(
+    git: Git, project: Path, tmp_path: Path, begin: str, act: str
+) -> None:
+    shell("git worktree add -q ../linked -b linked; git branch side HEAD~1", project)
+    shell("git checkout -q side; git commit -q --allow-empty -m side; git checkout -q main", project)
+    linked = tmp_path / "linked"
+    assert unfinished_act(in_checkout(git, linked)) == ""
+    shell(begin, linked, check=False)
+    assert unfinished_act(in_checkout(git, linked)) == act
+    assert unfinished_act(in_checkout(git, project)) == ""
+
+
+def test_the_locks_of_a_checkout_and_of_its_branch_are_found(git: Git, project: Path, tmp_path: Path) -> None:
+    shell("git worktree add -q ../linked -b linked", project)
+    linked = tmp_path / "linked"
+    assert find_lock(git, "linked", [linked]) is None
+    for lock in (".git/worktrees/linked/index.lock", ".git/worktrees/linked/HEAD.lock", ".git/refs/heads/linked.lock"):
+        (project / lock).write_text("")
+        assert find_lock(git, "linked", [linked]) == project / lock
+        assert find_lock(git, "main", [project]) is None
+        (project / lock).unlink()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "git commit -q --allow-empty -m x",
+        "echo > .git/index.lock",
+        "echo x > x; git add x",
+        "git config user.name Eve",
+    ],
+)
+def test_the_mark_of_a_landing_changes_with_what_decides_about_it(git: Git, project: Path, change: str) -> None:
+    before = landing_mark(git, "main", [project])
+    (project / "untracked").write_text("x")
+    assert landing_mark(git, "main", [project]) == before
+    shell(change, project)
+    assert landing_mark(git, "main", [project]) != before
 
 
 def test_changes_in_a_checkout_are_listed_without_touching_its_index(git: Git, project: Path) -> None:

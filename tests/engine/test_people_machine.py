@@ -18,7 +18,14 @@ import pytest
 from crash_helpers import World, check_ledger, check_repository, check_runs, jobs_by_name, make_world
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from orchestrator.adapters.effects import Effect
 from orchestrator.adapters.ledger import REF, Folder

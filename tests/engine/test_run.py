@@ -309,7 +309,9 @@ class TestLease:
             "folder, lease = map(Path, sys.argv[1:]); spawn_shim(folder, take_lease(lease)); os.kill(os.getpid(), 9)"
         )
         folder.lease.parent.mkdir(exist_ok=True)
-        dead = subprocess.run([sys.executable, "-c", engine, str(folder.path), str(folder.lease)], cwd=ROOT, check=False)
+        dead = subprocess.run(
+            [sys.executable, "-c", engine, str(folder.path), str(folder.lease)], cwd=ROOT, check=False
+        )
         assert dead.returncode == -signal.SIGKILL
         assert not lease_is_free(folder.lease)
         (bench.root / "go").touch()
