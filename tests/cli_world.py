@@ -156,8 +156,14 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def interrupt(self) -> None:
-        """Ctrl-C, as far as the command itself is concerned."""
-        self.process.send_signal(signal.SIGINT)
+        """Ctrl-C, as far as the command itself is concerned; a person whose first one is lost presses it again.
+
+        One that comes between two steps of the interpreter's line editor waits there for the next key.
+        """
+        for _ in range(5):
+            self.process.send_signal(signal.SIGINT)
+            if select.select([self._master], [], [], 3)[0] or self.process.poll() is not None:
+                return
 
     def end(self, *, seconds: float = 30) -> int:
         """Everything until the end; the exit code."""

@@ -125,7 +125,8 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
     if result.status in _CANNOT_START:
         why = f"{result.status.value.replace('_', ' ')}: {result.error}"
         return not_started(job, why, ws.config.limits, now, records={f"attempt-{run.number}": ended})
-    if not tip and result.status is Ended.ENDED and result.error:
+    stands = Path(attempt_tree(ws, job, before)["path"]).is_dir()
+    if not tip and stands and result.status is Ended.ENDED and result.error:
         # The supervisor says why the work cannot be taken, such as too many files: that is the author's to mend.
         agreed, told = ws.terms(job), replace(ended, status=RunStatus.OUTPUT_LIMIT)
         return attempt_ended(job, told, agreed, now)

@@ -95,7 +95,9 @@ def _previous_tree(ws: Workspace, job: Job, git: Git) -> str:
 
 def _notes(attempt: Attempt) -> tuple[str, ...]:
     notes = []
-    if attempt.exit not in (0, None):
+    if attempt.exit is None:
+        notes.append(f"the agent's program was killed: {attempt.error}".rstrip(": "))
+    elif attempt.exit:
         notes.append(f"the agent's program ended with exit {attempt.exit}: {attempt.error}")
     answered = {answer.id for answer in attempt.answers}
     silent = [fix.id for fix in attempt.fixes if fix.id not in answered]

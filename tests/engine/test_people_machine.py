@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -322,8 +321,8 @@ class People(RuleBasedStateMachine):
         queue = self.world.root / "queue"
         shown = {queue / folder.job.lane / folder.job.file_name: folder for folder in jobs}
         found = {path for path in self.files() if ".card-" not in path.name and ".review-" not in path.name}
-        odd = {path: path.read_bytes() for path in found - set(shown)}
-        assert found == set(shown), f"{odd}\n{self.world.ledger_log()}"
+        strays = {path: path.read_bytes() for path in found - set(shown)}
+        assert found == set(shown), f"{strays}\n{self.world.ledger_log()}"
         for path, folder in shown.items():
             assert path.read_bytes() == self.ws.ledger.objects.read(folder.records["#job"])
         odd = [path.name for path in queue.rglob(".*") if path.name.startswith((".accept-", ".tmp-"))]
@@ -376,9 +375,8 @@ def template(tmp_path: Path) -> Path:
 
 
 def run_machine(template: Path, *, examples: int, steps: int) -> None:
-    machine: Callable[[], People] = type("PeopleHere", (People,), {"template": template})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        machine,
+    run_state_machine_as_test(
+        type("PeopleHere", (People,), {"template": template}),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
@@ -395,7 +393,7 @@ def run_machine(template: Path, *, examples: int, steps: int) -> None:
 
 @pytest.mark.timeout(600)
 def test_people_agents_and_crashes_in_any_order(template: Path) -> None:
-    run_machine(template, examples=6, steps=15)
+    run_machine(template, examples=12, steps=20)
 
 
 @pytest.mark.torture
