@@ -37,10 +37,10 @@ setup: $(TOOLS) ## install orc and the development tools into .venv
 demo: $(RUNTIME) ## see it work in a throw-away repository: no key, no account
 	@$(BIN)/orc demo
 
-test: $(TOOLS) ## run the tests
-	$(BIN)/python -m pytest -n $(JOBS)
+test: $(TOOLS) ## run the tests, but for the slow ones
+	$(BIN)/python -m pytest -n $(JOBS) -m "not torture and not slow"
 
-check: $(TOOLS) ## everything a change must pass: format, lint, types, layers, tests
+check: $(TOOLS) ## everything a change must pass: format, lint, types, layers, all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

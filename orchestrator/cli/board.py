@@ -25,17 +25,15 @@ LANE_STYLES = {
     "done": "green",
     "failed": "red",
 }
-LINES_KEPT = 12
 ROWS = 30
 REFRESH_S = 0.25
 
 
 class Board:
-    """What `orc run` shows while it works: the board and the last steps on a terminal, one line a step elsewhere."""
+    """What `orc run` shows while it works: one line a step, and on a terminal the board below them."""
 
     def __init__(self, app: App, ws: Workspace, *, quiet: bool = False) -> None:
         self._app, self._ws, self._quiet = app, ws, quiet
-        self._lines: list[str] = []
         self._live: Any = None
         self._shown = 0.0
         self._problems: dict[str, str] = {}
@@ -64,7 +62,10 @@ class Board:
         self.rejected += line.startswith("reject: ")
         line = clean_line(line) if line[:1] != " " else clean(line)
         if self._live is not None:
-            self._lines = [*self._lines, line][-LINES_KEPT:]
+            from rich.text import Text
+
+            # Above the board, where it scrolls up like any other line and none is lost.
+            self._live.console.print(Text(line, style="dim"), soft_wrap=True)
         elif not self._quiet:
             print(line, flush=True)
 
@@ -86,10 +87,11 @@ class Board:
 
         from orchestrator.engine.report import summarize
 
-        lines = max(3, min(LINES_KEPT, self._live.console.height // 2))
-        rows = max(3, self._live.console.height - lines - 4)
-        steps = Text("\n".join(self._lines[-lines:]), style="dim", overflow="ellipsis", no_wrap=True)
-        return Group(board_table(summarize(self._ws, errors=False), rows=rows), Text(""), steps)
+        summary = summarize(self._ws, errors=False)
+        if not summary.jobs:
+            return Text("No open jobs.", style="dim")
+        # Half of the screen is left for the steps above the board.
+        return Group(Text(""), board_table(summary, rows=max(3, self._live.console.height // 2 - 3)))
 
 
 def board_table(summary: Summary, *, rows: int = ROWS) -> Table:

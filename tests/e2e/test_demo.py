@@ -110,6 +110,7 @@ def test_the_demo_reaches_every_end_and_proves_its_ledger(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("end", ENDS)
 def test_an_end_is_missed_when_its_rule_is_switched_off(end: str, tmp_path: Path) -> None:
@@ -129,6 +130,7 @@ def test_a_folder_that_no_demo_made_stays_as_it_is(tmp_path: Path) -> None:
     assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_second_demo_replaces_the_first_and_can_be_taken_away(tmp_path: Path) -> None:
     folder = tmp_path / "demo"

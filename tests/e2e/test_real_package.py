@@ -198,6 +198,7 @@ def review(folder: Path, before: str, after: str, *, patch: str | None = None) -
 # --- followed to the letter ---
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_page_can_be_followed_to_the_letter(tmp_path: Path) -> None:
     home = tmp_path / "newcomer"

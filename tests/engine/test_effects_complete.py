@@ -103,6 +103,7 @@ def _git_verb(argv: list[str]) -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_nothing_is_changed_outside_of_an_effect(world: World) -> None:
     expected: dict[str, Expected] = live(world)

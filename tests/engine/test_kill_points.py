@@ -36,6 +36,7 @@ def short_life(world: World) -> dict[str, Expected]:
     return {"plain": Expected(), "fixes": Expected(attempts=2, reviews=2)}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(LONG)
 @pytest.mark.parametrize("side", SIDES)
 def test_everything_comes_to_its_end_though_the_engine_dies_once_at_each_effect(world: World, side: str) -> None:

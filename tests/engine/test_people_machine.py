@@ -391,6 +391,7 @@ def run_machine(template: Path, *, examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_people_agents_and_crashes_in_any_order(template: Path) -> None:
     run_machine(template, examples=12, steps=20)
