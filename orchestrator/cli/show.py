@@ -59,7 +59,7 @@ def _told(folder: Folder, records: Mapping[str, Any], reverts: Sequence[Reverted
         for line in _record_lines(stem, record):
             yield f"  {line}"
     yield ""
-    yield f"  git log orc/state -- {folder.path}"
+    yield f'  git log orc/state --grep "^Job: {job.id}$"'
 
 
 def _cut(text: str) -> list[str]:

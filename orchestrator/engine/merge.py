@@ -231,8 +231,3 @@ def _is_worth_a_try(ws: Workspace, git: Git, target: str, card: Card) -> bool:
     if not seen:
         return True
     return ws.now() - parse(card.asked) >= PAUSE and landing_mark(git, target, checked_out_at(git, target)) != seen
-
-
-def checkout_of(ws: Workspace, project: str) -> Path:
-    """The person's checkout of a project."""
-    return (ws.paths.root / ws.project(project).path).resolve()
