@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= auto
-# Two stamps: the demo needs only what orc itself needs, so a fresh clone is not kept waiting for the tools.
+# A stamp for each set: the demo needs only what orc itself needs, so a fresh clone is not kept waiting for the tools.
 RUNTIME := $(VENV)/.runtime-installed
 TOOLS   := $(VENV)/.tools-installed
+BENCH   := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -32,6 +33,12 @@ $(TOOLS): pyproject.toml | $(BIN)/python
 	  $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'; fi
 	@touch $(RUNTIME) $@
 
+$(BENCH): pyproject.toml | $(TOOLS)
+	@echo "installing what the benchmarks need into $(VENV) ..."
+	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e '.[bench]'; else \
+	  $(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[bench]'; fi
+	@touch $@
+
 setup: $(TOOLS) ## install orc and the development tools into .venv
 
 demo: $(RUNTIME) ## see it work in a throw-away repository: no key, no account
@@ -55,9 +62,8 @@ torture: $(TOOLS) ## run the long sweeps, which break the program at every step
 	@$(BIN)/python -m pytest -n $(JOBS) -m torture tests; code=$$?; \
 	  if [ $$code -eq 5 ]; then echo "No long sweep exists yet: no test is marked \`torture\`."; else exit $$code; fi
 
-bench: $(TOOLS) ## measure what claims about speed rest on
-	@if [ -f benchmarks/run.py ]; then $(BIN)/python benchmarks/run.py; \
-	  else echo "No benchmark exists yet: there is no benchmarks/run.py."; fi
+bench: $(BENCH) ## measure what claims about speed rest on; BENCH_ARGS=--quick for a short form
+	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
 clean: ## remove .venv, caches and the demo's folder; never the queue or the ledger
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .orc-demo dist

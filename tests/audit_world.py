@@ -118,6 +118,7 @@ def make_commit(git: Git, objects: Objects, parent: str, files: Mapping[str, str
         for path, text in files.items()
     }
     tree = objects.change_tree(tree_of(git, parent), changes)
+    objects.store()
     return commit_tree(git, tree, [parent], "work", author=PERSON, when=BEGIN)
 
 
@@ -185,7 +186,7 @@ def lose(world: World, id_: str) -> None:
     world.commit(run_lost(job, Limits(), now, records={f"attempt-{attempt.number}": lost}))
 
 
-def look(world: World, id_: str, *, too_large: bool = False) -> None:
+def look(world: World, id_: str) -> None:
     """The engine gathers the evidence."""
     job, now = world.job(id_), iso(world.now())
     attempt = world.record(Attempt, id_, job.at.attempt)
@@ -206,10 +207,10 @@ def look(world: World, id_: str, *, too_large: bool = False) -> None:
         protected=protected_paths(stat.changes, PROTECTED),
         guarded=PROTECTED,
     )
-    world.commit(evidence_found(job, evidence, terms_of(job), now, too_large=too_large))
+    world.commit(evidence_found(job, evidence, terms_of(job), now))
 
 
-def check(world: World, id_: str, results: tuple[CheckResult, ...] = PASSED) -> None:
+def check(world: World, id_: str, results: tuple[CheckResult, ...] = PASSED, *, too_large: str = "") -> None:
     """The checks run, on the attempt's tree or on the merged one."""
     job, now = world.job(id_), iso(world.now())
     kind = RunKind.MERGE if job.state is State.MERGING else RunKind.CHECKS
@@ -221,7 +222,7 @@ def check(world: World, id_: str, results: tuple[CheckResult, ...] = PASSED) -> 
         return
     evidence = world.record(Evidence, id_, job.at.evidence)
     done = replace(evidence, tests=tests, checks=results, checked_tree=evidence.tree)
-    world.commit(checks_ended(job, done, terms_of(job), now))
+    world.commit(checks_ended(job, done, terms_of(job), now, too_large=too_large))
 
 
 def a_reply(job: str, commit: str, nonce: str, files: list[str], verdict: str = "APPROVED", **keys: Any) -> str:
@@ -410,7 +411,8 @@ def collided(world: World) -> None:
     world_moves = world.work(world.main(), {"c.py": "c = 0\n"})
     collect(world, COLLIDES, {"c.py": "c = 1\n"})
     update_ref(world.git, "refs/heads/main", world_moves, world.main())
-    look(world, COLLIDES, too_large=True)
+    look(world, COLLIDES)
+    check(world, COLLIDES, too_large="more than 9 bytes")
     decide(world, COLLIDES, "approve")
     build(world, COLLIDES)
 
@@ -469,6 +471,15 @@ def send_back(world: World, id_: str, problem: str) -> None:
     world.commit(merge_built(job, record, terms_of(job), iso(world.now())))
 
 
+def hold(world: World, id_: str, line: str) -> None:
+    """A person writes a `hold:` into the job's file, or takes it away."""
+    job = world.job(id_)
+    text = "".join(each for each in job.text.splitlines(keepends=True) if not each.startswith("hold:")) + line
+    spec = parse_job(text.encode(), name="job.yaml").spec
+    keys: dict[str, Any] = {"actor": ADA, "keys": ["hold"], "priority": job.priority}
+    world.commit(accepting.edit(job, text, spec, iso(world.now()), **keys))
+
+
 def honest(world: World) -> None:
     """Every kind of way that a job can take."""
     world.file("library: souls/engineer.md", {"library/souls/engineer.md": b"an engineer\n"})
@@ -476,7 +487,10 @@ def honest(world: World) -> None:
     sent_back(world)
     unclear(world)
     world.file("reject: broken.yaml", {"rejected/broken.yaml": b"{\n", "rejected/broken.yaml.reason": b"not YAML\n"})
-    accept(world, GIVEN_UP, TEXT.format(merge="ask"))
+    accept(world, GIVEN_UP, TEXT.format(merge="ask") + "hold: from the first\n")
+    hold(world, GIVEN_UP, "")
+    hold(world, GIVEN_UP, "hold: true\n")
+    hold(world, GIVEN_UP, "hold: for another reason\n")
     world.commit(accepting.cancel(world.job(GIVEN_UP), iso(world.now()), actor=ADA, why="no longer needed"))
     reported(world)
     collided(world)
@@ -560,7 +574,7 @@ Forger = Callable[[Draft], None]
 def forge(root: Path, forger: Forger) -> Git:
     """Write the whole ledger anew, each commit through `forger`, and move its ref there."""
     door = Git(root / ".git")
-    with opened(door.git_dir, door.git_dir / "objects") as objects:
+    with opened(door.git_dir) as objects:
         store = Store(objects)
         tip = rev_parse(door, REF) or ""
         chain = [store.commit(oid) for oid in list(lineage(store, tip, None))[::-1]]
@@ -568,6 +582,7 @@ def forge(root: Path, forger: Forger) -> Git:
         carried: Carried = {}
         for before, commit in pairwise(chain):
             at = _rewritten(door, store, before, commit, at, forger, carried)
+        objects.store()
         update_ref(door, REF, at, tip)
     return door
 

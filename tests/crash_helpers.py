@@ -109,7 +109,7 @@ plays:
   run: {begin}; sh {outside}/hold.sh held; {end}
   say: done
 - match: {{kind: attempt, title: lost|stopped|held|plain|branch|blocked|red}}
-  run: {begin}; echo "made = '$ORC_RUN'" > "${{ORC_JOB%-*}}.py"; {end}
+  run: echo "made = '$ORC_RUN'" > "${{ORC_JOB%-*}}.py"; {begin}; {end}
   say: done
 - match: {{kind: review}}
   run: {begin}; {end}
@@ -145,6 +145,10 @@ class World:
     """Objects of the person's that no ref reaches."""
     program: tuple[str, ...] = ("-m", "orchestrator")
     """What `python` is to run as `orc`."""
+    prefix: tuple[str, ...] = ()
+    """What stands in front of the next command line."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """What the next `orc` finds in its environment besides."""
 
     def trace(self, start: int) -> Path:
         """Every point that a process passed, one for each line."""
@@ -198,8 +202,8 @@ class World:
         """Start `orc`; it dies at `kill_at`, if it gets there."""
         self.starts += 1
         environment = os.environ | {"PYTHONPATH": str(SOURCES), KILL_AT: ",".join(self.kill_at)}
-        environment[TRACE] = str(self.trace(self.starts))
-        argv = [sys.executable, *self.program, "-C", str(self.root), *arguments]
+        environment |= {TRACE: str(self.trace(self.starts))} | self.environment
+        argv = [*self.prefix, sys.executable, *self.program, "-C", str(self.root), *arguments]
         with open(self.outside / f"orc-{self.starts}.log", "w") as told:
             return subprocess.Popen(
                 argv, env=environment, stdout=told, stderr=told, stdin=subprocess.DEVNULL, text=True
@@ -246,9 +250,11 @@ class World:
         raise AssertionError(f"no engine came to its end; killed at {self.kills[-3:]}")
 
     @contextmanager
-    def engine(self) -> Iterator[tuple[Callable[[Callable[[], object]], None], Callable[[], None]]]:
+    def engine(
+        self, first: subprocess.Popen[str] | None = None
+    ) -> Iterator[tuple[Callable[[Callable[[], object]], None], Callable[[], None]]]:
         """An engine in the background, started again whenever it dies. Yields a wait for a condition, and a killer."""
-        running, number = self.start(*RUN), self.starts
+        running, number = first or self.start(*RUN), self.starts
 
         def wait(condition: Callable[[], object]) -> None:
             nonlocal running, number

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.files import lease_is_free, release_lease, take_lease
-from orchestrator.adapters.processes import kill_descendants, reap_shim, spawn_shim
+from orchestrator.adapters.processes import kill_descendants
 from orchestrator.adapters.run_folder import RunFolder, read_result, write_spec
 from orchestrator.adapters.run_values import RunResult, RunSpec
+from orchestrator.adapters.shims import reap_shim, spawn_shim
 
 SEALED_ENVIRONMENT = {
     "PATH": os.environ.get("PATH", os.defpath),

@@ -17,7 +17,7 @@ from gitdb import IStream
 
 from orchestrator.adapters.objects import opened
 
-ROUNDS, BLOBS, PER_PROCESS = 7, 400, 70
+ROUNDS, BLOBS, PER_PROCESS, PER_STEP = 7, 400, 70, 7
 
 
 def make_blobs(count: int, seed: int) -> list[bytes]:
@@ -39,18 +39,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         git_dir = Path(folder) / "repository.git"
         subprocess.run(["git", "init", "--quiet", "--bare", str(git_dir)], check=True)
-        with opened(git_dir, git_dir / "objects") as objects, Repo(git_dir) as repo:
+        with opened(git_dir) as objects, Repo(git_dir) as repo:
 
             def ours(blobs: list[bytes]) -> None:
+                for at in range(0, len(blobs), PER_STEP):
+                    for data in blobs[at : at + PER_STEP]:
+                        objects.write("blob", data)
+                    objects.store()
+
+            def one_pack(blobs: list[bytes]) -> None:
                 for data in blobs:
                     objects.write("blob", data)
+                objects.store()
 
             def gitpython(blobs: list[bytes]) -> None:
                 for data in blobs:
                     repo.odb.store(IStream("blob", len(data), io.BytesIO(data)))
 
             ways: dict[str, Callable[[list[bytes]], None]] = {
-                "Objects.write": ours,
+                "Objects, seven loose ones at a time": ours,
+                "Objects, one pack": one_pack,
                 "GitPython's store": gitpython,
                 "git fast-import": lambda blobs: fast_import(git_dir, blobs),
             }

@@ -90,7 +90,7 @@ def audit(
     start = rev_parse(git, f"{since}^{{commit}}") if since else None
     if since and start is None:
         raise NotFoundError(f"there is no commit {since!r}", hint="git log orc/state")
-    with opened(ledger_git_dir, ledger_git_dir / "objects") as objects, TemporaryDirectory(prefix="orc-verify-") as tmp:
+    with opened(ledger_git_dir) as objects, TemporaryDirectory(prefix="orc-verify-") as tmp:
         audited = _Audit(Store(objects), Projects(project_git_dirs, Path(tmp)))
         chain = list(lineage(audited.store, tip, start))[::-1]
         _check_format(audited.store, audited.store.commit(tip))

@@ -24,7 +24,7 @@ _ASKS: Mapping[Event, frozenset[CardKind]] = {
     Event.LOST: frozenset({CardKind.CRASHES}),
     Event.NOT_STARTED: frozenset({CardKind.CANNOT_START}),
     Event.EVIDENCE: frozenset({CardKind.ATTEMPTS, CardKind.TOO_LARGE}),
-    Event.CHECKED: frozenset({CardKind.ATTEMPTS}),
+    Event.CHECKED: frozenset({CardKind.ATTEMPTS, CardKind.TOO_LARGE}),
     Event.VERDICT: frozenset({CardKind.MERGE, CardKind.ROUNDS, CardKind.REJECTED, CardKind.UNCLEAR}),
     Event.MERGE: frozenset({CardKind.ATTEMPTS}),
     Event.REBUILD: frozenset({CardKind.MOVING_TARGET}),

@@ -104,7 +104,11 @@ def judge_checked(step: Step) -> Iterator[Finding]:
         yield from differ(Rule.CHECKS, "the outcome of the tests", step.at.tests, record.tests)
     elif record.merged != step.was.merged:
         yield Rule.CHECKS, f"checks merge {record.number}, but the job's merged commit is {step.was.merged or 'none'}"
-    if (step.after.state is onward) is not (record.tests in PASSING):
+    card = step.card() if step.asks else None
+    asks = onward is State.REVIEWING and card is not None and card.kind is CardKind.TOO_LARGE
+    if isinstance(record, Evidence) and record.more_paths and step.after.state is onward:
+        yield Rule.EVIDENCE, f"goes on by itself, though {record.more_paths} changed paths are not listed"
+    if (step.after.state is onward or asks) is not (record.tests in PASSING):
         yield Rule.CHECKS, f"goes on to {step.after.state}, but the tests came to {record.tests or 'nothing'}"
     yield from check_trailers(step, {"Tests": record.tests, "Tree": tree})
 

@@ -39,6 +39,8 @@ class Rule(StrEnum):
     """What a person wrote changes only by that person's edit."""
     STEP = "step"
     """The table of legal steps."""
+    HOLD = "hold"
+    """Whether a person keeps a job from going on, and that it stays where it is then."""
     STANDING = "standing"
     """A step changes only what its event may change."""
     COUNTER = "counter"

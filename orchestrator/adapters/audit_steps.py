@@ -105,8 +105,8 @@ _JUDGED = frozenset(
     {"run", "crashes", "failed_starts", "approved", "fixes", "weak", "rounds", "inconclusive", "excluded"}
 )
 MAY_CHANGE: Mapping[Event, frozenset[str]] = {
-    Event.ACCEPT: frozenset(FIRST),
-    Event.EDIT: frozenset({"priority"}),
+    Event.ACCEPT: frozenset({*FIRST, "held"}),
+    Event.EDIT: frozenset({"priority", "held"}),
     Event.HOLD: frozenset({"needs"}),
     Event.RELEASE: frozenset({"needs"}),
     Event.START: _STARTED,
@@ -140,6 +140,36 @@ def check_standing(step: Step) -> Iterator[Finding]:
         taken_back |= field.name == "weak" and not step.at.approved
         if was != now and field.name not in allowed and not taken_back:
             yield Rule.STANDING, f"changes {field.name} from {show(was)} to {show(now)}, which {step.event} may not"
+
+
+_GOES_ON = frozenset(
+    {
+        Event.RELEASE,
+        Event.START,
+        Event.EVIDENCE,
+        Event.CHECK,
+        Event.REVIEW,
+        Event.MERGE,
+        Event.REBUILD,
+        Event.LAND,
+    }
+)
+"""What begins something new for a job, or brings its work further. It may be told that it was on the target already."""
+
+
+def check_held(step: Step) -> Iterator[Finding]:
+    """A job is held from the step in which its text begins to ask for it, by whom that was, and stays where it is."""
+    wished, was, now = step.after.spec.hold is not None, step.was.held, step.at.held
+    if (now is not None) != wished:
+        yield Rule.HOLD, f"has it {'held' if now else 'not held'}, but its text says {'otherwise' if now else 'hold'}"
+    elif now is not None and was is None:
+        yield from differ(Rule.HOLD, "who holds it", clean_name(now.by), step.commit.author.name)
+        if abs(parse(now.since).timestamp() - step.commit.committer.seconds) > SKEW_S:
+            yield Rule.HOLD, f"has it held since {now.since}, which is not when it was committed"
+    elif now is not None:
+        yield from differ(Rule.HOLD, "who holds it, and since when", now, was)
+    if was is not None and step.event in _GOES_ON:
+        yield Rule.HOLD, f"goes on by {step.event} with a job that {show(was.by)} holds"
 
 
 _STARTS = frozenset({Event.START, Event.CHECK, Event.REVIEW})
@@ -286,6 +316,7 @@ GENERAL: tuple[StepRule, ...] = (
     check_identity,
     check_times,
     check_standing,
+    check_held,
     check_counters,
     check_limits,
     check_records,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,10 +42,13 @@ class CloneCommits:
     """Tips of other branches, and the stash."""
 
 
-def fetch_clone_commits(mirror: Git, clone: Path, shadow: Path, *, max_bytes: int, notes: list[str]) -> CloneCommits:
+def fetch_clone_commits(
+    mirror: Git, clone: Path, shadow: Path, *, given: Collection[str] = (), max_bytes: int, notes: list[str]
+) -> CloneCommits:
     """Bring what HEAD, the branches and the stash of `clone` name into the mirror, where it is not there already.
 
-    `shadow` is a path outside the agent's reach for the borrowing repository. What cannot be taken is told in `notes`.
+    `given` are commits that are known to be there. `shadow` is a path outside the agent's reach for the borrowing
+    repository. What cannot be taken is told in `notes`.
     """
     dot_git = clone / ".git"
     if not (_is_folder(dot_git) and _is_folder(dot_git / "objects")):
@@ -53,7 +56,7 @@ def fetch_clone_commits(mirror: Git, clone: Path, shadow: Path, *, max_bytes: in
         return CloneCommits()
     head, others = _read_tips(dot_git, notes)
     tips = [oid for oid in dict.fromkeys((head, *others)) if oid]
-    known = {oid for oid in tips if is_kept(mirror, oid)}
+    known = {oid for oid in tips if oid in given or is_kept(mirror, oid)}
     wanted = [oid for oid in tips if oid not in known]
     if wanted:
         size = _size_of(dot_git / "objects")
@@ -63,6 +66,15 @@ def fetch_clone_commits(mirror: Git, clone: Path, shadow: Path, *, max_bytes: in
         wanted = _fetch(mirror, dot_git / "objects", shadow, wanted, notes)
     taken = known | set(wanted)
     return CloneCommits(head if head in taken else None, tuple(oid for oid in others if oid in taken and oid != head))
+
+
+def read_tips(clone: Path, notes: list[str]) -> set[str] | None:
+    """What HEAD, the branches and the stash of `clone` name; None if that cannot be told."""
+    dot_git = clone / ".git"
+    if not (_is_folder(dot_git) and _is_folder(dot_git / "objects")):
+        return None
+    head, others = _read_tips(dot_git, notes)
+    return {head, *others} if head else None
 
 
 def _fetch(mirror: Git, objects: Path, shadow: Path, wanted: list[str], notes: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,25 @@ from orchestrator.errors import InvalidFileError, NotFoundError
 FILE_NAME = "orc.yaml"
 
 
-def read_config(root: Path) -> Config:
-    """The configuration of the workspace `root`. Raises NotFoundError without one, InvalidFileError for a wrong one."""
+def read_config(root: Path, *, known: Path | None = None) -> Config:
+    """The configuration of the workspace `root`; `known` as in `schemas.validate`.
+
+    Raises NotFoundError without one, InvalidFileError for a wrong one.
+    """
     try:
         data = safe_read(root / FILE_NAME).data
     except FileNotFoundError as error:
         raise NotFoundError(
             f"there is no {FILE_NAME} in {root}", cause="This folder is not a workspace of orc.", hint="orc init"
         ) from error
-    return parse_config(data, name=FILE_NAME)
+    return parse_config(data, name=FILE_NAME, known=known)
 
 
-def parse_config(data: bytes, *, name: str = FILE_NAME) -> Config:
+@lru_cache(maxsize=8)  # It is read at every tick.
+def parse_config(data: bytes, *, name: str = FILE_NAME, known: Path | None = None) -> Config:
     """The configuration that a file holds. Raises InvalidFileError naming line, key and what is allowed."""
     document = load_mapping(data, file=name)
-    validate(document.value, "config", file=name, lines=document.lines)
+    validate(document.value, "config", file=name, lines=document.lines, known=known)
     _check_backend_types(document, name)
     try:
         return Config.from_file(document.value)

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
+from orchestrator.adapters.spans import span
+
 KILL_AT = "ORC_KILL_AT"
 TRACE = "ORC_TRACE_EFFECTS"
 
@@ -34,6 +36,8 @@ class Effect(StrEnum):
     QUEUE_REMOVE = "queue.remove"
     MIRROR_REFRESH = "mirror.refresh"
     RUN_FOLDER = "run.folder"
+    NURSERY_START = "nursery.start"
+    """The process from which runs are forked is started."""
     RUN_SPAWN = "run.spawn"
     RUN_STOP = "run.stop"
     RUN_CLEAN = "run.clean"
@@ -58,7 +62,8 @@ def effect(name: Effect) -> Iterator[None]:
     _point(f"{name}:before")
     _state.depth = _depth() + 1
     try:
-        yield
+        with span("effect", name):
+            yield
     finally:
         _state.depth = _depth() - 1
     _point(f"{name}:after")

@@ -274,6 +274,18 @@ def _last_c_error(path: Path) -> OSError:
     return OSError(code, os.strerror(code), str(path))
 
 
+def machine_start() -> str:
+    """A name for the time since the machine came up; "" where the system tells none.
+
+    What was written before, and never flushed, may be empty or gone by now, though its name is there.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
 # --- moving and removing ---
 
 
@@ -432,6 +444,15 @@ def scan(folder: Path) -> list[Entry]:
     except FileNotFoundError:
         return []
     return sorted(entries, key=lambda entry: entry.name)
+
+
+def look_at(path: Path) -> Entry | None:
+    """One entry of a folder as `scan` gives it; None if nothing is there."""
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Entry(path.name, _sign(status), stat.S_ISREG(status.st_mode))
 
 
 # --- locks ---

@@ -13,18 +13,21 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
+from orchestrator.adapters.spans import span
 from orchestrator.errors import NotFoundError, OrcError, UnavailableError
 
 TIMEOUT_SECONDS = 600.0
 _TERM_GRACE_SECONDS = 5.0
 _TRIES = 6
 """One try and at most five more."""
+_ASKED_AT_ONCE = 500
+"""Objects asked for before the first answer is read: so many ids fit into a pipe, so neither side waits for ever."""
 
 # Options win over the configuration of the repository; each one turns off a way to run a program, to reach the
 # network, or to change more than was asked for. Three are about what can be believed afterwards: `core.fsync` makes
@@ -92,7 +95,10 @@ _NOT_AS_EXPECTED = re.compile(
 )
 
 
-_PERSONAL = ("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
+_PERSONAL = (
+    *("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"),
+    *("GIT_EDITOR", "VISUAL", "EDITOR", "TERM"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,8 @@ class Git:
     identity: Identity = ENGINE
     timeout: float = TIMEOUT_SECONDS
     inherit: tuple[int, ...] = ()
+    reader: Reader | None = field(default=None, compare=False, repr=False)
+    """Answers in place of a process for each question."""
 
     def bare(self) -> Git:
         """The same without a work tree and an index."""
@@ -264,7 +272,7 @@ def _execute(
     inherit: tuple[int, ...],
 ) -> Output:
     process = _start(argv, environment, inherit, subprocess.PIPE)
-    with process:
+    with process, span("git", _command_of(argv)):
         try:
             out, err = process.communicate(stdin or b"", timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -288,7 +296,7 @@ def _execute_bounded(
     assert process.stdout is not None
     timer = threading.Timer(timeout, _signal_group, (process, signal.SIGKILL))
     timer.daemon = True
-    with process:
+    with process, span("git", _command_of(argv)):
         try:
             timer.start()
             process.stdin.close()
@@ -323,31 +331,101 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         return  # Already gone; macOS answers EPERM for a group of zombies.
 
 
-@contextmanager
-def reading_objects(git: Git) -> Iterator[Callable[[str], bytes | None]]:
-    """A function that gives the content of an object by its id, None if there is none; one git process for all."""
-    process: subprocess.Popen[bytes] | None = None
+class Reader:
+    """Answers about the objects and refs of one repository, from one git process that is started when first asked.
 
-    def read(oid: str) -> bytes | None:
-        nonlocal process
+    It sees what other processes write. Used by one thread only; close it at the end. After the folder was replaced by
+    another one, or the process was killed, a new process is started.
+    """
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tuple[int, int] | None = None
+
+    def find(self, revs: Sequence[str]) -> list[str | None]:
+        """The id of the object that each revision names; None for one that names none."""
+        return [facts[0] if len(facts) == 3 else None for facts, _ in self._ask("info", revs)]
+
+    def contents(self, oids: Sequence[str]) -> list[bytes | None]:
+        """The content of each object; None for one that is missing."""
+        return [data for _, data in self._ask("contents", oids)]
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
         if process is None:
-            process = _start(git.argv("cat-file", "--batch"), git.environment(None), git.inherit, subprocess.DEVNULL)
+            return
         assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(oid.encode() + b"\n")
-        process.stdin.flush()
-        facts = process.stdout.readline().split()
-        if len(facts) != 3:
-            return None
-        data = process.stdout.read(int(facts[2]) + 1)
-        return data[:-1] if len(data) == int(facts[2]) + 1 else None
-
-    try:
-        yield read
-    finally:
-        if process is not None:
-            with process, suppress(BrokenPipeError):
+        with process, suppress(BrokenPipeError):
+            process.stdin.close()  # It ends when nobody can ask any more.
+            try:
+                process.wait(_TERM_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
                 _end(process)
+
+    def _ask(self, what: str, names: Sequence[str]) -> list[tuple[list[str], bytes | None]]:
+        # What cannot be asked names nothing; neither does a hyphen.
+        names = [name if name and "\n" not in name else "-" for name in names]
+        for is_last in (False, True):
+            found: list[tuple[list[str], bytes | None]] = []
+            try:
+                process = self._started()
+                for at in range(0, len(names), _ASKED_AT_ONCE):
+                    found += _ask_git(process, what, names[at : at + _ASKED_AT_ONCE])
+                return found
+            except (BrokenPipeError, EOFError):
+                # It got the Ctrl-C that was meant for us, or was killed.
+                self.close()
+                if is_last:
+                    raise GitError(("git", "cat-file"), -1, "it ended while it was asked") from None
+        return []
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        try:
+            status = os.stat(self._git.git_dir)
+        except OSError as error:
+            raise GitError(("git", "cat-file"), 128, f"{self._git.git_dir}: {error.strerror}") from error
+        if self._process is not None and self._folder != (status.st_dev, status.st_ino):
+            self.close()
+        if self._process is None:
+            git = self._git.bare()
+            argv = git.argv("cat-file", "--batch-command")
+            self._process = _start(argv, git.environment(None), git.inherit, subprocess.DEVNULL)
+            self._folder = (status.st_dev, status.st_ino)
+        return self._process
+
+
+def _ask_git(
+    process: subprocess.Popen[bytes], what: str, names: Sequence[str]
+) -> Iterator[tuple[list[str], bytes | None]]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("".join(f"{what} {name}\n" for name in names).encode("utf-8", "surrogateescape"))
+    process.stdin.flush()
+    for _ in names:
+        line = process.stdout.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError
+        facts = line.decode("utf-8", "replace").split()
+        is_found = len(facts) == 3 and facts[2].isdigit()
+        if what != "contents" or not is_found:
+            yield facts if is_found else [], None
+            continue
+        data = process.stdout.read(int(facts[2]) + 1)
+        if len(data) != int(facts[2]) + 1:
+            raise EOFError
+        yield facts, data[:-1]
+
+
+@contextmanager
+def reading(git: Git) -> Iterator[Git]:
+    """The same door with a `Reader`, which answers what `rev_parse` and `tree_of` ask; it ends with the block."""
+    reader = Reader(git)
+    try:
+        yield replace(git, reader=reader)
+    finally:
+        reader.close()
 
 
 # --- revisions and refs ---
@@ -355,6 +433,8 @@ def reading_objects(git: Git) -> Iterator[Callable[[str], bytes | None]]:
 
 def rev_parse(git: Git, rev: str) -> str | None:
     """The object id that `rev` names; None if there is no such ref or object."""
+    if git.reader is not None:
+        return git.reader.find([rev])[0]
     wanted = f"{rev}^{{object}}" if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", rev) else rev
     output = git.run("rev-parse", "--verify", "--quiet", "--end-of-options", wanted, ok=(0, 1))
     return output.out.decode().strip() if output.code == 0 else None
@@ -362,6 +442,8 @@ def rev_parse(git: Git, rev: str) -> str | None:
 
 def tree_of(git: Git, commit: str) -> str:
     """The tree of a commit. Raises GitError if there is none."""
+    if git.reader is not None and (found := git.reader.find([f"{commit}^{{tree}}"])[0]):
+        return found
     return git.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
 
 
@@ -446,12 +528,19 @@ def personal_config(git_dir: Path, key: str) -> str:
     return os.fsdecode(_ask_as_person((f"--git-dir={git_dir}",), "config", "--get", key).out).removesuffix("\n")
 
 
+def personal_editor(git_dir: Path) -> str:
+    """The editor that the PERSON's git would open here, as a line of shell; "" if it has none for this terminal."""
+    return os.fsdecode(_ask_as_person((f"--git-dir={git_dir}",), "var", "GIT_EDITOR").out).removesuffix("\n")
+
+
 def _ask_as_person(place: Sequence[str], *args: str) -> Output:
-    # The person's own configuration is read here, for `safe.directory` and their name; neither of the two commands
-    # that are asked runs anything that it names.
+    # The person's own configuration is read here, for `safe.directory`, their name and their editor; none of the
+    # commands that are asked runs anything that it names.
     environment = {name: value for name, value in _ENVIRONMENT.items() if name not in _PERSONAL}
-    environment |= {name: os.environ[name] for name in _PERSONAL if name in os.environ}
-    options = _options(setting for setting in _SETTINGS if not setting.startswith("safe."))
+    given = {name: os.environ[name] for name in _PERSONAL if name in os.environ}
+    # An editor that is set to nothing is none; a configuration that is set to nothing is empty.
+    environment |= {name: value for name, value in given.items() if value or name.startswith("GIT_CONFIG")}
+    options = _options(setting for setting in _SETTINGS if not setting.startswith(("safe.", "core.editor=")))
     return _execute(["git", *place, *options, *args], environment, None, 60.0, ())
 
 

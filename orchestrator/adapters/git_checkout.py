@@ -6,23 +6,37 @@ For repositories that the person owns, never for a folder an agent can write.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.adapters.files import ensure_folder, remove, write_atomic
 from orchestrator.adapters.git import Git, GitError, RefMovedError, is_ancestor, rev_parse
-from orchestrator.adapters.git_objects import list_tree, split_z
+from orchestrator.adapters.git_objects import split_z
+from orchestrator.adapters.mirrors import hold_lease
 from orchestrator.errors import RefusedError
 
 # What moves the files runs in the person's repository, in a process of its own: the door's options do not reach it.
 _RECEIVE_PACK = (
-    "git -c receive.denyCurrentBranch=updateInstead -c core.hooksPath=/dev/null -c core.fsmonitor=false "
+    "git -c receive.denyCurrentBranch=updateInstead -c core.hooksPath={hooks} -c core.fsmonitor=false "
     "-c receive.autogc=false -c gc.auto=0 -c maintenance.auto=false -c receive.fsckObjects=true "
-    "-c core.fsync=committed -c receive.denyNonFastForwards=true -c receive.updateServerInfo=false "
+    "-c core.fsync=committed,index -c receive.denyNonFastForwards=true -c receive.updateServerInfo=false "
     "-c receive.certNonceSeed= -c submodule.recurse=false -c core.alternateRefsCommand= "
     "-c 'safe.directory=*' receive-pack"
 )
+# git flushes the branch, but not the files that it has written by then: a power cut would leave them empty, and the
+# person's next commit would undo the work. So all is flushed before the branch moves; no hook of the person's is run.
+_FLUSH = "reference-transaction"
+_FLUSH_HOOK = """\
+#!/bin/sh
+# Made by orc for each landing: what git has written is on the disk before the branch moves.
+test "$1" != prepared || sync -f . {checkout} 2>/dev/null || sync
+"""
+LOCK_SECONDS = 120.0
 _IN_THE_WAY = (
     "Working directory has",
     "Could not update working tree",
@@ -81,7 +95,9 @@ def _is_rebasing(git: Git, checkout: Path, ref: str) -> bool:
 def in_checkout(git: Git, checkout: Path) -> Git:
     """The repository as it is seen from one of its checkouts: with that checkout's files, HEAD and index."""
     admin = _admin(git, checkout)
-    return replace(git, git_dir=admin, work_tree=checkout, index=admin / "index")
+    # HEAD of another checkout is another: its questions are not for the reader of the first.
+    reader = git.reader if admin == git.git_dir else None
+    return replace(git, git_dir=admin, work_tree=checkout, index=admin / "index", reader=reader)
 
 
 _UNFINISHED = {
@@ -103,17 +119,18 @@ def find_lock(git: Git, branch: str, checkouts: Iterable[Path]) -> Path | None:
 
     Ask before `push_into_checkout`: git moves the files before it finds the branch locked, and leaves them so.
     """
-    return next((lock for lock in _locks(git, branch, checkouts) if os.path.lexists(lock)), None)
+    return next((lock for lock in locks_of(git, branch, checkouts) if os.path.lexists(lock)), None)
 
 
-def _locks(git: Git, branch: str, checkouts: Iterable[Path]) -> list[Path]:
+def locks_of(git: Git, branch: str, checkouts: Iterable[Path]) -> list[Path]:
+    """The files that git makes while it changes a branch and its checkouts."""
     own = [_admin(git, each) / f"{name}.lock" for each in checkouts for name in ("index", "HEAD")]
     return [git.git_dir / "refs" / "heads" / f"{branch}.lock", *own]
 
 
 def landing_mark(git: Git, branch: str, checkouts: Sequence[Path]) -> str:
     """A digest of what decides whether git moves a branch with its checkouts; another one means: worth another try."""
-    files = [*_locks(git, branch, checkouts), git.git_dir / "config"]
+    files = [*locks_of(git, branch, checkouts), git.git_dir / "config"]
     files += [_admin(git, each) / "index" for each in checkouts]
     facts = [rev_parse(git, f"refs/heads/{branch}"), *(_version(path) for path in files)]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
@@ -136,15 +153,17 @@ def dirty_paths(git: Git) -> list[str]:
 
 
 def untracked_in_the_way(git: Git, commit: str) -> list[str]:
-    """Untracked paths of the work tree, ignored ones included, that checking out `commit` would overwrite."""
+    """Untracked paths of the work tree, ignored ones included, that checking out `commit` would overwrite.
+
+    The index must be that of HEAD: ask `dirty_paths` first.
+    """
     assert git.work_tree is not None
-    tracked = set(split_z(git.run("ls-files", "-z").out))
+    added = git.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=A", "HEAD", commit).out
+    found = [(path, blocking) for path in split_z(added) if (blocking := _blocking_path(git.work_tree, path))]
+    tracked = set(split_z(git.run("ls-files", "-z").out)) if found else set()
     in_the_way: dict[str, None] = {}
-    for _, _, path in list_tree(git, commit):
-        if path in tracked:
-            continue
-        blocking = _blocking_path(git.work_tree, path)
-        if blocking and blocking not in tracked and not _holds_only(git.work_tree, blocking, tracked):
+    for path, blocking in found:
+        if path not in tracked and blocking not in tracked and not _holds_only(git.work_tree, blocking, tracked):
             in_the_way[blocking] = None
     return list(in_the_way)
 
@@ -173,6 +192,43 @@ def _holds_only(root: Path, path: str, tracked: set[str]) -> bool:
     return True
 
 
+def landing_notes(git: Git) -> Path:
+    """Where a push leaves a note while it is under way, in the repository that is pushed from. See `landing.py`."""
+    return git.git_dir / "landing"
+
+
+@contextmanager
+def landing_lock(git: Git, *, timeout: float = LOCK_SECONDS) -> Iterator[Git]:
+    """One push at a time: git writes the files of a checkout before it finds that the branch has moved.
+
+    Yields a door that shares the lock, which is free once the last git that was started through it has ended.
+    """
+    with hold_lease(landing_notes(git) / "lock", timeout=timeout, what="the checkout") as lease:
+        yield replace(git, inherit=(*git.inherit, lease))
+
+
+@contextmanager
+def _noted(git: Git, checkout: Path, branch: str, old: str, new: str) -> Iterator[None]:
+    """A note for whoever finds the checkout after a push that did not come to its end."""
+    note = landing_notes(git) / f"{new}.json"
+    facts = {"checkout": str(checkout), "branch": branch, "old": old, "new": new}
+    ensure_folder(note.parent)
+    write_atomic(note, json.dumps(facts).encode())
+    try:
+        yield
+    finally:
+        remove(note)
+
+
+def _receive_pack(git: Git, checkout: Path) -> str:
+    """The command that takes the commit in; its only hook lies in the repository that it is pushed from."""
+    hooks = landing_notes(git) / "hooks"
+    ensure_folder(hooks)
+    script = _FLUSH_HOOK.format(checkout=shlex.quote(str(checkout)))
+    write_atomic(hooks / _FLUSH, os.fsencode(script), mode=0o755, sync=False)
+    return _RECEIVE_PACK.format(hooks=shlex.quote(str(hooks)))
+
+
 def push_into_checkout(git: Git, repository: Path, commit: str, branch: str, expected_old: str) -> None:
     """Move `branch` of the person's `repository` (its git folder or a checkout) from `expected_old` to `commit`.
 
@@ -190,13 +246,14 @@ def push_into_checkout(git: Git, repository: Path, commit: str, branch: str, exp
         "--no-signed",
         "--no-follow-tags",
         "--recurse-submodules=no",
-        f"--receive-pack={_RECEIVE_PACK}",
+        f"--receive-pack={_receive_pack(git, repository)}",
         f"--force-with-lease={target}:{expected_old}",
         "--end-of-options",
         str(repository),
         f"{commit}:{target}",
     )
-    output = git.run(*arguments, ok=(0, 1))
+    with landing_lock(git) as door, _noted(git, repository, branch, expected_old, commit):
+        output = door.run(*arguments, ok=(0, 1))
     if output.code == 0:
         return
     said = output.out.decode("utf-8", "replace") + output.err

@@ -116,10 +116,15 @@ def _count(text: str) -> int | None:
     return None if text == "-" else int(text)
 
 
-def diff_text(git: Git, base: str, tip: str, *, max_bytes: int) -> tuple[str, bool]:
-    """The patch between two commits, and whether it was cut at `max_bytes`. Bytes that are not UTF-8 are replaced."""
+def read_patch(git: Git, base: str, tip: str, *, max_bytes: int) -> tuple[bytes, bool]:
+    """The patch between two commits, byte for byte, and whether it was cut at `max_bytes`."""
     shape = ("--full-index", "-U3", "--inter-hunk-context=0", "--src-prefix=a/", "--dst-prefix=b/")
-    data, is_cut = git.run_bounded("diff-tree", "-r", "-p", *shape, *_DIFF, base, tip, max_bytes=max_bytes)
+    return git.run_bounded("diff-tree", "-r", "-p", *shape, *_DIFF, base, tip, max_bytes=max_bytes)
+
+
+def diff_text(git: Git, base: str, tip: str, *, max_bytes: int) -> tuple[str, bool]:
+    """The patch as text to read. Bytes that are not UTF-8 are replaced, so it may not apply: see `read_patch`."""
+    data, is_cut = read_patch(git, base, tip, max_bytes=max_bytes)
     return data.decode("utf-8", "replace"), is_cut
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from orchestrator.adapters.clone_commits import CloneCommits, fetch_clone_commits
+from orchestrator.adapters.clone_commits import CloneCommits, fetch_clone_commits, read_tips
 from orchestrator.adapters.files import remove, size_text
 from orchestrator.adapters.git import Git, GitError, is_ancestor, tree_of
 from orchestrator.adapters.git_objects import commit_tree, list_tree, split_z
 from orchestrator.adapters.mirrors import is_kept
 from orchestrator.adapters.tree_spec import TreeSpec
-from orchestrator.adapters.tree_walk import is_file_or_link, is_real_folder, open_up
+from orchestrator.adapters.tree_walk import is_file_or_link, is_real_folder, make_readable, open_up
 from orchestrator.errors import OrcError
 
 GITLINK = "160000"
@@ -67,7 +67,7 @@ def harvest(
         )
     open_up(spec.path, notes)
     start = {spec.commit, spec.start} if known else set[str]()
-    own = fetch_clone_commits(git, spec.path, spec.beside("own"), max_bytes=limits.bytes, notes=notes)
+    own = fetch_clone_commits(git, spec.path, spec.beside("own"), given=start, max_bytes=limits.bytes, notes=notes)
     parent = _choose_parent(git, spec, own, notes) if known else own.head or ""
     tree = _stage(git, spec, parent, limits, notes)
     commit = parent
@@ -78,6 +78,27 @@ def harvest(
     tips = [oid for oid in dict.fromkeys((own.head, *own.others)) if oid]
     strays = tuple(oid for oid in tips if oid not in start and not is_kept(git, oid, commit))
     return Harvest(commit, tree, parent, own_commits, strays)
+
+
+def is_untouched(git: Git, spec: TreeSpec, tree: str, *, known: Iterable[str]) -> bool:
+    """Whether the folder and its clone are as they were when the files were last taken, as `tree`.
+
+    `known`: commits, beside those of `spec`, that the clone's branches may name.
+    """
+    if not is_real_folder(spec.path) or not (spec.path / ".git").is_dir():
+        return False
+    notes: list[str] = []
+    open_up(spec.path, notes)
+    tips = read_tips(spec.path, notes)
+    if notes or tips is None or not tips <= {spec.commit, spec.start, *known}:
+        return False
+    try:
+        if git.text("write-tree") != tree:
+            return False
+    except GitError:
+        return False
+    changes = _find_changes(git, spec, notes)
+    return not (changes.added or changes.removed)
 
 
 def _message(spec: TreeSpec, *, own_commits: bool, known: bool) -> str:
@@ -107,9 +128,9 @@ def _stage(git: Git, spec: TreeSpec, parent: str, limits: Limits, notes: list[st
     """The git tree of what lies in the folder now."""
     read_tree(git, parent)
     # A gitlink that the agent committed would hide the files below it.
-    allowed = {path for mode, _, path in list_tree(git, spec.commit) if mode == GITLINK} if parent else set()
-    links = [path for path in _gitlinks(git) if path not in allowed]
-    _update_index(git, _Changes(removed=links), notes)
+    if links := _gitlinks(git):
+        allowed = {path for mode, _, path in list_tree(git, spec.commit) if mode == GITLINK} if parent else set()
+        _update_index(git, _Changes(removed=[path for path in links if path not in allowed]), notes)
     changes = _find_changes(git, spec, notes)
     _refuse_too_much(spec.path, changes, limits)
     _update_index(git, changes, notes)
@@ -130,8 +151,11 @@ def read_tree(git: Git, commit: str) -> None:
 
 
 def _gitlinks(git: Git) -> list[str]:
-    lines = split_z(git.run("ls-files", "-z", "--stage").out)
-    return [line.partition("\t")[2] for line in lines if line.startswith(GITLINK)]
+    listed = git.run("ls-files", "-z", "--stage").out
+    # Tens of thousands of files without one are passed over at once.
+    if not listed.startswith(GITLINK.encode()) and f"\0{GITLINK}".encode() not in listed:
+        return []
+    return [line.partition("\t")[2] for line in split_z(listed) if line.startswith(GITLINK)]
 
 
 def _find_changes(git: Git, spec: TreeSpec, notes: list[str]) -> _Changes:
@@ -149,6 +173,8 @@ def _find_changes(git: Git, spec: TreeSpec, notes: list[str]) -> _Changes:
         notes.append(f"{path} holds a repository of its own: its files were taken, its history was not.")
         nested = _files_below(spec.path, path.rstrip("/"))
         changes.added.extend(name for name in _not_ignored(git, nested) if name not in included)
+    for path in changes.added:
+        make_readable(spec.path / path)
     return changes
 
 
@@ -176,6 +202,8 @@ def changed_paths(git: Git) -> list[tuple[str, bool]]:
 def _with_other_bytes(git: Git, root: Path, modified: dict[str, str]) -> list[str]:
     if not modified:
         return []
+    for path in modified:
+        make_readable(root / path)
     names = b"".join(os.fsencode(root / path) + b"\n" for path in modified)
     hashes = git.run("hash-object", "--no-filters", "--stdin-paths", stdin=names).out.decode().split()
     return [path for (path, oid), now in zip(modified.items(), hashes, strict=True) if oid != now]

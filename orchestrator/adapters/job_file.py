@@ -25,6 +25,8 @@ from orchestrator.errors import InvalidFileError, LedgerError
 SUFFIXES = (".yaml", ".yml", ".md")
 """The endings of files that are jobs."""
 
+_LOOK_LIKE_ANSWERS = frozenset({"yes", "no", "on", "off", "y", "n", "true", "false", "none", "null"})
+
 Problem = tuple[str, str, str]
 """The key, what is wrong with it, and the way out."""
 
@@ -144,6 +146,8 @@ def _contradictions(spec: JobSpec, name: str) -> Iterator[Problem]:
         yield "needs", f"the job needs itself ({own})", "Take its own name away."
     if spec.not_before and (problem := _date_problem(spec.not_before)):
         yield "not_before", problem, "Write a day, 2027-01-31, or a time in UTC, 2027-01-31T08:00:00Z."
+    if spec.hold is not None and spec.hold.lower() in _LOOK_LIKE_ANSWERS:
+        yield "hold", f"{spec.hold!r} is a text here, and would hold the job", "Write true, false, or a reason."
     if spec.expects is Expects.NO_CHANGE:
         if spec.deliverables:
             yield "deliverables", "a job with `expects: no_change` changes no files", "Take one of the two keys away."

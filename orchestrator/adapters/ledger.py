@@ -9,21 +9,26 @@ same after a hundred thousand jobs as after ten.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import ensure_folder, hold_lock, move_no_replace, sync_filesystem, sync_folder
+from orchestrator.adapters.files import ensure_folder, move_no_replace, sync_filesystem, sync_folder
 from orchestrator.adapters.git import Git, RefMovedError, update_ref
 from orchestrator.adapters.job_file import read_job, show_job
+from orchestrator.adapters.mirrors import hold_lease
 from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, TREE_MODE, Entry, Objects, opened
 from orchestrator.adapters.orc_block import MAX_BLOCK_BYTES, clean
+from orchestrator.adapters.spans import span
 from orchestrator.adapters.strict_yaml import dump, load_mapping
+from orchestrator.core.board import IN_BACKLOG
 from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.ids import bucket
 from orchestrator.core.job import Job
@@ -33,11 +38,15 @@ from orchestrator.errors import InvalidFileError, LedgerError, NotFoundError
 
 REF = "refs/heads/orc/state"
 LOCK_TIMEOUT_S = 30.0
-STALE_LOCK_S = 60.0
-"""Age from which git's own lock of the ref is nobody's: it is held for milliseconds by whoever is alive."""
+STALE_LOCK_S = 5.0
+"""Age of a lock of the ref behind which nobody is alive: of ours none can be, and another git holds one for moments."""
 RECORD_BYTES = 4_000_000
 """The largest record that is written, and read."""
+_SMALL_BYTES = 8192
+_STEPS = 64
 FORMAT = 1
+JOB_FILES = ("job.yaml", "job.md")
+"""The job itself, in its folder in the ledger."""
 ENGINE_EMAIL = "engine@orc.invalid"
 _OID = re.compile(r"[0-9a-f]{40}")
 T = TypeVar("T")
@@ -61,6 +70,20 @@ class Snapshot:
     root: str
     folders: Mapping[str, Folder] = field(default_factory=dict)
     buckets: Mapping[str, str] = field(default_factory=dict)
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    backlog: Mapping[str, Job] = field(default_factory=dict)
+    """Those of the jobs that are ready or waiting: nearly all, where there are many."""
+    noted: Mapping[str, Job] = field(default_factory=dict)
+    """Those that have needs, or were asked to look at their base again: few."""
+    projects: Mapping[str, int] = field(default_factory=dict)
+    """How many jobs each project has."""
+
+    @property
+    def active(self) -> list[Folder]:
+        """The folders of the jobs that are not in the backlog."""
+        if len(self.backlog) == len(self.folders):
+            return []
+        return [self.folders[id_] for id_ in self.folders.keys() - self.backlog.keys()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +104,10 @@ class Ledger:
         self.objects = objects
         self._orcdir = orcdir
         self._known: Snapshot | None = None
+        self._steps: deque[tuple[str, frozenset[str]]] = deque(maxlen=_STEPS)
+        """The tip before each of the last snapshots, and the jobs that differed in it."""
+        self._flushed: dict[Path, int] = {}
+        """Folders above the ref, with the time of their last change that is known to be on disk."""
 
     def tip(self) -> str:
         """The newest commit. Raises LedgerError if there is no ledger."""
@@ -109,17 +136,45 @@ class Ledger:
         now = {name: each.oid for name, each in self.objects.tree(entry.oid).items()} if entry else {}
         was = before.buckets if before else {}
         folders = dict(before.folders) if before else {}
-        for name in was.keys() | now.keys():
-            if was.get(name) == now.get(name):
-                continue
+        differ = [name for name in was.keys() | now.keys() if was.get(name) != now.get(name)]
+        self.objects.read_ahead(now[name] for name in differ if name in now)
+        changed: dict[str, str] = {}
+        gone: set[str] = set()
+        for name in differ:
             old = self.objects.tree(was[name]) if name in was else {}
             new = self.objects.tree(now[name]) if name in now else {}
-            for id_ in old.keys() - new.keys():
-                folders.pop(id_, None)
-            for id_, each in new.items():
-                if old.get(id_) != each:
-                    folders[id_] = self._folder(each.oid, f"open/{name}/{id_}", folders.get(id_))
-        return Snapshot(tip, root, folders, now)
+            gone |= old.keys() - new.keys()
+            changed |= {f"open/{name}/{id_}": each.oid for id_, each in new.items() if old.get(id_) != each}
+        index = _Index(folders, before)
+        for path, folder in self._folders(changed, folders):
+            index.put(path.rpartition("/")[2], folder)
+        for id_ in gone - {path.rpartition("/")[2] for path in changed}:
+            index.drop(id_)
+        if before is not None:
+            differing = frozenset(gone) | {path.rpartition("/")[2] for path in changed}
+            self._steps.append((before.tip, differing))
+        return Snapshot(tip, root, folders, now, index.jobs, index.backlog, index.noted, index.projects)
+
+    def changed_since(self, tip: str) -> frozenset[str] | None:
+        """The ids of the jobs that differ between an earlier snapshot and the last one; None if that is not known."""
+        if self._known is None or not tip:
+            return None
+        changed: frozenset[str] = frozenset()
+        if tip == self._known.tip:
+            return changed
+        for before, differing in reversed(self._steps):
+            changed |= differing
+            if before == tip:
+                return changed
+        return None
+
+    def _folders(self, trees: Mapping[str, str], before: Mapping[str, Folder]) -> Iterator[tuple[str, Folder]]:
+        """The folders of jobs, by path and tree; what is read of many is asked for at once."""
+        self.objects.read_ahead(trees.values())
+        names = {path: self.objects.tree(tree) for path, tree in trees.items()}
+        self.objects.read_ahead(entry.oid for each in names.values() if (entry := _job_entry(each)) is not None)
+        for path, tree in trees.items():
+            yield path, self._folder(tree, path, before.get(path.rpartition("/")[2]))
 
     def root_of(self, commit: str) -> str:
         """The tree of a commit of the ledger."""
@@ -129,7 +184,7 @@ class Ledger:
     def _folder(self, tree: str, path: str, before: Folder | None = None) -> Folder:
         names = self.objects.tree(tree)
         records = {name.rsplit(".", 1)[0]: each.oid for name, each in names.items()}
-        name = next((name for name in ("job.yaml", "job.md") if name in names), None)
+        name = next((name for name in JOB_FILES if name in names), None)
         if name is None:
             raise LedgerError(f"{path} in the ledger has no job file", hint="orc verify")
         oid = records.pop("job")
@@ -178,18 +233,24 @@ class Ledger:
     @contextmanager
     def writing(self) -> Iterator[Writer]:
         """The short lock. What was committed is durable when the block ends without an error, else nothing is."""
-        with hold_lock(self._orcdir / "ledger.lock", timeout=LOCK_TIMEOUT_S, what="the ledger"):
+        with hold_lease(self._orcdir / "ledger.lock", timeout=LOCK_TIMEOUT_S, what="the ledger") as held:
             writer = Writer(self, self.snapshot())
-            yield writer
-            if writer.tip != writer.start.tip:
-                self._publish(writer)
+            try:
+                yield writer
+                if writer.tip != writer.start.tip:
+                    with span("ledger", f"{writer.start.tip}..{writer.tip}"):
+                        self._publish(writer, held)
+            finally:
+                self.objects.forget()
 
-    def _publish(self, writer: Writer) -> None:
+    def _publish(self, writer: Writer, held: int) -> None:
         with effect(Effect.LEDGER_OBJECTS):
+            self.objects.store()
             sync_filesystem(self.git.git_dir)
         with effect(Effect.LEDGER_REF):
             self._free_ref()
-            update_ref(self.git, REF, writer.tip, writer.start.tip)
+            # It shares the lock, so that one which outlives us is over before anybody writes again.
+            update_ref(replace(self.git, inherit=(held,)), REF, writer.tip, writer.start.tip)
             self._flush_ref()
 
     def _free_ref(self) -> None:
@@ -209,9 +270,12 @@ class Ledger:
     def _flush_ref(self) -> None:
         # git flushes the file but not its name; the folders above may be new as well, also after a `git pack-refs`.
         folder = (self.git.git_dir / REF).parent
-        while folder != self.git.git_dir:
-            sync_folder(folder)
-            folder = folder.parent
+        sync_folder(folder)
+        while (folder := folder.parent) != self.git.git_dir:
+            changed = folder.stat().st_ctime_ns
+            if self._flushed.get(folder) != changed:
+                sync_folder(folder)
+                self._flushed[folder] = changed
 
     def create(self, now: datetime, actor: Actor) -> None:
         """Make the ledger if there is none. Its first commit says what format it has."""
@@ -220,6 +284,7 @@ class Ledger:
         tree = self.objects.write_tree({"ledger.yaml": Entry(FILE_MODE, oid)})
         commit = self.objects.write("commit", _commit(tree, "", "init: the ledger begins", (), actor, now))
         with effect(Effect.LEDGER_OBJECTS):
+            self.objects.store()
             sync_filesystem(self.git.git_dir)
         with effect(Effect.LEDGER_REF):
             try:
@@ -227,6 +292,39 @@ class Ledger:
             except RefMovedError:
                 return
             self._flush_ref()
+
+
+class _Index:
+    """The parts of a snapshot that are put together from the one before and what has changed."""
+
+    def __init__(self, folders: dict[str, Folder], before: Snapshot | None) -> None:
+        self.folders = folders
+        self.jobs = dict(before.jobs) if before else {}
+        self.backlog = dict(before.backlog) if before else {}
+        self.noted = dict(before.noted) if before else {}
+        self.projects = dict(before.projects) if before else {}
+
+    def put(self, id_: str, folder: Folder) -> None:
+        """A job that is new or has changed."""
+        self.drop(id_)
+        job = folder.job
+        self.folders[id_], self.jobs[id_] = folder, job
+        if job.state in IN_BACKLOG:
+            self.backlog[id_] = job
+        if job.spec.needs or job.at.needs or job.at.recheck:
+            self.noted[id_] = job
+        self.projects[job.at.project] = self.projects.get(job.at.project, 0) + 1
+
+    def drop(self, id_: str) -> None:
+        """A job that is not open any more."""
+        job = self.jobs.pop(id_, None)
+        if job is None:
+            return
+        for known in (self.folders, self.backlog, self.noted):
+            known.pop(id_, None)
+        self.projects[job.at.project] -= 1
+        if not self.projects[job.at.project]:
+            del self.projects[job.at.project]
 
 
 class Writer:
@@ -320,8 +418,12 @@ class Writer:
 def open_ledger(git_dir: Path, orcdir: Path, *, lean: bool = False) -> Iterator[Ledger]:
     """The ledger in the repository whose common folder is `git_dir`; `lean` as in `objects.opened`."""
     with ExitStack() as stack:
-        objects = stack.enter_context(opened(git_dir, git_dir / "objects", lean=lean))
+        objects = stack.enter_context(opened(git_dir, lean=lean))
         yield Ledger(Git(git_dir), objects, orcdir)
+
+
+def _job_entry(names: Mapping[str, Entry]) -> Entry | None:
+    return next((names[name] for name in JOB_FILES if name in names), None)
 
 
 def open_path(id_: str) -> str:
@@ -356,10 +458,19 @@ def format_record(record: Any) -> bytes:
 
 def parse_record(kind: type[T], data: bytes, path: str) -> T:
     """The inverse of `format_record`. Raises LedgerError."""
+    # The same few small records of a job are asked for at each of its steps.
+    parse: Callable[..., T] = _parse_small if len(data) <= _SMALL_BYTES else _parse
+    return parse(kind, data, path)
+
+
+def _parse(kind: type[T], data: bytes, path: str) -> T:
     try:
         return from_mapping(kind, load_mapping(data, file=path, max_bytes=RECORD_BYTES).value)
     except (InvalidFileError, ValueError) as error:
         raise LedgerError(f"{path} in the ledger cannot be read: {error}", hint="orc verify") from error
+
+
+_parse_small = lru_cache(maxsize=512)(_parse)
 
 
 def one_line(text: str) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache, partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -66,9 +67,9 @@ def read_rules(root: Path) -> list[Incident]:
     return list(scan_rules(root).all_good().values())
 
 
-def read_souls(root: Path) -> tuple[dict[str, Soul], list[InvalidFileError]]:
-    """The usable souls by name, and the problems of the others."""
-    shelf = _scan(_pages(root / "souls"), root, _soul)
+def read_souls(root: Path, *, known: Path | None = None) -> tuple[dict[str, Soul], list[InvalidFileError]]:
+    """The usable souls by name, and the problems of the others; `known` as in `schemas.validate`."""
+    shelf = _scan(_pages(root / "souls"), root, partial(_soul, known=known))
     return dict(shelf.good), list(shelf.problems)
 
 
@@ -144,9 +145,9 @@ def _incident(name: str, path: Path, file: str) -> Incident:
     )
 
 
-def _soul(name: str, path: Path, file: str) -> Soul:
+def _soul(name: str, path: Path, file: str, *, known: Path | None = None) -> Soul:
     _check_name(name, file)
-    page = _read_page(path, "soul", file)
+    page = _read_page(path, "soul", file, known)
     if len(page.body) > BODY_LIMIT:
         raise InvalidFileError(f"the text has {len(page.body)} characters; at most {BODY_LIMIT} fit", file=file)
     facts = page.facts
@@ -189,7 +190,11 @@ def _skill(name: str, path: Path, file: str) -> Skill:
 
 def _criteria(name: str, path: Path, file: str) -> Criteria:
     _check_name(name, file)
-    data = safe_read(path, max_bytes=MOST_BYTES).data
+    return _parse_criteria(name, safe_read(path, max_bytes=MOST_BYTES).data, file)
+
+
+@lru_cache(maxsize=64)
+def _parse_criteria(name: str, data: bytes, file: str) -> Criteria:
     document = load_mapping(data, file=file)
     facts: Any = document.value
     validate(facts, "criteria", file=file, lines=document.lines)
@@ -206,11 +211,16 @@ def _check_name(name: str, file: str) -> None:
         raise InvalidFileError("the file's name may have lower-case letters, digits and single hyphens", file=file)
 
 
-def _read_page(path: Path, schema_name: str, file: str) -> _Page:
+def _read_page(path: Path, schema_name: str, file: str, known: Path | None = None) -> _Page:
+    return _parse_page(safe_read(path, max_bytes=MOST_BYTES).data, schema_name, file, known)
+
+
+# The engine reads all files at every tick, and nearly always they say what they said before.
+@lru_cache(maxsize=512)
+def _parse_page(data: bytes, schema_name: str, file: str, known: Path | None) -> _Page:
     import frontmatter
     from frontmatter.default_handlers import BaseHandler
 
-    data = safe_read(path, max_bytes=MOST_BYTES).data
     text = _decode(data, file)
     if not text.startswith("---\n") or len(_FENCE.findall(text)) < 2:
         raise InvalidFileError("must begin with front matter: YAML between two lines of ---", file=file, line=1)
@@ -223,7 +233,7 @@ def _read_page(path: Path, schema_name: str, file: str) -> _Page:
         def load(self, fm: str) -> dict[str, Any]:
             document = load_mapping(fm, file=file)
             facts: Any = document.value
-            validate(facts, schema_name, file=file, lines=document.lines)
+            validate(facts, schema_name, file=file, lines=document.lines, known=known)
             return dict(facts)
 
     facts, body = frontmatter.parse(text, handler=StrictHandler())

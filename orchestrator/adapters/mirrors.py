@@ -21,6 +21,7 @@ from orchestrator.adapters.files import (
     release_lease,
     remove,
     remove_tree,
+    sync_filesystem,
     sync_folder,
     take_lease,
     write_atomic,
@@ -92,6 +93,8 @@ def _build_mirror(path: Path, format_: str) -> None:
     guard_attributes(Git(half_made))
     for key, value in (("gc.auto", "0"), ("maintenance.auto", "false"), ("core.logAllRefUpdates", "false")):
         Git(half_made).run("config", "--file", str(half_made / "config"), key, value)
+    # git flushes neither HEAD nor the configuration; with a name but without content they would be a broken mirror.
+    sync_filesystem(half_made)
     # Nothing of value is replaced: a mirror without a HEAD was never finished.
     remove_tree(path)
     move_no_replace(half_made, path)
@@ -145,7 +148,31 @@ def publish_ref(mirror: Git, project_git_dir: Path, ref: str) -> None:
     """Copy `ref` from the mirror to the project's repository, under the same name. Raises RefusedError, GitError."""
     if not ref.startswith("refs/orc/"):
         raise RefusedError(f"only refs below refs/orc/ are published from a mirror, not {ref}")
-    fetch_ref(Git(project_git_dir), mirror.git_dir, [f"+{ref}:{ref}"])
+    with _own_ref(mirror, project_git_dir, ref) as project:
+        fetch_ref(project, mirror.git_dir, [f"+{ref}:{ref}"])
+    flush_elsewhere(mirror, project_git_dir)
+
+
+def move_own_ref(mirror: Git, project_git_dir: Path, ref: str, new: str, old: str) -> None:
+    """Move one of orc's own refs in the project's repository from `old` ("": must not exist). Raises RefMovedError."""
+    with _own_ref(mirror, project_git_dir, ref) as project:
+        update_ref(project, ref, new, old)
+    flush_elsewhere(mirror, project_git_dir)
+
+
+@contextmanager
+def _own_ref(mirror: Git, project_git_dir: Path, ref: str) -> Iterator[Git]:
+    """The project's repository, in which nobody else changes `ref` meanwhile, however an earlier git ended."""
+    with locked(mirror) as git:
+        # Only orc changes it, with this lock, which its git holds too: so nobody is alive behind this file.
+        remove(project_git_dir / f"{ref}.lock")
+        yield Git(project_git_dir, inherit=git.inherit)
+
+
+def flush_elsewhere(mirror: Git, project_git_dir: Path) -> None:
+    """Flush a project's repository, if it is not where the ledger is: writing a step flushes only the latter."""
+    if os.stat(project_git_dir).st_dev != os.stat(mirror.git_dir).st_dev:
+        sync_filesystem(project_git_dir)
 
 
 def write_ref(mirror: Git, ref: str, new: str, old: str) -> None:

@@ -1,27 +1,32 @@
 """Reading and writing git objects in a repository that is trusted: the ledger's.
 
-Reads go through GitPython's long-lived `cat-file --batch`, or through our own where quickness counts. Writes are loose
-objects, made here: a ledger writes some seven small ones per transition, and this is several times as fast as
-GitPython's own store (the measurement is in docs/decisions/0002-ledger-objects.md).
+Reads go through GitPython's long-lived `cat-file --batch`, or through our own where quickness counts. Few objects are
+written as loose ones, made here: a ledger writes some seven small ones per transition, and this is several times as
+fast as GitPython's own store. Many go into one pack (the measurements are in docs/decisions/0002-ledger-objects.md).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from orchestrator.adapters.git import Git, reading_objects
+from orchestrator.adapters.git import Git, reading
 from orchestrator.errors import LedgerError
 
 TREE_MODE, FILE_MODE = "40000", "100644"
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _TREE_CACHE = 4096
+PACKED_FROM = 150
+"""So many objects that are written at once become one pack: one file to make and to flush, instead of as many."""
+_KEPT, _KEPT_BYTES = 1024, 8192
+_PACK_TYPES = {"commit": 1, "tree": 2, "blob": 3}
 
 
 class Entry(NamedTuple):
@@ -37,21 +42,42 @@ Tree = Mapping[str, Entry]
 class Objects:
     """The objects of one repository. Used by one thread only; close it with `with opened(...)`."""
 
-    def __init__(self, read: Callable[[str], bytes | None], objects_dir: Path) -> None:
+    def __init__(self, read: Callable[[Sequence[str]], Iterable[bytes | None]], git: Git) -> None:
         self._read = read
-        self._dir = objects_dir
+        self._git = git
+        self._dir = git.git_dir / "objects"
         self._trees: dict[str, dict[str, Entry]] = {EMPTY_TREE: {}}
-        self.written = 0
-        """Loose objects written since it was opened."""
+        self._pending: dict[str, tuple[str, bytes]] = {}
+        self._ahead: dict[str, bytes] = {}
+        self._kept: dict[str, bytes] = {}
+
+    def read_ahead(self, oids: Iterable[str]) -> None:
+        """Read objects that are wanted next all at once, which is quicker than one by one."""
+        wanted = [oid for oid in oids if oid not in self._trees and oid not in self._pending]
+        found = self._read(wanted) if wanted else ()
+        self._ahead = {oid: data for oid, data in zip(wanted, found, strict=True) if data is not None}
 
     def read(self, oid: str) -> bytes:
         """The content of an object. Raises LedgerError if it does not exist."""
-        data = self._read(oid)
+        if oid in self._pending:
+            return self._pending[oid][1]
+        data = self._ahead.pop(oid, None) or self._kept.get(oid)
+        if data is None:
+            data = next(iter(self._read([oid])))
+            if data is not None:
+                self._keep(oid, data)
         if data is None:
             raise LedgerError(
                 f"object {oid} is missing", cause="The repository was damaged, or pruned by hand.", hint="git fsck"
             )
         return data
+
+    def _keep(self, oid: str, data: bytes) -> None:
+        """What was read or written last is often read again; it can never have changed."""
+        if len(data) <= _KEPT_BYTES:
+            if len(self._kept) >= _KEPT:
+                self._kept.clear()
+            self._kept[oid] = data
 
     def tree(self, oid: str) -> Tree:
         """The entries of a tree by name."""
@@ -76,28 +102,52 @@ class Objects:
         return entry
 
     def write(self, kind: str, data: bytes) -> str:
-        """The id of an object with this content, written if it is not there yet. Not flushed."""
-        content = b"%s %d\0%s" % (kind.encode(), len(data), data)
-        oid = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+        """The id of an object with this content. It is kept in memory until `store`."""
+        oid = _id_of(kind, data)
+        self._pending[oid] = (kind, data)
+        return oid
+
+    def forget(self) -> None:
+        """Drop what was written since the last `store`."""
+        for oid in self._pending:
+            self._trees.pop(oid, None)
+        self._pending.clear()
+
+    def store(self) -> None:
+        """Put what was written into the repository, where it is not there yet. Not flushed. Raises OrcError."""
+        if len(self._pending) >= PACKED_FROM:
+            self._git.run("index-pack", "--stdin", stdin=_pack(list(self._pending.values())))
+        else:
+            for oid, (kind, data) in self._pending.items():
+                self._store_loose(oid, kind, data)
+                if kind == "blob":
+                    self._keep(oid, data)
+        self._pending.clear()
+
+    def _store_loose(self, oid: str, kind: str, data: bytes) -> None:
         folder = self._dir / oid[:2]
         path = folder / oid[2:]
-        if path.exists():
-            return oid
+        if path.exists() and _holds(path, _headed(kind, data)):
+            return
         temporary = self._dir / f"tmp_obj_{oid[:12]}_{os.getpid()}"
-        temporary.write_bytes(zlib.compress(content, 1))
-        temporary.chmod(0o444)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o444)
+        with open(handle, "wb") as file:
+            file.write(zlib.compress(_headed(kind, data), 1))
         try:
             temporary.rename(path)
         except FileNotFoundError:
             folder.mkdir(exist_ok=True)
             temporary.rename(path)
-        self.written += 1
-        return oid
 
     def write_tree(self, entries: Tree) -> str:
         """The id of a tree with these entries."""
-        oid = self.write("tree", format_tree(entries)) if entries else EMPTY_TREE
-        self._trees.setdefault(oid, dict(entries))
+        if not entries:
+            return EMPTY_TREE
+        data = format_tree(entries)
+        oid = _id_of("tree", data)
+        if oid not in self._trees:
+            self._pending[oid] = ("tree", data)
+            self._trees[oid] = dict(entries)
         return oid
 
     def change_tree(self, root: str, changes: Mapping[str, Entry | None]) -> str:
@@ -124,22 +174,28 @@ class Objects:
 
 
 @contextmanager
-def opened(git_dir: Path, objects_dir: Path, *, lean: bool = False) -> Iterator[Objects]:
+def opened(git_dir: Path, *, lean: bool = False) -> Iterator[Objects]:
     """The objects of a trusted repository; its git children end with the block.
 
     `lean` reads through our own `cat-file`: importing GitPython takes longer than a command that only looks needs.
     """
+    git = Git(git_dir)
     if lean:
-        with reading_objects(Git(git_dir)) as read:
-            yield Objects(read, objects_dir)
+        with reading(git) as quick:
+            assert quick.reader is not None
+            yield Objects(quick.reader.contents, git)
         return
     from git import Repo
 
     with Repo(git_dir) as repo:
-        yield Objects(partial(_read_with, repo), objects_dir)
+        yield Objects(partial(_read_with, repo), git)
 
 
-def _read_with(repo: Any, oid: str) -> bytes | None:
+def _read_with(repo: Any, oids: Sequence[str]) -> Iterator[bytes | None]:
+    return (_read_one(repo, oid) for oid in oids)
+
+
+def _read_one(repo: Any, oid: str) -> bytes | None:
     from gitdb.exc import BadObject  # type: ignore[import-untyped]
 
     for is_last in (False, True):
@@ -153,6 +209,36 @@ def _read_with(repo: Any, oid: str) -> bytes | None:
             if is_last:
                 raise
     return None
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a loose object is whole: a power cut before the flush may leave its name without its content."""
+    try:
+        return zlib.decompress(path.read_bytes()) == content
+    except (OSError, zlib.error):
+        return False
+
+
+def _headed(kind: str, data: bytes) -> bytes:
+    return b"%s %d\0%s" % (kind.encode(), len(data), data)
+
+
+def _id_of(kind: str, data: bytes) -> str:
+    return hashlib.sha1(_headed(kind, data), usedforsecurity=False).hexdigest()
+
+
+def _pack(objects: Sequence[tuple[str, bytes]]) -> bytes:
+    """A pack of whole objects (gitformat-pack, version 2); git makes its index, and looks at every object."""
+    parts = [struct.pack(">4sII", b"PACK", 2, len(objects))]
+    for kind, data in objects:
+        size = len(data)
+        byte, size = _PACK_TYPES[kind] << 4 | size & 15, size >> 4
+        while size:
+            parts.append(bytes((byte | 0x80,)))
+            byte, size = size & 0x7F, size >> 7
+        parts += [bytes((byte,)), zlib.compress(data, 1)]
+    pack = b"".join(parts)
+    return pack + hashlib.sha1(pack, usedforsecurity=False).digest()
 
 
 def parse_tree(data: bytes) -> Iterator[tuple[str, Entry]]:

@@ -20,9 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from orchestrator.adapters.redact import Redactor
-
-LEASE_FD = "ORC_LEASE_FD"
-"""Name of the environment variable that tells a shim the number of the lease it inherited."""
+from orchestrator.adapters.spans import span
 
 LINUX = sys.platform.startswith("linux")
 POLL_SECONDS = 0.1
@@ -34,49 +32,6 @@ READ_BYTES = 65536
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-
-# No garbage is collected while modules are loaded: that is a tenth of the start.
-SHIM_CODE = (
-    "import gc, sys; gc.disable(); sys.path.insert(0, sys.argv[1]); "
-    "from orchestrator.engine.run import main; gc.enable(); sys.exit(main(sys.argv[2:]))"
-)
-
-
-# --- the shim ---
-
-
-def spawn_shim(folder: Path, lease_fd: int) -> int:
-    """Start the supervising process of a run, detached, with the lease. The caller closes its own copy of `lease_fd`.
-
-    Returns the process id; `reap_shim` takes the zombie away. Raises OSError when no process can be started.
-    """
-    root = Path(__file__).resolve().parents[2]
-    # Isolated and without `site`: nothing in the environment decides what the shim imports, and it starts fast.
-    argv = [sys.executable, "-I", "-S", "-X", "utf8", "-c", SHIM_CODE, str(root), str(folder)]
-    log = os.open(folder / "shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        shim = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            env=os.environ | {LEASE_FD: str(lease_fd)},
-            pass_fds=[lease_fd],
-            start_new_session=True,
-        )
-    finally:
-        os.close(log)
-    shim.returncode = 0  # It outlives us on purpose and is reaped by its id: `subprocess` must not warn or wait.
-    return shim.pid
-
-
-def reap_shim(pid: int) -> bool:
-    """Take away the zombie of an ended shim. False while it lives; True when it is gone or never was our child."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:
-        return True
 
 
 def become_subreaper() -> bool:
@@ -137,8 +92,11 @@ def kill_descendants(
 
 
 def _processes_of_run(run_id: str, run_dir: Path | None, root: int | None) -> list[Process]:
+    marked = {pid for pid in _pids() if _has_marker(pid, run_id, run_dir)} if LINUX else set()
+    if not marked - {os.getpid()} and root is not None and _children(root) == []:
+        return []  # Nearly always: then nobody's parents have to be looked up.
     table = _process_table()
-    marked = {pid for pid in table if _has_marker(pid, run_id, run_dir)} if LINUX else set()
+    marked &= table.keys()
     spared = _line_of_ancestors(table, os.getpid())
     children: dict[int, list[int]] = {}
     for process in table.values():
@@ -166,16 +124,35 @@ def _process_table() -> dict[int, Process]:
     return {row.pid: row for row in rows}
 
 
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _children(pid: int) -> list[int] | None:
+    """The children of a process, zombies too; None where the kernel does not tell."""
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                found += [int(each) for each in file.read().split()]
+    except OSError:
+        return None
+    return found
+
+
+def has_children() -> bool:
+    """Whether this process has a child, or cannot tell."""
+    return _children(os.getpid()) != []
+
+
 def _rows_of_proc() -> Iterable[Process]:
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
+    for pid in _pids():
         try:
-            with open(f"/proc/{name}/stat", "rb") as file:
+            with open(f"/proc/{pid}/stat", "rb") as file:
                 state, parent, group = file.read().rpartition(b")")[2].split()[:3]
         except OSError:
             continue  # It ended while we looked.
-        yield Process(pid=int(name), parent=int(parent), group=int(group), zombie=state in (b"Z", b"X"))
+        yield Process(pid=pid, parent=int(parent), group=int(group), zombie=state in (b"Z", b"X"))
 
 
 def _rows_of_ps() -> Iterable[Process]:
@@ -256,6 +233,21 @@ def _file_problem(file: str) -> str:
 def run_shell(text: str, *, stdin: bytes = b"") -> int:
     """Run a line of shell in the present folder and environment, its output to ours. The exit code; -N for signal N."""
     return subprocess.run(["/bin/sh", "-c", text], input=stdin, check=False).returncode
+
+
+def run_editor(editor: str, path: Path, *, quiet: bool = False) -> int:
+    """Open a file in a person's editor (a line of shell, as git takes it) and wait. The exit code; -N for signal N.
+
+    Ctrl-C is the editor's as long as it is open. `quiet`: what it prints goes to standard error.
+    """
+    argv = ["/bin/sh", "-c", f'{editor} "$@"', editor, str(path)]
+    with subprocess.Popen(argv, stdout=sys.stderr if quiet else None) as process:
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
+        try:
+            return process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 # --- a supervised program ---
@@ -349,13 +341,16 @@ class Supervised:
             return Outcome(end=End.NOT_STARTED, problem=problem)
         survivors: list[int] = []
         try:
-            self.on_start(self._process.pid)
             with selectors.DefaultSelector() as selector:
-                self._watch(selector)
+                with span("program", self.run_id):
+                    self.on_start(self._process.pid)
+                    self._watch(selector)
                 survivors = self._kill_rest()
                 self._drain(selector)
-        finally:
+        except BaseException:
             self._kill_rest()
+            raise
+        finally:
             self._process.wait()
             self._close()
         return self._outcome(survivors)

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +22,7 @@ from orchestrator.adapters.files import (
     Entry,
     Signature,
     ensure_folder,
+    look_at,
     move_no_replace,
     remove,
     remove_if_unchanged,
@@ -45,6 +46,7 @@ IGNORE = "# What lies here is a view of the branch orc/state; deleting it loses 
 _SUFFIXES = (".yaml", ".yml", ".md")
 _CLAIM = re.compile(r"\.accept-(?P<id>[a-z0-9-]{10,64})\.(?:yaml|md)\Z")
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{12}-")
+_SHOWN = re.compile(r"[a-z0-9-]+-[0-9a-f]{8}(?:\.(?:card|review)-[1-9][0-9]*)?\.(?:yaml|md)\Z")
 _WHY = ".why.txt"
 _LONGEST_NAME = 200
 _TOP = ""
@@ -104,6 +106,7 @@ class QueueFolder:
     folders_missing: bool = True
     _shown: dict[Spot, Shown] = field(default_factory=dict)
     _lost: dict[str, float] = field(default_factory=dict)
+    _torn: set[Spot] = field(default_factory=set)
     """When a folder was last found to be missing."""
     _watched: dict[Spot, tuple[Signature | None, float]] = field(default_factory=dict)
     _left: dict[Spot, Signature] = field(default_factory=dict)
@@ -115,8 +118,12 @@ class QueueFolder:
 
     # --- looking ---
 
-    def look(self) -> list[Seen]:
-        """Everything that differs from what was shown. Reads no file."""
+    def look(self, hints: Collection[Path] | None = None) -> list[Seen]:
+        """Everything that differs from what was shown. Reads no file.
+
+        With `hints`, only at these paths and at what was on the move at the last look: whoever gives them has been told
+        of everything else, or looks at everything soon.
+        """
         moment, wall = time.monotonic(), clock.now().timestamp()
         watched: dict[Spot, tuple[Signature | None, float]] = {}
         found: list[Seen] = []
@@ -126,8 +133,10 @@ class QueueFolder:
             there.add(_TOP)
         self.folders_missing = len(there) <= len(_LANES)
         self._lost |= {folder: moment for folder in (_TOP, *_LANES) if folder not in there}
-        self._notes = set()
-        for folder, entry in self._entries(there):
+        spots = None if hints is None or self.folders_missing else self._spots_of(hints)
+        if spots is None:
+            self._notes = set()
+        for folder, entry in self._entries(there) if spots is None else self._entries_at(spots):
             spot = (folder, entry.name)
             present.add(spot)
             known = self._shown.get(spot)
@@ -137,12 +146,28 @@ class QueueFolder:
             watched[spot] = (entry.signature, since)
             still = max(moment - since, wall - entry.signature.mtime_ns / 1e9)
             found.append(_seen(self.root, spot, entry, known, still))
-        for spot in self._shown.keys() - present:
+        for spot in (self._shown.keys() if spots is None else spots & self._shown.keys()) - present:
             since = self._since(spot, None, moment)
             watched[spot] = (None, since)
             found.append(self._missing(spot, moment - since, folder_was_there=self._lost.get(spot[0], -1.0) < since))
         self._watched = watched
         return found
+
+    def _spots_of(self, hints: Collection[Path]) -> set[Spot]:
+        return {self._spot(path) for path in hints if self.root in (path.parent, path.parent.parent)} | set(
+            self._watched
+        )
+
+    def _entries_at(self, spots: Iterable[Spot]) -> Iterator[tuple[str, Entry]]:
+        for folder, name in sorted(spots):
+            path = self.root / folder / name
+            if folder not in ("", *_LANES):
+                continue
+            if name.endswith(_WHY):
+                note = path.with_name(name.removesuffix(_WHY))
+                (self._notes.add if path.exists() else self._notes.discard)(note)
+            elif _counts(name) and (entry := look_at(path)) is not None:
+                yield folder, entry
 
     def _since(self, spot: Spot, now: Signature | None, moment: float) -> float:
         was, since = self._watched.get(spot, (now, moment))
@@ -188,13 +213,25 @@ class QueueFolder:
                         remove(self.root / folder / entry.name)
         self.folders_missing = False
 
+    def clear_torn(self) -> None:
+        """Take away files of jobs that a power cut left without content. Call it at a start only.
+
+        What is shown is not flushed, so they are no change of a person's: they are shown again.
+        """
+        for lane in Lane:
+            for entry in scan(self.root / lane):
+                if entry.is_file and entry.signature.size == 0 and _SHOWN.match(entry.name):
+                    with effect(Effect.QUEUE_REMOVE):
+                        remove(self.root / lane / entry.name)
+                    self._torn.add((lane, entry.name))
+
     def recall(self, path: Path, data: bytes, *, id: str, seq: int, must_exist: bool) -> None:
         """Take it that an earlier engine showed `data` at `path`: what differs from it now was changed since.
 
-        A file that is missing counts as changed too, unless it `must_exist`, or its whole folder was missing.
+        A file that is missing counts as changed too, unless it `must_exist`, was torn, or its whole folder was missing.
         """
         spot = self._spot(path)
-        if signature(path) is None and (must_exist or spot[0] in self._lost):
+        if signature(path) is None and (must_exist or spot[0] in self._lost or spot in self._torn):
             self.changed_ids.add(id)
             return
         self._shown[spot] = Shown(id, seq, _signature_if_equal(path, data), _digest(data))

@@ -5,14 +5,19 @@ Says what is wrong in terms of the file: its line, its key, and what would be al
 
 from __future__ import annotations
 
+import hashlib
 import json
+import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.adapters.effects import Effect, effect
+from orchestrator.adapters.files import ensure_folder, write_atomic
 from orchestrator.errors import InvalidFileError
 
 if TYPE_CHECKING:
@@ -50,8 +55,29 @@ def load_schema(schema_name: str) -> Mapping[str, Any]:
     return schema
 
 
-def validate(value: object, schema_name: str, *, file: str = "", lines: Lines | None = None) -> None:
-    """Raise InvalidFileError for the first mistake in the file, saying how many more there are."""
+def validate(
+    value: object, schema_name: str, *, file: str = "", lines: Lines | None = None, known: pathlib.Path | None = None
+) -> None:
+    """Raise InvalidFileError for the first mistake in the file, saying how many more there are.
+
+    `known` is a folder in which it is noted what was found to be good: loading the validator takes longer than all else
+    that a command does which only looks.
+    """
+    if known is None:
+        _validate(value, schema_name, file, lines)
+        return
+    digest = hashlib.sha256(json.dumps([load_schema(schema_name), value], sort_keys=True).encode()).hexdigest()
+    note = known / f"{schema_name}-{file.replace('/', '%')}"
+    with suppress(OSError):
+        if note.read_text("ascii") == digest:
+            return
+    _validate(value, schema_name, file, lines)
+    with suppress(OSError), effect(Effect.CACHE_WRITE):
+        ensure_folder(known)
+        write_atomic(note, digest.encode(), sync=False)
+
+
+def _validate(value: object, schema_name: str, file: str, lines: Lines | None) -> None:
     problems = find_problems(value, schema_name, file=file, lines=lines)
     if not problems:
         return

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.files import ensure_folder, write_atomic
+from orchestrator.adapters.files import ensure_folder, machine_start, write_atomic
 from orchestrator.adapters.git import Identity
 from orchestrator.errors import InvalidFileError
 
@@ -147,6 +147,10 @@ class TreeRecord:
     """The commit that is just being put under the seal ref."""
     sealed: str | None = None
     """The commit in which the work is kept."""
+    machine: str = ""
+    """The start of the machine in which the tree was made ready, as `files.machine_start` names it."""
+    sealed_in: str = ""
+    """The one in which its files were read to be sealed."""
 
     def write(self) -> TreeRecord:
         """Store the record, flushed to disk, and return it."""
@@ -161,11 +165,20 @@ class TreeRecord:
             "tree": self.tree,
             "preparing": self.preparing,
             "sealing": self.sealing,
+            "machine": self.machine,
+            "sealed_in": self.sealed_in,
             "spec": spec.to_json(),
         }
         ensure_folder(spec.record.parent)
-        write_atomic(spec.record, json.dumps(data, indent=1).encode(), mode=0o600, sync=True)
+        # An export holds nothing of anybody's: after a power cut it is made anew.
+        flushed = spec.mode is TreeMode.WORK
+        write_atomic(spec.record, json.dumps(data, indent=1).encode(), mode=0o600, sync=flushed)
         return self
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether the machine went down since: nothing of a tree is flushed, so its files may be empty or gone."""
+        return self.machine != machine_start()
 
     def change(self, **changes: Any) -> TreeRecord:
         """Store the record with some facts changed, and return it."""
@@ -182,6 +195,8 @@ def read_record(path: Path) -> TreeRecord | None:
             preparing=data["preparing"] is True,
             sealing=data["sealing"],
             sealed=data["sealed"],
+            machine=str(data.get("machine", "")),
+            sealed_in=str(data.get("sealed_in", "")),
         )
     except (OSError, ValueError, KeyError, TypeError, InvalidFileError):
         return None

@@ -33,31 +33,47 @@ def is_file_or_link(path: Path) -> bool:
 
 
 def open_up(root: Path, notes: list[str]) -> None:
-    """Make all below `root` readable for us, and remove pipes with names that git would open and wait for."""
+    """Open every folder below `root` for us, and remove pipes with names that git would open and wait for.
+
+    Files that we may not read are opened when they are taken: see `make_readable`.
+    """
     lost: list[str] = []
-    for entry, status in walk(root, lost=lost):
-        mode = status.st_mode
-        if stat.S_ISREG(mode) and not mode & stat.S_IRUSR and status.st_nlink == 1:
-            os.chmod(entry.path, stat.S_IMODE(mode) | stat.S_IRUSR)
-        elif entry.name.casefold() in _READ_BY_GIT and _is_special(mode):
+    for entry in find_unusual(root, lost=lost):
+        if entry.name.casefold() not in _READ_BY_GIT:
+            continue
+        if entry.is_file(follow_symlinks=False):
+            make_readable(entry.path)
+        elif _is_special(entry):
             remove(Path(entry.path))
             notes.append(f"{os.path.relpath(entry.path, root)} was a pipe or a device: it was removed.")
     notes += [f"{path[:80]} cannot be read (it may lie too deep): what is in it was left out." for path in lost]
 
 
+def make_readable(path: str | Path) -> None:
+    """Give ourselves the right to read a file that an agent took it from. No link is followed."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return
+    mode = status.st_mode
+    if stat.S_ISREG(mode) and not mode & stat.S_IRUSR and status.st_nlink == 1:
+        os.chmod(path, stat.S_IMODE(mode) | stat.S_IRUSR)
+
+
 def sweep(root: Path, keep: tuple[str, ...]) -> None:
     """Remove what `git clean` does not see: pipes, sockets, devices, and every `.git` outside the kept folders."""
-    for entry, status in walk(root, top_git=True):
-        mode = status.st_mode
+    for entry in find_unusual(root, top_git=True):
         if entry.name.casefold() == ".git":
             if not _is_kept(os.path.relpath(entry.path, root), keep):
                 remove_tree(Path(entry.path))
-        elif _is_special(mode):
+        elif _is_special(entry):
             remove(Path(entry.path))
 
 
-def _is_special(mode: int) -> bool:
-    return not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode))
+def _is_special(entry: os.DirEntry[str]) -> bool:
+    # The folder says what each of its entries is, so none is looked at itself: a tree has tens of thousands.
+    known = (entry.is_file(follow_symlinks=False), entry.is_dir(follow_symlinks=False), entry.is_symlink())
+    return not any(known)
 
 
 def _is_kept(path: str, keep: tuple[str, ...]) -> bool:
@@ -70,13 +86,12 @@ def _is_kept(path: str, keep: tuple[str, ...]) -> bool:
     return False
 
 
-def walk(
-    root: Path, *, top_git: bool = False, lost: list[str] | None = None
-) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
-    """Everything below `root`, folders opened for us first; the tree's own `.git` is left out unless asked for.
+def find_unusual(root: Path, *, top_git: bool = False, lost: list[str] | None = None) -> Iterator[os.DirEntry[str]]:
+    """What is below `root` and is no plain file, folder or link, or has a name that begins with `.git`.
 
-    An entry is yielded before its folder is entered, and may be removed by then. The name of a folder that cannot be
-    listed (nested deeper than a path can say, for one) is added to `lost`.
+    Folders are opened for us first; the tree's own `.git` is left out unless asked for. An entry is yielded before its
+    folder is entered, and may be removed by then. The name of a folder that cannot be listed (nested deeper than a path
+    can say, for one) is added to `lost`.
     """
     pending = [os.fspath(root)]
     while pending:
@@ -89,13 +104,17 @@ def walk(
             if lost is not None:
                 lost.append(os.path.relpath(folder, root))
             continue
-        for entry in entries:
-            if folder == os.fspath(root) and entry.name == ".git" and not top_git:
+        is_top = folder == os.fspath(root) and not top_git
+        for entry in entries:  # Tens of thousands: nothing is asked of the system for a plain one.
+            is_folder = entry.is_dir(follow_symlinks=False)
+            is_named = entry.name[:1] == "." and entry.name[:4].casefold() == ".git"
+            if is_top and is_named and entry.name == ".git":
                 continue
-            with suppress(OSError):  # A name too long for a path: its folder is just as far out of git's reach.
-                yield entry, entry.stat(follow_symlinks=False)
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
+            if is_named or not (is_folder or entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+                with suppress(OSError):  # A name too long for a path: its folder is just as far out of git's reach.
+                    yield entry
+            if is_folder:
+                pending.append(entry.path)
 
 
 def _list_opened(folder: str) -> list[os.DirEntry[str]]:

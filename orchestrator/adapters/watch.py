@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
 log = logging.getLogger("orc.watch")
+
+
+MOST_PATHS = 5000
+"""So many events are remembered; after more, all is looked at."""
 
 
 class Watch:
@@ -29,6 +35,19 @@ class Watch:
         self._wake = wake
         self._observer: BaseObserver | None = None
         self._watched: dict[Path, tuple[int, int]] = {}
+        self._paths: deque[str] = deque()
+
+    def take(self) -> set[Path] | None:
+        """The paths of the events since the last call; None if everything may have changed."""
+        if not self.is_alive() or len(self._paths) > MOST_PATHS:
+            self._paths.clear()
+            return None
+        # One by one: the observer's thread appends meanwhile.
+        return {Path(self._paths.popleft()) for _ in range(len(self._paths))}
+
+    def is_alive(self) -> bool:
+        """Whether events come at all."""
+        return self._observer is not None and all(each.is_alive() for each in self._observer.emitters)
 
     def __enter__(self) -> Watch:
         self.renew()
@@ -42,8 +61,7 @@ class Watch:
     def renew(self) -> None:
         """Watch the folders as they are now, if they are not those that are watched."""
         now = _identities(self._folders)
-        alive = self._observer is not None and all(each.is_alive() for each in self._observer.emitters)
-        if now == self._watched and (alive or not now):
+        if now == self._watched and (self.is_alive() or not now):
             return
         self._stop()
         self._start(now)
@@ -56,7 +74,7 @@ class Watch:
         observer = Observer()
         try:
             for folder in now:
-                observer.schedule(_waker(self._wake), str(folder), recursive=False)
+                observer.schedule(_waker(self._wake, self._paths), str(folder), recursive=False)
             observer.start()
         except (OSError, RuntimeError) as error:
             log.warning("no events from the file system (%s); looking every few seconds instead", error)
@@ -83,13 +101,14 @@ def _identities(folders: Iterable[Path]) -> dict[Path, tuple[int, int]]:
     return found
 
 
-def _waker(wake: threading.Event) -> FileSystemEventHandler:
+def _waker(wake: threading.Event, paths: deque[str]) -> FileSystemEventHandler:
     """What the observer calls, from a thread of its own. Any change wakes; looking at a file is none."""
     from watchdog.events import FileSystemEventHandler
 
     class Waker(FileSystemEventHandler):
         def dispatch(self, event: FileSystemEvent) -> None:
             if event.event_type not in ("opened", "closed_no_write"):
+                paths.extend(os.fsdecode(path) for path in (event.src_path, event.dest_path) if path)
                 wake.set()
 
     return Waker()

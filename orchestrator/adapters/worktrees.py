@@ -9,13 +9,25 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from orchestrator.adapters import clock
-from orchestrator.adapters.files import ensure_folder, remove, remove_tree, rename_folder, write_atomic
-from orchestrator.adapters.git import Git, GitError, Identity, is_ancestor, rev_parse, tree_of, update_ref
+from orchestrator.adapters.files import (
+    ensure_folder,
+    machine_start,
+    remove,
+    remove_tree,
+    rename_folder,
+    take_lease,
+    write_atomic,
+)
+from orchestrator.adapters.git import Git, GitError, Identity, is_ancestor, reading, rev_parse, tree_of
 from orchestrator.adapters.git_objects import split_z
 from orchestrator.adapters.harvest import (
     Harvest,
@@ -24,12 +36,12 @@ from orchestrator.adapters.harvest import (
     door_of,
     harvest,
     ignore_patterns,
+    is_untouched,
 )
 from orchestrator.adapters.mirrors import (
     guard_attributes,
     hold_lease,
     new_rescue_ref,
-    object_format,
     open_mirror,
     publish_ref,
     ref_value,
@@ -62,6 +74,7 @@ __all__ = [
     "refresh_mirror",
     "remove_tree_safely",
     "seal_tree",
+    "take_place",
 ]
 
 _LOCK_SECONDS = 60.0
@@ -79,29 +92,72 @@ def prepare_tree(spec: TreeSpec, *, when: datetime | None = None) -> Prepared:
     """
     _refuse_linked_folder(spec)
     notes: list[str] = []
-    with hold_lease(spec.beside("lock"), timeout=_LOCK_SECONDS, what=f"the tree {spec.path}") as lease:
-        git = door_of(spec, lease)
+    with _door(spec) as git:
         guard_attributes(git)
-        for commit in (spec.commit, spec.start):
-            if rev_parse(git.bare(), f"{commit}^{{commit}}") is None:
+        for commit in dict.fromkeys((spec.commit, spec.start)):
+            if rev_parse(git, f"{commit}^{{commit}}") is None:
                 raise UnavailableError(
                     f"commit {commit[:12]} is not in the mirror {spec.mirror.name}",
                     cause="It was not fetched from the project, or the project has lost it.",
                 )
         moment = when or clock.now()
         try:
-            _save_old_work(spec, lease, moment, notes)
+            _save_old_work(git, spec, moment, notes)
         except OrcError as error:
             _set_aside(spec, moment, error, notes)
-        record = TreeRecord(spec, tree_of(git.bare(), spec.start), preparing=True).write()
+        was = read_record(spec.record)
+        if was is not None and was.is_torn:
+            remove(spec.index)  # What a power cut may have torn is not built upon, nor is what `keep` names.
+        start = tree_of(git, spec.start)
+        record = TreeRecord(spec, start, preparing=True, machine=machine_start()).write()
+        open_again = _writable_again(git, spec, was, start)
         fresh = _fill(git, spec, record.tree)
         if spec.mode is TreeMode.WORK:
             _make_clone(git, spec)
         _copy_included(spec)
         if spec.read_only:
-            _make_read_only(git, spec.path)
+            _make_read_only(git, spec.path, None if fresh else open_again)
         record.change(preparing=False)
     return Prepared(fresh, tuple(notes))
+
+
+def take_place(tree: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+    """The tree of a run's specification with the folder that it gets, and the lock that keeps others out of it.
+
+    With `pool`, `path` is a folder of numbered trees, of which the first that nobody uses is taken: what it held before
+    need not be written again. The lock is free when its file descriptor is closed.
+    """
+    if not tree.get("pool"):
+        return dict(tree), None
+    pool = Path(tree["path"])
+    ensure_folder(pool)
+    for number in count(1):
+        lock = take_lease(pool / f"{number}.used")
+        if lock is not None:
+            return {**tree, "path": str(pool / str(number)), "record": str(pool / f"{number}.json")}, lock
+    raise AssertionError("numbers do not end")
+
+
+@contextmanager
+def _door(spec: TreeSpec) -> Iterator[Git]:
+    """The mirror, the tree and its index, while nobody else has the tree. All processes hold the tree's lock."""
+    with (
+        hold_lease(spec.beside("lock"), timeout=_LOCK_SECONDS, what=f"the tree {spec.path}") as lease,
+        reading(door_of(spec, lease)) as git,
+    ):
+        yield git
+
+
+def was_sealed_torn(spec: TreeSpec) -> bool:
+    """Whether the machine went down between making the tree ready and sealing it: nobody is to go on from that work."""
+    record = read_record(spec.record)
+    return record is None or record.machine != record.sealed_in
+
+
+def holds_other_work(spec: TreeSpec) -> bool:
+    """Whether the tree serves another run by now, or was never ready for this one: what it held before was saved."""
+    record = read_record(spec.record)
+    return record is not None and (record.preparing or record.spec.seal_ref != spec.seal_ref)
 
 
 def _refuse_linked_folder(spec: TreeSpec) -> None:
@@ -113,7 +169,7 @@ def _refuse_linked_folder(spec: TreeSpec) -> None:
             )
 
 
-def _save_old_work(spec: TreeSpec, lease: int, when: datetime, notes: list[str]) -> None:
+def _save_old_work(git: Git, spec: TreeSpec, when: datetime, notes: list[str]) -> None:
     if not is_real_folder(spec.path):
         return
     record = read_record(spec.record)
@@ -122,16 +178,20 @@ def _save_old_work(spec: TreeSpec, lease: int, when: datetime, notes: list[str])
         if spec.mode is TreeMode.WORK and any(spec.path.iterdir()):
             remove(spec.index)
             unknown = replace(spec, include=(), keep=(), reuse=None)
-            work = harvest(door_of(spec, lease), unknown, when=when, limits=Limits(), notes=notes, known=False)
-            _rescue(door_of(spec, lease), spec, work, when, notes)
+            work = harvest(git, unknown, when=when, limits=Limits(), notes=notes, known=False)
+            _rescue(git, spec, work, when, notes)
             remove(spec.index)  # What nothing is known of is not built upon either.
         return
     if record.preparing or record.spec.mode is TreeMode.EXPORT:
         return
     old = record.spec
-    git = door_of(old, lease)
+    if old.mirror != spec.mirror:
+        raise RefusedError(f"the tree {spec.path} belongs to the mirror {old.mirror.name}")
+    door = replace(git, work_tree=old.path, index=old.index)
     found: list[str] = []
-    work = harvest(git, old, when=when, limits=Limits(), notes=found)
+    if record.sealed and is_untouched(door, old, record.tree, known=(record.sealed,)):
+        return
+    work = harvest(door, old, when=when, limits=Limits(), notes=found)
     if record.sealed and not work.strays and _holds(git, record.sealed, work):
         return  # What was found was told when the work was sealed.
     notes += found
@@ -235,19 +295,20 @@ def _make_clone(git: Git, spec: TreeSpec) -> None:
     """Give the tree a repository of its own that borrows the mirror's objects, with everything checked out."""
     dot_git = spec.path / ".git"
     remove_tree(dot_git)
-    clone = Git(dot_git, work_tree=spec.path, inherit=git.inherit)
-    form = f"--object-format={object_format(git)}"
-    clone.run("-c", "init.defaultRefFormat=files", "init", "--quiet", "--template=", form)
-    config = (dot_git / "config").read_text() + _clone_config(spec.author)
-    write_atomic(dot_git / "config", config.encode(), sync=False)
-    for folder in (dot_git / "objects" / "info", dot_git / "info"):
-        ensure_folder(folder)
-    borrowed = os.fsencode(f"{spec.mirror / 'objects'}\n")
-    write_atomic(dot_git / "objects" / "info" / "alternates", borrowed, sync=False)
+    # What `git init` makes (gitrepository-layout), without four processes to make it.
+    branch = f"refs/heads/{spec.branch}"
+    for folder in ("objects/info", "objects/pack", "info", "refs/tags", branch.rpartition("/")[0]):
+        ensure_folder(dot_git / folder)
     excluded = "".join(f"{pattern}\n" for pattern in ignore_patterns(spec))
-    write_atomic(dot_git / "info" / "exclude", os.fsencode(excluded), sync=False)
-    update_ref(replace(clone, work_tree=None), f"refs/heads/{spec.branch}", spec.start, "")
-    clone.run("symbolic-ref", "HEAD", f"refs/heads/{spec.branch}")
+    files = {
+        "config": _clone_config(spec.author),
+        "objects/info/alternates": f"{spec.mirror / 'objects'}\n",
+        "info/exclude": excluded,
+        branch: f"{spec.start}\n",
+        "HEAD": f"ref: {branch}\n",
+    }
+    for name, text in files.items():
+        write_atomic(dot_git / name, os.fsencode(text), sync=False)
     # The times in the index count from the moment it was written, so its copy must seem as old.
     status = os.stat(spec.index)
     write_atomic(dot_git / "index", spec.index.read_bytes(), sync=False)
@@ -260,6 +321,7 @@ def _clone_config(author: Identity) -> str:
         return '"' + escaped.replace("\n", " ") + '"'
 
     return (
+        "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n"
         "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n"
         f"[user]\n\tname = {quoted(author.name)}\n\temail = {quoted(author.email)}\n"
     )
@@ -284,9 +346,24 @@ def _copy_included(spec: TreeSpec) -> None:
         write_atomic(target, data, mode=mode & 0o700 | 0o600, sync=False)
 
 
-def _make_read_only(git: Git, root: Path) -> None:
-    for path in split_z(git.run("ls-files", "-z").out):
-        status = os.lstat(root / path)
+def _writable_again(git: Git, spec: TreeSpec, was: TreeRecord | None, tree: str) -> set[str] | None:
+    """The files that git will write anew in a tree that was made read-only before; None for all of them."""
+    if not spec.read_only or was is None or was.preparing or not was.spec.read_only:
+        return None
+    try:
+        changed = {path for path, _ in changed_paths(git)}
+        return changed | set(split_z(git.run("diff-tree", "-r", "-z", "--name-only", was.tree, tree).out))
+    except GitError:
+        return None
+
+
+def _make_read_only(git: Git, root: Path, paths: set[str] | None) -> None:
+    """Take away the permission to write these files, all of them if `paths` is None."""
+    for path in split_z(git.run("ls-files", "-z").out) if paths is None else paths:
+        try:
+            status = os.lstat(root / path)
+        except FileNotFoundError:
+            continue  # It is not in this commit.
         if stat.S_ISREG(status.st_mode):
             os.chmod(root / path, stat.S_IMODE(status.st_mode) & ~0o222)
     git.run("update-index", "-q", "--refresh", ok=(0, 1))
@@ -305,15 +382,18 @@ def seal_tree(spec: TreeSpec, *, when: datetime, max_files: int = 50_000, max_by
     if spec.mode is not TreeMode.WORK or not spec.seal_ref:
         raise RefusedError("only a work tree with a seal ref can be sealed")
     _refuse_linked_folder(spec)
-    with hold_lease(spec.beside("lock"), timeout=_LOCK_SECONDS, what=f"the tree {spec.path}") as lease:
-        git = door_of(spec, lease)
+    with _door(spec) as git:
         guard_attributes(git)
-        record = _record_of_run(git.bare(), spec)
+        record = _record_of_run(git, spec)
+        kept = ref_value(git, spec.seal_ref)
+        if kept and record.is_torn and record.sealed_in == record.machine and kept in (record.sealed, record.sealing):
+            # That was flushed. What lies there since the machine went down is what is left of the same work.
+            return Sealed(kept, tree_of(git, kept), own_commits=False)
         notes: list[str] = []
         work = harvest(git, spec, when=when, limits=Limits(max_files, max_bytes), notes=notes)
         commit = _place_seal(git, spec, record, work, when, notes)
         _rescue_strays(git, spec, work, when, notes)
-        record.change(sealed=commit, sealing=None, tree=work.tree)
+        record.change(sealed=commit, sealing=None, tree=work.tree, sealed_in=machine_start())
     return Sealed(commit, work.tree, work.own_commits, tuple(notes))
 
 
@@ -340,7 +420,7 @@ def _place_seal(git: Git, spec: TreeSpec, record: TreeRecord, work: Harvest, whe
     if current and not same_run and not is_ancestor(git, current, work.commit):
         ref = _rescue(git, spec, work, when, notes)
         raise RefusedError(f"{spec.seal_ref} holds other work; this work was put under {ref} of the mirror")
-    record.change(sealing=work.commit, sealed=record.sealed)
+    record.change(sealing=work.commit, sealed=record.sealed, sealed_in=machine_start())
     write_ref(git, spec.seal_ref, work.commit, current)
     return work.commit
 
@@ -354,10 +434,10 @@ def remove_tree_safely(spec: TreeSpec) -> None:
     Raises RefusedError otherwise: the work is not sealed, something was changed since, or nothing is known of it.
     """
     _refuse_linked_folder(spec)
-    with hold_lease(spec.beside("lock"), timeout=_LOCK_SECONDS, what=f"the tree {spec.path}") as lease:
+    with _door(spec) as git:
         record = read_record(spec.record)
         if is_real_folder(spec.path):
-            reason = _reason_to_stay(spec, record, lease)
+            reason = _reason_to_stay(git, spec, record)
             if reason:
                 raise RefusedError(f"the tree {spec.path} was not removed: {reason}", hint="seal it first")
         remove_tree(spec.path)
@@ -365,14 +445,13 @@ def remove_tree_safely(spec: TreeSpec) -> None:
             remove(path)
 
 
-def _reason_to_stay(spec: TreeSpec, record: TreeRecord | None, lease: int) -> str:
+def _reason_to_stay(git: Git, spec: TreeSpec, record: TreeRecord | None) -> str:
     if record is None or record.spec.path != spec.path:
         return "" if spec.mode is TreeMode.EXPORT else "nothing is known of what it holds"
     if record.preparing or record.spec.mode is TreeMode.EXPORT:
         return ""
     if not record.sealed or not record.spec.seal_ref:
         return "its work is not sealed"
-    git = door_of(record.spec, lease)
     value = ref_value(git, record.spec.seal_ref)
     if not value or not is_ancestor(git, record.sealed, value):
         return f"{record.spec.seal_ref} does not hold its work"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli.app import App, json_option, pass_app
-from orchestrator.cli.complete import complete_card
+from orchestrator.cli.complete import complete_answer, complete_card
 from orchestrator.cli.decide import decide
 
 
 @click.command()
 @click.argument("card", shell_complete=complete_card)
-@click.argument("key")
+@click.argument("key", shell_complete=complete_answer)
 @click.option("-m", "--message", default="", help="Words that go with the answer.")
 @json_option
 @pass_app

@@ -1,50 +1,163 @@
-"""Completion of job and card ids, read from the folders of `queue/`: quick, and good enough to complete."""
+"""What the Tab key offers: ids of jobs and cards, answers, agents, projects.
+
+Asked at every key, so nothing is opened that takes time: names in `queue/` first, Git only where `queue/` is behind the
+ledger. Good enough to complete, never a reason to fail: where nothing can be read, nothing is offered.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.app import clean_line
 from orchestrator.errors import OrcError
 
-_NAME = re.compile(r"(?P<id>[a-z0-9-]+-[0-9a-f]{8}(?P<card>\.card-[0-9]+)?)\.(?:yaml|md)\Z")
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+REF = "refs/heads/orc/state"
+MOST_HELP = 60
+"""Files of so many jobs are opened for their titles; nobody reads a longer list."""
+HEAD_BYTES = 8192
+HELP_CHARACTERS = 70
+_ID = r"[a-z0-9-]+-[0-9a-f]{8}"
+_NAME = re.compile(rf"(?P<id>{_ID}(?P<card>\.card-[0-9]+)?)\.(?:yaml|md)\Z")
 _ENDED = ("done", "failed", "cancelled")
 _OPEN = ("urgent", "normal", "background", "waiting", "running", "review", "decide")
+_TITLE = re.compile(rb"^title:[ \t]*(?P<text>[^\s|>].*)$", re.M)
+_PROMPT = re.compile(rb"^prompt:[ \t]*(?:[|>][-+0-9]*[ \t]*(?:#.*)?\n\s*)?(?P<text>\S.*)$", re.M)
+_QUESTION = re.compile(rb"^# (?P<text>.+)$", re.M)
+_OPTION = re.compile(rb"^ +- key: (?P<key>[a-z-]+)\n +label: (?P<label>.*)$", re.M)
+_PROJECTS = re.compile(r"^projects:[ \t]*(?:#.*)?\n(?P<body>(?:[ \t]+.*\n|[ \t]*(?:#.*)?\n)*)", re.M)
+_PROJECT = re.compile(r"^(?P<pad>[ ]+)(?P<name>[A-Za-z0-9_-]+):", re.M)
 
 
-def complete_any(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def complete_any(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """Ids of jobs that begin so, those that ended lately too."""
-    return _names(ctx, incomplete, (*_OPEN, *_ENDED), cards=False)
+    return _items(_jobs(_root(ctx), incomplete, (*_OPEN, *_ENDED), ledger=True))
 
 
-def complete_ended(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def complete_ended(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """Ids of jobs that begin so and ended lately."""
-    return _names(ctx, incomplete, _ENDED, cards=False)
+    return _items(_jobs(_root(ctx), incomplete, _ENDED))
 
 
-def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Ids of jobs that begin so."""
-    return _names(ctx, incomplete, _OPEN, cards=False)
+def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Ids of open jobs that begin so."""
+    return _items(_jobs(_root(ctx), incomplete, _OPEN, ledger=True))
 
 
-def complete_card(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def complete_card(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """Ids of cards and of the jobs that ask them."""
-    return _names(ctx, incomplete, ("decide",), cards=True)
+    return _items(_jobs(_root(ctx), incomplete, ("decide",), cards=True))
 
 
-def _names(ctx: click.Context, incomplete: str, lanes: tuple[str, ...], *, cards: bool) -> list[str]:
+def complete_answer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """The answers that the card offers which stands before them on the command line."""
+    from click.shell_completion import CompletionItem
+
+    root, named = _root(ctx), str(ctx.params.get("card") or "").removesuffix(".yaml").rpartition("/")[2]
+    if root is None or not named:
+        return []
+    job = named.partition(".")[0]
+    files = [name for name in _list(root / "queue" / "decide") if ".card-" in name and name.startswith(job)]
+    # By the job's name without the digits, else by the beginning of its id, as the commands themselves take it.
+    files = [each for each in files if each.partition(".")[0][:-9] == job] or files
+    texts = [_head(root / "queue" / "decide" / name) for name in sorted(files)]
+    offered = {found["key"].decode(): _line(found["label"]) for text in texts for found in _OPTION.finditer(text)}
+    return [CompletionItem(key, help=label) for key, label in offered.items() if key.startswith(incomplete)]
+
+
+def complete_agent(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of agents that begin so."""
+    root = _root(ctx)
+    names = _list(root / "souls") if root else []
+    found = (name.removesuffix(".md") for name in names if name.endswith(".md") and name[0] not in ".#")
+    return sorted(name for name in found if name.startswith(incomplete))
+
+
+def complete_project(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of projects that begin so, as `orc.yaml` has them in its usual form."""
+    root = _root(ctx)
+    text = _head(root / "orc.yaml").decode("utf-8", "replace") if root else ""
+    block = _PROJECTS.search(text)
+    keys = list(_PROJECT.finditer(block["body"])) if block else []
+    return sorted(key["name"] for key in keys if key["pad"] == keys[0]["pad"] and key["name"].startswith(incomplete))
+
+
+def _root(ctx: click.Context) -> Path | None:
     from orchestrator.adapters.places import find_root
 
     where = ctx.find_root().params.get("where") or "."
     try:
-        queue = find_root(Path(where).absolute()) / "queue"
+        return find_root(Path(where).absolute())
     except (OrcError, OSError):
-        return []
-    found = (_NAME.match(name) for lane in lanes for name in _list(queue / lane) if name.startswith(incomplete))
-    return sorted({each["id"] for each in found if each and (cards or not each["card"])})
+        return None
+
+
+def _jobs(
+    root: Path | None, incomplete: str, lanes: Iterable[str], *, cards: bool = False, ledger: bool = False
+) -> dict[str, Path | None]:
+    """Ids, each with the file that shows it."""
+    if root is None:
+        return {}
+    found: dict[str, Path | None] = {}
+    for lane in lanes:
+        folder = root / "queue" / lane
+        for name in _list(folder):
+            if name.startswith(incomplete) and (match := _NAME.match(name)) and (cards or not match["card"]):
+                found.setdefault(match["id"], folder / name)
+    if ledger:
+        for id_ in _behind(root):
+            if id_.startswith(incomplete):
+                found.setdefault(id_, None)
+    return found
+
+
+def _items(found: dict[str, Path | None]) -> list[CompletionItem[str]]:
+    from click.shell_completion import CompletionItem
+
+    # Bash shows no help, so nothing is read for it.
+    told = not os.environ.get("_ORC_COMPLETE", "").startswith("bash") and len(found) <= MOST_HELP
+    return [CompletionItem(id_, help=_title(found[id_]) if told else None) for id_ in sorted(found)]
+
+
+def _title(path: Path | None) -> str | None:
+    """What a job's or a card's file says it is about."""
+    if path is None:
+        return None
+    text = _head(path)
+    if ".card-" in path.name:
+        match = _QUESTION.search(text)
+    else:
+        match = _TITLE.search(text) or _PROMPT.search(text)
+        if match is None and path.suffix == ".md":
+            match = re.search(rb"(?P<text>\S.*)", text.partition(b"\n---\n")[2])
+    return _line(match["text"]) or None if match else None
+
+
+def _line(data: bytes) -> str:
+    text = clean_line(data.decode("utf-8", "replace")).strip("\"'")
+    return text if len(text) <= HELP_CHARACTERS else text[: HELP_CHARACTERS - 1] + "…"
+
+
+def _head(path: Path) -> bytes:
+    """The beginning of a small file; b'' if it cannot be read. A link is not followed, a pipe not waited for."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(fd, HEAD_BYTES)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
 
 
 def _list(folder: Path) -> list[str]:
@@ -52,3 +165,37 @@ def _list(folder: Path) -> list[str]:
         return os.listdir(folder)
     except OSError:
         return []
+
+
+# --- where queue/ is behind the ledger, because no engine is at work ---
+
+
+def _behind(root: Path) -> list[str]:
+    """The open jobs as the ledger has them, [] if `queue/` shows its newest commit."""
+    git_dir = _git_dir(root)
+    if git_dir is None:
+        return []
+    tip = _head(git_dir / REF).strip()
+    if tip and tip == _head(root / "state" / "projected").strip():
+        return []
+    from orchestrator.adapters.git import Git
+
+    try:
+        out = Git(git_dir, timeout=2).run("ls-tree", "-rd", "--name-only", REF, "open/", ok=(0, 128)).out
+    except OrcError:
+        return []
+    names = (line.rpartition("/")[2] for line in out.decode("utf-8", "replace").splitlines())
+    return [name for name in names if re.fullmatch(_ID, name)]
+
+
+def _git_dir(root: Path) -> Path | None:
+    """The common git folder of a checkout, found without git; None if it is none."""
+    place = root / ".git"
+    if place.is_dir():
+        return place
+    link = _head(place).decode("utf-8", "replace").strip()
+    if not link.startswith("gitdir: "):
+        return None
+    own = root / link.removeprefix("gitdir: ")
+    common = _head(own / "commondir").decode("utf-8", "replace").strip()
+    return (own / common) if common else own

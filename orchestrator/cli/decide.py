@@ -42,7 +42,7 @@ def decide(app: App, name: str, key: str, message: str, *, asks: bool = True) ->
             sys.exit(int(ExitCode.FAILED))
         move = give_answer(ws, job, card, key, message, human(ws))
     data = {"job": move.job.id, "card": card.id, "answer": key, "state": move.job.state.value}
-    reason = f": {move.job.at.reason}" if move.job.at.reason else ""
+    reason = f": {move.job.why}" if move.job.why else ""
     app.emit(data, f"{move.job.id} is {move.job.state} now{reason}.")
 
 

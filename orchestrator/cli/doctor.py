@@ -1,37 +1,89 @@
-"""`orc doctor`: what is wrong, and the way out."""
+"""`orc doctor`: what is wrong, the way out, and with `--fix` what orc can put right by itself."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.app import App, clean_line, json_option, pass_app
+from orchestrator.cli.app import App, clean_line, json_option, pass_app, refuse_inside_run
 from orchestrator.errors import ExitCode
 
-_COLORS = {"ok": "green", "warn": "yellow", "fail": "red"}
+if TYPE_CHECKING:
+    from orchestrator.engine.finding import Finding, Fix
+
+_COLORS = {"ok": "green", "warn": "yellow", "fail": "red", "done": "green"}
 
 
 @click.command()
+@click.option(
+    "--fix", is_flag=True, help="Mend what is safe to mend: shows what, then asks; off a terminal only lists."
+)
+@click.option("--yes", is_flag=True, help="With --fix: mend without asking.")
 @json_option
 @pass_app
-def doctor(app: App) -> None:
+def doctor(app: App, fix: bool, yes: bool) -> None:
     """Look at everything that work depends on. Exit code 1 if something must be put right."""
-    from orchestrator.engine.doctor import Health, examine
+    if yes and not fix:
+        raise click.UsageError("--yes says yes to --fix: orc doctor --fix --yes")
+    if fix:
+        refuse_inside_run("orc doctor --fix")
+    from orchestrator.engine.doctor import examine, mend
+    from orchestrator.engine.finding import Health
 
     with app.workspace() as ws:
         findings = examine(ws)
-    failed = any(each.health is Health.FAIL for each in findings)
+        fixes = list({each.fix.key: each.fix for each in findings if each.fix is not None}.values())
+        if not app.json:
+            _tell(app, findings)
+        if fix and fixes and (yes or _agreed(app, fixes)):
+            findings = mend(ws, findings)
+            if not app.json:
+                click.echo("")
+                _tell(app, [each for each in findings if each.fix is not None])
+    failed = any(each.health is Health.FAIL and not each.fixed for each in findings)
     if app.json:
-        app.emit({"findings": [asdict(each) for each in findings], "healthy": not failed}, "")
-    else:
-        paints = app.paints()
-        for each in findings:
-            mark = f"{each.health:<4}"
-            mark = click.style(mark, fg=_COLORS[each.health]) if paints else mark
-            click.echo(f"{mark}  {clean_line(each.what)}: {clean_line(each.text)}", color=paints)
-            if each.hint:
-                click.echo(f"      → {clean_line(each.hint)}")
+        app.emit({"findings": [_json(each) for each in findings], "healthy": not failed}, "")
+    elif fixes and not fix:
+        click.echo(f"\n{len(fixes)} of these can be mended: orc doctor --fix")
+    elif fix and not fixes:
+        click.echo("\nNothing that orc can mend by itself.")
     if failed:
         sys.exit(int(ExitCode.FAILED))
+
+
+def _agreed(app: App, fixes: Sequence[Fix]) -> bool:
+    """Show what would be done; whether a person says yes to it."""
+    if app.json:
+        return False
+    click.echo("\nThis would be done:")
+    for number, each in enumerate(fixes, start=1):
+        click.echo(f"  {number}. {clean_line(each.told)}")
+    if app.is_terminal():
+        return click.confirm("Do it?")
+    click.echo("Nothing was done. To do it without being asked: orc doctor --fix --yes")
+    return False
+
+
+def _json(finding: Finding) -> dict[str, Any]:
+    return {
+        "what": finding.what,
+        "health": finding.health,
+        "text": finding.text,
+        "hint": finding.hint,
+        "fixable": finding.fix is not None,
+        "fixed": finding.fixed,
+    }
+
+
+def _tell(app: App, findings: Sequence[Finding]) -> None:
+    paints = app.paints()
+    for each in findings:
+        word = "done" if each.fixed else each.health.value
+        mark = f"{word:<4}"
+        mark = click.style(mark, fg=_COLORS[word]) if paints else mark
+        click.echo(f"{mark}  {clean_line(each.what)}: {clean_line(each.text)}", color=paints)
+        if each.hint:
+            click.echo(f"      → {clean_line(each.hint)}")

@@ -8,13 +8,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator import __version__
 from orchestrator.cli.app import App, ReaderGoneError, is_reader_gone, tell_error, told_errors
 from orchestrator.errors import ExitCode, OrcError, UnavailableError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 VERBS: dict[str, tuple[str, str]] = {
     "init": ("init", "Make a workspace in this git repository."),
@@ -23,6 +26,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "submit": ("submit", "Hand in a job file and get its id."),
     "run": ("run", "Work on what is in queue/."),
     "status": ("status", "What needs you, what is going on, what ended."),
+    "ps": ("ps", "What is running now, and what is left over."),
+    "workers": ("workers", "Your agents: what each is doing, and what it did lately."),
     "show": ("show", "Everything about one job."),
     "log": ("log", "The ledger, newest first."),
     "diff": ("diff", "What a job changed."),
@@ -32,6 +37,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "answer": ("answer", "Answer any card."),
     "retry": ("retry", "Give a job another go."),
     "cancel": ("cancel", "Give a job up; its work is kept."),
+    "edit": ("edit", "Change a job's file, in your editor or key by key."),
+    "hold": ("hold", "Keep jobs from going on, until you release them."),
+    "release": ("release", "Let held jobs go on where they were."),
     "revert": ("revert", "Undo a job that was merged, as a new commit."),
     "verify": ("verify", "Prove the ledger again from the objects it cites."),
     "rules": ("rules", "Make CLAUDE.md, AGENTS.md and GEMINI.md from rules/."),
@@ -87,6 +95,14 @@ class Verbs(click.Group):
         command = getattr(module, "help_" if cmd_name == "help" else cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        # Click would import every verb for its line of help.
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(name, help=told) for name, (_, told) in VERBS.items() if name.startswith(incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

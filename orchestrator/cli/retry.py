@@ -19,4 +19,6 @@ def retry(app: App, job: str) -> None:
 
     with app.workspace() as ws:
         move = retry_job(ws, find_job(ws, job).job, human(ws))
-    app.emit({"job": move.job.id, "state": move.job.state.value}, f"{move.job.id} is ready again.")
+    told = f"{move.job.id} is ready again"
+    told += f", but {move.job.why}: orc release {move.job.id}" if move.job.is_held else "."
+    app.emit({"job": move.job.id, "state": move.job.state.value}, told)

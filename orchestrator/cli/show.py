@@ -48,8 +48,10 @@ def _told(folder: Folder, records: Mapping[str, Any], reverts: Sequence[Reverted
     job = folder.job
     yield f"{job.id}  {job.priority.name}  {job.state}"
     yield f"  {clean_line(job.spec.heading)}"
-    if job.at.reason:
-        yield f"  why:  {clean_line(job.at.reason)}"
+    if job.why:
+        yield f"  why:  {clean_line(job.why)}"
+    if job.at.reason not in ("", job.why):
+        yield f"        {clean_line(job.at.reason)}"
     for each in reverts:
         yield f"  undone on {each.target} as {each.commit[:12]}, by {clean_line(each.by)}"
     for at, line in enumerate(_cut(job.spec.prompt)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from orchestrator.core.job import Job, JobSpec, Priority, Standing, State
+from orchestrator.core.job import Held, Job, JobSpec, Priority, Standing, State
 from orchestrator.core.records import Card
 from orchestrator.core.step import NOT_APPROVED, Step, another_go
 from orchestrator.core.transitions import Actor, Event, Move, make_move
@@ -34,6 +34,7 @@ def accept(
         origin=actor.kind.value,
         priority=priority.value,
         project=project,
+        held=_held(spec, None, now, actor),
     )
     facts = {"source": source, "priority": priority.name, "kind": spec.kind, "project": project}
     told = f"from {source}: {spec.heading}"
@@ -43,10 +44,24 @@ def accept(
 def edit(
     job: Job, text: str, spec: JobSpec, now: str, *, actor: Actor, keys: Iterable[str], priority: Priority
 ) -> Move:
-    """A person changed the file of an open job; `keys` are those that differ."""
-    after = replace(job.moved(job.state, job.at.since, priority=priority.value), text=text, spec=spec)
-    changed = ", ".join(sorted(keys))
-    return make_move(Event.EDIT, job, after, f"changed {changed}", actor=actor, facts={"keys": changed})
+    """A person changed the file of an open job; `keys` are those that differ. So one is held, and let go on."""
+    held = _held(spec, job.at.held, now, actor)
+    reason = job.at.reason if job.at.held is None or held is not None or job.at.reason != job.why else ""
+    moved = job.moved(job.state, job.at.since, priority=priority.value, held=held, reason=reason)
+    after, changed = replace(moved, text=text, spec=spec), ", ".join(sorted(keys))
+    told = f"changed {changed}"
+    if held is not None and job.at.held is None:
+        told = f"{told}: held" + (f", {spec.hold}" if spec.hold else "")
+    elif held is None and job.at.held is not None:
+        told = f"{told}: may go on"
+    return make_move(Event.EDIT, job, after, told, actor=actor, facts={"keys": changed})
+
+
+def _held(spec: JobSpec, before: Held | None, now: str, actor: Actor) -> Held | None:
+    """In whose name a job is held: whoever first said so, also if another changes the reason."""
+    if spec.hold is None:
+        return None
+    return before or Held(actor.name, now)
 
 
 def hold(job: Job, reason: str, now: str, *, needs: dict[str, str]) -> Move:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from enum import StrEnum
 
 from orchestrator.core.agent import Soul
 from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Job, State, Worker
+
+IN_BACKLOG = (State.READY, State.WAITING)
 
 
 class BaseState(StrEnum):
@@ -66,6 +68,25 @@ class Board:
     """Agents whose trees are still in use by a run that nobody waits for any more: one of a cancelled job."""
     stopping: bool = False
     """No new runs are started."""
+    waiting: InitVar[Mapping[str, Job] | None] = None
+    """Those of `jobs` that are ready or waiting, if they are known already."""
+    version: str = ""
+    """Names this state of the jobs; "" if it has no name."""
+    before: str = ""
+    changed: frozenset[str] | None = None
+    """The ids of the jobs that differ from those of the version `before`; None if that is not known."""
+    backlog: Mapping[str, Job] = field(init=False)
+    """The jobs that are ready or waiting."""
+    active: tuple[Job, ...] = field(init=False)
+    """All others: those at which something is being done, or about which somebody is asked."""
+
+    def __post_init__(self, waiting: Mapping[str, Job] | None) -> None:
+        if waiting is None:
+            waiting = {id_: job for id_, job in self.jobs.items() if job.state in IN_BACKLOG}
+        # What a frozen dataclass works out for itself is set in this way.
+        object.__setattr__(self, "backlog", waiting)
+        active = () if len(waiting) == len(self.jobs) else (self.jobs[id_] for id_ in self.jobs.keys() - waiting.keys())
+        object.__setattr__(self, "active", tuple(active))
 
 
 def terms_of(board: Board, job: Job) -> Terms:
@@ -84,6 +105,11 @@ def run_kind(job: Job) -> RunKind | None:
 def age(job: Job) -> tuple[str, str]:
     """The order in which jobs of the same rank are served: the oldest first."""
     return (job.at.created, job.id)
+
+
+def unheld(board: Board) -> list[Job]:
+    """The jobs at which something is to be done next and that no person keeps from it."""
+    return [job for job in board.active if not job.is_held]
 
 
 def oldest_first(jobs: Iterable[Job], *states: State) -> list[Job]:

@@ -36,7 +36,7 @@ def list_paths(changes: tuple[Change, ...]) -> tuple[ChangedPath, ...]:
     return tuple(ChangedPath(each.path, each.status, each.added, each.deleted) for each in changes[:count])
 
 
-def evidence_found(job: Job, evidence: Evidence, terms: Terms, now: str, *, too_large: bool) -> Move:
+def evidence_found(job: Job, evidence: Evidence, terms: Terms, now: str) -> Move:
     """The engine has looked at the diff: on to the checks, or back with a system note, whatever anyone says of it."""
     facts = {
         "attempt": evidence.attempt,
@@ -48,9 +48,6 @@ def evidence_found(job: Job, evidence: Evidence, terms: Terms, now: str, *, too_
     changes = {"evidence": evidence.number, "protected": evidence.protected, "tests": ""}
     step = Step(Event.EVIDENCE, job, now, {f"evidence-{evidence.number}": evidence}, changes, facts)
     if not evidence.failures:
-        if too_large or evidence.more_paths:
-            question = f"The diff of {job.id} is too large to be reviewed whole. Take it?"
-            return step.ask(CardKind.TOO_LARGE, question, evidence.stat)
         return step.to(State.CHECKING, evidence.stat)
     told = f"{evidence.stat}; refused: {evidence.failures[0].text}"
     if any(each.rule == "unchanged" for each in evidence.failures):
@@ -66,11 +63,18 @@ def checks_started(job: Job, run: str, now: str) -> Move:
     return step.to(job.state, f"the checks run as {run}", run=run, starts=job.at.starts + 1)
 
 
-def checks_ended(job: Job, evidence: Evidence, terms: Terms, now: str) -> Move:
-    """The checks ran on exactly the attempt's tree, or their result for it was known."""
+def checks_ended(job: Job, evidence: Evidence, terms: Terms, now: str, *, too_large: str = "") -> Move:
+    """The checks ran on exactly the attempt's tree, or their result for it was known.
+
+    `too_large` says why nobody can review the whole diff; a person then decides, knowing what the checks say.
+    """
     facts = {"tests": evidence.tests, "tree": evidence.checked_tree}
     changes = {"run": "", "tests": evidence.tests, "crashes": 0, "failed_starts": 0}
     step = Step(Event.CHECKED, job, now, {f"evidence-{evidence.number}": evidence}, changes, facts)
+    if evidence.tests in PASSING and too_large:
+        question = f"The diff of {job.id} is too large to be reviewed whole. Take it?"
+        told = f"tests: {evidence.tests}; too large to be reviewed whole"
+        return step.ask(CardKind.TOO_LARGE, question, f"{evidence.stat}: {too_large}", told=told)
     if evidence.tests in PASSING:
         return step.to(State.REVIEWING, f"tests: {evidence.tests}")
     failed = ", ".join(each.name for each in evidence.checks if not each.passed)

@@ -178,6 +178,8 @@ class JobSpec:
     skills: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     not_before: str = ""
+    hold: str | None = None
+    """Why a person keeps it from going on, '' without a reason; None: nobody does."""
     checks: tuple[Check, ...] | None = None
     paths: tuple[str, ...] = ()
     expects: Expects = Expects.CHANGE
@@ -193,6 +195,7 @@ class JobSpec:
         items = dict(value)
         if "priority" in items:
             items["priority"] = None
+        items["hold"] = _hold_of(items.get("hold"))
         if items.get("checks") is not None:
             items["checks"] = [{"run": each} if isinstance(each, str) else each for each in items.get("checks", ())]
         spec = from_mapping(cls, items)
@@ -210,7 +213,14 @@ class JobSpec:
         return first if len(first) <= 100 else first[:99] + "…"
 
 
-EDITABLE_ALWAYS = frozenset({"title", "priority", "merge", "review", "limits"})
+def _hold_of(value: Any) -> str | None:
+    """`hold: true` and `hold: why` of a file; `false` is the same as no such key."""
+    if isinstance(value, bool) or value is None:
+        return "" if value else None
+    return " ".join(str(value).split())
+
+
+EDITABLE_ALWAYS = frozenset({"title", "priority", "hold", "merge", "review", "limits"})
 """Keys that may change while a job is open; every other key only before its first attempt, or while it waits."""
 
 
@@ -235,6 +245,15 @@ class Worker:
     family: str = ""
     model: str = ""
     backend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Who keeps a job from going on, and since when. Why stands in the person's own text, under `hold:`."""
+
+    by: str
+    """`human:NAME`."""
+    since: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +320,8 @@ class Standing:
     """No start before this time (a pause after a failed start)."""
     needs: dict[str, str] = field(default_factory=dict)
     """What the job needs, as written, to the id of the job that was found for it."""
+    held: Held | None = None
+    """As long as the person's text says `hold:`: nothing new is begun for it, in whatever state it is."""
     asked_base: str = ""
     """The red base about which this job asks, or has asked, for all jobs of its project."""
     recheck: str = ""
@@ -351,6 +372,20 @@ class Job:
     def file_name(self) -> str:
         """`fix-login-7f3a09c2.yaml`."""
         return self.id + self.suffix
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a person keeps it from going on."""
+        return self.at.held is not None and not self.state.ended
+
+    @property
+    def why(self) -> str:
+        """Why it stands where it stands: that somebody holds it, else the reason of its last step."""
+        held = self.at.held
+        if held is None or not self.is_held:
+            return self.at.reason
+        told = f"held by {held.by.removeprefix('human:')} since {held.since}"
+        return f"{told}: {self.spec.hold}" if self.spec.hold else told
 
     def moved(self, state: State, now: str, **changes: Any) -> Job:
         """The same job one step further: `seq` + 1, in `state` since `now`."""

@@ -22,7 +22,7 @@ class Matching:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._able: dict[_Wishes, Mapping[str, AgentView]] = {}
-        self._reviews = Counter(job.at.reason for job in board.jobs.values() if run_kind(job) is RunKind.REVIEW)
+        self._reviews = Counter(job.at.reason for job in board.active if run_kind(job) is RunKind.REVIEW)
 
     def worker(self, job: Job, busy: Set[str]) -> tuple[str, str] | None:
         """The agent for an attempt and the rule that chose it; None if those that could are busy.

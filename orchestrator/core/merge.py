@@ -22,10 +22,11 @@ def awaits_landing(job: Job) -> bool:
     """Whether a job's merged commit is approved, has passed, and has only to be put on the target.
 
     Once it is cancelled, dropped or tried again, that commit is taken back: nothing may be built on it or land with it.
+    As long as somebody holds the job, neither.
     """
     # Of all cards, only that of a blocked landing leaves the merged commit standing.
     on_its_way = job.state in (State.LANDING, State.DECIDE) and bool(job.at.merged and job.at.approved)
-    return on_its_way and job.spec.merge is not MergePolicy.BRANCH
+    return on_its_way and not job.is_held and job.spec.merge is not MergePolicy.BRANCH
 
 
 def merge_built(job: Job, merge: MergeRecord, terms: Terms, now: str) -> Move:

@@ -1,4 +1,4 @@
-"""Why a job cannot start yet: what it needs, its start date, its project, a pause, no agent that fits."""
+"""Why a job cannot start yet: a person, what it needs, its start date, its project, a pause, no agent that fits."""
 
 from __future__ import annotations
 
@@ -20,19 +20,30 @@ class Holds:
     def __init__(self, board: Board, now: datetime, matching: Matching | None = None) -> None:
         self._board, self._now = board, now
         self._matching = matching or Matching(board)
-        self._by_name = _newest_by_name(board.jobs.values())
-        self._found = {job.id: self._find(job) for job in board.jobs.values() if job.spec.needs}
-        self._circles = _circles({id_: list(needs.values()) for id_, needs in self._found.items()})
+        self._by_name: Mapping[str, list[str]] | None = None
+        self._found: Mapping[str, Mapping[str, str]] | None = None
+        self._circles: Mapping[str, str] = {}
 
     def reason(self, job: Job) -> tuple[str, dict[str, str]]:
         """Why a job cannot start yet ('' if it can), and the id that each of its needs was found to mean."""
-        needs = self._found.get(job.id, {})
+        needs = self._needs_of(job)
+        if job.is_held:
+            return job.why, dict(needs)
         problems = (self._need_problem(text, needs.get(text, "")) for text in job.spec.needs)
         told = next((problem for problem in problems if problem), "")
         rest: tuple[Callable[[Job], str], ...] = (self._date_problem, self._project_problem, self._agent_problem)
         for find in rest:
             told = told or find(job)
         return told, dict(needs)
+
+    def _needs_of(self, job: Job) -> Mapping[str, str]:
+        """The ids that are meant by a job's needs. The first job that has any makes all of them be looked up."""
+        if not job.spec.needs:
+            return {}
+        if self._found is None:
+            self._found = {each.id: self._find(each) for each in self._board.jobs.values() if each.spec.needs}
+            self._circles = _circles({id_: list(needs.values()) for id_, needs in self._found.items()})
+        return self._found.get(job.id, {})
 
     def _find(self, job: Job) -> dict[str, str]:
         """The ids that are meant: by id, else the newest open job whose id is this name and eight digits."""
@@ -42,6 +53,8 @@ class Holds:
             if not id_ and (text in self._board.jobs or text in self._board.ended):
                 id_ = text
             if not id_:
+                if self._by_name is None:
+                    self._by_name = _newest_by_name(self._board.jobs.values())
                 id_ = next((each for each in self._by_name.get(text, ()) if each != job.id), "")
             if id_:
                 found[text] = id_
@@ -62,11 +75,16 @@ class Holds:
         if not job.spec.not_before:
             return ""
         try:
-            start = datetime.fromisoformat(job.spec.not_before)
+            start = self.start_of(job.spec.not_before)
         except ValueError:
             return f"not_before: {job.spec.not_before!r} is not a date or a time"
-        start = start if start.tzinfo else start.replace(tzinfo=UTC)
         return f"starts at {job.spec.not_before}" if start > self._now else ""
+
+    @staticmethod
+    def start_of(text: str) -> datetime:
+        """The moment that a date or a time names; UTC if it does not say. Raises ValueError."""
+        start = datetime.fromisoformat(text)
+        return start if start.tzinfo else start.replace(tzinfo=UTC)
 
     def _project_problem(self, job: Job) -> str:
         view = self._board.projects.get(job.at.project)

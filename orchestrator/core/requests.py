@@ -40,7 +40,7 @@ MOVES: Mapping[tuple[Lane, Lane], Act] = {
 """Every move that is a legal request, from the folder in which the file was shown. There is no other."""
 
 _INTO: Mapping[Lane, str] = {
-    Lane.WAITING: "nobody moves a job into waiting/; give it `needs:` or `not_before:` instead",
+    Lane.WAITING: "nobody moves a job into waiting/; to keep it back write `hold: true` into it",
     Lane.RUNNING: "nobody moves a job into running/; it runs when a slot and an agent are free",
     Lane.REVIEW: "nobody moves a job into review/; it is reviewed when an attempt has ended",
     Lane.DECIDE: "nobody moves a job into decide/; orc asks there when it needs you",
@@ -206,6 +206,8 @@ def _judge_move(found: FoundJob, now: Job, shown: Job) -> tuple[Request, ...]:
         return (PutBack(_ended(now)),) if now.state.ended else (Cancel(),)
     if act is Act.PRIORITY:
         return _judge_priority(found, now, shown)
+    if now.is_held and found.spec.hold is not None:
+        return (PutBack(f"it is {now.why}; take `hold` out of it, or run orc release"),)
     if now.state not in (State.WAITING, State.FAILED, State.CANCELLED):
         return (PutBack(f"it is {now.state} by now, so there is nothing to try again"),)
     if new not in READY_LANES or _fit(now.priority, new) is now.priority:

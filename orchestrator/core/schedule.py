@@ -6,7 +6,7 @@ age. One attempt at a time for each agent; one merge at a time for each target b
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Set
 from datetime import datetime
 
 from orchestrator.core.actions import (
@@ -24,6 +24,7 @@ from orchestrator.core.actions import (
     StartReview,
     WatchLanding,
 )
+from orchestrator.core.backlog import AGEING_S, Backlog, Order
 from orchestrator.core.board import (
     AgentView,
     BaseState,
@@ -33,6 +34,7 @@ from orchestrator.core.board import (
     oldest_first,
     run_kind,
     terms_of,
+    unheld,
 )
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, Priority, State
@@ -40,7 +42,6 @@ from orchestrator.core.matching import Matching, match_worker
 from orchestrator.core.needs import Holds, hold_reason
 from orchestrator.core.records import CardKind
 from orchestrator.core.step import is_due
-from orchestrator.core.times import parse
 
 __all__ = [
     "AGEING_S",
@@ -67,41 +68,34 @@ __all__ = [
     "terms_of",
 ]
 
-AGEING_S = 1800
-"""Waiting this long raises a job by one priority, at most to P2: age never enters the urgent lane."""
 
+def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple[Action, ...]:
+    """Every action that is due now, in the order in which to perform them.
 
-def decide(board: Board, now: datetime) -> tuple[Action, ...]:
-    """Every action that is due now, in the order in which to perform them."""
+    `backlog` is what was kept from the decision before; without it the same comes out, later.
+    """
+    backlog = backlog if backlog is not None else Backlog()
     matching = Matching(board)
     holds = Holds(board, now, matching)
     taken = _Slots(board)
     actions: list[Action] = []
     actions += _landings(board, now)
-    actions += [Gather(job.id) for job in oldest_first(board.jobs.values(), State.COLLECTED)]
+    actions += [Gather(job.id) for job in oldest_first(unheld(board), State.COLLECTED)]
     actions += _checks(board, now)
     actions += _reviews(board, now, taken, matching)
     actions += _red_bases(board)
     asking = {action.job for action in actions if isinstance(action, Ask)}
-    free: list[Job] = []
-    for job in oldest_first(board.jobs.values(), State.READY, State.WAITING):
-        if job.id in asking:
-            continue
-        reason, needs = holds.reason(job)
-        if reason and (job.state is State.READY or job.at.reason != reason):
-            actions.append(Hold(job.id, reason, needs))
-        elif not reason and job.state is State.WAITING:
-            actions.append(Release(job.id, needs))
-        elif not reason:
-            free.append(job)
-    actions += _attempts(board, free, now, taken, matching)
+    actions += [action for action in backlog.look(board, now, holds) if action.job not in asking]
+    actions += _attempts(board, backlog, asking, taken, matching)
     return tuple(actions)
 
 
 def _landings(board: Board, now: datetime) -> Iterable[Action]:
     """Land what is checked; build the next merge only where nothing else is between build and landing."""
-    jobs = board.jobs.values()
+    jobs = unheld(board)
     busy: set[tuple[str, str]] = set()
+    # Of what is held only this is looked up: whether it was on the target already when somebody held it.
+    yield from (Land(job.id) for job in oldest_first(board.active, State.LANDING) if job.is_held)
     for job in oldest_first(jobs, State.LANDING):
         if (where := _target(board, job)) not in busy:
             busy.add(where)
@@ -121,16 +115,19 @@ def _landings(board: Board, now: datetime) -> Iterable[Action]:
 
 def _red_bases(board: Board) -> Iterable[Action]:
     """One question for each red base, however many jobs it holds; it is taken back when the base is mended."""
-    for job in oldest_first(board.jobs.values(), State.DECIDE):
+    for job in oldest_first(board.active, State.DECIDE):
         view = board.projects.get(job.at.project)
         mended = view is not None and (view.base is not BaseState.RED or view.commit != job.at.asked_base)
         if job.at.asked_base and mended:
             yield BaseMended(job.id)
     for name, view in board.projects.items():
-        jobs = [job for job in board.jobs.values() if job.at.project == name]
-        if view.base is not BaseState.RED or any(job.at.asked_base == view.commit for job in jobs):
+        if view.base is not BaseState.RED:
             continue
-        held = oldest_first((job for job in jobs if not job.spec.repairs_base), State.READY, State.WAITING)
+        jobs = [job for job in board.jobs.values() if job.at.project == name]
+        if any(job.at.asked_base == view.commit for job in jobs):
+            continue
+        held = [job for job in jobs if not (job.spec.repairs_base or job.is_held)]
+        held = oldest_first(held, State.READY, State.WAITING)
         if held:
             question = f"The base of {name} is red at {view.commit[:12]}, which holds {len(held)} job(s). What now?"
             way_out = f"Mend {view.project.target}, or submit a job with `repairs_base: true`."
@@ -143,13 +140,11 @@ def _target(board: Board, job: Job) -> tuple[str, str]:
 
 def _checks(board: Board, now: datetime) -> Iterable[Action]:
     """Checks of merged trees first, then of attempts, then of bases."""
-    free = board.config.check_slots - sum(
-        run_kind(job) in (RunKind.CHECKS, RunKind.MERGE) for job in board.jobs.values()
-    )
+    free = board.config.check_slots - sum(run_kind(job) in (RunKind.CHECKS, RunKind.MERGE) for job in board.active)
     free -= sum(view.base is BaseState.RUNNING for view in board.projects.values())
     due = [
         job
-        for job in board.jobs.values()
+        for job in unheld(board)
         if (job.state is State.CHECKING or (job.state is State.MERGING and job.at.merged))
         and not job.at.run
         and is_due(job.at.not_before, now)
@@ -169,17 +164,15 @@ def _checks(board: Board, now: datetime) -> Iterable[Action]:
 
 
 def _waits_for_base(board: Board, project: str) -> bool:
-    return any(
-        job.at.project == project and job.state in (State.READY, State.WAITING) and not job.spec.repairs_base
-        for job in board.jobs.values()
-    )
+    jobs = board.backlog.values()
+    return any(job.at.project == project and not (job.spec.repairs_base or job.is_held) for job in jobs)
 
 
 class _Slots:
     """Slots and agents that are taken, counted up as actions are decided."""
 
     def __init__(self, board: Board) -> None:
-        runs = [job for job in board.jobs.values() if run_kind(job) in (RunKind.ATTEMPT, RunKind.REVIEW)]
+        runs = [job for job in board.active if run_kind(job) in (RunKind.ATTEMPT, RunKind.REVIEW)]
         self.slots, self.used = board.config.slots, len(runs)
         self.background = sum(job.priority >= Priority.P3 for job in runs)
         self.busy = {job.at.agent for job in runs if run_kind(job) is RunKind.ATTEMPT} | board.occupied
@@ -191,6 +184,11 @@ class _Slots:
         if agent:
             self.busy.add(agent)
 
+    def keeps_last_for_background(self, job: Job) -> bool:
+        """With three slots or more: whether this job would take the last one, and nothing of the background runs."""
+        is_last = self.used == self.slots - 1
+        return self.slots >= 3 and is_last and not self.background and job.priority < Priority.P3
+
     def free_for(self, job: Job) -> bool:
         """A slot, or, when all are taken, the one more that is kept for a person's P0."""
         if self.used < self.slots:
@@ -199,7 +197,7 @@ class _Slots:
 
 
 def _reviews(board: Board, now: datetime, taken: _Slots, matching: Matching) -> Iterable[Action]:
-    waiting = oldest_first(board.jobs.values(), State.REVIEWING)
+    waiting = oldest_first(unheld(board), State.REVIEWING)
     for job in sorted(waiting, key=lambda each: each.priority):
         if job.at.run or not is_due(job.at.not_before, now):
             continue
@@ -224,38 +222,52 @@ def _over_ceiling(board: Board, job: Job, *, review: bool = False) -> Ask | None
     return None
 
 
-def _attempts(board: Board, ready: list[Job], now: datetime, taken: _Slots, matching: Matching) -> Iterable[Action]:
+def _attempts(board: Board, backlog: Backlog, asking: Set[str], taken: _Slots, matching: Matching) -> Iterable[Action]:
     if board.stopping:
         return
-    queue = sorted(ready, key=lambda job: (_aged(job, now), *age(job)))
-    for job in _background_share(queue, taken):
-        over = _over_ceiling(board, job)
-        if over:
+    started: set[str] = set()
+    order = backlog.in_order()
+    for job in order:
+        if taken.keeps_last_for_background(job):
+            # The last free slot goes to the background lane, if something of it can start and nothing of it runs.
+            started |= yield from _start(board, backlog.in_order(low=True), asking, taken, matching, most=1)
+            taken.background = max(taken.background, 1)  # Tried once: if nothing could start, the slot is anybody's.
+        if job.id in started:
+            continue
+        if not taken.free_for(job):
+            if job.priority > Priority.P0:
+                return
+            continue
+        yield from _start(board, order, asking, taken, matching, first=job)
+
+
+def _start(
+    board: Board,
+    order: Order,
+    asking: Set[str],
+    taken: _Slots,
+    matching: Matching,
+    *,
+    first: Job | None = None,
+    most: int = 0,
+) -> Generator[Action, None, set[str]]:
+    """Start `first` if it can, or with `most` so many of an order. Returns the ids of those that were started."""
+    started: set[str] = set()
+    for job in (first,) if first is not None else order:
+        if job.id in asking:
+            continue
+        if over := _over_ceiling(board, job):
             yield over
             continue
         base = board.projects[job.at.project].base
-        if base in (BaseState.UNKNOWN, BaseState.RUNNING) and not job.spec.repairs_base:
+        is_known = base not in (BaseState.UNKNOWN, BaseState.RUNNING) or job.spec.repairs_base
+        chosen = matching.worker(job, taken.busy) if is_known else None
+        if chosen is None:
+            order.drop_line()
             continue
-        chosen = matching.worker(job, taken.busy) if taken.free_for(job) else None
-        if chosen is not None:
-            taken.take(job, chosen[0])
-            yield StartAttempt(job.id, *chosen)
-
-
-def _aged(job: Job, now: datetime) -> int:
-    if job.priority <= Priority.P2:
-        return job.priority
-    waited = max(0.0, (now - parse(job.at.since)).total_seconds())
-    return max(Priority.P2, job.priority - int(waited // AGEING_S))
-
-
-def _background_share(queue: list[Job], taken: _Slots) -> list[Job]:
-    """With three slots or more, the last free one goes to the background lane if nothing of it runs."""
-    if taken.slots < 3 or taken.background or taken.used >= taken.slots:
-        return queue
-    background = next((job for job in queue if job.priority >= Priority.P3), None)
-    at = taken.slots - taken.used - 1
-    if background is None or any(job is background for job in queue[: at + 1]):
-        return queue
-    rest = [job for job in queue if job is not background]
-    return [*rest[:at], background, *rest[at:]]
+        taken.take(job, chosen[0])
+        started.add(job.id)
+        yield StartAttempt(job.id, *chosen)
+        if most and len(started) >= most:
+            break
+    return started

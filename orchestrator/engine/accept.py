@@ -9,8 +9,9 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect
@@ -55,9 +56,9 @@ class TakenIn:
     waiting_until: float | None = None
 
 
-def take_in(ws: Workspace, queue: QueueFolder) -> TakenIn:
-    """Judge and commit everything that a person put, changed or moved in `queue/` since the last call."""
-    seen = queue.look()
+def take_in(ws: Workspace, queue: QueueFolder, hints: Collection[Path] | None = None) -> TakenIn:
+    """Judge and commit what a person put, changed or moved in `queue/` since the last call: all, or at `hints`."""
+    seen = queue.look(hints)
     if not seen:
         return TakenIn()
     intake = _Intake(View(ws, queue, ws.ledger.snapshot(), person_of(ws.paths.git_dir)))
@@ -126,15 +127,20 @@ def free_id(ws: Workspace, snapshot: Snapshot, name: str) -> str:
 
 def project_problem(ws: Workspace, project: str) -> str:
     """Why no job for a project can be accepted, '' if one can. Raises NotFoundError if there is no such project."""
-    git = Git(ws.project_git_dir(project))
+    git = ws.git(project)
     target = ws.project(project).target or "HEAD"
     commit = rev_parse(git, f"refs/heads/{target}^{{commit}}" if target != "HEAD" else "HEAD^{commit}")
     if commit is None:
         return ""
+    return _commit_problem(git, project, commit)
+
+
+@lru_cache(maxsize=64)
+def _commit_problem(git: Git, project: str, commit: str) -> str:
     if rev_parse(git, f"{commit}:.gitmodules") is not None:
         return f"project {project} has submodules, which orc does not support yet"
-    names = git.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit).out.split(b"\0")
-    for name in names:
+    listed = git.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit).out
+    for name in listed.split(b"\0") if b".gitattributes\0" in listed else ():
         if name == b".gitattributes" or name.endswith(b"/.gitattributes"):
             text = git.run("cat-file", "blob", f"{commit}:{os.fsdecode(name)}").out
             if any(b"filter=lfs" in line.split() for line in text.splitlines() if not line.lstrip().startswith(b"#")):

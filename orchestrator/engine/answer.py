@@ -26,6 +26,9 @@ def find_job(ws: Workspace, name: str) -> Folder:
     id_ = Path(name).name.split(".", 1)[0]
     if not id_:
         raise NotFoundError(f"{name!r} names no job", hint="orc status")
+    # A whole id of an ended job needs no look at the open ones.
+    if is_job_id(id_) and (ended := ws.ledger.closed(id_, ws.ledger.root_of(ws.ledger.tip()))):
+        return ended
     folders = ws.ledger.snapshot().folders
     if id_ in folders:
         return folders[id_]

@@ -23,7 +23,7 @@ MANY = 100
 def archive_ended(ws: Workspace) -> None:
     """Archive the oldest refs of ended jobs where more than twice `KEEP_JOBS` of them have gathered."""
     for name in ws.config.projects:
-        _archive(ws, name, Git(ws.project_git_dir(name)))
+        _archive(ws, name, ws.git(name))
 
 
 def _archive(ws: Workspace, project: str, git: Git) -> None:

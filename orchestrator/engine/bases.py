@@ -44,7 +44,7 @@ def next_ref(project: str, target: str) -> str:
 
 def landings(ws: Workspace, project: str, target: str) -> frozenset[str]:
     """The merged commits that wait to be put on `target`, as the ledger has it now."""
-    jobs = [folder.job for folder in ws.ledger.snapshot().folders.values() if folder.job.at.project == project]
+    jobs = [folder.job for folder in ws.ledger.snapshot().active if folder.job.at.project == project]
     waiting = [(job, ws.terms(job)) for job in jobs if awaits_landing(job)]
     return frozenset(
         job.at.merged for job, agreed in waiting if agreed.target == target and agreed.merge is not MergePolicy.BRANCH
@@ -72,7 +72,7 @@ def find_lost_ground(git: Git, base: str, onto: str, waiting: frozenset[str]) ->
 
 def find_start(ws: Workspace, project: str, target: str) -> Start:
     """Where new work on `target` starts now. Raises UnavailableError if the branch does not exist."""
-    git = Git(ws.project_git_dir(project))
+    git = ws.git(project)
     tip = rev_parse(git, f"refs/heads/{target}^{{commit}}")
     if tip is None:
         raise UnavailableError(
@@ -92,7 +92,7 @@ def find_start(ws: Workspace, project: str, target: str) -> Start:
 def mirror_with(ws: Workspace, project: str, target: str, *commits: str, job: str = "") -> Git:
     """The project's private mirror, holding at least these commits. Raises UnavailableError if they cannot be had."""
     source = ws.project_git_dir(project)
-    mirror = open_mirror(ws.paths.mirror(project), source)
+    mirror = ws.asking(open_mirror(ws.paths.mirror(project), source))
     if all(_has(mirror, commit) for commit in commits):
         return mirror
     wanted = [f"refs/heads/{target}", next_ref(project, target), *([f"refs/orc/attempts/{job}"] if job else [])]

@@ -110,7 +110,7 @@ def judge_file(view: View, seen: Seen, read: ReadFile, parsed: JobText, *, handl
         raise InvalidFileError(reason, hint="To drop it as a new job, remove all from the mark on.")
     now = folder.job
     seq = seq if isinstance(seq, int) and not isinstance(seq, bool) else now.at.seq
-    shown = find_version(view, now, seq)
+    shown = find_version(view.ws, view.snapshot, now, seq)
     original = view.queue.path(shown.lane, shown.file_name) if shown else seen.path
     copy = seen.path != original and (view.queue.stands(original, seq) or now.id in handled)
     found = FoundJob(
@@ -128,7 +128,7 @@ def judge_file(view: View, seen: Seen, read: ReadFile, parsed: JobText, *, handl
 def judge_leftover(view: View, seen: Seen, read: ReadFile, folder: Folder) -> Change:
     """A drop that was accepted, but not taken away: it may have been written to since."""
     now = folder.job
-    first = find_version(view, now, 1)
+    first = find_version(view.ws, view.snapshot, now, 1)
     if first is not None and read.data == first.text.encode():
         return Change(seen.path, read.signature, is_drop=True)
     parsed = parse_job(read.data, name=now.file_name)
@@ -159,17 +159,17 @@ def judge_review(view: View, seen: Seen, read: ReadFile, other: Other) -> Change
     return Change(seen.path, read.signature, other.job, home, refusal=reason)
 
 
-def find_version(view: View, now: Job, seq: int) -> Job | None:
+def find_version(ws: Workspace, snapshot: Snapshot, now: Job, seq: int) -> Job | None:
     """A job as it was when its file was shown with `seq`; None if the ledger has no such version."""
     back = now.at.seq - seq
     if back == 0:
         return now
     if not 0 < back <= MAX_VERSIONS:
         return None
-    name, ledger = f"job{now.suffix}", view.ws.ledger
+    name, ledger = f"job{now.suffix}", ws.ledger
     # Every step changes what is under `open/`: also the one with which a job ends or comes back.
     at = _open_path(now.id)
-    commits = ledger.git.text("rev-list", f"--max-count={back + 1}", view.snapshot.tip, "--", at).split()
+    commits = ledger.git.text("rev-list", f"--max-count={back + 1}", snapshot.tip, "--", at).split()
     for commit in reversed(commits):
         root = ledger.root_of(commit)
         entry = ledger.objects.find(root, f"{at}/{name}")
@@ -199,7 +199,7 @@ def _grant(view: View, change: Change, now: Job, requests: tuple[Request, ...]) 
                 notes.append(f"Not done: {reason}.")
             case _:
                 try:
-                    move = _step(view.ws, job, request, view.actor)
+                    move = step_of(view.ws, job, request, view.actor)
                 except RefusedError as error:
                     return replace(change, refusal=f"{error}" + (f" ({error.hint})" if error.hint else ""))
                 moves.append(move)
@@ -208,7 +208,8 @@ def _grant(view: View, change: Change, now: Job, requests: tuple[Request, ...]) 
     return replace(change, moves=tuple(moves), home=home, note="\n".join(notes))
 
 
-def _step(ws: Workspace, job: Job, request: Request, actor: Actor) -> Move:
+def step_of(ws: Workspace, job: Job, request: Request, actor: Actor) -> Move:
+    """The step that grants a request. Raises RefusedError if it cannot be granted after all."""
     now = ws.stamp()
     match request:
         case Edit(text, spec, keys, priority, merged):

@@ -17,7 +17,7 @@ from orchestrator.adapters.processes import kill_descendants
 from orchestrator.adapters.run_folder import RunFolder, read_result
 from orchestrator.adapters.run_values import RunResult
 from orchestrator.adapters.run_values import RunStatus as Ended
-from orchestrator.adapters.worktrees import TreeSpec, seal_tree
+from orchestrator.adapters.worktrees import TreeSpec, holds_other_work, seal_tree, was_sealed_torn
 from orchestrator.core.attempt import attempt_ended, not_started, run_lost
 from orchestrator.core.gate import judge_checks
 from orchestrator.core.ids import RunId, RunKind
@@ -50,7 +50,7 @@ _CANNOT_START = (Ended.NOT_STARTED, Ended.PREPARE_FAILED, Ended.SETUP_FAILED)
 
 def running(ws: Workspace) -> list[Job]:
     """The jobs for which the ledger names a run."""
-    return [folder.job for folder in ws.ledger.snapshot().folders.values() if folder.job.at.run]
+    return [folder.job for folder in ws.ledger.snapshot().active if folder.job.at.run]
 
 
 def collect_run(ws: Workspace, job: Job) -> Move | None:
@@ -81,18 +81,21 @@ def _ended(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
 
 def _dead(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
     """A run died without a result. What an agent had made by then is sealed first."""
-    now, records, tip = ws.stamp(), {}, ""
+    now = ws.stamp()
     _end_strays(place)
     if run.kind is RunKind.ATTEMPT:
-        tip = _seal(ws, job, run)
         attempt = ws.ledger.record(Attempt, ws.open_job(job.id), f"attempt-{run.number}")
-        records[f"attempt-{run.number}"] = replace(attempt, ended=now, status=RunStatus.LOST, tip=tip)
-    elif run.kind is RunKind.REVIEW:
+        tip = _seal(ws, job, run)
+        # Kept in any case; but where the power went, files may be empty, and nobody is to go on from such a tree.
+        whole = "" if was_sealed_torn(TreeSpec.from_json(attempt_tree(ws, job, attempt))) else tip
+        ended = replace(attempt, ended=now, status=RunStatus.LOST, tip=tip)
+        return run_lost(job, ws.config.limits, now, records={f"attempt-{run.number}": ended}, tip=whole)
+    if run.kind is RunKind.REVIEW:
         review = ws.ledger.record(ReviewRecord, ws.open_job(job.id), f"review-{run.number}")
         # A reviewer that died has said nothing: never an approval.
         lost = replace(review, ended=now, status=RunStatus.LOST, verdict=Verdict.INCONCLUSIVE, why="left no answer")
         return run_lost(job, ws.config.limits, now, records={f"review-{run.number}": lost})
-    return run_lost(job, ws.config.limits, now, records=records, tip=tip)
+    return run_lost(job, ws.config.limits, now)
 
 
 def _end_strays(place: RunFolder) -> None:
@@ -141,7 +144,7 @@ def _published(ws: Workspace, job: Job, run: RunId) -> str:
     """The attempt's work, brought from the mirror into the project's repository under its ref; '' if there is none."""
     project, ref = job.at.project, attempt_ref(job.id, run.number)
     source = ws.project_git_dir(project)
-    mirror = open_mirror(ws.paths.mirror(project), source)
+    mirror = ws.asking(open_mirror(ws.paths.mirror(project), source))
     tip = rev_parse(mirror, ref)
     if tip is None:
         return ""
@@ -165,7 +168,7 @@ def _seal(ws: Workspace, job: Job, run: RunId) -> str:
 
 
 def _tree(ws: Workspace, job: Job, tip: str) -> str:
-    return tree_of(Git(ws.project_git_dir(job.at.project)), tip) if tip else ""
+    return tree_of(ws.git(job.at.project), tip) if tip else ""
 
 
 # --- checks -----------------------------------------------------------------------------------------------------
@@ -207,9 +210,17 @@ def collect_bases(ws: Workspace) -> Iterator[Filing]:
         if state is RunState.ENDED:
             yield _base_ended(ws, name, record, read_result(place))
         elif state is RunState.DEAD:
-            _end_strays(place)
-            gone = replace(record, run="", problem="the run of the checks died", at=ws.stamp())
-            yield base_filing(name, gone, "was not checked: the run died")
+            yield _base_died(ws, name, record, place)
+
+
+def _base_died(ws: Workspace, name: str, record: BaseRecord, place: RunFolder) -> Filing:
+    """Checks that died are run again, once; only then is it a problem, and somebody is asked."""
+    _end_strays(place)
+    # The run that is reserved next bears the same name.
+    _put_away(ws, place)
+    key = record.key if record.problem else ""
+    gone = replace(record, run="", key=key, problem="the run of the checks died", at=ws.stamp())
+    return base_filing(name, gone, "was not checked: the run died")
 
 
 def _base_ended(ws: Workspace, name: str, record: BaseRecord, result: RunResult | None) -> Filing:
@@ -223,7 +234,7 @@ def _base_ended(ws: Workspace, name: str, record: BaseRecord, result: RunResult 
         return base_filing(name, replace(record, run="", key="", at=at), "is checked again: the checks have changed")
     tests = judge_checks(results)
     remember_checks(ws, record.key, results)
-    done = replace(record, run="", tests=tests, checks=results, at=at)
+    done = replace(record, run="", tests=tests, checks=results, at=at, problem="")
     return base_filing(name, done, f"at {record.commit[:12]}: tests {tests}")
 
 
@@ -296,7 +307,7 @@ def clear_up(ws: Workspace) -> None:
     """Put away the folders of runs that the ledger no longer names; ask those that still live to stop."""
     if not ws.paths.runs.is_dir():
         return
-    named = {folder.job.at.run for folder in ws.ledger.snapshot().folders.values()}
+    named = {folder.job.at.run for folder in ws.ledger.snapshot().active}
     named |= {record.run for name in ws.config.projects if (record := base_record(ws, name))}
     for path in sorted(ws.paths.runs.iterdir()):
         if path.name in named or not path.is_dir():
@@ -325,11 +336,13 @@ def _is_kept(ws: Workspace, place: RunFolder) -> bool:
     if run is None or run.kind is not RunKind.ATTEMPT or not place.lease.exists():
         return True
     job = ws.ledger.folder(run.job).job
-    if rev_parse(Git(ws.project_git_dir(job.at.project)), attempt_ref(run.job, run.number)) is not None:
+    if rev_parse(ws.git(job.at.project), attempt_ref(run.job, run.number)) is not None:
         return True
     attempt = ws.ledger.record(Attempt, ws.ledger.folder(run.job), f"attempt-{run.number}")
-    tree = Path(attempt_tree(ws, job, attempt)["path"])
-    return not tree.exists() or bool(_published(ws, job, run) or _seal(ws, job, run)) or not (tree / ".git").exists()
+    spec = TreeSpec.from_json(attempt_tree(ws, job, attempt))
+    if not spec.path.exists() or _published(ws, job, run) or holds_other_work(spec):
+        return True
+    return bool(_seal(ws, job, run)) or not (spec.path / ".git").exists()
 
 
 def _put_away(ws: Workspace, place: RunFolder) -> None:

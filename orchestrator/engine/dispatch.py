@@ -16,9 +16,9 @@ from typing import Any
 
 from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.adapters.files import safe_read
-from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.git import rev_parse
 from orchestrator.adapters.git_checkout import in_checkout
-from orchestrator.adapters.git_objects import diff_text
+from orchestrator.adapters.git_objects import diff_text, read_patch
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.library import blob_id, read_criteria, read_rules, read_skills, read_souls
 from orchestrator.adapters.run_values import CommandSpec, LaunchSpec, LimitsSpec, RunKind, RunSpec
@@ -38,7 +38,7 @@ from orchestrator.core.rules import prompt_section
 from orchestrator.core.schedule import AgentView, StartAttempt, StartReview
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
-from orchestrator.engine.bases import base_filing, check_key, find_start, mirror_with
+from orchestrator.engine.bases import base_filing, base_record, check_key, find_start, mirror_with
 from orchestrator.engine.launch import RunState, Start, folder_of, launch, state_of
 from orchestrator.engine.look import backend_settings
 from orchestrator.engine.workspace import Workspace
@@ -146,7 +146,7 @@ def _previous_diff(ws: Workspace, job: Job) -> str:
     number = job.at.attempt
     if not number or not job.at.fixes:
         return ""
-    git = Git(ws.project_git_dir(job.at.project))
+    git = ws.git(job.at.project)
     tip = rev_parse(git, attempt_ref(job.id, number))
     attempt = ws.ledger.record(Attempt, ws.ledger.folder(job.id), f"attempt-{number}")
     if tip is None or tip == attempt.base:
@@ -231,7 +231,7 @@ def _included(ws: Workspace, project: Project) -> list[dict[str, str]]:
     except FileNotFoundError:
         return []
     patterns = tuple(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
-    git = in_checkout(Git(ws.project_git_dir(project.name)), checkout)
+    git = in_checkout(ws.git(project.name), checkout)
     listed = git.run("ls-files", "-z", "--others", "--ignored", "--exclude-standard").out.split(b"\0")
     names = [os.fsdecode(name) for name in listed if name]
     found = [name for name in names if matches(name, patterns) and not name.startswith(("state/", "queue/"))]
@@ -255,26 +255,27 @@ def _checks_start(ws: Workspace, job: Job, run: RunId) -> Start:
     project, agreed = ws.project(job.at.project), ws.terms(job)
     commit = job.at.merged if run.kind is Kind.MERGE else job.at.tip
     mirror_with(ws, project.name, agreed.target, commit, job=job.id)
-    tree = _export(ws, project, str(run), commit)
+    tree = _export(ws, project, commit)
     spec = _spec(ws, run, RunKind.CHECKS, job, tree, None, project, CHECKS_WALL_S // 60)
     commands = tuple(CommandSpec(check.run, check.timeout_s, check.label) for check in agreed.checks)
     setup = project.setup
     return Start(replace(spec, commands=commands, setup=CommandSpec(setup.run, setup.timeout_s) if setup else None))
 
 
-def _export(ws: Workspace, project: Project, run: str, commit: str, *, read_only: bool = False) -> dict[str, Any]:
-    """A checkout of one commit inside the run's own folder; it goes when the folder is put away."""
-    folder = folder_of(ws, run)
+def _export(ws: Workspace, project: Project, commit: str, *, read_only: bool = False) -> dict[str, Any]:
+    """A checkout of one commit, in one of the project's folders for it that no other run uses."""
+    kind = ".reviews" if read_only else ".checks"
     return {
         "mode": "export",
-        "path": str(folder.path / "tree"),
+        "path": str(ws.paths.state / "trees" / kind / project.name),
+        "pool": True,
         "mirror": str(ws.paths.mirror(project.name)),
         "commit": commit,
         "reuse": None,
         "branch": "",
         "keep": [],
         "include": [],
-        "record": str(folder.path / "tree.json"),
+        "record": None,
         "seal_ref": None,
         "author": {"name": "orc", "email": "engine@orc.invalid"},
         "read_only": read_only,
@@ -291,7 +292,10 @@ def reserve_base(ws: Workspace, name: str) -> Filing:
     project = ws.project(name)
     start = find_start(ws, name, project.target)
     key = check_key(start.tree, project.checks, project)
-    record = BaseRecord(start.commit, start.tree, key, run=base_run(name, start.tree), at=ws.stamp())
+    before = base_record(ws, name)
+    problem = before.problem if before is not None and before.commit == start.commit else ""
+    run = base_run(name, start.tree)
+    record = BaseRecord(start.commit, start.tree, key, run=run, at=ws.stamp(), problem=problem)
     return base_filing(name, record, f"is checked at {start.commit[:12]}")
 
 
@@ -299,7 +303,7 @@ def base_start(ws: Workspace, name: str, record: BaseRecord) -> Start:
     """The run of the checks on a project's base."""
     project = ws.project(name)
     mirror_with(ws, name, project.target, record.commit)
-    tree = _export(ws, project, record.run, record.commit)
+    tree = _export(ws, project, record.commit)
     spec = RunSpec(
         run=record.run,
         kind=RunKind.CHECKS,
@@ -358,7 +362,7 @@ def _review_start(ws: Workspace, job: Job, run: RunId) -> Start:
     attempt = ws.ledger.record(Attempt, folder, f"attempt-{review.attempt}")
     project, agreed = ws.project(job.at.project), ws.terms(job)
     mirror = mirror_with(ws, project.name, agreed.target, review.commit, job=job.id)
-    diff, cut = diff_text(mirror, evidence.merge_base, evidence.tip, max_bytes=ws.config.review.max_diff_bytes)
+    patch, cut = read_patch(mirror, evidence.merge_base, evidence.tip, max_bytes=ws.config.review.max_diff_bytes)
     if cut:
         raise OrcError("the diff is too large to be reviewed whole")
     asked = [item for item in _criteria(ws, job).items if item.id in review.items_asked]
@@ -370,7 +374,7 @@ def _review_start(ws: Workspace, job: Job, run: RunId) -> Start:
         evidence=evidence,
         items=asked,
         nonce=nonce,
-        diff=diff,
+        diff=patch.decode("utf-8", "replace"),
         report=report,
         rules=_rules(ws).text,
         previous=(attempt.fixes, attempt.answers),
@@ -390,10 +394,10 @@ def _review_start(ws: Workspace, job: Job, run: RunId) -> Start:
         "previous": [{"id": fix.id, "problem": fix.problem} for fix in attempt.fixes],
     }
     run_folder = folder_of(ws, str(run)).path
-    tree = _export(ws, project, str(run), evidence.tip, read_only=True)
+    tree = _export(ws, project, evidence.tip, read_only=True)
     spec = _spec(ws, run, RunKind.REVIEW, job, tree, review.reviewer.agent, project, ws.config.limits.review_minutes)
     launched = _launch_spec(ws, _soul(ws, review.reviewer.agent), run_folder)
-    return Start(replace(spec, launch=launched), prompt, facts, diff or " ")
+    return Start(replace(spec, launch=launched), prompt, facts, patch or b" ")
 
 
 # --- seeing that they run ---------------------------------------------------------------------------------------

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import replace
 
 from orchestrator.adapters.git import version
 from orchestrator.adapters.library import scan_criteria, scan_rules, scan_skills
 from orchestrator.core.review import independence_of, is_enough
 from orchestrator.core.schedule import AgentView
 from orchestrator.engine.bases import view_project
+from orchestrator.engine.finding import Finding, Health
 from orchestrator.engine.look import view_agents
-from orchestrator.engine.rules import check_rules
+from orchestrator.engine.mend import (
+    look_at_half_made,
+    look_at_ignores,
+    look_at_queue,
+    look_at_rules,
+    look_at_run_folders,
+)
+from orchestrator.engine.mend_git import look_at_kept, look_at_locks, look_at_trees
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -21,34 +28,40 @@ LEAST_FREE_BYTES = 1_000_000_000
 GOOD_GIT = (2, 45, 1)
 
 
-class Health(StrEnum):
-    """How one thing is."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; `hint` is the way out of what is wrong."""
-
-    what: str
-    health: Health
-    text: str
-    hint: str = ""
-
-
 def examine(ws: Workspace) -> list[Finding]:
-    """Everything that was looked at, in an order in which it can be put right."""
+    """Everything that was looked at, in an order in which it can be put right. Changes nothing."""
     findings: list[Finding] = []
-    for look_at in (_git, _config, _projects, _agents, _reviewers, _library, _rules, _disk):
+    for look_at in (
+        *(_git, look_at_locks, _config, _projects, _agents, _reviewers, _library, look_at_rules, look_at_ignores),
+        *(look_at_queue, look_at_run_folders, look_at_half_made, look_at_trees, look_at_kept, _disk),
+    ):
         try:
             findings += look_at(ws)
         except (OrcError, OSError) as error:
             hint = error.hint if isinstance(error, OrcError) else ""
-            findings.append(Finding(look_at.__name__.strip("_"), Health.FAIL, str(error), hint))
+            name = look_at.__name__.removeprefix("look_at").strip("_").replace("_", " ")
+            findings.append(Finding(name, Health.FAIL, str(error), hint))
     return findings
+
+
+def mend(ws: Workspace, findings: Iterable[Finding]) -> list[Finding]:
+    """Mend what can be. Each finding as it is then: `fixed`, with what was done, or with why it could not be."""
+    done: dict[str, tuple[bool, str]] = {}
+    after = []
+    for finding in findings:
+        fix = finding.fix
+        if fix is None:
+            after.append(finding)
+            continue
+        if fix.key not in done:
+            try:
+                done[fix.key] = (True, fix.act(ws))
+            except (OrcError, OSError) as error:
+                done[fix.key] = (False, error.message if isinstance(error, OrcError) else str(error))
+        fixed, told = done[fix.key]
+        text = f"{finding.text} - {'mended' if fixed else 'not mended'}: {told}"
+        after.append(replace(finding, fixed=fixed, text=text, hint="" if fixed else finding.hint))
+    return after
 
 
 def _git(ws: Workspace) -> Iterator[Finding]:
@@ -105,19 +118,28 @@ def _reviewers(ws: Workspace) -> Iterator[Finding]:
     agents, _ = view_agents(ws)
     wanted = ws.config.review.independence
     for name, author in agents.items():
-        if "work" in author.soul.roles and not _judges(author, agents.values(), ws):
+        # An author that cannot start itself is told of above, and has no work to judge.
+        if "work" not in author.soul.roles or author.problem:
+            continue
+        may = _reviewers_of(author, agents.values(), ws)
+        if any(not each.problem for each in may):
+            continue
+        if may:
+            names = ", ".join(each.soul.name for each in may)
+            text = f"who may judge the work of {name} cannot start: {names}. Until one can, its jobs will ask you"
+            yield Finding(f"reviewers of {name}", Health.WARN, text, "mend what stands above about them")
+        else:
             text = f"nobody may judge the work of {name}: each of its jobs will ask you"
             yield Finding(f"reviewers of {name}", Health.WARN, text, f"add an agent of another {wanted} to souls/")
 
 
-def _judges(author: AgentView, agents: Iterable[AgentView], ws: Workspace) -> list[str]:
+def _reviewers_of(author: AgentView, agents: Iterable[AgentView], ws: Workspace) -> list[AgentView]:
+    """Who may judge an author's work by their families and roles, whether they can start or not."""
     wanted = ws.config.review.independence
     return [
-        each.soul.name
+        each
         for each in agents
-        if "review" in each.soul.roles
-        and not each.problem
-        and is_enough(independence_of(author.worker(), each.worker()), wanted)
+        if "review" in each.soul.roles and is_enough(independence_of(author.worker(), each.worker()), wanted)
     ]
 
 
@@ -128,12 +150,6 @@ def _library(ws: Workspace) -> Iterator[Finding]:
             yield Finding(what, Health.FAIL, str(problem))
         if not shelf.problems:
             yield Finding(what, Health.OK, f"{len(shelf.good)} read")
-
-
-def _rules(ws: Workspace) -> Iterator[Finding]:
-    for problem in check_rules(ws.paths.root):
-        text, _, hint = str(problem).partition("; run: ")
-        yield Finding("generated rules", Health.WARN, text, hint or "orc rules build")
 
 
 def _disk(ws: Workspace) -> Iterator[Finding]:

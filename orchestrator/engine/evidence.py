@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator.adapters.git import Git, merge_base, tree_of
-from orchestrator.adapters.git_objects import diff_stat, diff_text, read_small_blobs, whitespace_only_paths
+from orchestrator.adapters.git_objects import diff_stat, read_patch, read_small_blobs, whitespace_only_paths
 from orchestrator.core.diffstat import Change
 from orchestrator.core.evidence import checks_ended, evidence_found, first_paths, list_paths
-from orchestrator.core.gate import SYMLINK, DiffFacts, judge_checks, judge_diff, protected_paths
+from orchestrator.core.gate import PASSING, SYMLINK, DiffFacts, judge_checks, judge_diff, protected_paths
 from orchestrator.core.job import Job, State
 from orchestrator.core.merge import merge_checked
 from orchestrator.core.records import Attempt, CheckResult, Evidence, MergeRecord
@@ -54,10 +54,7 @@ def gather(ws: Workspace, job: Job) -> Move:
         guarded=project.protected,
         notes=_notes(attempt),
     )
-    limit = ws.config.review.max_diff_bytes
-    is_judged = not evidence.failures and not evidence.more_paths
-    too_large = is_judged and diff_text(git, base, tip, max_bytes=limit)[1]
-    return evidence_found(job, evidence, agreed, ws.stamp(), too_large=too_large)
+    return evidence_found(job, evidence, agreed, ws.stamp())
 
 
 def gather_facts(
@@ -139,4 +136,15 @@ def checks_result(ws: Workspace, job: Job, results: tuple[CheckResult, ...]) -> 
         return merge_checked(job, replace(merge, tests=tests, checks=results, check_key=key), ws.terms(job), now)
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
     done = replace(evidence, tests=tests, checks=results, checked_tree=tree, check_key=key)
-    return checks_ended(job, done, ws.terms(job), now)
+    too_large = _too_large(ws, job, done) if tests in PASSING else ""
+    return checks_ended(job, done, ws.terms(job), now, too_large=too_large)
+
+
+def _too_large(ws: Workspace, job: Job, evidence: Evidence) -> str:
+    """Why the whole diff cannot be put before a reviewer, '' if it can."""
+    if evidence.more_paths:
+        return f"more than the {len(evidence.paths)} files that a review lists"
+    project, agreed, limit = ws.project(job.at.project), ws.terms(job), ws.config.review.max_diff_bytes
+    git = mirror_with(ws, project.name, agreed.target, evidence.base, evidence.tip, job=job.id)
+    is_cut = read_patch(git, evidence.merge_base, evidence.tip, max_bytes=limit)[1]
+    return f"more than {limit} bytes, which is review.max_diff_bytes in orc.yaml" if is_cut else ""

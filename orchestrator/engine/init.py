@@ -14,11 +14,14 @@ from orchestrator.adapters.git import Git, common_dir, personal_config, rev_pars
 from orchestrator.adapters.ledger import REF, open_ledger
 from orchestrator.core.job import Lane
 from orchestrator.core.transitions import Actor
-from orchestrator.errors import UnavailableError
+from orchestrator.engine.rules import FILES, Outcome, build_rules
+from orchestrator.errors import InvalidFileError, UnavailableError
 
 OLDEST_GIT = (2, 38, 0)
 QUEUE_IGNORE = "# The queue shows the ledger (git log orc/state); its files are not for this branch.\n*\n!.gitignore\n"
 EXCLUDED = ("/state/",)
+EXCLUDE = ".git/info/exclude"
+_IGNORES = {"queue/.gitignore": QUEUE_IGNORE, "state/.gitignore": "*\n"}
 _MARK = "# orc: what may vanish"
 
 
@@ -44,11 +47,10 @@ def init_workspace(start: Path, actor: Actor, *, starter: bool = True) -> Made:
     _write_new(root, FILE_NAME, config_template(target=current_branch(git_dir)).encode(), made)
     for lane in Lane:
         ensure_folder(root / "queue" / lane)
-    _write_new(root, "queue/.gitignore", QUEUE_IGNORE.encode(), made)
-    _write_new(root, "state/.gitignore", b"*\n", made)
     if starter:
         _copy_starter(root, made)
-    _exclude(git_dir, made)
+        _build_missing_rules(root, made)
+    made += restore_ignores(root, git_dir)
     has_commit = rev_parse(Git(git_dir), "HEAD^{commit}") is not None
     return Made(root, tuple(made), _ledger(git_dir, actor), has_commit)
 
@@ -87,16 +89,44 @@ def _copy_starter(root: Path, made: list[str]) -> None:
                 _write_new(root, str(path.relative_to(source)), path.read_bytes(), made)
 
 
-def _exclude(git_dir: Path, made: list[str]) -> None:
+def _build_missing_rules(root: Path, made: list[str]) -> None:
+    """The files that carry the rules, where there is none yet. Rules that are broken stop nothing here."""
+    lacking = [name for name in FILES if not os.path.lexists(root / name)]
+    try:
+        made += [each.file for each in build_rules(root, only=lacking) if each.outcome is Outcome.WRITTEN]
+    except InvalidFileError:
+        return  # `orc doctor` tells what is wrong with them.
+
+
+def lacking_ignores(root: Path, git_dir: Path) -> list[str]:
+    """Files that keep what orc makes out of the person's commits, and are not there or lack a line."""
+    lacking = [name for name in _IGNORES if not os.path.lexists(root / name)]
+    return [*lacking, *([EXCLUDE] if _lacking_lines(git_dir) else [])]
+
+
+def restore_ignores(root: Path, git_dir: Path) -> list[str]:
+    """Write what `lacking_ignores` names; what is there stays as it is."""
+    made: list[str] = []
+    for name, text in _IGNORES.items():
+        _write_new(root, name, text.encode(), made)
+    if added := _lacking_lines(git_dir):
+        path, text = git_dir / "info" / "exclude", _exclude_text(git_dir)
+        ensure_folder(path.parent)
+        gap = "" if not text or text.endswith("\n") else "\n"
+        lines = "\n".join((*([] if _MARK in text else [_MARK]), *added))
+        write_atomic(path, f"{text}{gap}{lines}\n".encode("utf-8", "surrogateescape"), sync=False)
+        made.append(EXCLUDE)
+    return made
+
+
+def _lacking_lines(git_dir: Path) -> list[str]:
+    there = {line.strip() for line in _exclude_text(git_dir).splitlines()}
+    return [line for line in EXCLUDED if line not in there]
+
+
+def _exclude_text(git_dir: Path) -> str:
     path = git_dir / "info" / "exclude"
-    text = path.read_text("utf-8", "surrogateescape") if path.is_file() else ""
-    if _MARK in text:
-        return
-    ensure_folder(path.parent)
-    gap = "" if not text or text.endswith("\n") else "\n"
-    added = "\n".join((_MARK, *EXCLUDED))
-    write_atomic(path, f"{text}{gap}{added}\n".encode("utf-8", "surrogateescape"), sync=False)
-    made.append(".git/info/exclude")
+    return path.read_text("utf-8", "surrogateescape") if path.is_file() else ""
 
 
 def _ledger(git_dir: Path, actor: Actor) -> str:

@@ -24,7 +24,6 @@ from orchestrator.adapters.files import (
     take_lease,
     write_atomic,
 )
-from orchestrator.adapters.processes import spawn_shim
 from orchestrator.adapters.run_folder import RunFolder, write_spec
 from orchestrator.adapters.run_values import RunSpec
 from orchestrator.engine.workspace import Workspace
@@ -50,7 +49,7 @@ class Start:
     spec: RunSpec
     prompt: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    diff: str = ""
+    diff: bytes = b""
 
 
 def folder_of(ws: Workspace, run: str) -> RunFolder:
@@ -75,15 +74,15 @@ def launch(ws: Workspace, start: Start) -> None:
         _write_folder(folder.path, start)
         ensure_folder(folder.lease.parent)
     with effect(Effect.RUN_SPAWN):
-        _spawn(folder)
+        _spawn(ws, folder)
 
 
-def _spawn(folder: RunFolder) -> None:
+def _spawn(ws: Workspace, folder: RunFolder) -> None:
     lease = take_lease(folder.lease)
     if lease is None:
         return
     try:
-        spawn_shim(folder.path, lease)
+        ws.spawn(folder.path, lease)
     except OSError as error:
         remove(folder.lease)
         raise UnavailableError(
@@ -107,9 +106,11 @@ def _write_folder(final: Path, start: Start) -> None:
     facts = dict(start.facts)
     if start.diff:
         facts["diff"] = str(final / "diff.patch")
-        write_atomic(making / "diff.patch", start.diff.encode("utf-8", "surrogateescape"), mode=0o600, sync=False)
+        write_atomic(making / "diff.patch", start.diff, mode=0o600, sync=False)
     text = json.dumps(facts, ensure_ascii=False, indent=1)
-    write_atomic(making / "facts.json", text.encode("utf-8", "surrogateescape"), mode=0o600, sync=False)
+    # A review that has ended when the power goes still counts, if its nonce is known.
+    data = text.encode("utf-8", "surrogateescape")
+    write_atomic(making / "facts.json", data, mode=0o600, sync="nonce" in facts)
     rename_folder(making, final)
 
 

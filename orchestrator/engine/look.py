@@ -13,6 +13,7 @@ from orchestrator.adapters.library import read_souls
 from orchestrator.adapters.run_folder import RunFolder, read_spec
 from orchestrator.adapters.run_values import RunSpec
 from orchestrator.core.agent import Soul
+from orchestrator.core.board import IN_BACKLOG
 from orchestrator.core.config import BackendConfig, Project
 from orchestrator.core.job import Job, State
 from orchestrator.core.schedule import AgentView, Board, ProjectView
@@ -22,22 +23,33 @@ from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, OrcError
 
 
-def look(ws: Workspace, *, history: Mapping[str, Mapping[str, int]] | None = None, stopping: bool = False) -> Board:
-    """The board as it is now."""
-    jobs = {id_: folder.job for id_, folder in ws.ledger.snapshot().folders.items()}
-    used = {job.at.project for job in jobs.values()}
+def look(
+    ws: Workspace,
+    *,
+    history: Mapping[str, Mapping[str, int]] | None = None,
+    stopping: bool = False,
+    since: str = "",
+) -> Board:
+    """The board as it is now. `since`: the version of the board for which it is to say what has changed."""
+    shown = ws.ledger.snapshot()
+    jobs = shown.jobs
+    rechecks = [(job.at.project, job.at.recheck) for job in shown.noted.values()]
     return Board(
         jobs=jobs,
+        waiting=shown.backlog,
+        version=shown.tip,
+        before=since,
+        changed=ws.ledger.changed_since(since),
         config=ws.config,
         projects={
-            name: _view(ws, each, max(job.at.recheck for job in jobs.values() if job.at.project == name))
+            name: _view(ws, each, max((asked for project, asked in rechecks if project == name), default=""))
             for name, each in ws.config.projects.items()
-            if name in used
+            if name in shown.projects
         },
         agents=view_agents(ws)[0],
-        ended=_ended_needs(ws, jobs),
+        ended=_ended_needs(ws, shown.noted, jobs),
         history=history or {},
-        occupied=_occupied(ws, {job.at.run for job in jobs.values()}),
+        occupied=_occupied(ws, {folder.job.at.run for folder in shown.active}),
         stopping=stopping,
     )
 
@@ -68,7 +80,7 @@ def _spec_of(place: RunFolder) -> RunSpec | None:
 
 def view_agents(ws: Workspace) -> tuple[dict[str, AgentView], list[str]]:
     """The agents of `souls/`, and what is wrong with the files that are not used."""
-    souls, problems = read_souls(ws.paths.root)
+    souls, problems = read_souls(ws.paths.root, known=ws.paths.known)
     views = {name: view_agent(ws, soul) for name, soul in souls.items()}
     return views, [str(problem) for problem in problems]
 
@@ -101,12 +113,12 @@ def backend_settings(backend: BackendConfig, root: Path) -> dict[str, Any]:
     return settings
 
 
-def _ended_needs(ws: Workspace, jobs: Mapping[str, Job]) -> dict[str, State]:
+def _ended_needs(ws: Workspace, noted: Mapping[str, Job], jobs: Mapping[str, Job]) -> dict[str, State]:
     """How the jobs ended that open ones need: looked up one by one, so the number of ended jobs does not matter."""
     found: dict[str, State] = {}
     root = ws.ledger.snapshot().root
-    for job in jobs.values():
-        if job.state not in (State.READY, State.WAITING):
+    for job in noted.values():
+        if job.state not in IN_BACKLOG:
             continue
         for need in (*job.spec.needs, *job.at.needs.values()):
             if need in jobs or need in found:

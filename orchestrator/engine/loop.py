@@ -15,6 +15,7 @@ from types import FrameType
 from orchestrator.adapters.files import ensure_folder, hold_lock, sync_filesystem
 from orchestrator.adapters.ledger import Folder
 from orchestrator.adapters.queue_folder import QueueFolder
+from orchestrator.adapters.shims import Nursery, spawn_shim
 from orchestrator.adapters.watch import Watch
 from orchestrator.core.job import State
 from orchestrator.engine.launch import RunState, folder_of, state_of
@@ -44,9 +45,11 @@ class Loop:
     def run(self, *, once: bool = False, until_idle: bool = False) -> None:
         """Tick until stopped; `once`: a single tick; `until_idle`: until nothing can move without a person."""
         quiet_since = time.monotonic()
+        self.engine.nursery.warm()
         with watching(self.engine.ws, self.wake) as watch:
             while True:
                 self.wake.clear()
+                self.engine.hints = watch.take()
                 moved = tick(self.engine)
                 self.on_tick(self.engine)
                 if moved:
@@ -98,6 +101,10 @@ def is_idle(engine: Engine) -> bool:
         return False
     for folder in _folders(ws):
         at = folder.job.at
+        if folder.job.is_held and at.state is not State.READY:
+            if at.run and _is_there(ws, at.run):
+                return False
+            continue
         paused = at.not_before and at.state in (State.WAITING, State.CHECKING, State.REVIEWING, State.MERGING)
         if at.run or paused or at.state in (State.READY, State.COLLECTED, State.LANDING):
             return False
@@ -138,7 +145,13 @@ def engine_of(ws: Workspace, *, listener: Callable[[str], None] = lambda _: None
         queue = QueueFolder(ws.paths.queue)
         projection = Projection(ws, queue)
         projection.start()
-        yield Engine(ws, queue, projection, listener)
+        nursery = Nursery()
+        ws.spawn = nursery.spawn
+        try:
+            yield Engine(ws, queue, projection, listener, nursery=nursery)
+        finally:
+            ws.spawn = spawn_shim
+            nursery.close()
 
 
 @contextmanager

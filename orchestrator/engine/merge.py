@@ -25,7 +25,9 @@ from orchestrator.adapters.git_checkout import (
     unfinished_act,
     untracked_in_the_way,
 )
-from orchestrator.adapters.git_objects import commit_tree, fetch_ref, merge_trees
+from orchestrator.adapters.git_objects import commit_tree, merge_trees
+from orchestrator.adapters.landing import heal_landings
+from orchestrator.adapters.mirrors import flush_elsewhere, move_own_ref, publish_ref, write_ref
 from orchestrator.core.config import Terms
 from orchestrator.core.job import Job, MergePolicy
 from orchestrator.core.merge import landed, landing_blocked, landing_free, merge_built, target_moved
@@ -62,7 +64,7 @@ def build_merge(ws: Workspace, job: Job) -> Move:
         target_was=start.target_tip,
     )
     waiting = landings(ws, job.at.project, agreed.target)
-    lost = find_lost_ground(Git(ws.project_git_dir(job.at.project)), job.at.base, start.commit, waiting)
+    lost = find_lost_ground(ws.git(job.at.project), job.at.base, start.commit, waiting)
     if lost:
         problem = f"the work stands on {lost[:12]}, which was taken back before it was on {agreed.target}"
         return merge_built(job, replace(record, problem=problem), agreed, ws.stamp())
@@ -75,9 +77,9 @@ def build_merge(ws: Workspace, job: Job) -> Move:
         parents = [start.commit, job.at.approved]
         commit = commit_tree(mirror, merged.tree, parents, message, author=MERGER, when=ws.now())
         ref = f"refs/orc/merges/{job.id}"
-        update_ref(mirror, ref, commit, rev_parse(mirror, ref) or "")
+        write_ref(mirror, ref, commit, rev_parse(mirror, ref) or "")
         # The commit is safe in the person's repository before anything cites it.
-        fetch_ref(Git(ws.project_git_dir(job.at.project)), mirror.git_dir, [f"+{ref}:{ref}"])
+        publish_ref(mirror, ws.project_git_dir(job.at.project), ref)
     return merge_built(job, replace(record, merged=commit, tree=merged.tree), agreed, ws.stamp())
 
 
@@ -101,21 +103,25 @@ def _message(ws: Workspace, job: Job, agreed: Terms) -> str:
 def land(ws: Workspace, job: Job) -> Move | None:
     """Put the merged commit on the target. Whether it is there already is asked of the repository, never remembered.
 
-    None if the job moved on meanwhile: then nothing was moved.
+    None if the job moved on meanwhile, or if somebody holds it and it is not there yet: then nothing was moved.
     """
     agreed = ws.terms(job)
     if agreed.merge is MergePolicy.BRANCH:
-        return _leave_branch(ws, job)
-    git, now, target = Git(ws.project_git_dir(job.at.project)), ws.stamp(), agreed.target
+        return None if job.is_held else _leave_branch(ws, job)
+    git, now, target = ws.git(job.at.project), ws.stamp(), agreed.target
     merge = ws.ledger.record(MergeRecord, ws.open_job(job.id), f"merge-{job.at.merge}")
+    own = Git(ws.paths.mirror(job.at.project))
+    heal_landings(own, git)
     tip = rev_parse(git, f"refs/heads/{target}^{{commit}}") or ""
     stat = _stat(ws, job)
     done = landed(job, replace(merge, landed=target), now, target=target, commit=merge.merged, stat=stat)
     if tip and is_ancestor(git, merge.merged, tip):
         return done
+    if job.is_held:
+        return None
     if not tip or not is_ancestor(git, tip, merge.merged):
         return target_moved(job, now, target=target)
-    _move_next(git, next_ref(job.at.project, target), merge.merged)
+    _move_next(own, git, next_ref(job.at.project, target), merge.merged)
     obstacle = find_obstacle(git, target, merge.merged)
     if obstacle is not None:
         return landing_blocked(job, obstacle.problem, obstacle.way_out, now, target=target)
@@ -133,16 +139,20 @@ def land(ws: Workspace, job: Job) -> Move | None:
         return done
     if rev_parse(git, f"refs/heads/{target}^{{commit}}") != tip:
         return target_moved(job, now, target=target)
+    obstacle = find_obstacle(git, target, merge.merged)
+    if obstacle is not None:
+        # Such as the lock of a git that was killed in the middle of it: that says more than the words of the other git.
+        return landing_blocked(job, obstacle.problem, obstacle.way_out, now, target=target)
     way_out = f"Put it right, then: orc answer {job.id} retry"
     seen = landing_mark(git, target, checked_out_at(git, target))
     return landing_blocked(job, refusal, way_out, now, target=target, seen=seen)
 
 
-def _move_next(git: Git, ref: str, commit: str) -> None:
+def _move_next(mirror: Git, git: Git, ref: str, commit: str) -> None:
     was = rev_parse(git, ref) or ""
     if was != commit:
         with effect(Effect.NEXT_MOVE):
-            update_ref(git, ref, commit, was)
+            move_own_ref(mirror, git.git_dir, ref, commit, was)
 
 
 def find_obstacle(git: Git, target: str, commit: str) -> Obstacle | None:
@@ -193,18 +203,20 @@ def _move_target(mirror: Git, git: Git, target: str, commit: str, tip: str) -> s
                 push_into_checkout(mirror, checkouts[0], commit, target, tip)
             else:
                 update_ref(git, f"refs/heads/{target}", commit, tip)
+            flush_elsewhere(mirror, git.git_dir)
     except GitError as error:
         return error.message
     return ""
 
 
 def _leave_branch(ws: Workspace, job: Job) -> Move:
-    git, branch = Git(ws.project_git_dir(job.at.project)), f"orc/{job.id}"
+    git, branch = ws.git(job.at.project), f"orc/{job.id}"
     ref = f"refs/heads/{branch}"
     was = rev_parse(git, ref) or ""
     if was != job.at.approved:
         with effect(Effect.BRANCH_MAKE):
-            update_ref(git, ref, job.at.approved, was)
+            own = Git(ws.paths.mirror(job.at.project))
+            move_own_ref(own, git.git_dir, ref, job.at.approved, was)
     return landed(job, None, ws.stamp(), target=branch, commit=job.at.approved, stat=_stat(ws, job))
 
 
@@ -217,7 +229,7 @@ def watch_landing(ws: Workspace, job: Job) -> Move | None:
     card = ws.ledger.record(Card, ws.open_job(job.id), f"card-{job.at.card}")
     if card.kind is not CardKind.LANDING or not card.open:
         return None
-    git, target = Git(ws.project_git_dir(job.at.project)), ws.terms(job).target
+    git, target = ws.git(job.at.project), ws.terms(job).target
     try:
         is_free = find_obstacle(git, target, job.at.merged) is None and _is_worth_a_try(ws, git, target, card)
     except OrcError:

@@ -32,7 +32,7 @@ def stuck_jobs(jobs: Iterable[Job]) -> list[Need]:
     ids = {job.id for job in jobs}
     by_reason: dict[str, list[str]] = {}
     for job in jobs:
-        if job.state is State.WAITING and not _comes_by_itself(job.at.reason, ids):
+        if job.state is State.WAITING and not job.is_held and not _comes_by_itself(job.at.reason, ids):
             by_reason.setdefault(job.at.reason, []).append(job.id)
     found = []
     for reason, held in by_reason.items():

@@ -44,6 +44,8 @@ class Projection:
     ws: Workspace
     queue: QueueFolder
     _tip: str = ""
+    _looked: str = ""
+    """The commit of the ledger that was looked at last."""
     _root: str = ""
     _trees: dict[str, str] = field(default_factory=dict)
     """The ledger's folder of each open job as it is shown."""
@@ -59,6 +61,7 @@ class Projection:
     def start(self) -> None:
         """Find out what an earlier engine showed, so that what differs from it is known to be a person's change."""
         self.queue.prepare()
+        self.queue.clear_torn()
         before = self._snapshot_before()
         then = before or self.ws.ledger.snapshot()
         for id_, folder in then.folders.items():
@@ -74,6 +77,11 @@ class Projection:
         self._root = root
         self.queue.changed_ids |= self._files.keys() - self._trees.keys()
         self.queue.changed_ids.update(id_ for ids in self._ended.values() for id_ in ids)
+
+    def missing(self) -> list[Path]:
+        """Files of open jobs that `queue/` should show and does not have. Changes nothing."""
+        folders = self.ws.ledger.snapshot().folders.values()
+        return [path for folder in folders for path, _ in self._views(folder) if not path.exists()]
 
     def _snapshot_before(self) -> Snapshot | None:
         try:
@@ -101,7 +109,11 @@ class Projection:
 
     def _refresh(self, snapshot: Snapshot, again: set[str]) -> None:
         closed = list(self._closed_since(snapshot.root))
-        for id_, folder in snapshot.folders.items():
+        differing = self.ws.ledger.changed_since(self._looked)
+        self._looked = snapshot.tip
+        looked_at = snapshot.folders.keys() | self._trees.keys() if differing is None else differing | again
+        for id_ in looked_at & snapshot.folders.keys():
+            folder = snapshot.folders[id_]
             changed = self._trees.get(id_) != folder.tree
             if changed or id_ in again:
                 self._drop_ended(id_)
@@ -110,7 +122,7 @@ class Projection:
         for id_ in closed:
             if id_ not in snapshot.folders:
                 self._show_ended(id_, snapshot.root)
-        for id_ in (self._trees.keys() | again) - snapshot.folders.keys():
+        for id_ in (looked_at | again) - snapshot.folders.keys():
             self._trees.pop(id_, None)
             self._show_again(id_, snapshot.root)
         self._root = snapshot.root

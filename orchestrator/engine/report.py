@@ -112,7 +112,7 @@ def line_of(job: Job) -> Line:
         title=job.spec.heading,
         agent=job.at.agent,
         attempt=job.at.attempt,
-        reason=job.at.reason,
+        reason=job.why,
         since=job.at.since,
         run=job.at.run,
     )
@@ -133,7 +133,8 @@ def _need(ws: Workspace, folder: Folder) -> Need:
     card = ws.ledger.record(Card, folder, f"card-{job.at.card}")
     keys = tuple(option.key for option in card.options)
     command = f"orc approve {card.id}" if keys[0] == "approve" else f"orc answer {card.id} {keys[0]}"
-    return Need(card.id, card.question, command, keys)
+    question = f"{card.question} ({job.why})" if job.is_held else card.question
+    return Need(card.id, question, command, keys)
 
 
 def _problems(ws: Workspace) -> list[str]:
@@ -171,7 +172,7 @@ def reverts_path(id_: str) -> str:
 def reverts_of(ws: Workspace, id_: str) -> list[Reverted]:
     """The reverts of a job, the oldest first."""
     objects, path = ws.ledger.objects, reverts_path(id_)
-    entry = objects.find(ws.ledger.snapshot().root, path)
+    entry = objects.find(ws.ledger.root_of(ws.ledger.tip()), path)
     names = objects.tree(entry.oid) if entry else {}
     found = [parse_record(Reverted, objects.read(each.oid), f"{path}/{name}") for name, each in names.items()]
     return sorted(found, key=lambda each: each.at)

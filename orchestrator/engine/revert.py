@@ -5,8 +5,10 @@ from __future__ import annotations
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.git import Git, is_ancestor, rev_parse, tree_of, update_ref
 from orchestrator.adapters.git_checkout import checked_out_at, push_into_checkout
-from orchestrator.adapters.git_objects import commit_tree, diff_stat, fetch_ref, merge_trees
+from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees
+from orchestrator.adapters.landing import heal_landings
 from orchestrator.adapters.ledger import Filing, Folder, format_record
+from orchestrator.adapters.mirrors import flush_elsewhere, publish_ref, write_ref
 from orchestrator.core.job import State
 from orchestrator.core.records import MergeRecord, Reverted
 from orchestrator.core.transitions import Actor
@@ -50,8 +52,8 @@ def revert_job(ws: Workspace, folder: Folder, actor: Actor) -> Reverted:
     with effect(Effect.MERGE_BUILD):
         commit = commit_tree(mirror, tree, [tip], text, author=MERGER, when=ws.now())
         ref = f"refs/orc/merges/{job.id}"
-        update_ref(mirror, ref, commit, rev_parse(mirror, ref) or "")
-        fetch_ref(git, mirror.git_dir, [f"+{ref}:{ref}"])
+        write_ref(mirror, ref, commit, rev_parse(mirror, ref) or "")
+        publish_ref(mirror, source, ref)
     _land(git, mirror, target, commit, tip)
     stat = diff_stat(mirror, tip, commit).summary()
     found = Reverted(job.id, commit, target, stat, ws.stamp(), actor.name)
@@ -74,6 +76,7 @@ def _undone(mirror: Git, merge: MergeRecord, tip: str) -> str:
 
 
 def _land(git: Git, mirror: Git, target: str, commit: str, tip: str) -> None:
+    heal_landings(mirror, git)
     obstacle = find_obstacle(git, target, commit)
     if obstacle is not None:
         raise RefusedError(obstacle.problem, hint=obstacle.way_out)
@@ -83,6 +86,7 @@ def _land(git: Git, mirror: Git, target: str, commit: str, tip: str) -> None:
             push_into_checkout(mirror, checkouts[0], commit, target, tip)
         else:
             update_ref(git, f"refs/heads/{target}", commit, tip)
+        flush_elsewhere(mirror, git.git_dir)
 
 
 def _filing(found: Reverted, actor: Actor) -> Filing:

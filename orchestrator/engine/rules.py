@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
@@ -36,13 +36,13 @@ class Written:
     hint: str = ""
 
 
-def build_rules(root: Path) -> list[Written]:
-    """Bring the block in every file up to date. A file of the person's own is left alone and reported as refused.
+def build_rules(root: Path, *, only: Collection[str] = FILES) -> list[Written]:
+    """Bring the block in these files up to date. A file of the person's own is left alone and reported as refused.
 
     Raises InvalidFileError if a rule is broken: nothing is written then.
     """
     block = _render(root)
-    return [_bring(root, name, block, merge_block) for name in _own_files(root)]
+    return [_bring(root, name, block, merge_block) for name in _own_files(root) if name in only]
 
 
 def check_rules(root: Path) -> list[str]:

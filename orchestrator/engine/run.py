@@ -25,9 +25,11 @@ from orchestrator.adapters.files import (
     take_lease,
     write_atomic,
 )
-from orchestrator.adapters.processes import LEASE_FD, become_subreaper, kill_descendants
+from orchestrator.adapters.processes import become_subreaper, has_children, kill_descendants
 from orchestrator.adapters.run_folder import RunFolder, read_spec, write_result
 from orchestrator.adapters.run_values import RunSpec, RunStatus
+from orchestrator.adapters.shims import LEASE_FD
+from orchestrator.adapters.spans import mark
 from orchestrator.core.times import iso
 from orchestrator.engine.run_steps import Run, RunOver, execute
 from orchestrator.errors import ExitCode, OrcError
@@ -44,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
         print("usage: python -m orchestrator.engine.run RUN_FOLDER", file=sys.stderr)
         return ExitCode.USAGE
     folder = RunFolder(Path(os.path.abspath(argv[0])))
+    mark("run:loaded", folder.path.name)
     lease = _hold_lease(folder)
     if lease is None:
         print(f"{folder.path}: another process supervises this run", file=sys.stderr)
@@ -96,7 +99,8 @@ def _note_failure(run: Run, error: Exception) -> None:
 
 
 def _clean_up(run: Run, spec: RunSpec | None) -> None:
-    if spec is not None:
+    # Each program's descendants were ended with it, those that had left the tree too: here only ours are looked at.
+    if spec is not None and has_children():
         run.survivors += kill_descendants(spec.run, run_dir=run.folder.path, root=os.getpid())
     for folder in (run.folder.tmp, run.folder.home):
         try:
@@ -125,6 +129,7 @@ def _leave_result(run: Run, lease: int) -> int:
             ring(run.spec.orcdir / "bell", run.spec.run)
         except (OSError, ValueError):
             traceback.print_exc()  # Only a wake-up: the engine looks without it as well, a little later.
+    mark("run:rang", run.folder.path.name)
     return ExitCode.OK
 
 

@@ -11,7 +11,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,7 +39,8 @@ from orchestrator.adapters.run_values import (
     RunStatus,
     SealedWork,
 )
-from orchestrator.adapters.worktrees import Prepared, TreeSpec, prepare_tree, seal_tree
+from orchestrator.adapters.spans import mark
+from orchestrator.adapters.worktrees import Prepared, TreeSpec, prepare_tree, seal_tree, take_place
 from orchestrator.core.times import iso
 from orchestrator.errors import HostileFileError, OrcError
 
@@ -120,6 +121,8 @@ class Run:
     notes: list[str] = field(default_factory=list)
     program: Supervised | None = None
     launched: bool = False
+    place: int | None = None
+    """The lock of the tree that the run works in, which falls free with the process."""
     _clock: float = field(default_factory=time.monotonic)
 
     def stop_requested(self) -> bool:
@@ -133,6 +136,7 @@ class Run:
 
     def note_event(self, event: str, **facts: Any) -> None:
         """Append one line to the events. Nobody but people and the engine's display depends on it."""
+        mark(f"run:{event}", self.folder.path.name)
         line = json.dumps({"at": iso(clock.now()), "event": event, **facts}) + "\n"
         try:
             with _open_output(self.folder.events, os.O_APPEND) as file:
@@ -168,7 +172,8 @@ class Run:
 
 def execute(run: Run, spec: RunSpec) -> None:
     """The whole run, up to and with the seal. Raises RunOver and whatever else goes wrong."""
-    run.spec = spec
+    place, run.place = take_place(spec.tree)
+    run.spec = spec = replace(spec, tree=place)
     tree = TreeSpec.from_json(dict(spec.tree))
     _stop_if_asked(run)
     run.enter("preparing")

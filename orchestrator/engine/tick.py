@@ -6,17 +6,22 @@ take in what people changed → collect what ended → decide → reserve in the
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar, assert_never
 
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.queue_folder import QueueFolder
+from orchestrator.adapters.shims import Nursery
+from orchestrator.adapters.spans import span
 from orchestrator.core import merge as merging
 from orchestrator.core.accept import hold, release
 from orchestrator.core.attempt import not_started
+from orchestrator.core.backlog import Backlog
 from orchestrator.core.job import Job, State
 from orchestrator.core.records import CardKind
 from orchestrator.core.schedule import (
@@ -64,6 +69,13 @@ from orchestrator.errors import OrcError
 log = logging.getLogger("orc.tick")
 LEDGER = "the ledger"
 """The name under which it is told that the ledger cannot be written."""
+RESCAN_S = 5.0
+"""How often at least all of `queue/` is looked at, whatever events say; they may be lost."""
+RARELY_S = 60.0
+LOOK_SHARE = 100
+"""With so many files that a look takes long, it is taken so seldom that it costs one part in this many of a core."""
+CLEAR_S = 2.0
+"""How long ended runs may lie about while there is always something more urgent to do."""
 T = TypeVar("T")
 
 
@@ -76,14 +88,23 @@ class Engine:
     projection: Projection
     listener: Callable[[str], None] = lambda _: None
     """Told the subject of every step, as it is committed."""
+    nursery: Nursery = field(default_factory=Nursery)
     stopping: bool = False
     problems: dict[str, str] = field(default_factory=dict)
     """Steps that failed, by job: shown to the person, tried again at the next tick."""
     look_again: float | None = None
     """When something that a person is still writing is to be looked at again, on the clock of `time.monotonic`."""
+    backlog: Backlog = field(default_factory=Backlog)
     history: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Attempts of each agent on each project since the engine began: who knows a project is preferred for it."""
     told_problems: dict[str, str] = field(default_factory=dict)
+    hints: set[Path] | None = None
+    """Where in `queue/` something happened since the last tick; None: anywhere."""
+    looked: float = 0.0
+    """When all of `queue/` was last looked at, on the clock of `time.monotonic`; and how often that is to be done."""
+    look_every: float = RESCAN_S
+    cleared: float = 0.0
+    """When ended runs were last put away, on the clock of `time.monotonic`."""
     upkeep: Upkeep = field(default_factory=Upkeep)
     blocked: bool = False
     """Whether the ledger could not be written, so that nothing more is decided in this tick."""
@@ -103,7 +124,9 @@ def tick(engine: Engine) -> bool:
     moved |= not engine.blocked and bool(_guarded(engine, "orc", partial(_decide, engine)))
     if not engine.blocked:
         _guarded(engine, "runs", partial(_see_that_runs_run, engine))
-        _guarded(engine, "runs", partial(clear_up, ws))
+        if not moved or time.monotonic() - engine.cleared > CLEAR_S:
+            _guarded(engine, "runs", partial(clear_up, ws))
+            engine.cleared = time.monotonic()
     _guarded(engine, "queue/", engine.projection.refresh)
     if not moved:
         _guarded(engine, "upkeep", partial(engine.upkeep.look, ws))
@@ -112,7 +135,13 @@ def tick(engine: Engine) -> bool:
 
 
 def _take_in(engine: Engine) -> bool:
-    taken = _guarded(engine, "queue/", partial(take_in, engine.ws, engine.queue)) or TakenIn()
+    now = time.monotonic()
+    hints = engine.hints if now - engine.looked < engine.look_every else None
+    taken = _guarded(engine, "queue/", partial(take_in, engine.ws, engine.queue, hints)) or TakenIn()
+    if hints is None:
+        engine.looked = time.monotonic()
+        if not (taken.moves or taken.rejected):
+            engine.look_every = min(max(RESCAN_S, LOOK_SHARE * (engine.looked - now)), RARELY_S)
     engine.look_again = taken.waiting_until
     for refused in taken.rejected:
         engine.listener(f"reject: {refused.path.name}: {refused.reason}")
@@ -128,8 +157,8 @@ def _collect(engine: Engine) -> bool:
 
 
 def _decide(engine: Engine) -> bool:
-    board = look(engine.ws, history=engine.history, stopping=engine.stopping)
-    return _perform(engine, board, decide(board, engine.ws.now()))
+    board = look(engine.ws, history=engine.history, stopping=engine.stopping, since=engine.backlog.version)
+    return _perform(engine, board, decide(board, engine.ws.now(), engine.backlog))
 
 
 def _perform(engine: Engine, board: Board, actions: Iterable[Action]) -> bool:
@@ -190,8 +219,9 @@ def _see_that_runs_run(engine: Engine) -> None:
     """Start the runs that the ledger names and that are not there: those just reserved, and those a crash left out."""
     ws = engine.ws
     failed = []
-    for folder in list(ws.ledger.snapshot().folders.values()):
-        if folder.job.at.run:
+    for folder in ws.ledger.snapshot().active:
+        # A start that was committed and did not happen is made up for only once nobody holds the job any more.
+        if folder.job.at.run and not folder.job.is_held:
             step = _guarded(engine, folder.job.id, partial(_ensure, ws, folder.job))
             failed += [step] if isinstance(step, Move) else []
     commit_steps(engine, failed, [])
@@ -276,7 +306,8 @@ def _tell(engine: Engine, moves: Iterable[Move]) -> bool:
 def _guarded(engine: Engine, what: str, act: Callable[[], T]) -> T | None:
     """One part of a tick; what goes wrong in it is told and does not stop the others."""
     try:
-        return act()
+        with span("part", what):
+            return act()
     except (OrcError, OSError) as error:
         message = error.message if isinstance(error, OrcError) else str(error)
         log.warning("%s: %s", what, message)

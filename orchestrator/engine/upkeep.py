@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 
 from orchestrator.adapters.effects import Effect, effect
@@ -16,6 +17,8 @@ log = logging.getLogger("orc.upkeep")
 
 MOST_LOOSE = 1_500
 """Loose objects at which they are packed: well below the number at which git itself starts a gc for the person."""
+MOST_PACKS = 20
+"""Packs at which they are put together: git starts a gc for the person from fifty on."""
 _FULL_SAMPLE = 256
 
 
@@ -29,7 +32,7 @@ class Upkeep:
         """Begin what is due; cheap when nothing is."""
         if self._packing is not None and self._packing.is_alive():
             return
-        if loose_objects(ws) >= MOST_LOOSE:
+        if loose_objects(ws) >= MOST_LOOSE or packs(ws) >= MOST_PACKS:
             archive_ended(ws)
             self._packing = threading.Thread(target=_pack_quietly, args=(ws.ledger.git,), daemon=True)
             self._packing.start()
@@ -45,6 +48,14 @@ def loose_objects(ws: Workspace) -> int:
     folder = ws.paths.git_dir / "objects" / "17"
     try:
         return sum(1 for _ in folder.iterdir()) * _FULL_SAMPLE
+    except OSError:
+        return 0
+
+
+def packs(ws: Workspace) -> int:
+    """How many packs the repository has."""
+    try:
+        return sum(name.endswith(".pack") for name in os.listdir(ws.paths.git_dir / "objects" / "pack"))
     except OSError:
         return 0
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.config_file import read_config
-from orchestrator.adapters.git import common_dir
+from orchestrator.adapters.git import Git, Reader, common_dir
 from orchestrator.adapters.ledger import Filing, Folder, Ledger, open_ledger
+from orchestrator.adapters.shims import spawn_shim
 from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.job import Job
 from orchestrator.core.times import iso
@@ -60,6 +61,11 @@ class Paths:
         """Runs leave a file here when they end, to wake the engine."""
         return self.orcdir / "bell"
 
+    @property
+    def known(self) -> Path:
+        """What was found to be good: a memory that may be lost."""
+        return self.orcdir / "known"
+
     def mirror(self, project: str) -> Path:
         """The private bare mirror of a project."""
         return self.orcdir / "mirrors" / f"{project}.git"
@@ -73,7 +79,10 @@ class Workspace:
     ledger: Ledger
     config: Config
     config_problem: str = ""
+    spawn: Callable[[Path, int], object] = spawn_shim
+    """Starts the process that supervises the run in a folder, with its lease. An engine starts them more quickly."""
     _git_dirs: dict[str, Path] = field(default_factory=dict)
+    _readers: dict[Path, Reader] = field(default_factory=dict)
 
     def now(self) -> datetime:
         """The current time."""
@@ -86,7 +95,7 @@ class Workspace:
     def reload_config(self) -> None:
         """Read `orc.yaml` again; a broken one leaves the last good one in force and is told in `config_problem`."""
         try:
-            self.config, self.config_problem = read_config(self.paths.root), ""
+            self.config, self.config_problem = read_config(self.paths.root, known=self.paths.known), ""
         except (OrcError, OSError) as error:
             self.config_problem = error.message if isinstance(error, OrcError) else str(error)
 
@@ -105,6 +114,22 @@ class Workspace:
         if key not in self._git_dirs:
             self._git_dirs[key] = common_dir(path)
         return self._git_dirs[key]
+
+    def git(self, project: str) -> Git:
+        """A project's repository, which is asked many small questions."""
+        return self.asking(Git(self.project_git_dir(project)))
+
+    def asking(self, git: Git) -> Git:
+        """The same door with a reader that lives as long as the workspace: for repositories that are trusted."""
+        if git.git_dir not in self._readers:
+            self._readers[git.git_dir] = Reader(git)
+        return replace(git, reader=self._readers[git.git_dir])
+
+    def close(self) -> None:
+        """End the processes that were kept for questions."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
 
     def terms(self, job: Job) -> Terms:
         """What holds for a job: its wishes, else its project's and the workspace's."""
@@ -150,6 +175,10 @@ def open_workspace(root: Path, *, lean: bool = False) -> Iterator[Workspace]:
     Raises OrcError if its configuration or its ledger cannot be read.
     """
     paths = Paths(root, common_dir(root))
-    config = read_config(root)
+    config = read_config(root, known=paths.known)
     with open_ledger(paths.git_dir, paths.orcdir, lean=lean) as ledger:
-        yield Workspace(paths, ledger, config)
+        ws = Workspace(paths, ledger, config)
+        try:
+            yield ws
+        finally:
+            ws.close()

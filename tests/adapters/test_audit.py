@@ -90,6 +90,9 @@ class Forgery:
     words: str = ""
 
 
+HOLD = "  held:\n    by: human:ada\n    since: '2026-11-20T12:00:02Z'\n  source: "
+
+
 def at(job: str, event: str, change: Callable[[w.Draft], None], *, to: str = "") -> Callable[[w.Draft], None]:
     """A forgery of one step."""
 
@@ -271,6 +274,19 @@ def text_changed(draft: w.Draft) -> None:
     """The engine rewrites what the person asked for."""
     if draft.is_(LOGIN, "start"):
         draft.swap("job.yaml", "Put it right.", "Put it wrong.")
+
+
+def held_by_nobody(draft: w.Draft) -> None:
+    """The text asks for no hold, and the engine's block says that there is one."""
+    if "hold: " not in draft.read("job.yaml"):
+        draft.swap("job.yaml", "  source: ", HOLD)
+
+
+def held_start(draft: w.Draft) -> None:
+    """A person holds the job, and the engine starts it nevertheless; nobody ever releases it."""
+    if draft.job == LOGIN:
+        draft.swap("job.yaml", "checks: [make test]\n", "checks: [make test]\nhold: true\n")
+        draft.swap("job.yaml", "  source: ", HOLD)
 
 
 def number_reused(draft: w.Draft) -> None:
@@ -489,6 +505,18 @@ FORGERIES: dict[str, Forgery] = {
     "a job removed": Forgery(job_removed, Rule.SCOPE, "removes given-up"),
     "a job in two places": Forgery(in_two_places, Rule.SCOPE, "belongs under"),
     "a person's text changed by the engine": Forgery(text_changed, Rule.TEXT, "no edit"),
+    "a held job started": Forgery(held_start, Rule.HOLD, "goes on by start"),
+    "a hold that nobody asked for": Forgery(
+        at(w.GIVEN_UP, "edit", held_by_nobody),
+        Rule.HOLD,
+        "has it held, but its text says otherwise",
+    ),
+    "a hold that is passed over": Forgery(
+        at(w.GIVEN_UP, "accept", rewritten("job.yaml", r"  held:\n(    .*\n)+", "")), Rule.HOLD, "has it not held"
+    ),
+    "a hold in another's name": Forgery(
+        at(w.GIVEN_UP, "edit", rewritten("job.yaml", "human:ada", "human:grace")), Rule.HOLD, "who holds it"
+    ),
     "an attempt's number used again": Forgery(number_reused, Rule.RECORD, "changes attempt-2"),
     "fewer starts": Forgery(
         at(LOGIN, "review", swapped("job.yaml", "starts: 3", "starts: 1")), Rule.COUNTER, "number of starts"
@@ -705,6 +733,8 @@ def test_a_ledger_of_a_newer_format_is_not_judged(tmp_path: Path) -> None:
         tree = world.ledger.objects.write_tree({"ledger.yaml": blob})
         when = f"orc <engine@orc.invalid> {int(w.BEGIN.timestamp())} +0000"
         text = f"tree {tree}\nauthor {when}\ncommitter {when}\n\ninit: the ledger begins\n"
-        update_ref(world.git, REF, world.ledger.objects.write("commit", text.encode()), world.ledger.tip())
+        commit = world.ledger.objects.write("commit", text.encode())
+        world.ledger.objects.store()
+        update_ref(world.git, REF, commit, world.ledger.tip())
     with pytest.raises(LedgerError, match="format 99"):
         w.verify(tmp_path / "world")

@@ -16,13 +16,12 @@ from hypothesis import strategies as st
 from run_helpers import is_alive, wait_until
 
 from orchestrator.adapters.processes import (
-    SHIM_CODE,
     descendants_of_run,
     kill_descendants,
     program_problem,
-    reap_shim,
 )
 from orchestrator.adapters.redact import Redactor
+from orchestrator.adapters.shims import SHIM_CODE, reap_shim
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 ROOT = Path(__file__).resolve().parents[2]

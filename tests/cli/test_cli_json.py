@@ -44,6 +44,7 @@ def test_help_prints_the_schema(tmp_path: Path) -> None:
     assert json.loads(w.orc(tmp_path, "help", "json", code=0).out) == SCHEMA
 
 
+@pytest.mark.timeout(180)
 def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> None:
     root = w.new_workspace(tmp_path / "work")
     seen = set()
@@ -61,12 +62,21 @@ def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> No
     check("init")
     check("new")
     check("doctor")
+    check("ps")
+    (root / "GEMINI.md").unlink()
     check("rules", "check", code=1)
+    check("doctor", "--fix")
+    check("doctor", "--fix", "--yes")
     check("rules", "build")
     (root / "GEMINI.md").write_text("mine\n")
     check("rules", "build", code=4)
     check("rules", "adopt", "GEMINI.md")
+    w.git(root, "commit", "--quiet", "--all", "-m", "rules")  # A checkout that is clean takes merges.
     job = str(check("submit", "-", "--name", "greet", stdin="title: greet\nprompt: greet\n")["job"])
+    check("hold", job, "--because", "why")
+    check("edit", job, "--set", "minutes=30")
+    check("release", job)
+    check("release", job, code=4)
     other = str(check("submit", "-", "--name", "other", stdin="title: other\nprompt: x\n")["job"])
     check("cancel", other)
     check("retry", other)
@@ -79,6 +89,9 @@ def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> No
     check("diff", job, "--stat")
     check("logs", job)
     check("log")
+    check("workers")
+    check("workers", "worker")
+    check("ps", "--tree")
     check("reject", job, "-m", "Louder.")
     check("run", "--until-idle", code=1)
     check("show", job)

@@ -103,6 +103,7 @@ def test_exit_codes_are_what_the_help_says(root: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("title: x\npromt: y\n")
     assert w.orc(root, "status").code == ExitCode.OK
+    (root / "GEMINI.md").unlink()
     assert w.orc(root, "rules", "check").code == ExitCode.FAILED
     assert w.orc(root, "log", "-n", "0").code == ExitCode.USAGE
     assert w.orc(root, "show", "nothing-of-the-kind").code == ExitCode.NOT_FOUND

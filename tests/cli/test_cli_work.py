@@ -192,6 +192,8 @@ def test_doctor_fails_while_something_must_be_put_right(root: Path) -> None:
 
 
 def test_rules_are_built_and_checked(root: Path) -> None:
+    assert w.orc(root, "rules", "check", code=0).out == "The rules are in every file.\n"  # As `orc init` made them.
+    (root / "CLAUDE.md").unlink()
     assert "run: orc rules build" in w.orc(root, "rules", "check", code=1).out
     w.orc(root, "rules", "build", code=0)
     assert w.orc(root, "rules", "check", code=0).out == "The rules are in every file.\n"

@@ -175,14 +175,14 @@ def test_pauses_double_up_to_a_quarter_of_an_hour() -> None:
 
 def test_good_evidence_leads_to_the_checks_and_forgets_the_old_result() -> None:
     job = collected()
-    move = evidence_found(job, evidence_of(job, protected=("orc.yaml",)), TERMS, NOW, too_large=False)
+    move = evidence_found(job, evidence_of(job, protected=("orc.yaml",)), TERMS, NOW)
     assert (move.job.state, move.job.at.protected, move.job.at.tests) == (State.CHECKING, ("orc.yaml",), "")
     assert dict(move.trailers)["Diff-Stat"] == "1 file changed, 1 insertion(+)"
 
 
 def test_refused_evidence_goes_back_with_every_reason_and_costs_one_attempt() -> None:
     job = collected(spent=1)
-    move = evidence_found(job, refused(job, "empty_diff", "out_of_scope"), TERMS, NOW, too_large=True)
+    move = evidence_found(job, refused(job, "empty_diff", "out_of_scope"), TERMS, NOW)
     assert (move.job.state, move.job.at.spent) == (State.READY, 2)
     assert [(fix.id, fix.source) for fix in move.job.at.fixes] == [("F1", "engine"), ("F2", "engine")]
     assert dict(move.trailers)["Refused-By"] == "empty_diff out_of_scope"
@@ -190,20 +190,29 @@ def test_refused_evidence_goes_back_with_every_reason_and_costs_one_attempt() ->
 
 def test_refused_evidence_of_the_last_attempt_makes_a_card() -> None:
     job = collected(spent=2)
-    assert card_of(evidence_found(job, refused(job, "empty_diff"), TERMS, NOW, too_large=False)) is CardKind.ATTEMPTS
+    assert card_of(evidence_found(job, refused(job, "empty_diff"), TERMS, NOW)) is CardKind.ATTEMPTS
 
 
 def test_the_same_work_again_makes_a_card_at_once() -> None:
     job = collected()
-    move = evidence_found(job, refused(job, "empty_diff", "unchanged"), TERMS, NOW, too_large=False)
+    move = evidence_found(job, refused(job, "empty_diff", "unchanged"), TERMS, NOW)
     assert card_of(move) is CardKind.ATTEMPTS
 
 
-def test_a_diff_too_large_to_be_reviewed_whole_makes_a_card_about_that_commit() -> None:
-    job = collected()
-    move = evidence_found(job, evidence_of(job), TERMS, NOW, too_large=True)
+def test_a_diff_too_large_to_be_reviewed_whole_makes_a_card_about_that_commit_once_its_checks_passed() -> None:
+    job = checking()
+    move = checks_ended(job, evidence_of(job, tests="passed"), TERMS, NOW, too_large="more than 9 bytes")
     assert card_of(move) is CardKind.TOO_LARGE
     assert move.records["card-1"].facts == {"commit": COMMIT}
+    assert "more than 9 bytes" in move.records["card-1"].context
+    assert move.job.at.tests == "passed"
+
+
+def test_a_diff_that_is_too_large_and_fails_its_checks_is_no_question_for_a_person() -> None:
+    job = checking()
+    checks = (a_result(Outcome.FAILED),)
+    move = checks_ended(job, evidence_of(job, tests="failed", checks=checks), TERMS, NOW, too_large="more than 9 bytes")
+    assert move.job.at.state is State.READY
 
 
 def test_checks_are_a_start_but_no_attempt() -> None:

@@ -146,8 +146,7 @@ class Walk:
             case Gather():
                 failures = self.choose([(), (), (), ("out_of_scope",), ("unchanged",)])
                 found = evidence_of(job, number=job.at.evidence + 1, failures=tuple(Failure(f, f) for f in failures))
-                large = self.choose([False, False, False, False, True])
-                self.take(evidence_found(job, found, terms, self.iso, too_large=large))
+                self.take(evidence_found(job, found, terms, self.iso))
             case StartChecks():
                 self.take(checks_started(job, str(next_run(job, RunKind.CHECKS)), self.iso))
             case StartReview(_, reviewer, independence):
@@ -203,7 +202,8 @@ class Walk:
         job, terms = self.job, terms_of(self.board, self.job)
         checks = (a_result(Outcome.FAILED),) if tests == "failed" else ()
         if job.state is State.CHECKING:
-            self.take(checks_ended(job, evidence_of(job, tests=tests, checks=checks), terms, self.iso))
+            found, large = evidence_of(job, tests=tests, checks=checks), self.choose(["", "", "", "", "too large"])
+            self.take(checks_ended(job, found, terms, self.iso, too_large=large))
             return
         if tests != "failed":
             self.passed[job.at.merged] = job.at.approved

@@ -31,6 +31,7 @@ from orchestrator.adapters.ledger import REF, Folder
 from orchestrator.core.job import Lane, State
 from orchestrator.core.transitions import Actor
 from orchestrator.engine.answer import cancel_job, give_answer, open_card, retry_job
+from orchestrator.engine.edit import hold_jobs, release_jobs
 from orchestrator.engine.loop import engine_of, is_idle
 from orchestrator.engine.tick import Engine, tick
 from orchestrator.engine.workspace import Workspace, open_workspace
@@ -241,6 +242,13 @@ class People(RuleBasedStateMachine):
         if folder := self.pick_job(number):
             with suppress(OrcError):
                 retry_job(self.ws, folder.job, PERSON)
+
+    @rule(number=PICK)
+    def hold_or_release(self, number: int) -> None:
+        if folder := self.pick_job(number):
+            id_, is_held = folder.job.id, folder.job.spec.hold is not None
+            with suppress(OrcError):
+                release_jobs(self.ws, [id_], PERSON) if is_held else hold_jobs(self.ws, [id_], "not now", PERSON)
 
     @rule()
     def commit_to_main(self) -> None:

@@ -305,7 +305,7 @@ class TestLease:
         engine = (
             "import os, sys; from pathlib import Path; "
             "from orchestrator.adapters.files import take_lease; "
-            "from orchestrator.adapters.processes import spawn_shim; "
+            "from orchestrator.adapters.shims import spawn_shim; "
             "folder, lease = map(Path, sys.argv[1:]); spawn_shim(folder, take_lease(lease)); os.kill(os.getpid(), 9)"
         )
         folder.lease.parent.mkdir(exist_ok=True)

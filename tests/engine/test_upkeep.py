@@ -12,12 +12,15 @@ from orchestrator.core.accept import accept, cancel
 from orchestrator.core.job import JobSpec, Priority
 from orchestrator.core.transitions import Actor
 from orchestrator.engine import archive
-from orchestrator.engine.upkeep import MOST_LOOSE, Upkeep, loose_objects, pack
+from orchestrator.engine.upkeep import MOST_LOOSE, MOST_PACKS, Upkeep, loose_objects, pack, packs
 from orchestrator.engine.workspace import Workspace
 
 
-def fill(ws: Workspace, count: int) -> None:
-    ws.commit([], [Filing(f"note: {n}", {f"library/note-{n}.md": f"{n}\n".encode()}) for n in range(count)])
+def fill(ws: Workspace, count: int, *, at_once: int = 10) -> None:
+    """Write notes, so few at once that each becomes some loose objects, or so many that they become a pack."""
+    notes = [Filing(f"note: {n}", {f"library/note-{n}.md": f"{n}\n".encode()}) for n in range(count)]
+    for start in range(0, count, at_once):
+        ws.commit([], notes[start : start + at_once])
 
 
 def loose(ws: Workspace) -> int:
@@ -50,6 +53,7 @@ def end_all(ws: Workspace, count: int) -> None:
 def test_loose_objects_are_packed_and_the_ledger_reads_on(workspace: Workspace) -> None:
     fill(workspace, 800)
     unreachable = workspace.ledger.objects.write("blob", b"of nobody's, and still kept")
+    workspace.ledger.objects.store()
     before, tip = loose(workspace), workspace.ledger.tip()
     assert loose_objects(workspace) >= MOST_LOOSE
     upkeep = Upkeep()
@@ -59,6 +63,21 @@ def test_loose_objects_are_packed_and_the_ledger_reads_on(workspace: Workspace) 
     assert git(workspace.paths.root, "cat-file", "-t", unreachable) == "blob"
     assert workspace.ledger.tip() == tip
     fill(workspace, 2)
+    git(workspace.paths.root, "fsck", "--strict", "--no-dangling")
+
+
+def test_many_packs_become_few_before_git_would_start_a_gc(workspace: Workspace) -> None:
+    for _ in range(MOST_PACKS):
+        fill(workspace, 100, at_once=100)
+        git(workspace.paths.root, "commit", "--quiet", "--allow-empty", "-m", "the person goes on")
+    assert packs(workspace) >= 2, "so many objects at once are one pack"
+    tip = workspace.ledger.tip()
+    upkeep = Upkeep()
+    for _ in range(3):
+        upkeep.look(workspace)
+        upkeep.finish()
+    assert packs(workspace) < MOST_PACKS
+    assert workspace.ledger.tip() == tip
     git(workspace.paths.root, "fsck", "--strict", "--no-dangling")
 
 

@@ -1,0 +1,1 @@
+"""What claims about speed rest on: `python -m benchmarks.run`. See docs/benchmarks.md."""

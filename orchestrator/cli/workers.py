@@ -1,0 +1,137 @@
+"""`orc workers`: the agents, what each is doing, and what it did lately."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.app import App, clean_line, json_option, pass_app
+from orchestrator.cli.complete import complete_agent
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.engine.workers import Tree, WorkerNow, Workers
+
+HEADINGS = ("NAME", "BACKEND", "MODEL", "FAMILY", "ROLES", "TRIED", "PASSED", "JUDGED", "LAST USED", "STATE")
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_agent)
+@json_option
+@pass_app
+def workers(app: App, name: str | None) -> None:
+    """Your agents: what each is doing, and what it did lately; with NAME all about one of them.
+
+    \b
+    TRIED   attempts it began          PASSED  of the verdicts on its work, those that approved it
+    JUDGED  verdicts it gave           All counted over the newest steps of the ledger only.
+    """
+    from orchestrator.engine.workers import find_worker, look_at_workers, trees_of
+
+    with app.workspace(lean=True) as ws:
+        found = look_at_workers(ws)
+        shown = [find_worker(found, name)] if name else list(found.workers)
+        trees, kept = trees_of(ws, name) if name else ([], [])
+    if app.json:
+        data = {"workers": [_json(each) for each in shown], "problems": list(found.problems)}
+        places = {"trees": [{**asdict(each), "path": str(each.path)} for each in trees], "set_aside": _texts(kept)}
+        app.emit({**data, "counted": {"steps": found.steps, "since": found.since}, **places}, "")
+        return
+    if name:
+        click.echo("\n".join(_about(shown[0], trees, kept, found)))
+        return
+    _tell_all(app, found)
+
+
+def _json(worker: WorkerNow) -> dict[str, Any]:
+    told = asdict(worker)
+    record = told.pop("record")
+    return {**told, "soul": f"souls/{worker.name}.md", **record}
+
+
+def _texts(paths: Sequence[Path]) -> list[str]:
+    return [str(path) for path in paths]
+
+
+def _tell_all(app: App, found: Workers) -> None:
+    if not found.workers:
+        click.echo("There is no agent: write souls/NAME.md, or: orc init")
+    elif app.is_shown_on_terminal():
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, expand=True)
+        for heading in HEADINGS:
+            ratio = 1 if heading == "STATE" else None
+            table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold", ratio=ratio)
+        for worker in found.workers:
+            table.add_row(*(Text(cell) for cell in _cells(worker)))
+        app.console().print(table)
+    else:
+        rows = [HEADINGS, *(_cells(worker) for worker in found.workers)]
+        widths = [max(len(row[at]) for row in rows) for at in range(len(HEADINGS) - 1)]
+        for row in rows:
+            cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
+            click.echo("  ".join([*cells, row[-1]]))
+    for problem in found.problems:
+        click.echo(f"! {clean_line(problem)}")
+    if found.workers:
+        click.echo(_counted(found))
+
+
+def _counted(found: Workers) -> str:
+    return f"\nCounted over the newest {found.steps} steps of the ledger" + (
+        f", since {found.since}." * bool(found.since)
+    )
+
+
+def _cells(worker: WorkerNow) -> tuple[str, ...]:
+    record = worker.record
+    return (
+        worker.name,
+        clean_line(worker.backend),
+        clean_line(worker.model) or "-",
+        clean_line(worker.family) or "-",
+        "+".join(worker.roles),
+        str(record.attempts),
+        f"{record.approved}/{record.judged}" if record.judged else "-",
+        str(record.reviews),
+        record.last_used or "-",
+        _state(worker),
+    )
+
+
+def _state(worker: WorkerNow) -> str:
+    if worker.why:
+        return f"{worker.doing}: {clean_line(worker.why)}"
+    since = f" since {worker.since}" if worker.since else ""
+    return f"{worker.doing} on {worker.job}{since}" if worker.job else worker.doing.value
+
+
+def _about(worker: WorkerNow, trees: Sequence[Tree], kept: Sequence[Path], found: Workers) -> Iterator[str]:
+    record = worker.record
+    yield f"{worker.name}  {_state(worker)}"
+    yield f"  soul:      souls/{worker.name}.md"
+    yield f"  backend:   {clean_line(worker.backend)}, model {clean_line(worker.model) or 'undeclared'}, family " + (
+        clean_line(worker.family) or "undeclared"
+    )
+    yield f"  roles:     {', '.join(worker.roles)}"
+    yield f"  kinds:     {', '.join(worker.kinds) or 'all'}"
+    yield f"  projects:  {', '.join(worker.projects) or 'all'}"
+    yield f"  skills:    {', '.join(worker.skills) or 'none of its own'}"
+    if worker.run:
+        yield f"  run:       {worker.run}   (orc logs -f {worker.run})"
+    passed = f", {record.approved} of {record.judged} verdicts on its work approved it" if record.judged else ""
+    yield f"  lately:    attempts: {record.attempts}{passed}; verdicts given: {record.reviews}; last used " + (
+        record.last_used or "never"
+    )
+    for tree in trees:
+        sealed = f"kept as {tree.sealed[:12]}" if tree.sealed else "not sealed yet" if tree.job else "nothing is known"
+        yield f"  tree:      {clean_line(str(tree.path))}   ({clean_line(tree.job) or 'no job'}; {sealed})"
+    for path in kept:
+        yield f"  set aside: {clean_line(str(path))}"
+    yield _counted(found).strip("\n").join(("  (", ")"))

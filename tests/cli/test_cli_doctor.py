@@ -1,0 +1,278 @@
+"""`orc doctor --fix`: it mends what is left wrong, asks before, does nothing twice, and takes nothing from a person."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import cli_world as w
+import pytest
+
+from orchestrator.adapters.files import hold_lock, release_lease, take_lease
+from orchestrator.errors import ExitCode
+
+OLD = time.time() - 3 * 86400
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a job that asks: it has a mirror, a tree and a card."""
+    root = w.new_workspace(tmp_path_factory.mktemp("doctor") / "work")
+    w.asked(root)
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    """A copy of it, whose trees say that they are where they are."""
+    copy = tmp_path / "work"
+    shutil.copytree(made, copy, symlinks=True)
+    for record in (copy / ".git" / "orc" / "trees").glob("*.json"):
+        record.write_text(record.read_text().replace(str(made), str(copy)))
+    return copy
+
+
+def look(root: Path, *args: str, code: int = 0) -> list[dict[str, Any]]:
+    """What is found that is not well, or was mended."""
+    findings: list[dict[str, Any]] = w.orc(root, "doctor", "--json", *args, code=code).json()["findings"]
+    return [each for each in findings if each["health"] != "ok"]
+
+
+def mend(root: Path, what: str, *, code: int = 0) -> list[dict[str, Any]]:
+    """What was mended of one sort, after it was seen that only mending does it, and that once is enough."""
+    (before, *_) = [each for each in look(root, code=code) if each["what"] == what]
+    assert before["fixable"]
+    assert not before["fixed"]
+    listed = w.orc(root, "doctor", "--fix", code=code).out
+    assert "Nothing was done." in listed
+    assert before in look(root, "--fix", code=code)
+    after = [each for each in look(root, "--fix", "--yes", code=code) if each["what"] == what]
+    assert all(each["fixed"] for each in after), after
+    assert [each for each in look(root, "--fix", "--yes", code=code) if each["what"] == what] == []
+    return after
+
+
+def leave(path: Path, text: str = "", *, at: float = OLD) -> Path:
+    """A file that somebody left behind a while ago."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (at, at))
+    return path
+
+
+def test_a_healthy_workspace_has_nothing_to_mend(root: Path) -> None:
+    assert look(root) == []
+    assert "Nothing that orc can mend by itself." in w.orc(root, "doctor", "--fix", code=0).out
+
+
+def test_a_fresh_workspace_lacks_only_what_the_person_has_to_say(tmp_path: Path) -> None:
+    root = w.new_repository(tmp_path / "fresh")
+    w.orc(root, "init", code=0)
+    assert {each["what"] for each in look(root, code=1)} == {
+        *("project main", "agent critic", "agent engineer", "agent researcher")
+    }
+    assert w.orc(root, "rules", "check", code=0).out == "The rules are in every file.\n"
+
+
+def test_a_file_of_the_persons_own_is_theirs_at_init_and_at_fix(tmp_path: Path) -> None:
+    root = w.new_repository(tmp_path / "fresh")
+    (root / "AGENTS.md").write_text("mine\n")
+    assert "AGENTS.md" not in w.orc(root, "init", "--json", code=0).json()["files"]
+    (rules,) = [each for each in look(root, "--fix", "--yes", code=1) if each["what"] == "generated rules"]
+    assert (rules["fixable"], rules["fixed"]) == (False, False)
+    assert "orc rules adopt AGENTS.md" in rules["hint"]
+    assert (root / "AGENTS.md").read_text() == "mine\n"
+
+
+def test_the_rules_are_built(root: Path) -> None:
+    (root / "CLAUDE.md").unlink()
+    (root / "rules" / "0004-new.md").write_text((root / "rules" / "0001-no-single-pass.md").read_text())
+    mend(root, "generated rules")
+    assert "orc:begin" in (root / "CLAUDE.md").read_text()
+
+
+def test_on_a_terminal_it_shows_what_it_would_do_and_asks(root: Path) -> None:
+    (root / "CLAUDE.md").unlink()
+    no = w.Terminal(root, "doctor", "--fix")
+    no.read_until("Do it?")
+    assert "1. write the rules into" in no.shown
+    no.type("n\n")
+    assert no.end() == 0
+    assert not (root / "CLAUDE.md").exists()
+    yes = w.Terminal(root, "doctor", "--fix")
+    yes.read_until("Do it?")
+    yes.type("y\n")
+    yes.read_until("mended: CLAUDE.md written")
+    assert yes.end() == 0
+    assert (root / "CLAUDE.md").exists()
+
+
+def test_stale_git_locks_of_ours_are_moved_aside(root: Path) -> None:
+    git, mirror = root / ".git", root / ".git/orc/mirrors/main.git"
+    stale = [
+        leave(git / "refs/heads/orc/state.lock"),
+        leave(git / "refs/orc/attempts/x/1.lock"),
+        leave(mirror / "packed-refs.lock"),
+        leave(mirror / "refs/heads/main.lock"),
+        leave(git / "orc/trees/worker.main.json.index.lock"),
+    ]
+    fresh = leave(mirror / "refs/heads/other.lock", at=time.time() + 60)
+    (told,) = mend(root, "git locks")
+    assert "moved 5 aside" in told["text"]
+    assert [path for path in stale if path.exists()] == []
+    assert fresh.exists()
+    assert len(list((git / "orc/orphans").iterdir())) == 5
+    w.submit(root, "prompt: x\n", name="after")
+
+
+def test_a_lock_of_the_persons_own_is_told_and_left(root: Path) -> None:
+    lock = leave(root / ".git/index.lock")
+    branch = leave(root / ".git/refs/heads/mine.lock")
+    found = [each for each in look(root, "--fix", "--yes") if each["what"] == "your git locks"]
+    assert [each["fixable"] for each in found] == [False, False]
+    assert f"rm {lock}" in found[0]["hint"]
+    assert lock.exists()
+    assert branch.exists()
+
+
+def test_what_killed_processes_left_half_made_is_removed(root: Path) -> None:
+    orcdir = root / ".git/orc"
+    left = [
+        leave(orcdir / ".tmp-0123456789ab-engine.json"),
+        leave(orcdir / "checks/.tmp-0123456789ab-x"),
+        leave(orcdir / "runs/.new-greet-00000000.attempt-1/spec.json").parent,
+    ]
+    os.utime(left[-1], (OLD, OLD))
+    young = leave(orcdir / ".tmp-0123456789cd-engine.json", at=time.time() + 60)
+    # The folder of a run that was never whole is put away with the others where it is found among them.
+    look(root, "--fix", "--yes")
+    assert [path for path in left if path.exists()] == []
+    assert young.exists()
+    assert look(root) == []
+    temporary = leave(orcdir / "mirrors/main.git/objects/pack/tmp_pack_x")
+    os.utime(temporary, (OLD, OLD))
+    mend(root, "mirrors")
+    assert not temporary.exists()
+
+
+def test_what_keeps_queue_and_state_out_of_commits_is_written_again(root: Path) -> None:
+    exclude = root / ".git/info/exclude"
+    exclude.write_text("# mine\n/secrets/")
+    (root / "queue/.gitignore").unlink()
+    mend(root, "ignored files")
+    assert exclude.read_text() == "# mine\n/secrets/\n# orc: what may vanish\n/state/\n"
+    assert w.git(root, "status", "--porcelain") == ""
+
+
+def test_queue_shows_the_open_jobs_again_and_writes_over_nothing(root: Path) -> None:
+    (shown,) = (root / "queue/decide").glob("greet-????????.yaml")
+    text = shown.read_text()
+    shutil.rmtree(root / "queue/decide")
+    (root / "queue/inbox/mine.yaml").write_text("prompt: mine\n")
+    tip = w.git(root, "rev-parse", "orc/state")
+    mend(root, "queue/")
+    assert shown.read_text() == text
+    assert (root / "queue/inbox/mine.yaml").read_text() == "prompt: mine\n"
+    assert w.git(root, "rev-parse", "orc/state") == tip
+
+
+def test_a_file_that_a_person_moved_is_a_request_and_stays_moved(root: Path) -> None:
+    (shown,) = (root / "queue/decide").glob("greet-????????.yaml")
+    moved = shown.rename(root / "queue/cancelled" / shown.name)
+    told = [each for each in look(root, "--fix", "--yes") if each["what"] == "queue/"]
+    assert "orc run looks at them" in told[0]["text"]
+    assert moved.exists()
+    assert not shown.exists()
+    w.orc(root, "run", "--once", "--quiet")
+    assert w.orc(root, "show", shown.stem, "--json", code=0).json()["lane"] == "cancelled"
+
+
+def test_run_folders_that_no_job_waits_for_are_put_away(root: Path) -> None:
+    run = "greet-00000000.review-1"
+    leave(root / ".git/orc/runs" / run / "stdout", "what it said\n")
+    leave(root / ".git/orc/leases" / run)
+    leave(root / ".git/orc/leases/gone-00000000.checks-2")
+    mend(root, "runs")
+    assert list((root / ".git/orc/runs").iterdir()) == list((root / ".git/orc/leases").iterdir()) == []
+    assert (root / "state/logs" / run / "stdout").read_text() == "what it said\n"
+
+
+def test_a_run_that_is_alive_is_asked_to_stop_and_never_removed(root: Path) -> None:
+    run = "greet-00000000.review-1"
+    leave(root / ".git/orc/runs" / run / "stdout")
+    leave(root / ".git/orc/leases" / run)
+    fd = take_lease(root / ".git/orc/leases" / run)
+    assert fd is not None
+    try:
+        (told,) = look(root, "--fix", "--yes")
+        assert f"still there: {run}" in told["text"]
+        assert (root / ".git/orc/runs" / run / "stop").exists()
+        assert (root / ".git/orc/runs" / run / "stdout").exists()
+    finally:
+        release_lease(fd)
+
+
+def test_while_an_engine_is_at_work_its_part_is_left_to_it(root: Path) -> None:
+    shutil.rmtree(root / "queue/decide")
+    lock = leave(root / ".git/refs/orc/x.lock")
+    with hold_lock(root / ".git/orc/engine.lock", timeout=0, what="a test"):
+        (told,) = look(root, "--fix", "--yes")
+        assert (told["what"], told["fixed"]) == ("git locks", False)
+        assert "an engine is at work" in told["text"]
+    assert lock.exists()
+    assert not (root / "queue/decide").exists()
+
+
+def test_a_tree_of_which_nothing_is_known_is_set_aside_whole_and_built_anew(root: Path) -> None:
+    tree = root / "state/trees/worker/main"
+    (tree / "work.txt").write_text("not under any ref\n")
+    (root / ".git/orc/trees/worker.main.json").write_text("{")
+    mend(root, "tree worker/main")
+    (kept,) = (root / "state/trees/.kept").iterdir()
+    assert (kept / "work.txt").read_text() == "not under any ref\n"
+    assert not tree.exists()
+    w.submit(root, "title: greet again\nprompt: x\n", name="again")
+    w.orc(root, "run", "--until-idle", "--quiet", code=1)
+    assert (tree / "README.md").exists()
+
+
+def test_a_tree_that_was_set_aside_goes_only_when_all_of_it_is_under_a_ref(root: Path) -> None:
+    tree, kept = root / "state/trees/worker/main", root / "state/trees/.kept"
+
+    def set_aside(day: str) -> Path:
+        return Path(shutil.copytree(tree, kept / f"worker.main-{day}T000000Z", symlinks=True))
+
+    proved, changed, ignored, committed, foreign = (set_aside(f"2026010{number}") for number in range(1, 6))
+    young = set_aside(time.strftime("%Y%m%d", time.gmtime()))
+    (changed / "hello.py").write_text("print('other')\n")
+    (ignored / ".git/info/exclude").write_text("*.log\n")
+    (ignored / "a.log").write_text("only here\n")
+    w.git(committed, "commit", "--quiet", "--allow-empty", "-m", "only here")
+    foreign = foreign.rename(kept / "worker.gone-20260105T000000Z")
+    named = {each["text"].split(" was set aside")[0]: each for each in look(root)}
+    assert {root / name for name in named} == {proved, changed, ignored, committed, foreign}
+    assert all(" KiB in " in each["text"] for each in named.values())
+    look(root, "--fix", "--yes")
+    assert sorted(kept.iterdir()) == sorted([changed, ignored, committed, foreign, young])
+    look(root, "--fix", "--yes")
+    assert (ignored / "a.log").read_text() == "only here\n"
+
+
+def test_reviewers_that_cannot_start_are_told_from_those_that_are_missing(root: Path) -> None:
+    soul = root / "souls/critic.md"
+    text = soul.read_text()
+    soul.write_text(text.replace("backend: player", "backend: absent"))
+    found = {each["what"]: each for each in look(root, code=1)}
+    assert "cannot start: critic" in found["reviewers of worker"]["text"]
+    assert "add an agent" not in found["reviewers of worker"]["hint"]
+    soul.unlink()
+    found = {each["what"]: each for each in look(root)}
+    assert "add an agent of another family" in found["reviewers of worker"]["hint"]
+
+
+def test_yes_goes_with_fix_only_and_an_agent_may_not_mend(root: Path) -> None:
+    assert "orc doctor --fix --yes" in w.orc(root, "doctor", "--yes", code=ExitCode.USAGE).err
+    w.orc(root, "doctor", "--fix", env={"ORC_RUN": "x-00000000.attempt-1"}, code=ExitCode.REFUSED)
