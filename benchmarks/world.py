@@ -156,7 +156,6 @@ def drop(root: Path, name: str, text: str = JOB) -> int:
     """Save a file in `queue/` by an atomic rename; the moment, on the clock of `time.monotonic_ns`."""
     temporary = root / "queue" / "inbox" / f".{name}.part"
     temporary.write_text(text)
-    os.utime(temporary, (1, 1))
     moment = time.monotonic_ns()
     temporary.rename(root / "queue" / "inbox" / f"{name}.yaml")
     return moment

@@ -52,11 +52,16 @@ class ReadFile:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name in a folder. `is_file` is true for a regular file only, never for a link to one."""
+    """One name in a folder. `is_file` is true for a regular file only, never for a link to one.
+
+    `was_moved`: the last thing that happened to it was no write. So it is when a file is written under another name and
+    then renamed; where times are coarse, that may not show.
+    """
 
     name: str
     signature: Signature
     is_file: bool
+    was_moved: bool = False
 
 
 def _sign(status: os.stat_result) -> Signature:
@@ -440,7 +445,7 @@ def scan(folder: Path) -> list[Entry]:
             for item in found:
                 with suppress(FileNotFoundError):
                     status = item.stat(follow_symlinks=False)
-                    entries.append(Entry(item.name, _sign(status), stat.S_ISREG(status.st_mode)))
+                    entries.append(_entry(item.name, status))
     except FileNotFoundError:
         return []
     return sorted(entries, key=lambda entry: entry.name)
@@ -452,7 +457,11 @@ def look_at(path: Path) -> Entry | None:
         status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return Entry(path.name, _sign(status), stat.S_ISREG(status.st_mode))
+    return _entry(path.name, status)
+
+
+def _entry(name: str, status: os.stat_result) -> Entry:
+    return Entry(name, _sign(status), stat.S_ISREG(status.st_mode), status.st_ctime_ns > status.st_mtime_ns)
 
 
 # --- locks ---
@@ -557,10 +566,14 @@ def _try_flock(fd: int, kind: int) -> bool:
     return True
 
 
-def rename_folder(src: Path, dst: Path) -> None:
-    """Give a folder its final name in one step. Raises OSError if something with content stands there."""
+def rename_folder(src: Path, dst: Path, *, sync: bool = True) -> None:
+    """Give a folder its final name in one step. Raises OSError if something with content stands there.
+
+    Without `sync` a power cut may take the new name back.
+    """
     os.rename(src, dst)
-    sync_folder(dst.parent)
+    if sync:
+        sync_folder(dst.parent)
 
 
 def lock_is_free(path: Path) -> bool:

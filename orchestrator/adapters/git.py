@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import select
 import signal
 import subprocess
 import threading
@@ -246,11 +247,27 @@ def _is_passing(args: Sequence[str], output: Output) -> bool:
     return _command_of(args) != "update-ref" and bool(_MOVED.search(output.err))
 
 
+class _Process(subprocess.Popen[bytes]):
+    """A process whose end is waited for in the kernel. The standard library looks again and again, and so too late."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        if timeout is not None and timeout > 0 and self.returncode is None and hasattr(os, "pidfd_open"):
+            with suppress(OSError):  # It has been waited for, or the kernel is too old.
+                handle = os.pidfd_open(self.pid)
+                try:
+                    watch = select.poll()  # Not `select`, which takes no descriptor above 1,023.
+                    watch.register(handle, select.POLLIN)
+                    watch.poll(timeout * 1000)
+                finally:
+                    os.close(handle)
+        return super().wait(timeout)
+
+
 def _start(
     argv: Sequence[str], environment: Mapping[str, str], inherit: tuple[int, ...], stderr: int
 ) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(
+        return _Process(
             argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -271,8 +288,7 @@ def _execute(
     timeout: float,
     inherit: tuple[int, ...],
 ) -> Output:
-    process = _start(argv, environment, inherit, subprocess.PIPE)
-    with process, span("git", _command_of(argv)):
+    with span("git", _command_of(argv)), _start(argv, environment, inherit, subprocess.PIPE) as process:
         try:
             out, err = process.communicate(stdin or b"", timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -291,12 +307,11 @@ def _execute_bounded(
     timeout: float,
     inherit: tuple[int, ...],
 ) -> tuple[bytes, bool] | None:
-    process = _start(argv, environment, inherit, subprocess.DEVNULL)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    timer = threading.Timer(timeout, _signal_group, (process, signal.SIGKILL))
-    timer.daemon = True
-    with process, span("git", _command_of(argv)):
+    with span("git", _command_of(argv)), _start(argv, environment, inherit, subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = threading.Timer(timeout, _signal_group, (process, signal.SIGKILL))
+        timer.daemon = True
         try:
             timer.start()
             process.stdin.close()
@@ -370,9 +385,10 @@ class Reader:
         for is_last in (False, True):
             found: list[tuple[list[str], bytes | None]] = []
             try:
-                process = self._started()
-                for at in range(0, len(names), _ASKED_AT_ONCE):
-                    found += _ask_git(process, what, names[at : at + _ASKED_AT_ONCE])
+                with span("git", "cat-file"):
+                    process = self._started()
+                    for at in range(0, len(names), _ASKED_AT_ONCE):
+                        found += _ask_git(process, what, names[at : at + _ASKED_AT_ONCE])
                 return found
             except (BrokenPipeError, EOFError):
                 # It got the Ctrl-C that was meant for us, or was killed.

@@ -31,7 +31,7 @@ from orchestrator.adapters.strict_yaml import dump, load_mapping
 from orchestrator.core.board import IN_BACKLOG
 from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.ids import bucket
-from orchestrator.core.job import Job
+from orchestrator.core.job import Job, Lane
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import ENGINE, Actor, Move
 from orchestrator.errors import InvalidFileError, LedgerError, NotFoundError
@@ -44,6 +44,11 @@ RECORD_BYTES = 4_000_000
 """The largest record that is written, and read."""
 _SMALL_BYTES = 8192
 _STEPS = 64
+_STANDING = re.compile(
+    rb"\A[^\0]*\n# --- below this line orc writes[^\n]*\norc:\n"
+    rb"(?:  [^\n]*\n)*?  state: ([a-z]+)\n(?:  [^\n]*\n)*?  since: \"([-0-9T:.Z]+)\"\n"
+)
+"""The state of a job and since when it is in it, in the block that orc writes itself."""
 FORMAT = 1
 JOB_FILES = ("job.yaml", "job.md")
 """The job itself, in its folder in the ledger."""
@@ -60,6 +65,17 @@ class Folder:
     job: Job
     records: Mapping[str, str]
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An ended job's folder, and what its place in the queue rests on."""
+
+    id: str
+    tree: str
+    path: str
+    lane: Lane
+    since: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +209,24 @@ class Ledger:
         else:
             job = read_job(self.objects.read(oid), name=name)
         return Folder(tree, job, {**records, "#job": oid}, path)
+
+    def folders_at(self, trees: Mapping[str, str]) -> Iterator[Folder]:
+        """The folders of jobs, from the trees by their paths."""
+        return (folder for _, folder in self._folders(trees, {}))
+
+    def ended_at(self, trees: Mapping[str, str]) -> Iterator[Ended]:
+        """What ended jobs are, from the trees of their folders by path. Of each job only two lines are looked at."""
+        self.objects.read_ahead(trees.values())
+        jobs = {path: (tree, _job_entry(self.objects.tree(tree))) for path, tree in trees.items()}
+        self.objects.read_ahead(entry.oid for _, entry in jobs.values() if entry is not None)
+        for path, (tree, entry) in jobs.items():
+            facts = _STANDING.search(self.objects.read(entry.oid)) if entry is not None else None
+            if facts is not None:
+                state, since = facts[1].decode(), facts[2].decode()
+            else:
+                at = self._folder(tree, path).job.at
+                state, since = at.state.value, at.since
+            yield Ended(path.rpartition("/")[2], tree, path, Lane(state), since)
 
     def closed(self, id_: str, root: str | None = None) -> Folder | None:
         """An ended job's folder, found by its id without a scan."""

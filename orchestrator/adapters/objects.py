@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,8 +43,14 @@ Tree = Mapping[str, Entry]
 class Objects:
     """The objects of one repository. Used by one thread only; close it with `with opened(...)`."""
 
-    def __init__(self, read: Callable[[Sequence[str]], Iterable[bytes | None]], git: Git) -> None:
+    def __init__(
+        self,
+        read: Callable[[str], bytes | None],
+        read_many: Callable[[Sequence[str]], Iterable[bytes | None]],
+        git: Git,
+    ) -> None:
         self._read = read
+        self._read_many = read_many
         self._git = git
         self._dir = git.git_dir / "objects"
         self._trees: dict[str, dict[str, Entry]] = {EMPTY_TREE: {}}
@@ -54,7 +61,7 @@ class Objects:
     def read_ahead(self, oids: Iterable[str]) -> None:
         """Read objects that are wanted next all at once, which is quicker than one by one."""
         wanted = [oid for oid in oids if oid not in self._trees and oid not in self._pending]
-        found = self._read(wanted) if wanted else ()
+        found = self._read_many(wanted) if wanted else ()
         self._ahead = {oid: data for oid, data in zip(wanted, found, strict=True) if data is not None}
 
     def read(self, oid: str) -> bytes:
@@ -63,7 +70,7 @@ class Objects:
             return self._pending[oid][1]
         data = self._ahead.pop(oid, None) or self._kept.get(oid)
         if data is None:
-            data = next(iter(self._read([oid])))
+            data = self._read(oid)
             if data is not None:
                 self._keep(oid, data)
         if data is None:
@@ -129,7 +136,7 @@ class Objects:
         path = folder / oid[2:]
         if path.exists() and _holds(path, _headed(kind, data)):
             return
-        temporary = self._dir / f"tmp_obj_{oid[:12]}_{os.getpid()}"
+        temporary = self._dir / f"tmp_obj_{oid[:12]}_{secrets.token_hex(4)}"
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o444)
         with open(handle, "wb") as file:
             file.write(zlib.compress(_headed(kind, data), 1))
@@ -141,19 +148,23 @@ class Objects:
 
     def write_tree(self, entries: Tree) -> str:
         """The id of a tree with these entries."""
+        return self._write_tree(in_order(entries))
+
+    def _write_tree(self, entries: dict[str, Entry]) -> str:
         if not entries:
             return EMPTY_TREE
         data = format_tree(entries)
         oid = _id_of("tree", data)
         if oid not in self._trees:
             self._pending[oid] = ("tree", data)
-            self._trees[oid] = dict(entries)
+            self._trees[oid] = entries
         return oid
 
     def change_tree(self, root: str, changes: Mapping[str, Entry | None]) -> str:
         """The id of `root` with each path set to an entry, or removed (None). Emptied folders go."""
         below: dict[str, dict[str, Entry | None]] = {}
-        entries = dict(self.tree(root))
+        before = self.tree(root)
+        entries = dict(before)
         for path, entry in changes.items():
             name, _, rest = path.partition("/")
             if rest:
@@ -170,7 +181,10 @@ class Objects:
                 entries.pop(name, None)
             else:
                 entries[name] = Entry(TREE_MODE, changed)
-        return self.write_tree(entries)
+        # What is only replaced stays where it is in the order.
+        touched = {path.partition("/")[0] for path in changes} & entries.keys()
+        is_ordered = all(name in before and before[name].mode == entries[name].mode for name in touched)
+        return self._write_tree(entries if is_ordered else in_order(entries))
 
 
 @contextmanager
@@ -180,19 +194,16 @@ def opened(git_dir: Path, *, lean: bool = False) -> Iterator[Objects]:
     `lean` reads through our own `cat-file`: importing GitPython takes longer than a command that only looks needs.
     """
     git = Git(git_dir)
-    if lean:
-        with reading(git) as quick:
-            assert quick.reader is not None
-            yield Objects(quick.reader.contents, git)
-        return
-    from git import Repo
+    with reading(git) as quick:
+        assert quick.reader is not None
+        many = quick.reader.contents
+        if lean:
+            yield Objects(lambda oid: many([oid])[0], many, git)
+            return
+        from git import Repo
 
-    with Repo(git_dir) as repo:
-        yield Objects(partial(_read_with, repo), git)
-
-
-def _read_with(repo: Any, oids: Sequence[str]) -> Iterator[bytes | None]:
-    return (_read_one(repo, oid) for oid in oids)
+        with Repo(git_dir) as repo:
+            yield Objects(partial(_read_one, repo), many, git)
 
 
 def _read_one(repo: Any, oid: str) -> bytes | None:
@@ -252,13 +263,20 @@ def parse_tree(data: bytes) -> Iterator[tuple[str, Entry]]:
 
 
 def format_tree(entries: Tree) -> bytes:
-    """The raw tree: names in git's order, in which a folder sorts as if it ended with a slash."""
+    """The raw tree of entries that are in order: see `in_order`."""
+    return b"".join([_line(name, entry) for name, entry in entries.items()])
+
+
+def in_order(entries: Tree) -> dict[str, Entry]:
+    """The entries as git sorts them: by the bytes of their names, a folder's as if it ended with a slash."""
 
     def order(name: str) -> bytes:
         return name.encode("utf-8", "surrogateescape") + (b"/" if entries[name].mode == TREE_MODE else b"")
 
-    return b"".join(
-        b"%s %s\0%s" % (e.mode.encode(), name.encode("utf-8", "surrogateescape"), bytes.fromhex(e.oid))
-        for name in sorted(entries, key=order)
-        for e in (entries[name],)
-    )
+    return {name: entries[name] for name in sorted(entries, key=order)}
+
+
+# Of a folder with hundreds of entries, one changes at each step.
+@lru_cache(maxsize=16384)
+def _line(name: str, entry: Entry) -> bytes:
+    return b"%s %s\0%s" % (entry.mode.encode(), name.encode("utf-8", "surrogateescape"), bytes.fromhex(entry.oid))

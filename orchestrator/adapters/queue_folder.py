@@ -88,6 +88,8 @@ class Seen:
     still_s: float
     shown: Shown | None = None
     claimed_id: str = ""
+    was_moved: bool = False
+    """Whether it came under its name by being renamed, so that nobody is writing it any more."""
     folder_was_there: bool = True
     """Whether only the file went missing, and not its folder with it."""
 
@@ -354,7 +356,7 @@ def _seen(root: Path, spot: Spot, entry: Entry, shown: Shown | None, still: floa
     claim = _CLAIM.match(entry.name)
     what = Difference.CLAIMED if claim else Difference.NEW if shown is None else Difference.CHANGED
     path, id_ = root / spot[0] / spot[1], claim["id"] if claim else ""
-    return Seen(what, _lane(spot[0]), path, entry.signature, entry.is_file, still, shown, id_)
+    return Seen(what, _lane(spot[0]), path, entry.signature, entry.is_file, still, shown, id_, entry.was_moved)
 
 
 def _lane(folder: str) -> Lane:

@@ -153,7 +153,7 @@ class TreeRecord:
     """The one in which its files were read to be sealed."""
 
     def write(self) -> TreeRecord:
-        """Store the record, flushed to disk, and return it."""
+        """Store the record and return it. It is on disk, and not only in memory, once the work is sealed."""
         spec = self.spec
         data = {
             "job": spec.branch.removeprefix("orc/"),
@@ -170,8 +170,8 @@ class TreeRecord:
             "spec": spec.to_json(),
         }
         ensure_folder(spec.record.parent)
-        # An export holds nothing of anybody's: after a power cut it is made anew.
-        flushed = spec.mode is TreeMode.WORK
+        # After a power cut no tree is built upon (see `torn`), so only one thing is to be known then: what is kept.
+        flushed = spec.mode is TreeMode.WORK and self.sealed is not None and not self.preparing
         write_atomic(spec.record, json.dumps(data, indent=1).encode(), mode=0o600, sync=flushed)
         return self
 

@@ -178,7 +178,8 @@ class _Intake:
 
     def consider(self, seen: Seen) -> None:
         """Judge one file. Never raises because of what the file holds."""
-        if seen.still_s < SETTLE_S:
+        is_whole = seen.what is Difference.NEW and seen.was_moved
+        if seen.still_s < SETTLE_S and not is_whole:
             self.wait(SETTLE_S - seen.still_s)
             return
         read: ReadFile | None = None

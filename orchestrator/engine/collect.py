@@ -359,7 +359,7 @@ def _put_away(ws: Workspace, place: RunFolder) -> None:
         ensure_folder(kept.parent)
         remove_tree(kept)
         try:
-            rename_folder(path, kept)
+            rename_folder(path, kept, sync=False)
         except OSError:
             remove_tree(path)
         remove(ws.paths.bell / path.name)

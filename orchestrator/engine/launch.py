@@ -109,9 +109,10 @@ def _write_folder(final: Path, start: Start) -> None:
         write_atomic(making / "diff.patch", start.diff, mode=0o600, sync=False)
     text = json.dumps(facts, ensure_ascii=False, indent=1)
     # A review that has ended when the power goes still counts, if its nonce is known.
+    must_last = "nonce" in facts
     data = text.encode("utf-8", "surrogateescape")
-    write_atomic(making / "facts.json", data, mode=0o600, sync="nonce" in facts)
-    rename_folder(making, final)
+    write_atomic(making / "facts.json", data, mode=0o600, sync=must_last)
+    rename_folder(making, final, sync=must_last)
 
 
 def ask_to_stop(ws: Workspace, run: str) -> None:

@@ -137,7 +137,10 @@ def land(ws: Workspace, job: Job) -> Move | None:
         refusal = _move_target(mirror, git, target, merge.merged, tip)
     if not refusal:
         return done
-    if rev_parse(git, f"refs/heads/{target}^{{commit}}") != tip:
+    there = rev_parse(git, f"refs/heads/{target}^{{commit}}") or ""
+    if there and is_ancestor(git, merge.merged, there):
+        return done  # A git that was killed right after it had moved the branch says no, and the work is there.
+    if there != tip:
         return target_moved(job, now, target=target)
     obstacle = find_obstacle(git, target, merge.merged)
     if obstacle is not None:

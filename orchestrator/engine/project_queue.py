@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator.adapters.card_file import show_card, show_review
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, safe_read, write_atomic
-from orchestrator.adapters.ledger import Folder, Ledger, Snapshot
+from orchestrator.adapters.ledger import Ended, Folder, Ledger, Snapshot
 from orchestrator.adapters.objects import EMPTY_TREE
 from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.core.job import Lane, State
@@ -68,15 +68,17 @@ class Projection:
             self._recall(folder, must_exist=before is None)
             if before is not None:
                 self._trees[id_] = folder.tree
-        for ids in self._newest_ended(then.root).values():
-            for id_ in ids:
-                if folder_then := self.ws.ledger.closed(id_, then.root):
-                    self._recall(folder_then, must_exist=True)
+        ended_then = self._newest_ended(then.root)
+        known = [each for ended in ended_then.values() for each in ended]
+        for folder in self.ws.ledger.folders_at({each.path: each.tree for each in known}):
+            self._recall(folder, must_exist=True)
         root = self.ws.ledger.snapshot().root
-        self._ended = self._newest_ended(root)
+        ended_now = ended_then if root == then.root else self._newest_ended(root)
+        self._ended = {lane: [each.id for each in ended] for lane, ended in ended_now.items()}
         self._root = root
-        self.queue.changed_ids |= self._files.keys() - self._trees.keys()
-        self.queue.changed_ids.update(id_ for ids in self._ended.values() for id_ in ids)
+        shown, wanted = {each.id for each in known}, {id_ for ids in self._ended.values() for id_ in ids}
+        # Of those that were shown before, recalling has found out which ones are not there as they were.
+        self.queue.changed_ids |= shown ^ wanted if before is not None else shown | wanted
 
     def missing(self) -> list[Path]:
         """Files of open jobs that `queue/` should show and does not have. Changes nothing."""
@@ -181,29 +183,40 @@ class Projection:
             else:
                 yield from self._added(before, entry.oid, depth - 1)
 
-    def _newest_ended(self, root: str) -> dict[Lane, list[str]]:
-        found: dict[Lane, list[str]] = {lane: [] for lane in ENDED_LANES}
+    def _newest_ended(self, root: str) -> dict[Lane, list[Ended]]:
+        found: dict[Lane, list[Ended]] = {lane: [] for lane in ENDED_LANES}
         left = WALKED
-        for day in self._days(root):
-            ids = list(self._added(EMPTY_TREE, day, 2))[:left]
-            left -= len(ids)
-            jobs = [folder.job for id_ in ids if (folder := self.ws.ledger.closed(id_, root))]
-            for job in sorted(jobs, key=lambda job: (job.at.since, job.id), reverse=True):
-                if len(found[job.lane]) < KEPT:
-                    found[job.lane].append(job.id)
+        for path, day in self._days(root):
+            trees = self._ended_on(path, day, left)
+            left -= len(trees)
+            for ended in sorted(self.ws.ledger.ended_at(trees), key=lambda each: (each.since, each.id), reverse=True):
+                if len(found[ended.lane]) < KEPT:
+                    found[ended.lane].append(ended)
             if left <= 0 or all(len(ids) == KEPT for ids in found.values()):
                 break
         return found
 
-    def _days(self, root: str) -> Iterator[str]:
-        """The folders of days under `closed/`, newest first."""
+    def _ended_on(self, path: str, day: str, most: int) -> dict[str, str]:
+        """The folders of the jobs that ended on a day, by path."""
+        objects = self.ws.ledger.objects
+        buckets = objects.tree(day)
+        objects.read_ahead(each.oid for each in buckets.values())
+        trees = {
+            f"{path}/{bucket}/{id_}": entry.oid
+            for bucket, each in buckets.items()
+            for id_, entry in objects.tree(each.oid).items()
+        }
+        return dict(list(trees.items())[:most])
+
+    def _days(self, root: str) -> Iterator[tuple[str, str]]:
+        """The folders of days under `closed/`, with their paths, newest first."""
         objects = self.ws.ledger.objects
         years = objects.tree(self._tree_at(root, "closed"))
         for year in sorted(years.keys() - {"ids"}, reverse=True):
             months = objects.tree(years[year].oid)
             for month in sorted(months, reverse=True):
                 days = objects.tree(months[month].oid)
-                yield from (days[day].oid for day in sorted(days, reverse=True))
+                yield from ((f"closed/{year}/{month}/{day}", days[day].oid) for day in sorted(days, reverse=True))
 
     # --- one job ---
 

@@ -9,7 +9,7 @@ from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_tree
 from orchestrator.adapters.landing import heal_landings
 from orchestrator.adapters.ledger import Filing, Folder, format_record
 from orchestrator.adapters.mirrors import flush_elsewhere, publish_ref, write_ref
-from orchestrator.core.job import State
+from orchestrator.core.job import Job, State
 from orchestrator.core.records import MergeRecord, Reverted
 from orchestrator.core.transitions import Actor
 from orchestrator.engine.bases import mirror_with
@@ -42,6 +42,10 @@ def revert_job(ws: Workspace, folder: Folder, actor: Actor) -> Reverted:
     with effect(Effect.MERGE_BUILD):
         tree = _undone(mirror, merge, tip)
     if tree == tree_of(mirror, tip):
+        unfiled = _cut_off(ws, mirror, job, merge, tip, actor)
+        if unfiled is not None:
+            ws.commit([], [_filing(unfiled, actor)])
+            return unfiled
         raise RefusedError(
             f"{target} has nothing of {job.id} left to undo",
             cause="It was undone before, or later work has replaced all of it.",
@@ -59,6 +63,19 @@ def revert_job(ws: Workspace, folder: Folder, actor: Actor) -> Reverted:
     found = Reverted(job.id, commit, target, stat, ws.stamp(), actor.name)
     ws.commit([], [_filing(found, actor)])
     return found
+
+
+def _cut_off(ws: Workspace, mirror: Git, job: Job, merge: MergeRecord, tip: str, actor: Actor) -> Reverted | None:
+    """An undoing that came to the target, and was cut off before the ledger was told; None if there is none."""
+    commit = rev_parse(mirror, f"refs/orc/merges/{job.id}^{{commit}}")
+    if commit is None or not is_ancestor(mirror, commit, tip):
+        return None
+    form = "--format=%(trailers:key=Orc-Reverts,valueonly,separator=%x2C)"
+    path = f"{reverts_path(job.id)}/{commit[:12]}.yaml"
+    if mirror.text("log", "-1", form, commit) != job.id or ws.ledger.read_file(path) is not None:
+        return None
+    stat = diff_stat(mirror, f"{commit}^", commit).summary()
+    return Reverted(job.id, commit, merge.target, stat, ws.stamp(), actor.name)
 
 
 def _undone(mirror: Git, merge: MergeRecord, tip: str) -> str:
