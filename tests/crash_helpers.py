@@ -90,8 +90,7 @@ plays:
   run: {begin}; {end}
   say: half
 - match: {{kind: attempt, title: fixes}}
-  write: {{fixes.py: "whole = 1\\n"}}
-  run: {begin}; {end}
+  run: echo "whole = '$ORC_RUN'" > fixes.py; {begin}; {end}
   commit: the other half
   answers: fixed
 - match: {{kind: review, title: fixes, number: 1}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -74,7 +75,7 @@ def command(verb: str, of: Callable[[World], str]) -> Callable[[Injection], None
         done = injection.orc(verb, about)
         until = time.monotonic() + 30
         # It may have done its work by then, and is told so: refused, or not found any more.
-        while done not in (0, 3, 4) and time.monotonic() < until:
+        while time.monotonic() < until and (clear_named(world, world.said()) or done not in (0, 3, 4)):
             done = world.orc(verb, about)
         assert done in (0, 3, 4), world.said()
 
@@ -82,6 +83,24 @@ def command(verb: str, of: Callable[[World], str]) -> Callable[[Injection], None
 
 
 # --- what people do ---
+
+
+def clear_named(world: World, text: str) -> bool:
+    """Remove the locks of killed gits that a text names, move away or stash what it says is in the way. Whether any."""
+    in_the_way = re.search(r"(\S+) in \S+ would be overwritten", text)
+    if in_the_way:
+        (world.root / in_the_way[1]).unlink(missing_ok=True)
+        return True
+    git_dir = world.root / ".git"
+    locks = [
+        git_dir / name for name in ("refs/heads/main.lock", "index.lock", "HEAD.lock") if str(git_dir / name) in text
+    ]
+    for lock in locks:
+        lock.unlink(missing_ok=True)
+    if "changes that are not committed" in text:
+        world.git("stash", "--quiet")
+        return True
+    return bool(locks)
 
 
 def follow_cards(world: World) -> None:
@@ -99,13 +118,7 @@ def follow_cards(world: World) -> None:
         landings = [card for card in cards if card.exists() and "kind: landing" in card.read_text()]
         if not landings:
             return
-        git_dir, text = world.root / ".git", landings[0].read_text()
-        locks = (git_dir / "refs" / "heads" / "main.lock", git_dir / "index.lock", git_dir / "HEAD.lock")
-        for lock in locks:
-            if str(lock) in text:
-                lock.unlink(missing_ok=True)
-        if not any(lock.exists() for lock in locks) and world.git("status", "--porcelain", "--untracked-files=no"):
-            world.git("stash", "--quiet")
+        clear_named(world, landings[0].read_text())
         world.settle()
         if landings[0].exists():
             world.act("answer", landings[0].stem, "retry")

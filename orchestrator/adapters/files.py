@@ -347,6 +347,44 @@ def _unlink_moved(src: Path, dst: Path) -> None:
         raise
 
 
+def swap_through_lock(path: Path, old: str, new: str, beside: Path) -> bool:
+    """Replace the one line of a small file the way git replaces a ref: whoever has `<path>.lock` may write it.
+
+    `beside` is a file name of the caller's alone in the same file system: the lock is a second name of it, so that
+    `free_lock_of` knows the lock of a killed caller. False, and nothing changed, if somebody else has the lock, if the
+    line is not `old`, or if anything else is unusual. The content is flushed, the name is not.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    try:
+        beside.unlink(missing_ok=True)
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            _write_all(fd, f"{new}\n".encode("ascii"))
+            _flush(fd)
+        finally:
+            os.close(fd)
+        os.link(beside, lock)
+    except OSError:
+        return False
+    try:
+        is_old = path.read_bytes() == f"{old}\n".encode("ascii")
+        if is_old:
+            os.rename(lock, path)
+    except OSError:
+        is_old = False
+    if not is_old:
+        lock.unlink(missing_ok=True)
+    beside.unlink(missing_ok=True)
+    return is_old
+
+
+def free_lock_of(lock: Path, beside: Path) -> None:
+    """Remove a lock that `swap_through_lock` of a killed process left. Whoever calls it must keep others from both."""
+    first, second = signature(lock), signature(beside)
+    if first is not None and first == second:
+        lock.unlink(missing_ok=True)
+
+
 def remove_if_unchanged(path: Path, expected: Signature) -> bool:
     """Remove `path` if it still has the signature `expected`; True if it was removed.
 

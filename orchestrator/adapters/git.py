@@ -27,8 +27,9 @@ TIMEOUT_SECONDS = 600.0
 _TERM_GRACE_SECONDS = 5.0
 _TRIES = 6
 """One try and at most five more."""
-_ASKED_AT_ONCE = 500
-"""Objects asked for before the first answer is read: so many ids fit into a pipe, so neither side waits for ever."""
+_FULL_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_ASKED_AT_ONCE = select.PIPE_BUF
+"""Bytes of questions before the first answer is read: so much fits into any pipe, so neither side waits for ever."""
 
 # Options win over the configuration of the repository; each one turns off a way to run a program, to reach the
 # network, or to change more than was asked for. Three are about what can be believed afterwards: `core.fsync` makes
@@ -90,6 +91,7 @@ _ENVIRONMENT = {
 
 # Only what another git process causes and what passes by itself.
 _LOCKED = re.compile(r"\.lock': File exists|failed to read \S*worktrees/|unable to create temporary file", re.I)
+_UNASKABLE = re.compile(r"[\n\r\0]")
 _MOVED = re.compile(r"cannot lock ref .* is at \S+ but expected")
 _NOT_AS_EXPECTED = re.compile(
     r"but expected|reference already exists|unable to resolve reference|reference is missing|cannot lock ref"
@@ -133,6 +135,11 @@ class GitError(OrcError):
         words = [line for line in lines if line.startswith(("fatal:", "error:", "!"))]
         said = (words or lines or [f"exit code {code}"])[-1]
         super().__init__(f"git {_command_of(argv)} failed: {said}", cause=cause, hint=hint)
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended it that was not ours: it said nothing about what it was asked."""
+        return self.code < -1
 
 
 class RefMovedError(GitError):
@@ -381,14 +388,14 @@ class Reader:
 
     def _ask(self, what: str, names: Sequence[str]) -> list[tuple[list[str], bytes | None]]:
         # What cannot be asked names nothing; neither does a hyphen.
-        names = [name if name and "\n" not in name else "-" for name in names]
+        names = ["-" if not name or _UNASKABLE.search(name) else name for name in names]
         for is_last in (False, True):
             found: list[tuple[list[str], bytes | None]] = []
             try:
                 with span("git", "cat-file"):
                     process = self._started()
-                    for at in range(0, len(names), _ASKED_AT_ONCE):
-                        found += _ask_git(process, what, names[at : at + _ASKED_AT_ONCE])
+                    for questions in _in_parts([_encoded(f"{what} {name}\n") for name in names]):
+                        found += _ask_git(process, what, questions)
                 return found
             except (BrokenPipeError, EOFError):
                 # It got the Ctrl-C that was meant for us, or was killed.
@@ -412,14 +419,29 @@ class Reader:
         return self._process
 
 
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _in_parts(questions: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """The questions in parts of at most `_ASKED_AT_ONCE` bytes; a longer one is a part by itself."""
+    first = size = 0
+    for at, question in enumerate(questions):
+        if first < at and size + len(question) > _ASKED_AT_ONCE:
+            yield questions[first:at]
+            first, size = at, 0
+        size += len(question)
+    yield questions[first:]
+
+
 def _ask_git(
-    process: subprocess.Popen[bytes], what: str, names: Sequence[str]
+    process: subprocess.Popen[bytes], what: str, questions: Sequence[bytes]
 ) -> Iterator[tuple[list[str], bytes | None]]:
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write("".join(f"{what} {name}\n" for name in names).encode("utf-8", "surrogateescape"))
+    process.stdin.write(b"".join(questions))
     process.stdin.flush()
-    for _ in names:
+    for _ in questions:
         line = process.stdout.readline()
         if not line.endswith(b"\n"):
             raise EOFError
@@ -463,13 +485,26 @@ def tree_of(git: Git, commit: str) -> str:
     return git.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
 
 
+def parents_of(git: Git, commit: str) -> list[str]:
+    """The parents of a commit, the first one first, where a reader tells them without a process; else none."""
+    data = git.reader.contents([commit])[0] if git.reader is not None and _FULL_ID.fullmatch(commit) else None
+    head = data.partition(b"\n\n")[0].decode("ascii", "replace") if data else ""
+    return [line.removeprefix("parent ") for line in head.splitlines() if line.startswith("parent ")]
+
+
 def is_ancestor(git: Git, old: str, new: str) -> bool:
     """Whether `old` is in the history of `new`; a commit is in its own. Raises GitError if one is missing."""
+    # Nearly always one is the other, or was made right upon it.
+    if old in parents_of(git, new):
+        return True
     return git.run("merge-base", "--is-ancestor", old, new, ok=(0, 1)).code == 0
 
 
 def merge_base(git: Git, a: str, b: str) -> str | None:
     """The best common ancestor; None if the histories are not related."""
+    for old, new in ((a, b), (b, a)):
+        if old in parents_of(git, new):
+            return old
     output = git.run("merge-base", a, b, ok=(0, 1))
     return output.out.decode().strip() if output.code == 0 else None
 

@@ -128,19 +128,22 @@ def diff_text(git: Git, base: str, tip: str, *, max_bytes: int) -> tuple[str, bo
     return data.decode("utf-8", "replace"), is_cut
 
 
-def whitespace_only_paths(git: Git, base: str, tip: str) -> set[str]:
-    """Modified text files whose change vanishes when white space and blank lines are ignored."""
+def whitespace_only_paths(git: Git, base: str, tip: str, changes: Iterable[Change] | None = None) -> set[str]:
+    """Modified text files whose change vanishes when white space and blank lines are ignored.
+
+    `changes` are those between the two commits, if the caller has asked `diff_stat` for them.
+    """
+    changes = diff_stat(git, base, tip).changes if changes is None else changes
+    modified = [each for each in changes if each.status == "M" and each.old_mode == each.new_mode]
+    if not modified:
+        return set()
     output = git.run("diff-tree", "-r", "-z", "--numstat", "-w", "--ignore-blank-lines", *_DIFF, base, tip).out
     left = {
         path
         for added, deleted, path in (field.split("\t", 2) for field in split_z(output))
         if (added, deleted) != ("0", "0")
     }
-    return {
-        change.path
-        for change in diff_stat(git, base, tip).changes
-        if change.status == "M" and change.old_mode == change.new_mode and change.path not in left
-    }
+    return {change.path for change in modified if change.path not in left}
 
 
 def read_blob(git: Git, commit: str, path: str, max_bytes: int) -> bytes | None:

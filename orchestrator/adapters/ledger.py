@@ -20,7 +20,14 @@ from typing import Any, TypeVar
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import ensure_folder, move_no_replace, sync_filesystem, sync_folder
+from orchestrator.adapters.files import (
+    ensure_folder,
+    free_lock_of,
+    move_no_replace,
+    swap_through_lock,
+    sync_filesystem,
+    sync_folder,
+)
 from orchestrator.adapters.git import Git, RefMovedError, update_ref
 from orchestrator.adapters.job_file import read_job, show_job
 from orchestrator.adapters.mirrors import hold_lease
@@ -283,13 +290,16 @@ class Ledger:
             sync_filesystem(self.git.git_dir)
         with effect(Effect.LEDGER_REF):
             self._free_ref()
-            # It shares the lock, so that one which outlives us is over before anybody writes again.
-            update_ref(replace(self.git, inherit=(held,)), REF, writer.tip, writer.start.tip)
+            # As git does it, without a process for each step; where anything is unusual, git does it itself.
+            if not swap_through_lock(self.git.git_dir / REF, writer.start.tip, writer.tip, self._new_tip):
+                # It shares the lock, so that one which outlives us is over before anybody writes again.
+                update_ref(replace(self.git, inherit=(held,)), REF, writer.tip, writer.start.tip)
             self._flush_ref()
 
     def _free_ref(self) -> None:
         """Move away the lock of the ref that a killed git left behind. Ours is held, so none of ours is alive."""
         lock = self.git.git_dir / f"{REF}.lock"
+        free_lock_of(lock, self._new_tip)
         now = clock.now().timestamp()
         try:
             is_stale = now - lock.lstat().st_mtime > STALE_LOCK_S
@@ -310,6 +320,11 @@ class Ledger:
             if self._flushed.get(folder) != changed:
                 sync_folder(folder)
                 self._flushed[folder] = changed
+
+    @property
+    def _new_tip(self) -> Path:
+        """The file that becomes the lock of the ref and then the ref: by it a lock that we left behind is known."""
+        return self._orcdir / "state.new"
 
     def create(self, now: datetime, actor: Actor) -> None:
         """Make the ledger if there is none. Its first commit says what format it has."""

@@ -12,7 +12,7 @@ import re
 import stat
 import time
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -120,11 +120,11 @@ class QueueFolder:
 
     # --- looking ---
 
-    def look(self, hints: Collection[Path] | None = None) -> list[Seen]:
+    def look(self, hints: Collection[Path] | None = None, arrived: Collection[Path] = ()) -> list[Seen]:
         """Everything that differs from what was shown. Reads no file.
 
-        With `hints`, only at these paths and at what was on the move at the last look: whoever gives them has been told
-        of everything else, or looks at everything soon.
+        `arrived` are files that were renamed into their places. With `hints`, only at these paths and at what was on
+        the move at the last look: whoever gives them has been told of everything else, or looks at everything soon.
         """
         moment, wall = time.monotonic(), clock.now().timestamp()
         watched: dict[Spot, tuple[Signature | None, float]] = {}
@@ -147,7 +147,8 @@ class QueueFolder:
             since = self._since(spot, entry.signature, moment)
             watched[spot] = (entry.signature, since)
             still = max(moment - since, wall - entry.signature.mtime_ns / 1e9)
-            found.append(_seen(self.root, spot, entry, known, still))
+            seen = _seen(self.root, spot, entry, known, still)
+            found.append(replace(seen, was_moved=True) if seen.path in arrived else seen)
         for spot in (self._shown.keys() if spots is None else spots & self._shown.keys()) - present:
             since = self._since(spot, None, moment)
             watched[spot] = (None, since)

@@ -36,14 +36,21 @@ class Watch:
         self._observer: BaseObserver | None = None
         self._watched: dict[Path, tuple[int, int]] = {}
         self._paths: deque[str] = deque()
+        self._arrived: deque[str] = deque(maxlen=MOST_PATHS)
+        self._was_blind = True
 
     def take(self) -> set[Path] | None:
         """The paths of the events since the last call; None if everything may have changed."""
-        if not self.is_alive() or len(self._paths) > MOST_PATHS:
+        if not self.is_alive() or self._was_blind or len(self._paths) > MOST_PATHS:
+            self._was_blind = False
             self._paths.clear()
             return None
         # One by one: the observer's thread appends meanwhile.
         return {Path(self._paths.popleft()) for _ in range(len(self._paths))}
+
+    def take_arrived(self) -> set[Path]:
+        """The files that came under their names by being renamed in their folder, since the last call."""
+        return {Path(self._arrived.popleft()) for _ in range(len(self._arrived))}
 
     def is_alive(self) -> bool:
         """Whether events come at all."""
@@ -70,17 +77,18 @@ class Watch:
         from watchdog.observers import Observer
 
         # What it says of its own threads at the end is nobody's business; what it misses is found by looking.
-        logging.getLogger("watchdog").setLevel(logging.ERROR)
+        logging.getLogger("watchdog").setLevel(logging.CRITICAL)
         observer = Observer()
         try:
             for folder in now:
-                observer.schedule(_waker(self._wake, self._paths), str(folder), recursive=False)
+                observer.schedule(_waker(self._wake, self._paths, self._arrived), str(folder), recursive=False)
             observer.start()
         except (OSError, RuntimeError) as error:
             log.warning("no events from the file system (%s); looking every few seconds instead", error)
             self._watched = {}
             return
-        self._observer, self._watched = observer, now
+        # Between the end of one watch and the beginning of the next nobody is told of anything.
+        self._observer, self._watched, self._was_blind = observer, now, True
 
     def _stop(self) -> None:
         if self._observer is not None and self._observer.is_alive():
@@ -101,13 +109,15 @@ def _identities(folders: Iterable[Path]) -> dict[Path, tuple[int, int]]:
     return found
 
 
-def _waker(wake: threading.Event, paths: deque[str]) -> FileSystemEventHandler:
+def _waker(wake: threading.Event, paths: deque[str], arrived: deque[str]) -> FileSystemEventHandler:
     """What the observer calls, from a thread of its own. Any change wakes; looking at a file is none."""
     from watchdog.events import FileSystemEventHandler
 
     class Waker(FileSystemEventHandler):
         def dispatch(self, event: FileSystemEvent) -> None:
             if event.event_type not in ("opened", "closed_no_write"):
+                if event.event_type == "moved" and event.dest_path:
+                    arrived.append(os.fsdecode(event.dest_path))
                 paths.extend(os.fsdecode(path) for path in (event.src_path, event.dest_path) if path)
                 wake.set()
 

@@ -110,13 +110,15 @@ def prepare_tree(spec: TreeSpec, *, when: datetime | None = None) -> Prepared:
             remove(spec.index)  # What a power cut may have torn is not built upon, nor is what `keep` names.
         start = tree_of(git, spec.start)
         record = TreeRecord(spec, start, preparing=True, machine=machine_start()).write()
-        open_again = _writable_again(git, spec, was, start)
+        began = int(os.stat(spec.record).st_mtime)
+        writable = _writable_again(git, was, start) if spec.read_only else None
         fresh = _fill(git, spec, record.tree)
         if spec.mode is TreeMode.WORK:
             _make_clone(git, spec)
         _copy_included(spec)
         if spec.read_only:
-            _make_read_only(git, spec.path, None if fresh else open_again)
+            _make_read_only(git, spec.path, None if fresh else writable)
+        _date_back(spec.index, began)
         record.change(preparing=False)
     return Prepared(fresh, tuple(notes))
 
@@ -346,15 +348,20 @@ def _copy_included(spec: TreeSpec) -> None:
         write_atomic(target, data, mode=mode & 0o700 | 0o600, sync=False)
 
 
-def _writable_again(git: Git, spec: TreeSpec, was: TreeRecord | None, tree: str) -> set[str] | None:
-    """The files that git will write anew in a tree that was made read-only before; None for all of them."""
-    if not spec.read_only or was is None or was.preparing or not was.spec.read_only:
+def _writable_again(git: Git, was: TreeRecord | None, tree: str) -> set[str] | None:
+    """The files of a read-only tree that somebody has touched, or that git will write anew; None for all of them.
+
+    Git compares whole seconds: who gives himself the permission back in the very second of preparing, and changes
+    nothing, keeps it. That is no danger, for a change is seen: see `_date_back`.
+    """
+    if was is None or was.preparing or was.is_torn or not was.spec.read_only:
         return None
     try:
-        changed = {path for path, _ in changed_paths(git)}
-        return changed | set(split_z(git.run("diff-tree", "-r", "-z", "--name-only", was.tree, tree).out))
+        touched = git.run("diff-files", "-z", "--name-only").out
+        written = git.run("diff-tree", "-r", "-z", "--name-only", was.tree, tree).out
     except GitError:
         return None
+    return set(split_z(touched + written))
 
 
 def _make_read_only(git: Git, root: Path, paths: set[str] | None) -> None:
@@ -362,11 +369,20 @@ def _make_read_only(git: Git, root: Path, paths: set[str] | None) -> None:
     for path in split_z(git.run("ls-files", "-z").out) if paths is None else paths:
         try:
             status = os.lstat(root / path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue  # It is not in this commit.
         if stat.S_ISREG(status.st_mode):
             os.chmod(root / path, stat.S_IMODE(status.st_mode) & ~0o222)
     git.run("update-index", "-q", "--refresh", ok=(0, 1))
+
+
+def _date_back(index: Path, began: int) -> None:
+    """Let the index seem as old as the beginning of the preparation, so that git reads again what was written since.
+
+    It goes by whole seconds: a file that is changed in the second in which it was made, to as many bytes, with its time
+    put back, looks as it did. A file that is not older than the index it compares byte by byte.
+    """
+    os.utime(index, (began, began))
 
 
 # --- sealing ---

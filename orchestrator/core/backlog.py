@@ -21,7 +21,6 @@ from orchestrator.core.times import parse
 
 AGEING_S = 1800
 """Waiting this long raises a job by one priority, at most to P2: age never enters the urgent lane."""
-RANKED_EVERY = timedelta(seconds=60)
 
 Rank = tuple[int, str, str]
 """By what jobs are served: the priority, raised with age; when the job was made; its id."""
@@ -49,39 +48,39 @@ class Backlog:
     _known: dict[str, _Known] = field(default_factory=dict)
     _lines: dict[Line, list[Rank]] = field(default_factory=dict)
     _due: list[tuple[datetime, str]] = field(default_factory=list)
-    """When the passing of time may change what was found about a job."""
+    """When the passing of time may change what was found about a job, or raise it."""
+    _awaited: set[tuple[datetime, str]] = field(default_factory=set)
+    """What is in `_due`: many a job is looked at again and again before its time has come."""
     _again: set[str] = field(default_factory=set)
     """Jobs for which a step was asked for: looked at again until it was taken."""
     _needing: set[str] = field(default_factory=set)
-    _ranked: datetime | None = None
+    _looked: datetime | None = None
 
     def look(self, board: Board, now: datetime, holds: Holds) -> list[Hold | Release]:
         """Take in what has changed. Returns the steps of jobs that begin or cease to wait, the oldest job first."""
         context = _context_of(board)
         is_known = board.version == self.version or (board.changed is not None and board.before == self.version)
-        if not (self.version and is_known and context == self._context) or self._is_old(now):
-            self._forget(now)
+        went_back = self._looked is not None and now < self._looked
+        if went_back or not (self.version and is_known and context == self._context):
+            self._forget()
             stale = set(board.backlog)
         else:
             stale = set(board.changed or ()) if board.version != self.version else set[str]()
             stale |= self._needing if stale else set()
             stale |= self._again
             while self._due and self._due[0][0] <= now:
+                self._awaited.discard(self._due[0])
                 stale.add(heapq.heappop(self._due)[1])
-        self.version, self._context = board.version, context
+        self.version, self._context, self._looked = board.version, context, now
         return self._take_in(board, now, holds, stale)
 
-    def _is_old(self, now: datetime) -> bool:
-        has_low = any(job_line[0] for job_line in self._lines)
-        return self._ranked is None or now < self._ranked or (has_low and now - self._ranked >= RANKED_EVERY)
-
-    def _forget(self, now: datetime) -> None:
+    def _forget(self) -> None:
         self._known.clear()
         self._lines.clear()
         self._due.clear()
+        self._awaited.clear()
         self._needing.clear()
         self._again.clear()
-        self._ranked = now
 
     def _take_in(self, board: Board, now: datetime, holds: Holds, stale: set[str]) -> list[Hold | Release]:
         actions: list[Hold | Release] = []
@@ -106,10 +105,18 @@ class Backlog:
     def _note(self, job: Job, reason: str, now: datetime) -> None:
         if job.spec.needs:
             self._needing.add(job.id)
-        if (when := _next_change(job, now)) is not None:
+        self._await(_next_change(job, now), job)
+        if reason or job.state is not State.READY:
+            self._known[job.id] = _Known(job, reason)
+            return
+        rank, raised = _rank(job, now)
+        self._await(raised, job)
+        self._known[job.id] = _Known(job, reason, line_of(job), rank)
+
+    def _await(self, when: datetime | None, job: Job) -> None:
+        if when is not None and (when, job.id) not in self._awaited:
+            self._awaited.add((when, job.id))
             heapq.heappush(self._due, (when, job.id))
-        is_free = not reason and job.state is State.READY
-        self._known[job.id] = _Known(job, reason, line_of(job), _rank(job, now)) if is_free else _Known(job, reason)
 
     def _enter(self, entered: dict[Line, list[Rank]]) -> None:
         for line, ranks in entered.items():
@@ -171,12 +178,15 @@ def line_of(job: Job) -> Line:
     return (job.priority >= Priority.P3, job.at.project, spec.repairs_base, author, *wishes)
 
 
-def _rank(job: Job, now: datetime) -> Rank:
-    raised = int(job.priority)
+def _rank(job: Job, now: datetime) -> tuple[Rank, datetime | None]:
+    """The rank of a job, and when it is raised next; None if never."""
+    raised, when = int(job.priority), None
     if raised > Priority.P2:
-        waited = max(0.0, (now - parse(job.at.since)).total_seconds())
-        raised = max(int(Priority.P2), raised - int(waited // AGEING_S))
-    return (raised, *age(job))
+        since = parse(job.at.since)
+        times = int(max(0.0, (now - since).total_seconds()) // AGEING_S)
+        raised = max(int(Priority.P2), raised - times)
+        when = since + timedelta(seconds=AGEING_S * (times + 1)) if raised > Priority.P2 else None
+    return (raised, *age(job)), when
 
 
 def _step(job: Job, reason: str, needs: dict[str, str]) -> Hold | Release | None:

@@ -56,9 +56,11 @@ class TakenIn:
     waiting_until: float | None = None
 
 
-def take_in(ws: Workspace, queue: QueueFolder, hints: Collection[Path] | None = None) -> TakenIn:
+def take_in(
+    ws: Workspace, queue: QueueFolder, hints: Collection[Path] | None = None, arrived: Collection[Path] = ()
+) -> TakenIn:
     """Judge and commit what a person put, changed or moved in `queue/` since the last call: all, or at `hints`."""
-    seen = queue.look(hints)
+    seen = queue.look(hints, arrived)
     if not seen:
         return TakenIn()
     intake = _Intake(View(ws, queue, ws.ledger.snapshot(), person_of(ws.paths.git_dir)))

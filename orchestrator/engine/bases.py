@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
-from orchestrator.adapters.git import ENGINE, Git, is_ancestor, rev_parse
+from orchestrator.adapters.git import ENGINE, Git, is_ancestor, parents_of, rev_parse
 from orchestrator.adapters.ledger import Filing, format_record, parse_record
 from orchestrator.adapters.mirrors import open_mirror, refresh_mirror
 from orchestrator.adapters.strict_yaml import load_mapping
@@ -53,13 +53,14 @@ def landings(ws: Workspace, project: str, target: str) -> frozenset[str]:
 
 def find_stray(git: Git, tip: str, commit: str, waiting: frozenset[str]) -> str:
     """What would come to the target with `commit` though it does not wait to land; "" if there is nothing."""
-    chain = git.text("rev-list", "--first-parent", commit, f"^{tip}").split()
+    is_next = parents_of(git, commit)[:1] == [tip]
+    chain = [commit] if is_next else git.text("rev-list", "--first-parent", commit, f"^{tip}").split()
     return next((each for each in chain if each not in waiting), "")
 
 
 def find_lost_ground(git: Git, base: str, onto: str, waiting: frozenset[str]) -> str:
     """A merge of orc below `base` that was taken back: it neither waits to land, nor is its work in `onto`; or ""."""
-    if not base or not _has(git, base):
+    if not base or base == onto or base in parents_of(git, onto) or not _has(git, base):
         return ""
     shape = ("--first-parent", "--no-commit-header", "--format=%H %ae %P")
     for line in git.text("rev-list", *shape, base, f"^{onto}").splitlines():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, remove, remove_tree, rename_folder
-from orchestrator.adapters.git import Git, rev_parse, tree_of
+from orchestrator.adapters.git import GitError, rev_parse, tree_of
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.mirrors import open_mirror, publish_ref
 from orchestrator.adapters.processes import kill_descendants
@@ -148,7 +148,7 @@ def _published(ws: Workspace, job: Job, run: RunId) -> str:
     tip = rev_parse(mirror, ref)
     if tip is None:
         return ""
-    if rev_parse(Git(source), ref) != tip:
+    if rev_parse(ws.git(project), ref) != tip:
         with effect(Effect.WORK_PUBLISH):
             publish_ref(mirror, source, ref)
     return tip
@@ -162,6 +162,8 @@ def _seal(ws: Workspace, job: Job, run: RunId) -> str:
         with effect(Effect.TREE_SEAL):
             seal_tree(spec, when=ws.now())
     except (OrcError, OSError) as error:
+        if isinstance(error, GitError) and error.was_killed:
+            raise  # That is nothing about the work: it is told, and tried again at the next tick.
         log.warning("%s: its work could not be taken out: %s", run, error)
         return ""
     return _published(ws, job, run)

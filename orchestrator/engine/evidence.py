@@ -64,7 +64,7 @@ def gather_facts(
     kept = [change for change in changes if change.status != "D"]
     return DiffFacts(
         changes=changes,
-        whitespace_only=frozenset(whitespace_only_paths(git, base, tip)),
+        whitespace_only=frozenset(whitespace_only_paths(git, base, tip, changes)),
         empty_files=frozenset(c.path for c in kept if c.new_mode != SYMLINK and c.new_oid in EMPTY_BLOBS),
         links=_links(git, [change for change in kept if change.new_mode == SYMLINK]),
         report=report,

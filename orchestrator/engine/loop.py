@@ -49,7 +49,7 @@ class Loop:
         with watching(self.engine.ws, self.wake) as watch:
             while True:
                 self.wake.clear()
-                self.engine.hints = watch.take()
+                self.engine.hints, self.engine.arrived = watch.take(), watch.take_arrived()
                 moved = tick(self.engine)
                 self.on_tick(self.engine)
                 if moved:
@@ -97,7 +97,7 @@ def live_runs(engine: Engine) -> bool:
 def is_idle(engine: Engine) -> bool:
     """Whether nothing will move without a person: no live run, no pause to wait out, nothing that is due."""
     ws = engine.ws
-    if LEDGER in engine.problems:
+    if LEDGER in engine.problems or "queue/" in engine.problems:
         return False
     for folder in _folders(ws):
         at = folder.job.at

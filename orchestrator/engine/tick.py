@@ -100,6 +100,8 @@ class Engine:
     told_problems: dict[str, str] = field(default_factory=dict)
     hints: set[Path] | None = None
     """Where in `queue/` something happened since the last tick; None: anywhere."""
+    arrived: set[Path] = field(default_factory=set)
+    """Files that were renamed into their places since the last tick."""
     looked: float = 0.0
     """When all of `queue/` was last looked at, on the clock of `time.monotonic`; and how often that is to be done."""
     look_every: float = RESCAN_S
@@ -137,7 +139,7 @@ def tick(engine: Engine) -> bool:
 def _take_in(engine: Engine) -> bool:
     now = time.monotonic()
     hints = engine.hints if now - engine.looked < engine.look_every else None
-    taken = _guarded(engine, "queue/", partial(take_in, engine.ws, engine.queue, hints)) or TakenIn()
+    taken = _guarded(engine, "queue/", partial(take_in, engine.ws, engine.queue, hints, engine.arrived)) or TakenIn()
     if hints is None:
         engine.looked = time.monotonic()
         if not (taken.moves or taken.rejected):

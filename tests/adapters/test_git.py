@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +20,14 @@ from orchestrator.adapters.git import (
     Git,
     GitError,
     Identity,
+    Reader,
     RefMovedError,
     common_dir,
     delete_ref,
     is_ancestor,
     merge_base,
     personal_config,
+    reading,
     rev_parse,
     top_level,
     tree_of,
@@ -474,3 +480,154 @@ def test_a_person_who_commits_after_the_push_keeps_the_work(git: Git, project: P
     push_into_checkout(git, project, commit_files(git, old, fresh="work\n"), "main", old)
     shell("echo mine >> two; git commit -qam mine", project)
     assert read_blob(git, "main", "fresh", 100) == b"work\n"
+
+
+# --- the reader: one process for many questions ---
+
+
+@pytest.fixture
+def asked(git: Git) -> Iterator[Git]:
+    """The same door with a reader, which has been asked already."""
+    with reading(git) as asked:
+        assert rev_parse(asked, "refs/heads/main") == head(git)
+        yield asked
+
+
+def reader_of(git: Git) -> Reader:
+    assert git.reader is not None
+    return git.reader
+
+
+def readers_below(pid: int) -> list[int]:
+    """The processes that answer for a reader of this process."""
+    pids = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [each for each in pids if b"--batch-command" in Path(f"/proc/{each}/cmdline").read_bytes()]
+
+
+def test_a_reader_is_one_process_that_is_started_when_it_is_asked_and_ends_with_the_block(git: Git) -> None:
+    with reading(git) as asked:
+        assert readers_below(os.getpid()) == []
+        assert {rev_parse(asked, "refs/heads/main") for _ in range(5)} == {head(git)}
+        assert len(readers_below(os.getpid())) == 1
+    assert readers_below(os.getpid()) == []
+
+
+@pytest.mark.parametrize("how", ["loose", "pack-refs --all --prune", "repack -q -ad", "gc -q --prune=now"])
+def test_a_reader_sees_what_others_wrote_after_it_was_started(asked: Git, git: Git, how: str) -> None:
+    commit = commit_files(git, head(git), new="new\n")
+    update_ref(git, "refs/heads/side", commit, "")
+    if how != "loose":
+        git.run(*how.split())
+    assert rev_parse(asked, "refs/heads/side") == commit
+    assert rev_parse(asked, f"{commit}:new") is not None
+    assert tree_of(asked, commit) == git.text("rev-parse", f"{commit}^{{tree}}")
+    moved = commit_files(git, commit, new="newer\n")
+    update_ref(git, "refs/heads/side", moved, commit)
+    assert rev_parse(asked, "refs/heads/side") == moved
+    blob = rev_parse(asked, "refs/heads/side:new")
+    assert blob is not None
+    assert reader_of(asked).contents([blob, moved, "1" * 40])[::2] == [b"newer\n", None]
+    delete_ref(git, "refs/heads/side", moved)
+    assert rev_parse(asked, "refs/heads/side") is None
+
+
+def test_a_reader_whose_process_was_killed_starts_another(asked: Git, git: Git) -> None:
+    (before,) = readers_below(os.getpid())
+    os.kill(before, signal.SIGKILL)
+    assert rev_parse(asked, "refs/heads/main") == head(git)
+    (after,) = readers_below(os.getpid())
+    assert after != before
+
+
+def test_a_reader_notices_that_another_repository_lies_in_the_place(asked: Git, git: Git, tmp_path: Path) -> None:
+    before = head(git)
+    git.run("repack", "-q", "-ad")
+    assert tree_of(asked, before)  # It has the pack open by now.
+    git.git_dir.rename(tmp_path / "away")
+    with pytest.raises(GitError, match="No such file"):
+        rev_parse(asked, "refs/heads/main")
+    shell("git init -q -b main; git commit -q --allow-empty -m other", git.git_dir.parent)
+    assert rev_parse(asked, "refs/heads/main") == head(git) != before
+    assert rev_parse(asked, before) is None
+
+
+def test_names_that_cannot_be_asked_for_name_nothing(asked: Git, git: Git) -> None:
+    odd = ["", "\n", "HEAD\n", "HEAD\ninfo HEAD", "HEAD\r", "HEAD\0x", "-", " ", "a b", "a 5", "--all", "\udcff", "ü"]
+    names = [word for name in odd for word in (name, "HEAD")]
+    assert reader_of(asked).find(names) == [None, head(git)] * len(odd)
+
+
+def test_contents_come_back_byte_by_byte(asked: Git, git: Git) -> None:
+    contents = [b"", b"\n", b"no line end", b"x missing\n", bytes(range(256)), b"z" * 1_000_000]
+    oids = [git.run("hash-object", "-w", "--stdin", stdin=data).out.decode().strip() for data in contents]
+    found = reader_of(asked).contents([*oids, "1" * 40, *oids])
+    assert found == [*contents, None, *contents]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("pages", [1, 16])
+def test_thousands_of_names_at_once_do_not_dead_lock(asked: Git, git: Git, pages: int) -> None:
+    (pid,) = readers_below(os.getpid())
+    for number in (0, 1):  # A user who has many pipes open gets small ones.
+        with open(f"/proc/{pid}/fd/{number}", "rb" if number else "wb") as pipe:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, pages * 4096)
+    large = git.run("hash-object", "-w", "--stdin", stdin=b"z" * 20_000).out.decode().strip()
+    assert reader_of(asked).contents([large] * 300) == [b"z" * 20_000] * 300
+    assert reader_of(asked).find(["HEAD", "1" * 40] * 2000) == [head(git), None] * 2000
+    assert reader_of(asked).find([f"HEAD:{'x/' * 2000}y", "HEAD"] * 100) == [None, head(git)] * 100
+    assert reader_of(asked).find(["HEAD:" + "x" * 100_000, "HEAD"]) == [None, head(git)]
+    assert reader_of(asked).find([]) == []
+    assert readers_below(os.getpid()) == [pid]
+
+
+def answer_of(git: Git, ask: Callable[[Git, str], str | None], name: str) -> str | None:
+    """What is answered; "error" for an error."""
+    try:
+        return ask(git, name)
+    except GitError:
+        return "error"
+
+
+def test_with_and_without_a_reader_the_answers_are_the_same(git: Git, asked: Git) -> None:
+    commit = head(git)
+    blob, tree = git.text("rev-parse", "HEAD:two"), git.text("rev-parse", "HEAD^{tree}")
+    git.run("tag", "-a", "-m", "it", "tagged", commit)
+    git.run("update-ref", "refs/tags/both", git.text("rev-parse", "HEAD~1"))
+    git.run("update-ref", "refs/heads/both", commit)
+    git.run("symbolic-ref", "refs/heads/alias", "refs/heads/main")
+    git.run("symbolic-ref", "refs/heads/dangling", "refs/heads/nowhere")
+    names = ["HEAD", "main", "refs/heads/main", "refs/heads/alias", "refs/heads/dangling", "refs/heads/none", "tagged"]
+    names += ["refs/tags/tagged^{commit}", "refs/tags/tagged^{tree}", "both", "refs/heads/both", "main^{blob}"]
+    names += [commit, blob, tree, commit[:12], "1" * 40, "1" * 12, f"{'1' * 40}^{{commit}}", commit.upper(), "HEAD:"]
+    names += [f"{commit}^{{commit}}", f"{tree}^{{commit}}", f"{blob}^{{tree}}", f"{commit}^{{tree}}", "HEAD:two"]
+    names += ["HEAD:no such thing", "HEAD:two/below", "HEAD~1", "HEAD~9", "main^", "refs/heads/", "", "no such thing"]
+    for ask in (rev_parse, tree_of):
+        for name in names:
+            told = answer_of(git, ask, name)
+            assert answer_of(asked, ask, name) == told, f"{ask.__name__} of {name!r}"
+            assert told is not None or ask is rev_parse
+
+
+def test_a_short_id_that_several_objects_share_names_nothing(git: Git, asked: Git) -> None:
+    # Of so many two begin with the same four digits. They go in by one stream, which is quick.
+    blobs = "".join(f"blob\ndata {len(str(number))}\n{number}\n" for number in range(1200)).encode()
+    git.run("fast-import", "--quiet", stdin=blobs)
+    listed = git.text("cat-file", "--batch-all-objects", "--batch-check=%(objectname)")
+    oids = listed.split()
+    starts = Counter(oid[:4] for oid in oids)
+    shared = next(start for start, count in starts.items() if count > 1)
+    alone = next(oid for oid in oids if starts[oid[:4]] == 1)
+    assert rev_parse(asked, shared) is rev_parse(git, shared) is None
+    assert rev_parse(asked, alone[:10]) == rev_parse(git, alone[:10]) == alone
+
+
+def test_the_reader_of_a_repository_does_not_answer_for_its_other_checkouts(
+    git: Git, asked: Git, project: Path, tmp_path: Path
+) -> None:
+    linked = tmp_path / "linked"
+    shell(f"git worktree add -q -b side {linked} HEAD~1", project)
+    here, there = in_checkout(asked, project), in_checkout(asked, linked)
+    assert rev_parse(here, "HEAD") == head(git)
+    assert rev_parse(there, "HEAD") == rev_parse(git, "refs/heads/side") != head(git)
+    assert tree_of(there, "HEAD") == tree_of(git, "refs/heads/side")
+    assert here.reader is asked.reader

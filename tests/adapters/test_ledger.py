@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from builders import BASE, an_attempt
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from orchestrator.adapters import clock
+from orchestrator.adapters.effects import TRACE, Effect
 from orchestrator.adapters.git import Git, GitError, RefMovedError, update_ref
 from orchestrator.adapters.ledger import REF, Filing, Ledger, format_record, open_ledger
+from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, PACKED_FROM, Entry
 from orchestrator.core import accept as accepting
 from orchestrator.core.attempt import start_attempt
 from orchestrator.core.job import Job, JobSpec, Priority, State
@@ -81,22 +85,19 @@ def git(ledger: Ledger, *args: str) -> str:
     return ledger.git.text(*args)
 
 
-def moves_of_the_ref(ledger: Ledger) -> int:
-    """How often the ref has been moved."""
-    return len((ledger.git.git_dir / "logs" / REF).read_text().splitlines())
-
-
 # --- all or nothing -------------------------------------------------------------------------------------------------
 
 
-def test_a_batch_is_one_commit_for_each_step_and_one_update_of_the_ref(ledger: Ledger) -> None:
-    git(ledger, "config", "core.logAllRefUpdates", "true")
+def test_a_batch_is_one_commit_for_each_step_and_one_update_of_the_ref(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = accepted(ONE)
     put(ledger, first)
-    moved, commits = moves_of_the_ref(ledger), int(git(ledger, "rev-list", "--count", REF))
+    commits = int(git(ledger, "rev-list", "--count", REF))
+    monkeypatch.setenv(TRACE, str(tmp_path / "effects"))
     put(ledger, accepting.hold(first.job, "later", now(), needs={}), accepted(TWO), accepted(THREE))
     assert int(git(ledger, "rev-list", "--count", REF)) == commits + 3
-    assert moves_of_the_ref(ledger) == moved + 1
+    assert (tmp_path / "effects").read_text().splitlines().count(f"{Effect.LEDGER_REF}:before") == 1
     assert set(ledger.snapshot().folders) == {ONE, TWO, THREE}
 
 
@@ -336,3 +337,188 @@ def test_a_step_that_cannot_be_written_is_told_and_the_others_are_committed(work
 def test_a_record_that_could_not_be_read_again_is_not_written() -> None:
     with pytest.raises(ValueError, match="at most 4000000 can be read"):
         format_record(CheckResult("t", "t", Outcome.FAILED, tail="é" * 2_000_001))
+
+
+# --- many steps at once ---------------------------------------------------------------------------------------------
+
+
+def numbered(count: int, start: int = 0) -> list[Move]:
+    """Steps that make so many jobs."""
+    return [accepted(f"job-{number:08x}") for number in range(start, start + count)]
+
+
+def stored(ledger: Ledger) -> set[Path]:
+    """Every file of the object store."""
+    return {path for path in (ledger.git.git_dir / "objects").rglob("*") if path.is_file()}
+
+
+def test_many_steps_at_once_become_one_pack_that_git_accepts_and_that_reads_back(ledger: Ledger, repo: Path) -> None:
+    before = stored(ledger)
+    large = Filing("large", {"large": bytes(range(256)) * 4000, "empty": b""})
+    with ledger.writing() as writer:
+        for move in numbered(80):
+            writer.commit(move, clock.now())
+        writer.file(large, clock.now())
+    assert sorted(path.suffix for path in stored(ledger) - before) == [".idx", ".pack"]
+    done = subprocess.run(["git", "-C", str(repo), "fsck", "--strict", "--full"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert int(git(ledger, "rev-list", "--count", REF)) == 82
+    with open_ledger(ledger.git.git_dir, ledger.git.git_dir / "orc", lean=True) as other:
+        assert other.snapshot() == ledger.snapshot()
+        assert other.read_file("large") == ledger.read_file("large") == large.files["large"]
+        assert other.read_file("empty") == b""
+
+
+def test_the_same_many_objects_can_be_written_again(ledger: Ledger) -> None:
+    filing = Filing("many", {f"many/{number}": str(number).encode() for number in range(PACKED_FROM)})
+    for _ in range(2):
+        with ledger.writing() as writer:
+            writer.file(filing, clock.now())
+    assert git(ledger, "fsck", "--strict") == ""
+
+
+@pytest.mark.parametrize("count", [1, 80])
+def test_a_write_that_is_broken_off_leaves_no_object_in_the_repository(ledger: Ledger, count: int) -> None:
+    put(ledger, accepted(ONE))
+    before, tip = stored(ledger), ledger.tip()
+
+    def break_off() -> None:
+        with ledger.writing() as writer:
+            for move in numbered(count):
+                writer.commit(move, clock.now())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        break_off()
+    assert (stored(ledger), ledger.tip()) == (before, tip)
+    put(ledger, *numbered(count))
+    assert git(ledger, "fsck", "--strict") == "", "what was dropped is not taken to be there"
+    assert len(ledger.snapshot().jobs) == count + 1
+
+
+def test_a_pack_that_git_refuses_leaves_nothing_and_the_next_write_is_whole(ledger: Ledger) -> None:
+    before = stored(ledger)
+    put(ledger, accepted(ONE))
+    kept, pack = stored(ledger), ledger.git.git_dir / "objects" / "pack"
+    pack.rmdir()
+    pack.write_text("in the way")
+    with pytest.raises(GitError):
+        put(ledger, *numbered(80))
+    pack.unlink()
+    pack.mkdir()
+    assert {path for path in stored(ledger) if not path.name.startswith("tmp_")} == kept > before
+    assert set(ledger.snapshot().jobs) == {ONE}
+    put(ledger, *numbered(80))
+    assert git(ledger, "fsck", "--strict") == ""
+    assert len(ledger.snapshot().jobs) == 81
+
+
+# --- what has changed since -----------------------------------------------------------------------------------------
+
+
+def changed(ledger: Ledger, tip: str) -> set[str] | None:
+    """The jobs that differ between an earlier snapshot and the last one."""
+    found = ledger.changed_since(tip)
+    return None if found is None else set(found)
+
+
+def test_exactly_the_jobs_that_differ_since_an_earlier_snapshot_are_told(ledger: Ledger) -> None:
+    assert ledger.changed_since("") is None
+    one, two = put(ledger, accepted(ONE)), put(ledger, accepted(TWO), accepted(THREE))
+    first = ledger.snapshot().tip
+    assert two.id == THREE
+    assert changed(ledger, first) == set()
+    held = put(ledger, accepting.hold(one, "later", now(), needs={}))
+    assert changed(ledger, first) == set(), "it is told of the last snapshot, not of the tip"
+    second = ledger.snapshot().tip
+    assert changed(ledger, first) == {ONE}
+    put(ledger, accepting.cancel(two, now(), actor=ADA), accepted("four-00000004"))
+    with ledger.writing() as writer:
+        writer.file(Filing("note", {"note": b"x"}), clock.now())
+    ledger.snapshot()
+    assert changed(ledger, second) == {THREE, "four-00000004"}
+    assert changed(ledger, first) == {ONE, THREE, "four-00000004"}
+    assert ledger.changed_since("1" * 40) is None
+    assert ledger.changed_since(second[:12]) is None
+    assert held.state is State.WAITING
+
+
+def test_what_others_wrote_is_told_too_and_what_was_long_ago_is_not_known(ledger: Ledger, repo: Path) -> None:
+    put(ledger, accepted(ONE))
+    first = ledger.snapshot().tip
+    with open_ledger(repo / ".git", repo / ".git" / "orc", lean=True) as other:
+        put(other, accepted(TWO))
+    ledger.snapshot()
+    assert changed(ledger, first) == {TWO}
+    tips = [ledger.snapshot().tip]
+    for move in numbered(70):
+        put(ledger, move)
+        tips.append(ledger.snapshot().tip)
+    assert ledger.changed_since(first) is None
+    assert changed(ledger, tips[60]) == {f"job-{number:08x}" for number in range(60, 70)}
+
+
+def test_a_tip_that_comes_again_tells_no_less_than_what_differs(ledger: Ledger) -> None:
+    put(ledger, accepted(ONE))
+    first = ledger.snapshot().tip
+    put(ledger, accepted(TWO))
+    second = ledger.snapshot().tip
+    for new, old in ((first, second), (second, first)):  # A person resets the branch, and thinks better of it.
+        update_ref(ledger.git, REF, new, old)
+        assert ledger.snapshot().tip == new
+        assert changed(ledger, old) == {TWO}
+    assert changed(ledger, first) == {TWO}
+
+
+# --- trees ----------------------------------------------------------------------------------------------------------
+
+TREE_NAMES = ["a", "a.b", "a-b", "a0", "ab", "a/x", "a/y", "a.b/x", "A", "é", "z/z/z", "\udcff", "a b"]
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.dictionaries(st.sampled_from(TREE_NAMES), st.integers(0, 2), min_size=1), min_size=1, max_size=6))
+def test_trees_are_written_in_the_order_of_git_whatever_is_added_replaced_or_removed(
+    ledger: Ledger, changes: list[dict[str, int]]
+) -> None:
+    objects, root = ledger.objects, EMPTY_TREE
+    blobs = [objects.write("blob", b"%d" % number) for number in range(3)]
+    expected: dict[str, str] = {}
+    for each in changes:
+        # Nothing is a file and a folder at once: who says both, says the last of them.
+        wanted = {path: what for path, what in each.items() if not any(is_below(path, other) for other in each)}
+        for path, what in wanted.items():
+            expected = {old: oid for old, oid in expected.items() if not clash(old, path)}
+            if what:
+                expected[path] = blobs[what]
+        root = objects.change_tree(root, {path: entry_of(blobs, what) for path, what in wanted.items()})
+    objects.store()
+    listed = ledger.git.run("ls-tree", "-r", "-z", root).out.split(b"\0")[:-1]
+    found = {os.fsdecode(line.partition(b"\t")[2]): line.split()[2].decode() for line in listed}
+    assert found == expected
+    assert tree_by_git(ledger, expected) == root
+    assert "error" not in ledger.git.run("fsck", "--strict", root, ok=(0, 1, 2, 4)).err
+
+
+def entry_of(blobs: list[str], what: int) -> Entry | None:
+    return Entry(FILE_MODE, blobs[what]) if what else None
+
+
+def is_below(path: str, other: str) -> bool:
+    return path.startswith(f"{other}/")
+
+
+def clash(old: str, new: str) -> bool:
+    """Whether a path goes when another is set or removed."""
+    return old == new or is_below(old, new) or is_below(new, old)
+
+
+def tree_by_git(ledger: Ledger, files: Mapping[str, str]) -> str:
+    """The tree of these files, made by `git mktree`, folder by folder."""
+    lines = [
+        b"100644 blob %s\t%s" % (oid.encode(), os.fsencode(path)) for path, oid in files.items() if "/" not in path
+    ]
+    for name in {path.partition("/")[0] for path in files if "/" in path}:
+        below = {path.partition("/")[2]: oid for path, oid in files.items() if path.startswith(f"{name}/")}
+        lines.append(b"040000 tree %s\t%s" % (tree_by_git(ledger, below).encode(), os.fsencode(name)))
+    out = ledger.git.run("mktree", "-z", stdin=b"".join(line + b"\0" for line in lines)).out
+    return out.decode().strip()

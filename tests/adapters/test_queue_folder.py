@@ -287,3 +287,122 @@ def test_a_look_at_ten_thousand_shown_files_reads_none_of_them(queue: QueueFolde
 def test_nothing_is_left_open_as_an_effect(queue: QueueFolder) -> None:
     shown(queue)
     assert not inside_effect()
+
+
+# --- looking only where something happened ---
+
+
+def names(seen: list[Seen]) -> dict[str, Difference]:
+    return {each.path.name: each.what for each in seen}
+
+
+def test_a_hinted_file_is_seen_and_one_without_a_hint_only_by_the_next_full_look(queue: QueueFolder) -> None:
+    told, untold = put(queue, "told.yaml"), put(queue, "untold.yaml")
+    top = queue.root / "top.md"
+    top.write_text("x")
+    assert names(queue.look({told, top})) == {"told.yaml": Difference.NEW, "top.md": Difference.NEW}
+    assert names(queue.look()) == dict.fromkeys(("told.yaml", "untold.yaml", "top.md"), Difference.NEW)
+    assert untold.exists()
+
+
+def test_changed_missing_and_claimed_files_are_seen_by_their_hints(queue: QueueFolder) -> None:
+    changed = shown(queue)
+    missing = queue.path(Lane.URGENT, "other-00000001.yaml")
+    assert queue.show(missing, b"shown", id="other-00000001", seq=1)
+    changed.write_text("theirs")
+    missing.unlink()
+    claimed = queue.claim(put(queue, "a.yaml"), ID, ".yaml")
+    assert queue.look(set()) == []
+    assert names(queue.look({changed, missing, claimed, claimed.with_name("a.yaml")})) == {
+        changed.name: Difference.CHANGED,
+        missing.name: Difference.MISSING,
+        claimed.name: Difference.CLAIMED,
+    }
+
+
+def test_what_was_on_the_move_is_looked_at_again_without_a_hint_until_it_is_settled(queue: QueueFolder) -> None:
+    path = put(queue, "a.yaml", age_s=-100.0)
+    (first,) = queue.look({path})
+    deadline = time.monotonic() + 10
+    while (seen := queue.look(set())) and seen[0].still_s < SETTLE_S:
+        assert time.monotonic() < deadline
+    assert names(seen) == {"a.yaml": Difference.NEW}
+    assert seen[0].still_s > first.still_s
+    path.unlink()
+    assert queue.look(set()) == []
+    path.write_text("again")
+    assert queue.look(set()) == [], "nobody was told of it"
+
+
+def test_a_file_that_comes_back_is_not_missing_any_more(queue: QueueFolder) -> None:
+    path = shown(queue)
+    data = path.read_bytes()
+    kept = path.with_suffix(".kept")
+    path.rename(kept)
+    assert names(queue.look({path})) == {path.name: Difference.MISSING}
+    kept.rename(path)
+    assert path.read_bytes() == data
+    assert queue.look(set()) == []
+
+
+def test_a_hint_that_does_not_count_is_no_difference(queue: QueueFolder, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.yaml"
+    outside.write_text("x")
+    deep = queue.root / "inbox" / "deep"
+    deep.mkdir()
+    (deep / "a.yaml").write_text("x")
+    rejected, draft = put(queue, "a.yaml", lane="rejected"), put(queue, ".a.yaml")
+    strange = queue.root / "strange"
+    strange.mkdir()
+    (strange / "a.yaml").write_text("x")
+    hints = {outside, deep / "a.yaml", deep, rejected, draft, strange / "a.yaml", queue.root, queue.root / "inbox"}
+    assert queue.look(hints) == []
+
+
+def test_a_folder_that_is_missing_makes_everything_be_looked_at(queue: QueueFolder) -> None:
+    path, untold = shown(queue, lane=Lane.URGENT), put(queue, "untold.yaml")
+    path.unlink()
+    path.parent.rmdir()
+    seen = {each.path: each for each in queue.look(set())}
+    assert set(seen) == {path, untold}
+    assert not seen[path].folder_was_there
+
+
+def test_a_lane_that_became_a_file_is_no_folder(queue: QueueFolder) -> None:
+    lane = queue.root / "normal"
+    lane.rmdir()
+    lane.write_text("x")
+    untold = put(queue, "untold.yaml")
+    assert untold in {each.path for each in queue.look(set())}
+    assert queue.folders_missing
+
+
+def test_notes_are_known_by_hints_as_by_a_full_look(queue: QueueFolder) -> None:
+    one, two = shown(queue), queue.path(Lane.URGENT, "other-00000001.yaml")
+    assert queue.show(two, b"shown", id="other-00000001", seq=1)
+    notes = {path: path.with_name(f"{path.name}.why.txt") for path in (one, two)}
+    for note in notes.values():
+        note.write_text("because")  # Another process wrote it: the command `orc edit`, or an earlier engine.
+    queue.look({notes[one]})
+    for path in notes:
+        queue.clear_note(path)
+    assert [note.exists() for note in notes.values()] == [False, True]
+    queue.look(set())
+    queue.clear_note(two)
+    assert notes[two].exists(), "it was not told of that one yet"
+    queue.look()
+    assert queue.look(set()) == [], "a look at hints forgets no note"
+    queue.clear_note(two)
+    assert not notes[two].exists()
+
+
+def test_a_note_that_a_person_removed_is_known_to_be_gone(queue: QueueFolder) -> None:
+    path = shown(queue)
+    note = path.with_name(f"{path.name}.why.txt")
+    queue.note(path, "because")
+    queue.fresh_notes.clear()
+    note.unlink()
+    queue.look({note})
+    note.write_text("a note of somebody else's")
+    queue.clear_note(path)
+    assert note.exists()

@@ -5,14 +5,28 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from run_helpers import wait_until
 from tree_helpers import WHEN, Farm, contents, in_child, shell
 
-from orchestrator.adapters.git import is_ancestor, rev_parse, tree_of
+from orchestrator.adapters.git import Git, is_ancestor, rev_parse, tree_of
+from orchestrator.adapters.harvest import is_untouched
 from orchestrator.adapters.mirrors import hold_lease, refresh_mirror
-from orchestrator.adapters.worktrees import TreeSpec, prepare_tree, read_record, remove_tree_safely
+from orchestrator.adapters.worktrees import (
+    Prepared,
+    TreeSpec,
+    prepare_tree,
+    read_record,
+    remove_tree_safely,
+    take_place,
+)
 from orchestrator.errors import BusyError, InvalidFileError, OrcError, RefusedError, UnavailableError
 
 
@@ -585,3 +599,191 @@ def test_a_broken_index_is_no_obstacle(farm: Farm) -> None:
     spec.index.write_bytes(b"DIRC rubbish")
     farm.prepare()
     assert contents(spec.path) == farm.files
+
+
+# --- places that are used again ---
+
+
+def export_of(farm: Farm, commit: str = "", **changes: Any) -> TreeSpec:
+    """An export in the first place of the pool of checks."""
+    about = {"mode": "export", "seal_ref": None, "path": str(farm.root / "checks" / "1"), "commit": commit or farm.base}
+    return farm.spec(record=str(farm.root / "checks" / "1.json"), **about | changes)
+
+
+def next_commit(farm: Farm, script: str) -> str:
+    """A later commit of the project, in the mirror."""
+    shell(f"{script}; git add -A; git commit -q -m later", farm.project)
+    refresh_mirror(farm.mirror, farm.project / ".git", ["refs/heads/main"])
+    farm.files = contents(farm.project)
+    return farm.value("refs/heads/main")
+
+
+def test_the_first_place_that_nobody_holds_is_taken_and_is_free_when_it_is_let_go(farm: Farm) -> None:
+    tree = export_of(farm).to_json() | {"path": str(farm.root / "pool"), "pool": True}
+    first, one = take_place(tree)
+    second, two = take_place(tree)
+    assert one is not None
+    assert two is not None
+    assert [Path(place["path"]).name for place in (first, second)] == ["1", "2"]
+    assert [Path(place["record"]).name for place in (first, second)] == ["1.json", "2.json"]
+    os.close(one)
+    again, lock = take_place(tree)
+    assert again == first
+    assert lock is not None
+    for each in (two, lock):
+        os.close(each)
+
+
+def test_a_place_is_free_when_the_process_that_had_it_was_killed(farm: Farm) -> None:
+    tree = export_of(farm).to_json() | {"path": str(farm.root / "pool"), "pool": True}
+    code = "import json, sys; from orchestrator.adapters.worktrees import take_place\n"
+    code += "print(take_place(json.loads(sys.argv[1]))[0]['path'], flush=True); sys.stdin.read()"
+    argv, root = [sys.executable, "-c", code, json.dumps(tree)], str(Path(__file__).parents[2])
+    about: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": root}, **about) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline().strip() == str(farm.root / "pool" / "1")
+        place, lock = take_place(tree)
+        assert lock is not None
+        os.close(lock)
+        assert place["path"] == str(farm.root / "pool" / "2")
+        other.kill()
+    place, lock = take_place(tree)
+    assert lock is not None
+    os.close(lock)
+    assert place["path"] == str(farm.root / "pool" / "1")
+
+
+def test_a_tree_without_a_pool_keeps_its_place(farm: Farm) -> None:
+    tree = export_of(farm).to_json()
+    assert take_place(tree) == (tree, None)
+
+
+HOSTILE = (
+    "echo changed > docs/d.md; touch -r run.sh docs/d.md",
+    "mkdir -p made/deep out; echo x > made/deep/x; echo x > src/new.py; echo x > out/ignored; echo x > a.log",
+    "chmod 000 src/deep/b.py docs/d.md; chmod 000 src/deep docs",
+    "rm run.sh; ln -s ../secret run.sh; rm -r docs; ln -s ../elsewhere docs",
+    "ln src/a.py ../outside; ln src/a.py src/again.py",
+    "ln ../secret src/stolen; rm src/a.py; ln ../secret src/a.py",
+    "rm -rf src link .gitignore",
+    "rm link; mkdir link; echo x > link/x; rm src/a.py; mkfifo src/a.py; mkfifo pipe",
+    "chmod +x src/a.py; chmod -x run.sh; chmod 600 src/deep/b.py",
+    "git init -q; git config core.fsmonitor /bin/false; echo '* text eol=crlf' > .gitattributes",
+    "echo '*' > .gitignore; echo x > hidden; echo x > src/.gitignore; printf 'a.py\\n' > src/deep/.gitignore",
+    "mkdir src/.git docs/.GIT; echo x > src/.git/config; rm docs/d.md; mkdir docs/d.md; echo x > docs/d.md/x",
+    "printf x > \"$(printf 'a\\nb')\"; printf x > \"$(printf '\\377')\"; echo x > ' '; echo x > -rf; echo x > ':(top)'",
+)
+
+
+@pytest.mark.parametrize("script", HOSTILE)
+def test_an_export_made_again_in_its_place_is_the_new_commit_whatever_a_run_did_there(farm: Farm, script: str) -> None:
+    elsewhere, secret = farm.root / "checks" / "elsewhere", farm.root / "checks" / "secret"
+    elsewhere.mkdir(parents=True)
+    for path in (secret, elsewhere / "d.md"):
+        path.write_text("one\n")
+    prepare_tree(export_of(farm))
+    shell(script, farm.root / "checks" / "1")
+    commit = next_commit(
+        farm, "echo 2 >> src/deep/b.py; rm docs/d.md; mkdir new; echo new > new/n; echo x > src/made.py"
+    )
+    spec = export_of(farm, commit)
+    prepare_tree(spec)
+    assert contents(spec.path, but=()) == farm.files
+    assert [path.read_text() for path in (secret, elsewhere / "d.md")] == ["one\n"] * 2
+    assert prepare_tree(spec) == Prepared(fresh=False)
+    assert contents(spec.path, but=()) == farm.files
+
+
+WRITABLE = (
+    "chmod u+w src/a.py",
+    "chmod 666 src/deep/b.py run.sh",
+    "touch src/a.py docs/d.md",
+    "chmod u+w src/a.py; cp src/a.py copy; rm -f src/a.py; cp copy src/a.py",
+    "rm -f src/a.py; echo other > src/a.py",
+    "rm -rf src docs",
+    "cp -r src again; chmod -R u+w .",
+    "true",
+)
+
+
+@pytest.mark.parametrize("script", WRITABLE)
+def test_a_read_only_export_made_again_has_no_file_that_can_be_written(farm: Farm, script: str) -> None:
+    prepare_tree(export_of(farm, read_only=True))
+    next_second()
+    shell(script, farm.root / "checks" / "1")
+    commit = next_commit(farm, "echo 2 >> docs/d.md; mkdir new; echo new > new/n; echo x > src/made.py")
+    for at in (commit, farm.base, commit):
+        spec = export_of(farm, at, read_only=True)
+        prepare_tree(spec)
+        assert [path for path in sorted(spec.path.rglob("*")) if is_writable(path)] == []
+    assert set(contents(spec.path, but=())) == set(farm.files)
+
+
+def next_second() -> None:
+    """Git compares times in whole seconds."""
+    began = int(time.time())
+    wait_until(lambda: int(time.time()) > began)
+
+
+def is_writable(path: Path) -> bool:
+    """Whether anybody may write a file; links and folders are not asked about."""
+    status = path.lstat()
+    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o222)
+
+
+def test_a_change_in_the_second_of_preparing_with_its_time_put_back_is_seen(farm: Farm) -> None:
+    spec = export_of(farm, read_only=True)
+    prepare_tree(spec)
+    path = spec.path / "src" / "a.py"
+    path.chmod(0o644)
+    next_second()
+    prepare_tree(spec)
+    status = path.stat()
+    path.chmod(0o644)
+    path.write_text("eno\n")
+    path.chmod(0o444)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    prepare_tree(spec)
+    assert path.read_text() == "one\n"
+
+
+# --- whether anything was changed since the work was taken ---
+
+CHANGES = {
+    "a file": "echo x >> src/a.py",
+    "a file, its times put back": "touch -r src/a.py ../was; echo two > src/a.py; touch -r ../was src/a.py",
+    "a new file": "echo x > new",
+    "a new file in a new folder": "mkdir -p a/b; echo x > a/b/c",
+    "a missing file": "rm docs/d.md",
+    "a right": "chmod +x src/a.py",
+    "a link": "ln -sf docs/d.md link",
+    "a link for a file": "rm src/a.py; ln -s deep/b.py src/a.py",
+    "what is ignored": "echo 'out/' > .gitignore; echo x > a.log",
+    "a commit": "git commit -q --allow-empty -m more",
+    "a branch": "git checkout -q -b side; git commit -q --allow-empty -m side; git checkout -q -",
+    "a stash": "echo x > src/a.py; git stash -q",
+    "a detached head": "git checkout -q --detach; git commit -q --allow-empty -m lost",
+    "a packed branch": "git commit -q --allow-empty -m side; git branch side; git reset -q HEAD~1; git pack-refs --all",
+    "a clone without a head": "rm .git/HEAD",
+    "no clone": "rm -rf .git",
+}
+NO_CHANGES = {
+    "nothing": "true",
+    "an ignored file": "echo x > a.log; mkdir out; echo x > out/x",
+    "an empty folder": "mkdir empty",
+    "times": "touch src/a.py run.sh",
+    "a branch that names what is known": "git branch side",
+    "a look": "git status; git diff; git log",
+}
+
+
+@pytest.mark.parametrize("what", [*CHANGES, *NO_CHANGES])
+def test_a_sealed_tree_is_untouched_only_if_nothing_that_is_kept_was_changed(farm: Farm, what: str) -> None:
+    spec, _ = farm.prepare()
+    shell("echo work >> src/a.py; git add -A; git commit -q -m work; echo left >> docs/d.md", spec.path)
+    sealed = farm.seal(spec)
+    shell({**CHANGES, **NO_CHANGES}[what], spec.path)
+    door = Git(spec.mirror, work_tree=spec.path, index=spec.index)
+    known = (sealed.commit, farm.mirror.text("rev-parse", f"{sealed.commit}^"))
+    assert is_untouched(door, spec, sealed.tree, known=known) is (what in NO_CHANGES)

@@ -185,6 +185,7 @@ def test_an_agent_that_is_killed_leaves_work_that_is_judged_like_any_other(world
         until(lambda: world.begun("held"))
         os.kill(world.pid_of("held"), signal.SIGKILL)
         until(lambda: "held" in world.shown(Lane.DONE))
+    world.settle()
     check_world(world, {"held": Expected()})
 
 
