@@ -242,8 +242,10 @@ def submit(injection: Injection) -> None:
     file.write_text("title: plain\nprompt: do it\n")
     if injection.orc("submit", str(file)) == 0:
         assert "accept: plain-" in world.ledger_log(), "an id was told, and the job is not there"
-    elif "accept: plain-" not in world.ledger_log():
-        assert world.orc("submit", str(file)) == 0, world.said()
+    until = time.monotonic() + 30
+    while "accept: plain-" not in world.ledger_log():
+        # A lock that a killed git left is told of, and taken for what it is a few seconds later.
+        assert world.orc("submit", str(file)) == 0 or time.monotonic() < until, world.said()
 
 
 _TWO = {"plain": Expected(attempts=None, reviews=None), "fixes": Expected(attempts=None, reviews=None)}
