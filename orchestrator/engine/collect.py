@@ -160,7 +160,11 @@ def _seal(ws: Workspace, job: Job, run: RunId) -> str:
         attempt = ws.ledger.record(Attempt, ws.ledger.folder(job.id), f"attempt-{run.number}")
         spec = TreeSpec.from_json(attempt_tree(ws, job, attempt))
         with effect(Effect.TREE_SEAL):
-            seal_tree(spec, when=ws.now())
+            try:
+                seal_tree(spec, when=ws.now())
+            except GitError:
+                # Once more: a disk that was full for a moment says nothing about the work.
+                seal_tree(spec, when=ws.now())
     except (OrcError, OSError) as error:
         if isinstance(error, GitError) and error.was_killed:
             raise  # That is nothing about the work: it is told, and tried again at the next tick.

@@ -26,8 +26,8 @@ FOUND = (
     "fixes-shim.5-unlinkat-11",
     "fixes-git.main.push.1+-unlink-1",
     "mended-shim.1-openat-16",
-    "red-git.main.update-ref.1-fsync-1",
-    "revert-git.main.update-ref.2-rename-1",
+    "red-main-rename-19",
+    "revert-main-rename-13",
 )
 """Points at which something was wrong once."""
 ONE = 180
