@@ -14,11 +14,12 @@ from typing import Any
 from orchestrator.adapters.strict_yaml import dump
 from orchestrator.core.job import Job, State
 from orchestrator.core.records import Card
-from orchestrator.engine.answer import find_job, give_answer, open_card
+from orchestrator.engine.answer import give_answer, open_card
+from orchestrator.engine.find import find_job
 from orchestrator.engine.init import init_workspace
 from orchestrator.engine.loop import Loop, engine_of
 from orchestrator.engine.people import person_of
-from orchestrator.engine.report import records_of
+from orchestrator.engine.story import records_of
 from orchestrator.engine.tick import Engine
 from orchestrator.engine.workspace import Workspace, open_workspace
 

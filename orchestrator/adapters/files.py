@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -191,7 +190,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = Tru
     With `sync` it also survives a power cut once this returns. `mode` is subject to the umask. Raises
     OSError; unless it was the flush of the folder that failed, the old content then stands.
     """
-    temporary = path.with_name(f".tmp-{secrets.token_hex(6)}-{path.name[:40]}")
+    temporary = path.with_name(f".tmp-{os.urandom(6).hex()}-{path.name[:40]}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         try:
@@ -441,7 +440,7 @@ def _empty_folder(fd: int, root: int, depth: int) -> bool:
             if depth == _MAX_RECURSION:
                 # An agent can nest folders deeper than the stack, the file descriptors and the longest path
                 # reach.
-                os.rename(entry.name, f".deep-{secrets.token_hex(8)}", src_dir_fd=fd, dst_dir_fd=root)
+                os.rename(entry.name, f".deep-{os.urandom(8).hex()}", src_dir_fd=fd, dst_dir_fd=root)
                 hoisted = True
                 continue
             hoisted |= _empty_folder(child, root, depth + 1)

@@ -65,7 +65,7 @@ def harvest(
             cause="It was removed, or replaced by a link or a file, while or after the agent worked.",
             hint="look at it, then move it away; the next run builds a new one",
         )
-    open_up(spec.path, notes)
+    open_up(spec.path, notes, known=spec.beside("folders"))
     start = {spec.commit, spec.start} if known else set[str]()
     own = fetch_clone_commits(git, spec.path, spec.beside("own"), given=start, max_bytes=limits.bytes, notes=notes)
     parent = _choose_parent(git, spec, own, notes) if known else own.head or ""
@@ -88,7 +88,7 @@ def is_untouched(git: Git, spec: TreeSpec, tree: str, *, known: Iterable[str]) -
     if not is_real_folder(spec.path) or not (spec.path / ".git").is_dir():
         return False
     notes: list[str] = []
-    open_up(spec.path, notes)
+    open_up(spec.path, notes, known=spec.beside("folders"))
     tips = read_tips(spec.path, notes)
     if notes or tips is None or not tips <= {spec.commit, spec.start, *known}:
         return False

@@ -16,7 +16,7 @@ from orchestrator.adapters.strict_yaml import KeyPath, load, load_mapping
 from orchestrator.adapters.templates import SCHEMA_LINE, render_prompt, render_section
 from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.document import FENCE, cut_front_matter
-from orchestrator.core.gate import matches
+from orchestrator.core.globs import matches
 from orchestrator.core.ids import slug
 from orchestrator.core.job import Expects, Job, JobSpec, Kind, Standing
 from orchestrator.core.times import parse

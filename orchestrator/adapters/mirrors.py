@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -208,4 +207,4 @@ def is_kept(mirror: Git, oid: str, *others: str) -> bool:
 def new_rescue_ref(agent: str, stamp: str) -> str:
     """A new name for work that would otherwise be lost. `stamp` is a time without colons."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", agent).strip("-") or "unknown"
-    return f"refs/orc/rescue/{name}/{stamp}-{secrets.token_hex(4)}"
+    return f"refs/orc/rescue/{name}/{stamp}-{os.urandom(4).hex()}"

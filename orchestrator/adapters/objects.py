@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -136,7 +135,7 @@ class Objects:
         path = folder / oid[2:]
         if path.exists() and _holds(path, _headed(kind, data)):
             return
-        temporary = self._dir / f"tmp_obj_{oid[:12]}_{secrets.token_hex(4)}"
+        temporary = self._dir / f"tmp_obj_{oid[:12]}_{os.urandom(4).hex()}"
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o444)
         with open(handle, "wb") as file:
             file.write(zlib.compress(_headed(kind, data), 1))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +39,8 @@ _DIRECTIVE = re.compile(r"^%", re.MULTILINE)
 _TAB_INDENT = re.compile(r"[ ]*\t")
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\.[0-9]+(?:[eE][-+]?[0-9]+)?")
+_NUMERIC = frozenset("+-0123456789")
+"""What a number begins with."""
 _CONSTANTS: dict[str, bool | None] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
@@ -157,106 +158,105 @@ def _line_at(text: str, found: re.Match[str]) -> int:
 
 def _build(text: str, first_line: int) -> Document:
     builder = _Builder(first_line)
+    take = {
+        yaml.ScalarEvent: builder.take_scalar,
+        yaml.MappingStartEvent: builder.open_mapping,
+        yaml.SequenceStartEvent: builder.open_list,
+        yaml.MappingEndEvent: builder.close,
+        yaml.SequenceEndEvent: builder.close,
+        yaml.AliasEvent: builder.refuse_alias,
+        yaml.DocumentStartEvent: builder.begin_document,
+    }
+    # Events come from a state machine without recursion. Composing nodes recurses, and in C it takes the process down.
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
-        for event in _events(text):
-            builder.take(event)
+        # Thousands of files are read for one board, so nothing is done twice for an event.
+        while (event := loader.get_event()) is not None:
+            if (act := take.get(type(event))) is not None:
+                act(event)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # the Python parser lets chr() raise
         raise _explain(error, text) from error
+    finally:
+        loader.dispose()
     before = first_line - 1
     lines = {path: line + before for path, line in builder.lines.items()} if before else builder.lines
     return Document(builder.root, lines)
 
 
-def _events(text: str) -> Iterator[yaml.Event]:
-    # Events come from a state machine without recursion. Composing nodes recurses, and in C it takes the
-    # process down.
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-    try:
-        while loader.check_event():
-            yield loader.get_event()
-    finally:
-        loader.dispose()
-
-
-@dataclass(slots=True)
-class _Frame:
-    """An open list or mapping; `key` is the key whose value comes next."""
-
-    container: Any
-    path: KeyPath
-    key: str | None = None
-
-
 @dataclass(slots=True)
 class _Builder:
+    """Puts values where they belong. `path` leads to the open list or mapping, `key` is the key whose value is next."""
+
     first_line: int
     root: Any = None
     lines: dict[KeyPath, int] = field(default_factory=dict)
-    frames: list[_Frame] = field(default_factory=list)
+    container: Any = None
+    path: KeyPath = ()
+    key: str | None = None
+    outer: list[tuple[Any, KeyPath]] = field(default_factory=list)
     nodes: int = 0
     documents: int = 0
 
-    def take(self, event: yaml.Event) -> None:
-        if isinstance(event, yaml.ScalarEvent):
-            self._take_scalar(event)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            self._open(event, {} if isinstance(event, yaml.MappingStartEvent) else [])
-        elif isinstance(event, yaml.CollectionEndEvent):
-            self.frames.pop()
-        elif isinstance(event, yaml.AliasEvent):
-            raise _error(
-                event,
-                f"uses the alias *{_shorten(event.anchor)}",
-                "Write the value out, or put it in quotes.",
-            )
-        elif isinstance(event, yaml.DocumentStartEvent):
-            self.documents += 1
-            if self.documents > 1:
-                raise _error(event, "holds a second document (---)", "Put it in a file of its own.")
-
-    def _take_scalar(self, event: yaml.ScalarEvent) -> None:
+    def take_scalar(self, event: Any) -> None:
         self._check_node(event)
-        frame = self.frames[-1] if self.frames else None
-        if frame is not None and frame.key is None and isinstance(frame.container, dict):
-            frame.key = self._read_key(event, frame)
+        container = self.container
+        if type(container) is dict:
+            key = self.key
+            if key is None:
+                self.key = self._read_key(event)
+            else:
+                container[key] = _read_scalar(event)
+                self.key = None
         else:
             self._place(_read_scalar(event), event)
 
-    def _open(self, event: yaml.CollectionStartEvent, container: Any) -> None:
+    def open_mapping(self, event: Any) -> None:
+        self._open(event, {})
+
+    def open_list(self, event: Any) -> None:
+        self._open(event, [])
+
+    def close(self, event: Any) -> None:
+        self.container, self.path = self.outer.pop()
+
+    def refuse_alias(self, event: Any) -> None:
+        raise _error(event, f"uses the alias *{_shorten(event.anchor)}", "Write the value out, or put it in quotes.")
+
+    def begin_document(self, event: Any) -> None:
+        self.documents += 1
+        if self.documents > 1:
+            raise _error(event, "holds a second document (---)", "Put it in a file of its own.")
+
+    def _open(self, event: Any, container: Any) -> None:
         self._check_node(event)
-        if len(self.frames) >= MAX_DEPTH:
+        if len(self.outer) >= MAX_DEPTH:
             raise _error(event, f"is nested more than {MAX_DEPTH} levels deep", "Make it flatter.")
-        if self.frames and self.frames[-1].key is None and isinstance(self.frames[-1].container, dict):
+        if self.key is None and type(self.container) is dict:
             raise _error(event, "a key is a list or a mapping", "Use text as the key; quote {…} and […].")
-        self.frames.append(_Frame(container, self._place(container, event)))
+        path = self._place(container, event)
+        self.outer.append((self.container, self.path))
+        self.container, self.path = container, path
 
     def _check_node(self, event: Any) -> None:
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise _error(event, f"has more than {MAX_NODES} keys and values", "Split it.")
         if event.anchor is not None:
-            raise _error(
-                event,
-                f"uses the anchor &{_shorten(event.anchor)}",
-                "Write the value out, or put it in quotes.",
-            )
+            shown = _shorten(event.anchor)
+            raise _error(event, f"uses the anchor &{shown}", "Write the value out, or put it in quotes.")
         if event.tag is not None:
-            raise _error(
-                event,
-                f"uses the tag {_shorten(event.tag)}",
-                "Remove the tag, or put the value in quotes.",
-            )
+            raise _error(event, f"uses the tag {_shorten(event.tag)}", "Remove the tag, or put the value in quotes.")
 
-    def _read_key(self, event: yaml.ScalarEvent, frame: _Frame) -> str:
+    def _read_key(self, event: Any) -> str:
         if event.value == "<<" and not event.style:
             raise _error(event, "uses the merge key <<", "Write the keys out.")
         key = _read_scalar(event)
         if not isinstance(key, str):
             shown = _shorten(event.value) or "(nothing)"
             raise _error(event, f"the key {shown} is not text", "Put the key in quotes.")
-        path = (*frame.path, key)
+        path = (*self.path, key)
         line = _line_of(event)
-        if key in frame.container:
+        if key in self.container:
             first = self.lines[path] + self.first_line - 1
             raise InvalidFileError(
                 f"is given twice, first on line {first}",
@@ -267,25 +267,25 @@ class _Builder:
         self.lines[path] = line
         return key
 
-    def _place(self, value: Any, event: yaml.Event) -> KeyPath:
+    def _place(self, value: Any, event: Any) -> KeyPath:
         """Put a value where it belongs; its path."""
-        if not self.frames:
+        container = self.container
+        if container is None:
             self.root = value
             self.lines[()] = _line_of(event)
             return ()
-        frame = self.frames[-1]
-        if frame.key is not None:
-            path: KeyPath = (*frame.path, frame.key)
-            frame.container[frame.key] = value
-            frame.key = None
+        if self.key is not None:
+            path: KeyPath = (*self.path, self.key)
+            container[self.key] = value
+            self.key = None
             return path
-        path = (*frame.path, len(frame.container))
-        frame.container.append(value)
+        path = (*self.path, len(container))
+        container.append(value)
         self.lines[path] = _line_of(event)
         return path
 
 
-def _read_scalar(event: yaml.ScalarEvent) -> Any:
+def _read_scalar(event: Any) -> Any:
     text: str = event.value
     if event.style:
         if event.style == '"' and (found := UNSAFE.search(text)):
@@ -293,6 +293,8 @@ def _read_scalar(event: yaml.ScalarEvent) -> Any:
         return text
     if text in _CONSTANTS:
         return _CONSTANTS[text]
+    if text[0] not in _NUMERIC:
+        return text
     if _INT.fullmatch(text):
         digits = len(text.lstrip("+-"))
         if digits > MAX_INT_DIGITS:

@@ -1,17 +1,24 @@
 """Walks a tree that an agent has left: makes it readable, and removes what git neither sees nor can store.
 
-No link is ever followed.
+No link is ever followed. A folder in which nothing unusual was found is not listed again as long as it has not changed:
+a name can come, go or be replaced in it only with its change time (ctime), which no program can set.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from orchestrator.adapters.files import remove, remove_tree
+from orchestrator.adapters.files import remove, remove_tree, safe_read, write_atomic
+from orchestrator.errors import InvalidFileError
+
+SETTLED_NS = 2_000_000_000
+"""A folder that changed later than this before the walk may change once more with the same time: it is not noted."""
 
 _READ_BY_GIT = (".gitignore", ".gitattributes", ".gitmodules")
 
@@ -32,13 +39,13 @@ def is_file_or_link(path: Path) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
 
 
-def open_up(root: Path, notes: list[str]) -> None:
+def open_up(root: Path, notes: list[str], *, known: Path) -> None:
     """Open every folder below `root` for us, and remove pipes with names that git would open and wait for.
 
     Files that we may not read are opened when they are taken: see `make_readable`.
     """
     lost: list[str] = []
-    for entry in find_unusual(root, lost=lost):
+    for entry in find_unusual(root, known=known, lost=lost):
         if entry.name.casefold() not in _READ_BY_GIT:
             continue
         if entry.is_file(follow_symlinks=False):
@@ -60,9 +67,9 @@ def make_readable(path: str | Path) -> None:
         os.chmod(path, stat.S_IMODE(mode) | stat.S_IRUSR)
 
 
-def sweep(root: Path, keep: tuple[str, ...]) -> None:
+def sweep(root: Path, keep: tuple[str, ...], *, known: Path) -> None:
     """Remove what `git clean` does not see: pipes, sockets, devices, and every `.git` outside the kept folders."""
-    for entry in find_unusual(root, top_git=True):
+    for entry in find_unusual(root, known=known, top_git=True):
         if entry.name.casefold() == ".git":
             if not _is_kept(os.path.relpath(entry.path, root), keep):
                 remove_tree(Path(entry.path))
@@ -86,40 +93,72 @@ def _is_kept(path: str, keep: tuple[str, ...]) -> bool:
     return False
 
 
-def find_unusual(root: Path, *, top_git: bool = False, lost: list[str] | None = None) -> Iterator[os.DirEntry[str]]:
+def find_unusual(
+    root: Path, *, known: Path, top_git: bool = False, lost: list[str] | None = None
+) -> Iterator[os.DirEntry[str]]:
     """What is below `root` and is no plain file, folder or link, or has a name that begins with `.git`.
 
     Folders are opened for us first; the tree's own `.git` is left out unless asked for. An entry is yielded before its
     folder is entered, and may be removed by then. The name of a folder that cannot be listed (nested deeper than a path
-    can say, for one) is added to `lost`.
+    can say, for one) is added to `lost`. The file `known`, out of the agent's reach, remembers plain folders.
     """
-    pending = [os.fspath(root)]
+    top = os.fspath(root)
+    before, seen = _read_folders(known), dict[str, _Folder]()
+    settled = time.time_ns() - SETTLED_NS
+    pending = [top]
     while pending:
         folder = pending.pop()
+        name = folder[len(top) + 1 :]
         try:
-            entries = _list_opened(folder)
+            status = os.lstat(folder)
+            noted = before.get(name)
+            if noted is not None and noted[:2] == (status.st_ino, status.st_ctime_ns) and stat.S_ISDIR(status.st_mode):
+                seen[name] = noted
+                pending += [f"{folder}/{each}" for each in noted[2]]
+                continue
+            entries = _list_opened(folder, status)
         except (FileNotFoundError, NotADirectoryError):
             continue  # Removed by the caller.
         except OSError:
             if lost is not None:
                 lost.append(os.path.relpath(folder, root))
             continue
-        is_top = folder == os.fspath(root) and not top_git
+        is_top, is_plain, below = folder == top and not top_git, True, list[str]()
         for entry in entries:  # Tens of thousands: nothing is asked of the system for a plain one.
             is_folder = entry.is_dir(follow_symlinks=False)
             is_named = entry.name[:1] == "." and entry.name[:4].casefold() == ".git"
             if is_top and is_named and entry.name == ".git":
+                is_plain = False
                 continue
             if is_named or not (is_folder or entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+                is_plain = False
                 with suppress(OSError):  # A name too long for a path: its folder is just as far out of git's reach.
                     yield entry
             if is_folder:
-                pending.append(entry.path)
+                below.append(entry.name)
+        pending += [f"{folder}/{each}" for each in below]
+        if is_plain and status.st_ctime_ns < settled:
+            seen[name] = (status.st_ino, status.st_ctime_ns, tuple(below))
+    if seen != before:
+        text = json.dumps({"folders": seen}, separators=(",", ":"))
+        write_atomic(known, text.encode(), mode=0o600, sync=False)
 
 
-def _list_opened(folder: str) -> list[os.DirEntry[str]]:
-    status = os.lstat(folder)
+def _list_opened(folder: str, status: os.stat_result) -> list[os.DirEntry[str]]:
     if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
         os.chmod(folder, stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
     with os.scandir(folder) as found:
         return list(found)
+
+
+_Folder = tuple[int, int, tuple[str, ...]]
+"""A plain folder: its inode, its change time in nanoseconds, and the names of the folders in it."""
+
+
+def _read_folders(known: Path) -> dict[str, _Folder]:
+    """What earlier walks found, by path below the root; nothing if that cannot be read."""
+    try:
+        folders = json.loads(safe_read(known, max_bytes=64 * 2**20).data)["folders"]
+        return {str(name): (int(ino), int(when), tuple(below)) for name, (ino, when, below) in folders.items()}
+    except (OSError, InvalidFileError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # Only a memory: without it everything is looked at.

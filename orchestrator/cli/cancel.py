@@ -16,7 +16,8 @@ from orchestrator.cli.complete import complete_job
 def cancel(app: App, job: str, message: str) -> None:
     """Give JOB up. A run of it is stopped by the engine; its work stays under refs/orc/attempts/."""
     refuse_inside_run("orc cancel")
-    from orchestrator.engine.answer import cancel_job, find_job
+    from orchestrator.engine.answer import cancel_job
+    from orchestrator.engine.find import find_job
 
     with app.workspace() as ws:
         move = cancel_job(ws, find_job(ws, job).job, human(ws), message)

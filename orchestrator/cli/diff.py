@@ -23,7 +23,8 @@ def diff(app: App, job: str, stat: bool) -> None:
     from orchestrator.adapters.git import Git
     from orchestrator.adapters.git_objects import diff_text
     from orchestrator.core.codec import to_mapping
-    from orchestrator.engine.answer import evidence_of, find_job
+    from orchestrator.engine.answer import evidence_of
+    from orchestrator.engine.find import find_job
 
     with app.workspace(lean=True) as ws:
         found = find_job(ws, job).job

@@ -59,8 +59,8 @@ def edit(app: App, job: str, sets: tuple[str, ...], unsets: tuple[str, ...], fil
 
 def _edit_keys(app: App, name: str, sets: tuple[str, ...], unsets: tuple[str, ...]) -> Edited:
     from orchestrator.adapters.job_text import find_key, set_key, unset_key
-    from orchestrator.engine.answer import find_job
     from orchestrator.engine.edit import change_jobs
+    from orchestrator.engine.find import find_job
 
     values = [(find_key(key), value) for key, value in map(_split_setting, sets)]
     gone = [find_key(key) for key in unsets]
@@ -101,8 +101,8 @@ def _split_setting(text: str) -> tuple[str, Any]:
 
 def _edit_from_file(app: App, name: str, file: Path) -> Edited:
     from orchestrator.adapters.files import safe_read
-    from orchestrator.engine.answer import find_job
     from orchestrator.engine.edit import edit_job, is_draft, remove_draft, version_shown
+    from orchestrator.engine.find import find_job
 
     from_stdin = str(file) == "-"
     try:
@@ -126,8 +126,8 @@ def _edit_from_file(app: App, name: str, file: Path) -> Edited:
 
 def _edit_in_editor(app: App, name: str) -> Edited:
     from orchestrator.adapters.processes import run_editor
-    from orchestrator.engine.answer import find_job
     from orchestrator.engine.edit import Edited, drafts_of, edit_job, open_draft, remove_draft
+    from orchestrator.engine.find import find_job
 
     with app.workspace() as ws:
         job = ws.open_job(find_job(ws, name).job.id).job

@@ -21,8 +21,8 @@ def hold(app: App, jobs: tuple[str, ...], because: str) -> None:
     The same as writing `hold: true`, or `hold:` and the reason, into its file. A run that is alive goes on.
     """
     refuse_inside_run("orc hold")
-    from orchestrator.engine.answer import find_job
     from orchestrator.engine.edit import hold_jobs, live_run
+    from orchestrator.engine.find import find_job
 
     with app.workspace() as ws:
         done = hold_jobs(ws, [find_job(ws, name).job.id for name in jobs], because, human(ws))

@@ -69,7 +69,7 @@ def _all(name: str, places: tuple[Path, ...]) -> list[str]:
 def _find_run(ws: Workspace, name: str, *, wait: bool) -> tuple[str, list[str]]:
     """The run that is meant, and the job's other runs, the newest first."""
     from orchestrator.core.ids import RunId
-    from orchestrator.engine.answer import find_job
+    from orchestrator.engine.find import find_job
 
     job, part = find_job(ws, name).job, name.partition(".")[2]
     name = f"{job.id}.{part}" if part else job.id

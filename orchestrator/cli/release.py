@@ -15,8 +15,8 @@ from orchestrator.cli.complete import complete_job
 def release(app: App, jobs: tuple[str, ...]) -> None:
     """Let each JOB that is held go on where it was. If one of them is not held, none is changed."""
     refuse_inside_run("orc release")
-    from orchestrator.engine.answer import find_job
     from orchestrator.engine.edit import release_jobs
+    from orchestrator.engine.find import find_job
 
     with app.workspace() as ws:
         done = release_jobs(ws, [find_job(ws, name).job.id for name in jobs], human(ws))

@@ -15,7 +15,8 @@ from orchestrator.cli.complete import complete_any
 def retry(app: App, job: str) -> None:
     """Give JOB, which failed, was cancelled or is stuck, another go with a fresh set of attempts."""
     refuse_inside_run("orc retry")
-    from orchestrator.engine.answer import find_job, retry_job
+    from orchestrator.engine.answer import retry_job
+    from orchestrator.engine.find import find_job
 
     with app.workspace() as ws:
         move = retry_job(ws, find_job(ws, job).job, human(ws))

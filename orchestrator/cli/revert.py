@@ -17,7 +17,7 @@ from orchestrator.cli.complete import complete_ended
 def revert(app: App, job: str) -> None:
     """Undo JOB on its target branch, as a new commit; nothing that came after it is touched."""
     refuse_inside_run("orc revert")
-    from orchestrator.engine.answer import find_job
+    from orchestrator.engine.find import find_job
     from orchestrator.engine.revert import revert_job
 
     with app.workspace() as ws:

@@ -27,8 +27,8 @@ SHOWN_PATHS = 10
 def show(app: App, job: str) -> None:
     """Everything about JOB: what was asked, each attempt, what the engine saw, each verdict, each card."""
     from orchestrator.core.codec import to_mapping
-    from orchestrator.engine.answer import find_job
-    from orchestrator.engine.report import records_of, reverts_of
+    from orchestrator.engine.find import find_job
+    from orchestrator.engine.story import records_of, reverts_of
 
     with app.workspace(lean=True) as ws:
         folder = find_job(ws, job)

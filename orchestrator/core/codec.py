@@ -37,7 +37,10 @@ def from_mapping(kind: type[T], value: object, *, where: str = "") -> T:
     if unknown:
         raise ValueError(f"{where or kind.__name__}: unknown key {unknown[0]!r}")
     prefix = f"{where}." if where else ""
-    items = {key: _read(hints[key], item, prefix + key) for key, item in value.items()}
+    # Nearly all are plain values of the very type: nothing is to be looked into.
+    items = {
+        key: item if type(item) is hints[key] else _read(hints[key], item, prefix + key) for key, item in value.items()
+    }
     try:
         return kind(**items)
     except TypeError as error:

@@ -9,9 +9,9 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 
 from orchestrator.core.diffstat import Change
+from orchestrator.core.globs import matches
 from orchestrator.core.job import Expects, JobSpec, Kind
 from orchestrator.core.records import CheckResult, Failure, Outcome
 
@@ -160,37 +160,6 @@ def judge_checks(results: Iterable[CheckResult]) -> str:
 def protected_paths(changes: Iterable[Change], protected: tuple[str, ...]) -> tuple[str, ...]:
     """Changed paths that only a human may let through."""
     return tuple(change.path for change in changes if matches(change.path, protected))
-
-
-def matches(path: str, globs: Iterable[str]) -> bool:
-    """Whether a path of a repository fits one of the globs.
-
-    `*` and `?` stop at a slash, `**` does not; a glob without a slash fits the name in any folder; one that
-    names a folder fits everything below it.
-    """
-    return any(_pattern(each).match(path) is not None for each in globs)
-
-
-@cache
-def _pattern(glob: str) -> re.Pattern[str]:
-    text = glob + "**" if glob.endswith("/") else glob
-    anywhere = "/" not in text
-    text = text.removeprefix("./").lstrip("/")
-    out, at = "", 0
-    while at < len(text):
-        if text.startswith("**/", at):
-            out, at = out + "(?:.*/)?", at + 3
-        elif text.startswith("**", at):
-            out, at = out + ".*", at + 2
-        elif text[at] == "*":
-            out, at = out + "[^/]*", at + 1
-        elif text[at] == "?":
-            out, at = out + "[^/]", at + 1
-        else:
-            out, at = out + re.escape(text[at]), at + 1
-    # What is named without a wildcard may be a folder: then all below it is meant.
-    below = "" if "*" in text.rpartition("/")[2] or "?" in text.rpartition("/")[2] else "(?:/.*)?"
-    return re.compile(("(?:.*/)?" if anywhere else "") + out + below + r"\Z", re.S)
 
 
 def _escapes(path: str, points_to: str) -> bool:

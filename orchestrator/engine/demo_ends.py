@@ -13,7 +13,7 @@ from orchestrator.core.job import Job, State
 from orchestrator.core.records import Attempt, Card, CardKind, Evidence, MergeRecord, ReviewRecord, Verdict
 from orchestrator.engine.demo import Scene
 from orchestrator.engine.history import read_history
-from orchestrator.engine.report import records_of
+from orchestrator.engine.story import records_of
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 

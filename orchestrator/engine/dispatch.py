@@ -27,7 +27,7 @@ from orchestrator.core.attempt import not_started, start_attempt
 from orchestrator.core.config import Project
 from orchestrator.core.criteria import Criteria, criteria_for
 from orchestrator.core.evidence import checks_started
-from orchestrator.core.gate import matches
+from orchestrator.core.globs import matches
 from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
 from orchestrator.core.job import Expects, Job, State
@@ -38,9 +38,9 @@ from orchestrator.core.rules import prompt_section
 from orchestrator.core.schedule import AgentView, StartAttempt, StartReview
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
+from orchestrator.engine.agents import backend_settings
 from orchestrator.engine.bases import base_filing, base_record, check_key, find_start, mirror_with
 from orchestrator.engine.launch import RunState, Start, folder_of, launch, state_of
-from orchestrator.engine.look import backend_settings
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, OrcError
 

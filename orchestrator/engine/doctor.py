@@ -10,9 +10,9 @@ from orchestrator.adapters.git import version
 from orchestrator.adapters.library import scan_criteria, scan_rules, scan_skills
 from orchestrator.core.review import independence_of, is_enough
 from orchestrator.core.schedule import AgentView
+from orchestrator.engine.agents import view_agents
 from orchestrator.engine.bases import view_project
 from orchestrator.engine.finding import Finding, Health
-from orchestrator.engine.look import view_agents
 from orchestrator.engine.mend import (
     look_at_half_made,
     look_at_ignores,

@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.adapters.ledger import REF
 from orchestrator.core.job import State
 from orchestrator.core.times import iso
-from orchestrator.engine.answer import LATELY, find_job
+from orchestrator.engine.find import LATELY, find_job
 from orchestrator.engine.workspace import Workspace
 
 ENDED = frozenset(state.value for state in State if state.ended)

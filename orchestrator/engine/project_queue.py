@@ -52,6 +52,8 @@ class Projection:
     _files: dict[str, frozenset[Path]] = field(default_factory=dict)
     _ended: dict[Lane, list[str]] = field(default_factory=lambda: {lane: [] for lane in ENDED_LANES})
     """The newest ended jobs, newest first."""
+    _read: dict[str, Folder] = field(default_factory=dict)
+    """Ended jobs that were read to begin with; the first refresh needs them once more, if the ledger is as it was."""
 
     @property
     def mark(self) -> Path:
@@ -70,9 +72,11 @@ class Projection:
                 self._trees[id_] = folder.tree
         ended_then = self._newest_ended(then.root)
         known = [each for ended in ended_then.values() for each in ended]
+        root = self.ws.ledger.snapshot().root
         for folder in self.ws.ledger.folders_at({each.path: each.tree for each in known}):
             self._recall(folder, must_exist=True)
-        root = self.ws.ledger.snapshot().root
+            if root == then.root:
+                self._read[folder.job.id] = folder
         ended_now = ended_then if root == then.root else self._newest_ended(root)
         self._ended = {lane: [each.id for each in ended] for lane, ended in ended_now.items()}
         self._root = root
@@ -127,6 +131,7 @@ class Projection:
         for id_ in (looked_at | again) - snapshot.folders.keys():
             self._trees.pop(id_, None)
             self._show_again(id_, snapshot.root)
+        self._read.clear()
         self._root = snapshot.root
         if not self.queue.changed_ids and snapshot.tip != self._tip:
             self._tip = snapshot.tip
@@ -150,7 +155,8 @@ class Projection:
         del ids[KEPT:]
 
     def _show_again(self, id_: str, root: str) -> None:
-        folder = self.ws.ledger.closed(id_, root)
+        read = self._read.get(id_) if root == self._root else None
+        folder = read or self.ws.ledger.closed(id_, root)
         if folder is not None and id_ in self._ended[folder.job.lane]:
             self._show(folder, changed=False)
         else:

@@ -7,21 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from orchestrator.adapters.ledger import Folder, parse_record
-from orchestrator.core.ids import bucket
+from orchestrator.adapters.ledger import Folder
 from orchestrator.core.job import Job, Lane, State
-from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, Reverted, ReviewRecord
-from orchestrator.engine.look import view_agents
+from orchestrator.engine.agents import view_agents
 from orchestrator.engine.needs import Need, rejected_files, stuck_jobs
 from orchestrator.engine.workspace import Workspace
 
-RECORD_KINDS: Mapping[str, type[Any]] = {
-    "attempt": Attempt,
-    "evidence": Evidence,
-    "review": ReviewRecord,
-    "card": Card,
-    "merge": MergeRecord,
-}
 ERRORS_SHOWN = 50
 
 
@@ -121,6 +112,10 @@ def line_of(job: Job) -> Line:
 def _last_errors(ws: Workspace, jobs: Iterable[Job]) -> dict[str, str]:
     """Of jobs that came back from an attempt: what the agent's program said last, by job."""
     back = [job for job in jobs if job.at.attempt and job.state in (State.READY, State.WAITING, State.DECIDE)]
+    if not back:
+        return {}
+    from orchestrator.core.records import Attempt  # Slow to load, and most boards need none.
+
     folders = ws.ledger.snapshot().folders
     return {
         job.id: ws.ledger.record(Attempt, folders[job.id], f"attempt-{job.at.attempt}").error
@@ -129,6 +124,8 @@ def _last_errors(ws: Workspace, jobs: Iterable[Job]) -> dict[str, str]:
 
 
 def _need(ws: Workspace, folder: Folder) -> Need:
+    from orchestrator.core.records import Card  # Slow to load, and a board without cards needs none.
+
     job = folder.job
     card = ws.ledger.record(Card, folder, f"card-{job.at.card}")
     keys = tuple(option.key for option in card.options)
@@ -140,39 +137,3 @@ def _need(ws: Workspace, folder: Folder) -> Need:
 def _problems(ws: Workspace) -> list[str]:
     problems = [f"orc.yaml: {ws.config_problem} (the last good one is in force)"] if ws.config_problem else []
     return problems + view_agents(ws)[1]
-
-
-def records_of(ws: Workspace, folder: Folder) -> dict[str, Any]:
-    """Every record of a job by file stem, in the order in which they came about."""
-    kinds = {stem: RECORD_KINDS[kind] for stem in folder.records if (kind := stem.partition("-")[0]) in RECORD_KINDS}
-    found = {stem: ws.ledger.record(kind, folder, stem) for stem, kind in kinds.items() if "." not in stem}
-    attempts = [record for record in found.values() if isinstance(record, Attempt)]
-
-    def order(stem: str) -> tuple[int, int, int]:
-        record, number = found[stem], int(stem.partition("-")[2])
-        match record:
-            case Attempt():
-                attempt = number
-            case Evidence() | ReviewRecord():
-                attempt = record.attempt
-            case Card():
-                attempt = sum(each.started <= record.asked for each in attempts)
-            case _:
-                attempt = max((each.number for each in attempts if each.tip == record.approved), default=len(attempts))
-        return (attempt, list(RECORD_KINDS.values()).index(type(record)), number)
-
-    return {stem: found[stem] for stem in sorted(found, key=order)}
-
-
-def reverts_path(id_: str) -> str:
-    """Where the ledger keeps the reverts of a job."""
-    return f"reverts/{bucket(id_)}/{id_}"
-
-
-def reverts_of(ws: Workspace, id_: str) -> list[Reverted]:
-    """The reverts of a job, the oldest first."""
-    objects, path = ws.ledger.objects, reverts_path(id_)
-    entry = objects.find(ws.ledger.root_of(ws.ledger.tip()), path)
-    names = objects.tree(entry.oid) if entry else {}
-    found = [parse_record(Reverted, objects.read(each.oid), f"{path}/{name}") for name, each in names.items()]
-    return sorted(found, key=lambda each: each.at)

@@ -14,7 +14,7 @@ from orchestrator.core.records import MergeRecord, Reverted
 from orchestrator.core.transitions import Actor
 from orchestrator.engine.bases import mirror_with
 from orchestrator.engine.merge import MERGER, find_obstacle
-from orchestrator.engine.report import reverts_path
+from orchestrator.engine.story import reverts_path
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import RefusedError
 

@@ -15,8 +15,8 @@ from orchestrator.core.ids import RunKind
 from orchestrator.core.records import Verdict
 from orchestrator.core.schedule import AgentView
 from orchestrator.core.transitions import Event
+from orchestrator.engine.agents import view_agents
 from orchestrator.engine.history import Told, read_history
-from orchestrator.engine.look import view_agents
 from orchestrator.engine.ps import LiveRun, find_runs
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError

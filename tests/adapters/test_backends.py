@@ -14,7 +14,7 @@ import pytest
 from run_helpers import Bench, StartedRun, is_alive, wait_until
 
 from orchestrator.adapters.backends.base import Backend
-from orchestrator.adapters.backends.registry import BACKENDS, find_backend
+from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.adapters.backends.scripted import parse_script
 from orchestrator.adapters.run_folder import CUT, REPORT_BYTES
 from orchestrator.adapters.run_values import RunResult, RunStatus
@@ -36,7 +36,7 @@ class Agent(Protocol):
 
 
 class CommandAgent:
-    backend = BACKENDS["command"]
+    backend = find_backend("command")
 
     def does(self, script: str) -> Mapping[str, Any]:
         return {"argv": ["/bin/sh", "-c", script]}
@@ -47,7 +47,7 @@ class CommandAgent:
 
 
 class ScriptedAgent:
-    backend = BACKENDS["scripted"]
+    backend = find_backend("scripted")
 
     def __init__(self, folder: Path) -> None:
         self.script = folder / "script.yaml"
@@ -290,7 +290,7 @@ def test_an_unknown_backend_names_the_nearest() -> None:
 
 
 def test_a_command_that_is_not_installed_is_a_problem() -> None:
-    assert "not on the PATH" in BACKENDS["command"].problem({"argv": ["no-such-agent"]}, path="/bin")
+    assert "not on the PATH" in find_backend("command").problem({"argv": ["no-such-agent"]}, path="/bin")
 
 
 class TestScripted:
@@ -389,8 +389,8 @@ class TestScripted:
     def test_a_script_that_is_no_yaml_is_a_problem_with_file_and_line(self, tmp_path: Path) -> None:
         script = tmp_path / "script.yaml"
         script.write_text("plays:\n  - say: [\n")
-        problem = BACKENDS["scripted"].problem({"script": str(script)}, path="")
+        problem = find_backend("scripted").problem({"script": str(script)}, path="")
         assert f"{script}:" in problem
 
     def test_a_script_that_is_missing_is_a_problem(self, tmp_path: Path) -> None:
-        assert "cannot be read" in BACKENDS["scripted"].problem({"script": str(tmp_path / "no.yaml")}, path="")
+        assert "cannot be read" in find_backend("scripted").problem({"script": str(tmp_path / "no.yaml")}, path="")

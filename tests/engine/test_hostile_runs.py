@@ -9,7 +9,8 @@ from engine_world import World, attempt, git
 
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind
-from orchestrator.engine.answer import find_job, retry_job
+from orchestrator.engine.answer import retry_job
+from orchestrator.engine.find import find_job
 from orchestrator.engine.people import person_of
 from orchestrator.engine.workspace import open_workspace
 

@@ -20,8 +20,9 @@ from orchestrator.core.merge import landing_blocked
 from orchestrator.core.records import CardKind
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Move
-from orchestrator.engine.answer import cancel_job, find_job, retry_job
+from orchestrator.engine.answer import cancel_job, retry_job
 from orchestrator.engine.bases import find_start, next_ref
+from orchestrator.engine.find import find_job
 from orchestrator.engine.merge import land
 from orchestrator.engine.people import person_of
 from orchestrator.engine.revert import revert_job

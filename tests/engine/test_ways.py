@@ -10,7 +10,8 @@ from engine_world import World, attempt, git
 
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind, Verdict
-from orchestrator.engine.answer import cancel_job, find_job, retry_job
+from orchestrator.engine.answer import cancel_job, retry_job
+from orchestrator.engine.find import find_job
 from orchestrator.engine.people import person_of
 from orchestrator.engine.report import summarize
 from orchestrator.engine.revert import revert_job

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from orchestrator.adapters.run_values import LaunchSpec
+if TYPE_CHECKING:
+    from orchestrator.adapters.run_values import LaunchSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Launch:
 
     def to_spec(self, *, stdin: str = "prompt.md") -> LaunchSpec:
         """The same as part of a run's specification."""
+        from orchestrator.adapters.run_values import LaunchSpec  # Only who starts a run needs its values.
+
         return LaunchSpec(argv=self.argv, env=self.env, pass_env=self.pass_env, stdin=stdin)
 
 

@@ -1,23 +1,27 @@
-"""The backends by name. The only place that lists them."""
+"""The backends by name. The only place that lists them; each is loaded when it is first asked for."""
 
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 
 from orchestrator.adapters.backends.base import Backend
-from orchestrator.adapters.backends.command import CommandBackend
-from orchestrator.adapters.backends.scripted import ScriptedBackend
 from orchestrator.errors import NotFoundError
 
-BACKENDS: Mapping[str, Backend] = MappingProxyType({"command": CommandBackend(), "scripted": ScriptedBackend()})
+BACKENDS: Mapping[str, str] = MappingProxyType({"command": "CommandBackend", "scripted": "ScriptedBackend"})
+"""The name of each backend, which is that of its module here too, and its class there."""
 
 
+@cache
 def find_backend(name: str) -> Backend:
     """The backend of that name. Raises NotFoundError, with the nearest name."""
     if name in BACKENDS:
-        return BACKENDS[name]
+        module = importlib.import_module(f"{__package__}.{name}")
+        backend: Backend = getattr(module, BACKENDS[name])()
+        return backend
     near = difflib.get_close_matches(name, BACKENDS, n=1)
     raise NotFoundError(
         f"there is no backend {name!r}",
