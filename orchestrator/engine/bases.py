@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from orchestrator.adapters.effects import Effect, effect
@@ -154,6 +154,11 @@ def base_filing(project: str, record: BaseRecord, told: str) -> Filing:
     """The commit that says what is known about a project's base."""
     trailers = [("Project", project), ("Base", record.commit), ("Tree", record.tree), ("Tests", record.tests or "-")]
     return Filing(f"base: {project} {told}"[:200], {base_path(project): format_record(record)}, tuple(trailers))
+
+
+def not_checked(record: BaseRecord, why: str, at: str) -> BaseRecord:
+    """The record of a base whose checks died or could not begin: the first time they run again, for it has no key."""
+    return replace(record, run="", key=record.key if record.problem else "", problem=why[:500], at=at)
 
 
 def view_project(ws: Workspace, project: Project, *, recheck: str = "") -> ProjectView:

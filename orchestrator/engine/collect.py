@@ -36,7 +36,7 @@ from orchestrator.core.records import (
 from orchestrator.core.report import parse_answers
 from orchestrator.core.transitions import Move
 from orchestrator.core.verdict import Judgement, Question, blot_nonce, hash_nonce, judge_reply
-from orchestrator.engine.bases import base_filing, base_record, remember_checks
+from orchestrator.engine.bases import base_filing, base_record, not_checked, remember_checks
 from orchestrator.engine.dispatch import attempt_ref, attempt_tree
 from orchestrator.engine.evidence import checks_result
 from orchestrator.engine.launch import RunState, ask_to_stop, folder_of, state_of
@@ -45,6 +45,7 @@ from orchestrator.errors import OrcError
 
 log = logging.getLogger("orc.collect")
 REPORT_LIMIT = 8_000
+_NOT_BEGUN = (Ended.NOT_STARTED, Ended.PREPARE_FAILED, Ended.UNREADABLE)
 _CANNOT_START = (Ended.NOT_STARTED, Ended.PREPARE_FAILED, Ended.SETUP_FAILED)
 
 
@@ -214,25 +215,27 @@ def collect_bases(ws: Workspace) -> Iterator[Filing]:
         place = folder_of(ws, record.run)
         state = state_of(place)
         if state is RunState.ENDED:
-            yield _base_ended(ws, name, record, read_result(place))
+            yield _base_ended(ws, name, record, place)
         elif state is RunState.DEAD:
-            yield _base_died(ws, name, record, place)
+            yield _base_lost(ws, name, record, place, "the run of the checks died")
 
 
-def _base_died(ws: Workspace, name: str, record: BaseRecord, place: RunFolder) -> Filing:
-    """Checks that died are run again, once; only then is it a problem, and somebody is asked."""
+def _base_lost(ws: Workspace, name: str, record: BaseRecord, place: RunFolder, why: str) -> Filing:
+    """Checks that died or could not begin are run again, once; only then is it a problem, and somebody is asked."""
     _end_strays(place)
     # The run that is reserved next bears the same name.
     _put_away(ws, place)
-    key = record.key if record.problem else ""
-    gone = replace(record, run="", key=key, problem="the run of the checks died", at=ws.stamp())
-    return base_filing(name, gone, "was not checked: the run died")
+    return base_filing(name, not_checked(record, why, ws.stamp()), f"was not checked: {why}")
 
 
-def _base_ended(ws: Workspace, name: str, record: BaseRecord, result: RunResult | None) -> Filing:
-    at = ws.stamp()
-    if result is None or result.status is not Ended.ENDED:
+def _base_ended(ws: Workspace, name: str, record: BaseRecord, place: RunFolder) -> Filing:
+    at, result = ws.stamp(), read_result(place)
+    if result is None or result.status in _NOT_BEGUN:
+        # A disk that was full for a moment, say: that is nothing about the project.
         why = (result.error or result.status.value) if result else "the result cannot be read"
+        return _base_lost(ws, name, record, place, why)
+    if result.status is not Ended.ENDED:
+        why = result.error or result.status.value
         return base_filing(name, replace(record, run="", problem=why[:500], at=at), f"could not be checked: {why}")
     results = _results(result)
     if [each.run for each in results] != [check.run for check in ws.project(name).checks]:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, assert_never
@@ -45,7 +45,7 @@ from orchestrator.core.step import Step
 from orchestrator.core.transitions import Event, Move
 from orchestrator.engine.accept import TakenIn, take_in
 from orchestrator.engine.answer import card_of
-from orchestrator.engine.bases import base_filing, base_record
+from orchestrator.engine.bases import base_filing, base_record, not_checked
 from orchestrator.engine.collect import clear_up, collect_bases, collect_run, running
 from orchestrator.engine.dispatch import (
     Reserved,
@@ -246,8 +246,7 @@ def _ensure_base(ws: Workspace, name: str) -> Filing | None:
     try:
         launch(ws, base_start(ws, name, record))
     except (OrcError, OSError) as error:
-        gone = replace(record, run="", problem=str(error)[:500], at=ws.stamp())
-        return base_filing(name, gone, f"could not be checked: {error}")
+        return base_filing(name, not_checked(record, str(error), ws.stamp()), f"was not checked: {error}")
     return None
 
 

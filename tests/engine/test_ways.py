@@ -271,6 +271,22 @@ def test_a_red_base_holds_its_jobs_and_spends_no_attempt_until_one_repairs_it(wo
     assert [world.state(name) for name in ("mend", "greet")] == [State.DONE, State.DONE]
 
 
+def test_a_base_whose_checks_cannot_begin_is_tried_twice_before_anybody_is_asked(world: World) -> None:
+    world.plays = [WRITES]
+    world.set_up()
+    in_the_way = world.root / "state/trees/.checks"
+    in_the_way.parent.mkdir(parents=True, exist_ok=True)
+    in_the_way.write_text("x")
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run()
+    assert sum("was not checked" in line for line in world.subjects) == 2
+    assert (world.card("greet").kind, world.job("greet").at.starts) == (CardKind.BASE_RED, 0)
+    in_the_way.unlink()
+    world.answer("greet", "recheck")
+    world.run()
+    assert world.state("greet") is State.DONE
+
+
 def test_a_need_is_waited_for_and_a_cancelled_one_is_told(world: World) -> None:
     world.plays = [attempt(write={"one": "1\n"}, match={"title": "first"}), WRITES]
     world.set_up()
