@@ -20,7 +20,7 @@ from benchmarks.world import (
     temporary_folder,
     wait_until,
 )
-from orchestrator.engine.upkeep import pack
+from orchestrator.engine.upkeep import pack, write_graph
 from orchestrator.engine.workspace import open_workspace
 
 LARGE = 100_000
@@ -45,6 +45,7 @@ def measure(options: Options) -> list[Result]:
         beside = (used_by(root / ".git" / "orc") - before[1]) / jobs
         with open_workspace(root) as ws:
             pack(ws.ledger.git)
+            write_graph(ws.ledger.git)
         packed = (used_by(root / ".git" / "objects") - before[0]) / jobs
         said = commands_of(trace)
     many = used_by(ledger_of(options, large) / ".git" / "objects") / large

@@ -46,7 +46,7 @@ from orchestrator.core.accept import accept
 from orchestrator.core.job import Priority
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Move
-from orchestrator.engine.upkeep import pack
+from orchestrator.engine.upkeep import pack, write_graph
 from orchestrator.engine.workspace import Workspace, open_workspace
 
 DAYS = 100
@@ -403,6 +403,7 @@ def add_waiting(root: Path, count: int) -> None:
     run(orc_argv("run", "--until-idle", "--quiet"), root, env=orc_environment(), codes=(0, 1))
     with open_workspace(root) as ws:
         pack(ws.ledger.git)
+        write_graph(ws.ledger.git)
 
 
 def waiting_ledger_of(options: Options, jobs: int, waiting: int) -> Path:

@@ -33,26 +33,36 @@ DURABLE = (
 """What orc gives to each git command of its own, for the scripts that it is compared with."""
 ADA = Actor("human:ada")
 
-AGENT = """#!/bin/sh
+# One of two hundred files, by the number in the name of the job: the tree stays as large as it is.
+_CHOOSE = """n=${ORC_JOB%-*}
+n=${n##*[!0-9]}
+while :; do case $n in 0?*) n=${n#0};; *) break;; esac; done
+file=out/$((${n:-0} % 200)).py
+"""
+
+AGENT = f"""#!/bin/sh
 cat > /dev/null
-mkdir -p out
-echo "done = True" > "out/$ORC_JOB.py"
+{_CHOOSE}mkdir -p out
+echo "done = '$ORC_JOB'" > "$file"
 echo "I wrote the file that was asked for."
 """
 
 # No process but the shell: the facts are one key to a line.
-REVIEWER = """#!/bin/sh
+REVIEWER = (
+    f"#!/bin/sh\n{_CHOOSE}"
+    + """
 while IFS='"' read -r _ key _ value _; do
   case $key in nonce) nonce=$value;; commit) commit=$value;; esac
 done < "$ORC_FACTS"
 items=
 for id in does-the-task correct tests-prove-it safe within-the-task errors-speak readable documented; do
-  items="$items${items:+,}{\\"id\\":\\"$id\\",\\"pass\\":true,\\"evidence\\":\\"the one line of out/$ORC_JOB.py\\"}"
+  items="$items${items:+,}{\\"id\\":\\"$id\\",\\"pass\\":true,\\"evidence\\":\\"the one line of $file\\"}"
 done
-printf '{"nonce":"%s","job":"%s","commit":"%s","verdict":"APPROVED","files":["out/%s.py"],"items":[%s],' \\
-  "$nonce" "$ORC_JOB" "$commit" "$ORC_JOB" "$items"
+printf '{"nonce":"%s","job":"%s","commit":"%s","verdict":"APPROVED","files":["%s"],"items":[%s],' \\
+  "$nonce" "$ORC_JOB" "$commit" "$file" "$items"
 printf '"findings":[],"summary":"It does what was asked."}\\n'
 """
+)
 
 JOB = "title: Write a file\nprompt: |\n  Write the file that this job is about, and nothing else.\n"
 

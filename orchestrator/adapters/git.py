@@ -522,9 +522,15 @@ def delete_ref(git: Git, ref: str, old: str) -> None:
     _change_ref(git, ref, "--no-deref", "-d", ref, old)
 
 
-def _change_ref(git: Git, ref: str, *args: str) -> None:
+def delete_refs(git: Git, refs: Iterable[tuple[str, str]]) -> None:
+    """Remove all of these refs, each of which must have the value beside it, or none. Raises RefMovedError."""
+    lines = "".join(f"delete {ref} {old}\n" for ref, old in refs)
+    _change_ref(git, "one of orc's refs", "--no-deref", "--stdin", stdin=lines.encode())
+
+
+def _change_ref(git: Git, ref: str, *args: str, stdin: bytes = b"") -> None:
     try:
-        git.run("update-ref", *args)
+        git.run("update-ref", *args, stdin=stdin)
     except GitError as error:
         if not _NOT_AS_EXPECTED.search(error.stderr) or _LOCKED.search(error.stderr):
             raise

@@ -175,7 +175,9 @@ def line_of(job: Job) -> Line:
     spec = job.spec
     author = job.at.agent if job.at.fixes else ""
     wishes = (spec.agent, spec.backend, spec.model, spec.kind.value)
-    return (job.priority >= Priority.P3, job.at.project, spec.repairs_base, author, *wishes)
+    # Whether it was begun, or is urgent: then it does not wait for the work before it to land.
+    goes_on = job.at.attempt > 0 or job.priority <= Priority.P1
+    return (job.priority >= Priority.P3, job.at.project, spec.repairs_base, author, goes_on, *wishes)
 
 
 def _rank(job: Job, now: datetime) -> tuple[Rank, datetime | None]:

@@ -6,6 +6,7 @@ age. One attempt at a time for each agent; one merge at a time for each target b
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterable, Set
 from datetime import datetime
 
@@ -168,10 +169,19 @@ def _waits_for_base(board: Board, project: str) -> bool:
     return any(job.at.project == project and not (job.spec.repairs_base or job.is_held) for job in jobs)
 
 
+UNLANDED_PER_SLOT = 4
+LEAST_UNLANDED = 8
+"""No new job of a project is begun while so many of it, or so many for each slot, are on their way from an attempt to
+the target: work that waits to land grows stale, and each merge makes the ones behind it dearer."""
+_UNLANDED = (State.COLLECTED, State.CHECKING, State.REVIEWING, State.MERGING, State.LANDING)
+
+
 class _Slots:
     """Slots and agents that are taken, counted up as actions are decided."""
 
     def __init__(self, board: Board) -> None:
+        self._unlanded = Counter(job.at.project for job in unheld(board) if job.state in _UNLANDED)
+        self._most_unlanded = max(LEAST_UNLANDED, UNLANDED_PER_SLOT * board.config.slots)
         runs = [job for job in board.active if run_kind(job) in (RunKind.ATTEMPT, RunKind.REVIEW)]
         self.slots, self.used = board.config.slots, len(runs)
         self.background = sum(job.priority >= Priority.P3 for job in runs)
@@ -183,6 +193,12 @@ class _Slots:
         self.background += job.priority >= Priority.P3
         if agent:
             self.busy.add(agent)
+
+    def is_behind(self, job: Job) -> bool:
+        """Whether a job is to wait until more of its project's work has landed. What was begun or is urgent is not."""
+        if job.at.attempt or job.priority <= Priority.P1:
+            return False
+        return self._unlanded[job.at.project] >= self._most_unlanded
 
     def keeps_last_for_background(self, job: Job) -> bool:
         """With three slots or more: whether this job would take the last one, and nothing of the background runs."""
@@ -255,6 +271,9 @@ def _start(
     started: set[str] = set()
     for job in (first,) if first is not None else order:
         if job.id in asking:
+            continue
+        if taken.is_behind(job):
+            order.drop_line()
             continue
         if over := _over_ceiling(board, job):
             yield over

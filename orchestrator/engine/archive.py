@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import defaultdict
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import Git, delete_ref, rev_parse, update_ref
+from orchestrator.adapters.git import Git, delete_refs, rev_parse, update_ref
 from orchestrator.adapters.git_objects import commit_tree
+from orchestrator.adapters.mirrors import locked
 from orchestrator.adapters.objects import EMPTY_TREE
 from orchestrator.engine.merge import MERGER
 from orchestrator.engine.workspace import Workspace
 
-KEEP_JOBS = 200
+KEEP_JOBS = 50
 """Ended jobs whose refs stay, newest first: they are the ones people still look at."""
 MANY = 100
 """Jobs archived at once, so that one commit does not get too many parents and a tick not too long."""
@@ -24,20 +25,48 @@ def archive_ended(ws: Workspace) -> None:
     """Archive the oldest refs of ended jobs where more than twice `KEEP_JOBS` of them have gathered."""
     for name in ws.config.projects:
         _archive(ws, name, ws.git(name))
+        _thin_out_mirror(ws, name, ws.git(name))
+
+
+def _thin_out_mirror(ws: Workspace, project: str, git: Git) -> None:
+    """Take away the mirror's refs of ended jobs whose work the project's repository has under its own archive.
+
+    The objects stay, for agents' clones borrow them; but each fetch looks at every ref.
+    """
+    path = ws.paths.mirror(project)
+    if not (path / "HEAD").is_file():
+        return
+    mirror, root = Git(path), ws.ledger.snapshot().root
+    kept = {ref for _, _, ref in _our_refs(git)}
+    gone = [(ref, oid) for _, oid, ref in _our_refs(mirror) if ref not in kept and _has_ended(ws, ref, root)]
+    # Only what has been published: whatever else lies under such a ref is kept nowhere else.
+    gone = [(ref, oid) for ref, oid in gone if rev_parse(git, f"{oid}^{{commit}}") is not None]
+    if gone:
+        with effect(Effect.MIRROR_REFRESH), locked(mirror) as held:
+            delete_refs(held, gone)
+
+
+def _our_refs(git: Git) -> list[tuple[int, str, str]]:
+    """When each ref of a job's work was made, what it names, and its name."""
+    form = "--format=%(creatordate:unix) %(objectname) %(refname)"
+    lines = git.text("for-each-ref", form, "refs/orc/attempts/", "refs/orc/merges/").splitlines()
+    return [(int(when or 0), oid, ref) for when, oid, ref in (line.split(" ", 2) for line in lines)]
+
+
+def _has_ended(ws: Workspace, ref: str, root: str) -> bool:
+    # Only jobs that this ledger has ended: another workspace may keep its own in the same repository.
+    return ws.ledger.closed(ref.split("/")[3], root) is not None
 
 
 def _archive(ws: Workspace, project: str, git: Git) -> None:
-    # Only jobs that this ledger has ended: another workspace may keep its own in the same repository.
     root = ws.ledger.snapshot().root
-    form = "--format=%(creatordate:unix) %(objectname) %(refname)"
     refs: dict[str, list[tuple[str, str]]] = defaultdict(list)
     age: dict[str, int] = {}
-    for line in git.text("for-each-ref", form, "refs/orc/attempts/", "refs/orc/merges/").splitlines():
-        when, oid, ref = line.split(" ", 2)
-        job = ref.split("/")[3]
-        if ws.ledger.closed(job, root) is not None:
+    for when, oid, ref in _our_refs(git):
+        if _has_ended(ws, ref, root):
+            job = ref.split("/")[3]
             refs[job].append((ref, oid))
-            age[job] = max(age.get(job, 0), int(when or 0))
+            age[job] = max(age.get(job, 0), when)
     if len(refs) <= 2 * KEEP_JOBS:
         return
     oldest = sorted(refs, key=lambda job: age[job])[: min(MANY, len(refs) - KEEP_JOBS)]
@@ -49,6 +78,4 @@ def _archive(ws: Workspace, project: str, git: Git) -> None:
         parents = [was, *tips] if was else tips
         commit = commit_tree(git, EMPTY_TREE, parents, message, author=MERGER, when=ws.now())
         update_ref(git, chain, commit, was)
-        for job in oldest:
-            for ref, oid in refs[job]:
-                delete_ref(git, ref, oid)
+        delete_refs(git, [each for job in oldest for each in refs[job]])

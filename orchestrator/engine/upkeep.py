@@ -1,10 +1,12 @@
-"""Upkeep, when nothing else is to be done: pack the ledger's objects in time, archive the refs of ended jobs."""
+"""Upkeep, when nothing else is to be done: pack objects in time, the ledger's and the mirrors'; archive old refs."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.git import Git
@@ -32,9 +34,12 @@ class Upkeep:
         """Begin what is due; cheap when nothing is."""
         if self._packing is not None and self._packing.is_alive():
             return
-        if loose_objects(ws) >= MOST_LOOSE or packs(ws) >= MOST_PACKS:
+        git = ws.ledger.git
+        due = [each for each in (git, *_mirrors(ws)) if is_due(each.git_dir)]
+        if git in due:
             archive_ended(ws)
-            self._packing = threading.Thread(target=_pack_quietly, args=(ws.ledger.git,), daemon=True)
+        if due:
+            self._packing = threading.Thread(target=_pack_quietly, args=(due, git), daemon=True)
             self._packing.start()
 
     def finish(self) -> None:
@@ -43,35 +48,52 @@ class Upkeep:
             self._packing.join()
 
 
-def loose_objects(ws: Workspace) -> int:
-    """About how many loose objects the repository has: those of one folder in 256, which is how git itself counts."""
-    folder = ws.paths.git_dir / "objects" / "17"
+def _mirrors(ws: Workspace) -> list[Git]:
+    paths = [ws.paths.mirror(name) for name in ws.config.projects]
+    return [Git(path) for path in paths if (path / "HEAD").is_file()]
+
+
+def is_due(git_dir: Path) -> bool:
+    """Whether a repository has so many loose objects or packs that they are to be put together."""
+    return loose_objects(git_dir) >= MOST_LOOSE or packs(git_dir) >= MOST_PACKS
+
+
+def loose_objects(git_dir: Path) -> int:
+    """About how many loose objects a repository has: those of one folder in 256, which is how git itself counts."""
     try:
-        return sum(1 for _ in folder.iterdir()) * _FULL_SAMPLE
+        return sum(1 for _ in (git_dir / "objects" / "17").iterdir()) * _FULL_SAMPLE
     except OSError:
         return 0
 
 
-def packs(ws: Workspace) -> int:
-    """How many packs the repository has."""
+def packs(git_dir: Path) -> int:
+    """How many packs a repository has."""
     try:
-        return sum(name.endswith(".pack") for name in os.listdir(ws.paths.git_dir / "objects" / "pack"))
+        return sum(name.endswith(".pack") for name in os.listdir(git_dir / "objects" / "pack"))
     except OSError:
         return 0
 
 
-def _pack_quietly(git: Git) -> None:
-    try:
-        pack(git)
-    except OrcError as error:
-        # It is tried again at the next occasion; nothing depends on it.
-        log.warning("the ledger's objects were not packed: %s", error.message)
+def _pack_quietly(due: Sequence[Git], ledger: Git) -> None:
+    for git in due:
+        try:
+            pack(git)
+            if git is ledger:
+                write_graph(git)
+        except OrcError as error:
+            # It is tried again at the next occasion; nothing depends on it.
+            log.warning("the objects of %s were not packed: %s", git.git_dir, error.message)
 
 
 def pack(git: Git) -> None:
     """Pack loose objects beside the packs that are there; nothing unreachable is dropped, no gc is started."""
     with effect(Effect.LEDGER_PACK):
         git.run("repack", "-d", "--quiet", "--geometric=2", "--no-write-bitmap-index")
+
+
+def write_graph(git: Git) -> None:
+    """Note what the ledger's commits changed, so that `git log` of one job need not look into all of them."""
+    with effect(Effect.LEDGER_PACK):
         git.run("commit-graph", "write", "--stdin-commits", "--changed-paths", "--split", stdin=_tip(git))
 
 

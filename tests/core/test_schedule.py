@@ -14,10 +14,11 @@ from builders import AUTHOR, COMMIT, CRITIC, NOON, NOW, a_board, a_job, a_review
 from orchestrator.core.accept import hold
 from orchestrator.core.config import Config, Limits, Project
 from orchestrator.core.ids import RunKind
-from orchestrator.core.job import Fix, Independence, Job, LimitWishes, ReviewWishes, State, Worker
+from orchestrator.core.job import Fix, Held, Independence, Job, LimitWishes, ReviewWishes, State, Worker
 from orchestrator.core.judge import review_started
 from orchestrator.core.records import CardKind
 from orchestrator.core.schedule import (
+    LEAST_UNLANDED,
     AgentView,
     Ask,
     BaseState,
@@ -526,6 +527,23 @@ def test_only_a_blocked_landing_is_watched() -> None:
     blocked = a_job(numbered_id(1), State.DECIDE, approved=COMMIT, merged="d" * 40)
     asked = a_job(numbered_id(2), State.DECIDE, approved=COMMIT)
     assert decide(a_board(blocked, asked), NOON) == (WatchLanding(blocked.id),)
+
+
+def test_no_new_job_begins_while_much_of_its_project_waits_to_land() -> None:
+    waiting = [merging(n) for n in range(10, 10 + LEAST_UNLANDED)]
+    assert started_jobs(ready(1), *waiting[1:], slots=2) == [numbered_id(1)]
+    assert started_jobs(ready(1), *waiting, slots=2) == []
+    assert started_jobs(ready(1), *waiting, slots=3) == [numbered_id(1)], "more slots, more that may be on its way"
+
+
+def test_what_was_begun_or_is_urgent_or_of_another_project_does_not_wait_for_landings() -> None:
+    waiting = [merging(n) for n in range(10, 10 + LEAST_UNLANDED)]
+    begun = ready(1, attempt=1, starts=1, author=AUTHOR_WORKER, agent="agent-01", tip=COMMIT)
+    urgent = ready(2, priority=1)
+    assert started_jobs(ready(3), begun, *waiting, slots=2) == [begun.id]
+    assert started_jobs(ready(3), urgent, *waiting, slots=2) == [urgent.id]
+    held = [with_at(each, held=Held("human:ada", NOW)) for each in waiting]
+    assert started_jobs(ready(3), *held, slots=2) == [numbered_id(3)], "what a person holds is not on its way"
 
 
 def test_what_is_nearest_to_done_is_served_first() -> None:

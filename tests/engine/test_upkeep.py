@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+from hashlib import sha1
 
 from engine_world import git
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.mirrors import open_mirror, refresh_mirror
 from orchestrator.core.accept import accept, cancel
 from orchestrator.core.job import JobSpec, Priority
 from orchestrator.core.transitions import Actor
 from orchestrator.engine import archive
-from orchestrator.engine.upkeep import MOST_LOOSE, MOST_PACKS, Upkeep, loose_objects, pack, packs
+from orchestrator.engine.upkeep import MOST_LOOSE, MOST_PACKS, Upkeep, is_due, loose_objects, pack, packs
 from orchestrator.engine.workspace import Workspace
 
 
@@ -55,7 +57,7 @@ def test_loose_objects_are_packed_and_the_ledger_reads_on(workspace: Workspace) 
     unreachable = workspace.ledger.objects.write("blob", b"of nobody's, and still kept")
     workspace.ledger.objects.store()
     before, tip = loose(workspace), workspace.ledger.tip()
-    assert loose_objects(workspace) >= MOST_LOOSE
+    assert loose_objects(workspace.paths.git_dir) >= MOST_LOOSE
     upkeep = Upkeep()
     upkeep.look(workspace)
     upkeep.finish()
@@ -70,13 +72,13 @@ def test_many_packs_become_few_before_git_would_start_a_gc(workspace: Workspace)
     for _ in range(MOST_PACKS):
         fill(workspace, 100, at_once=100)
         git(workspace.paths.root, "commit", "--quiet", "--allow-empty", "-m", "the person goes on")
-    assert packs(workspace) >= 2, "so many objects at once are one pack"
+    assert packs(workspace.paths.git_dir) >= 2, "so many objects at once are one pack"
     tip = workspace.ledger.tip()
     upkeep = Upkeep()
     for _ in range(3):
         upkeep.look(workspace)
         upkeep.finish()
-    assert packs(workspace) < MOST_PACKS
+    assert packs(workspace.paths.git_dir) < MOST_PACKS
     assert workspace.ledger.tip() == tip
     git(workspace.paths.root, "fsck", "--strict", "--no-dangling")
 
@@ -111,8 +113,43 @@ def test_refs_of_ended_jobs_become_one_chain_that_keeps_their_work(workspace: Wo
     end_all(workspace, count)
     archive.archive_ended(workspace)
     left = git(root, "for-each-ref", "--format=%(refname)", "refs/orc/attempts/").split()
-    assert (len(tips), len(left)) == (count, count - archive.MANY)
+    assert (len(tips), len(left)) == (count, archive.KEEP_JOBS)
     chain = f"refs/orc/archive/main/{clock.now():%Y-%m}"
     kept = set(git(root, "rev-list", chain, *left).split())
     assert tips <= kept
     assert f"refs/orc/attempts/job-{count - 1:08x}/1" in left
+
+
+def test_the_mirror_keeps_no_ref_of_an_ended_job_whose_work_is_archived(workspace: Workspace) -> None:
+    root = workspace.paths.root
+    mirror = open_mirror(workspace.paths.mirror("main"), workspace.paths.git_dir)
+    refresh_mirror(mirror, workspace.paths.git_dir, ["refs/heads/main"])
+    main = git(root, "rev-parse", "main")
+    other = git(root, "commit-tree", "-m", "elsewhere", f"{main}^{{tree}}")
+    git(mirror.git_dir, "fetch", "-q", str(root), f"{other}:refs/orc/attempts/job-00000002/1")
+    subprocess.run(["git", "-C", str(root), "prune", "--expire=now"], check=True)
+    for job in ("job-00000000", "job-00000001", "open-00000009"):
+        git(mirror.git_dir, "update-ref", f"refs/orc/attempts/{job}/1", main)
+    git(root, "update-ref", "refs/orc/attempts/job-00000001/1", main)
+    end_all(workspace, 3)
+    archive.archive_ended(workspace)
+    left = git(mirror.git_dir, "for-each-ref", "--format=%(refname)", "refs/orc/").split()
+    assert left == [
+        "refs/orc/attempts/job-00000001/1",
+        "refs/orc/attempts/job-00000002/1",
+        "refs/orc/attempts/open-00000009/1",
+    ], "what the project shows still, what was never published, and what has not ended stay"
+
+
+def test_a_mirror_with_many_loose_objects_is_packed_too(workspace: Workspace) -> None:
+    mirror = open_mirror(workspace.paths.mirror("main"), workspace.paths.git_dir)
+    blobs = "".join(f"blob\ndata {len(str(n))}\n{n}\n" for n in range(2 * MOST_LOOSE))
+    door = ["git", "--git-dir", str(mirror.git_dir), "-c", "fastimport.unpackLimit=100000", "fast-import", "--quiet"]
+    subprocess.run(door, input=blobs, text=True, check=True)
+    assert is_due(mirror.git_dir)
+    upkeep = Upkeep()
+    upkeep.look(workspace)
+    upkeep.finish()
+    assert not is_due(mirror.git_dir)
+    oid = sha1(b"blob 1\x007", usedforsecurity=False).hexdigest()
+    assert git(mirror.git_dir, "cat-file", "-p", oid) == "7"
