@@ -209,15 +209,13 @@ def landing_lock(git: Git, *, timeout: float = LOCK_SECONDS) -> Iterator[Git]:
 
 @contextmanager
 def _noted(git: Git, checkout: Path, branch: str, old: str, new: str) -> Iterator[None]:
-    """A note for whoever finds the checkout after a push that did not come to its end."""
+    """A note for whoever finds the checkout after a push that did not come to its end: it stays where git died."""
     note = landing_notes(git) / f"{new}.json"
     facts = {"checkout": str(checkout), "branch": branch, "old": old, "new": new}
     ensure_folder(note.parent)
     write_atomic(note, json.dumps(facts).encode())
-    try:
-        yield
-    finally:
-        remove(note)
+    yield
+    remove(note)
 
 
 def _receive_pack(git: Git, checkout: Path) -> str:
