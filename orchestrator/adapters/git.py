@@ -494,9 +494,12 @@ def parents_of(git: Git, commit: str) -> list[str]:
 
 def is_ancestor(git: Git, old: str, new: str) -> bool:
     """Whether `old` is in the history of `new`; a commit is in its own. Raises GitError if one is missing."""
-    # Nearly always one is the other, or was made right upon it.
+    # Nearly always one was made right upon the other. Git may walk the whole history for it: where commits of the same
+    # second meet, it cannot tell which of them are older.
     if old in parents_of(git, new):
         return True
+    if new in parents_of(git, old):
+        return False
     return git.run("merge-base", "--is-ancestor", old, new, ok=(0, 1)).code == 0
 
 
