@@ -10,10 +10,10 @@ BENCH   := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check format torture bench clean
+.PHONY: help setup demo test test-agents check format torture bench clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -45,7 +45,10 @@ demo: $(RUNTIME) ## see it work in a throw-away repository: no key, no account
 	@$(BIN)/orc demo
 
 test: $(TOOLS) ## run the tests, but for the slow ones
-	$(BIN)/python -m pytest -n $(JOBS) -m "not torture and not slow"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not torture and not slow and not agents"
+
+test-agents: $(TOOLS) ## drive the real agents' programs against a model server on loopback; AGENTS=claude for one
+	@$(BIN)/python tests/agents/cli_install.py tests/agents $(if $(AGENTS),-k $(AGENTS)) $(AGENTS_ARGS)
 
 check: $(TOOLS) ## everything a change must pass: format, lint, types, layers, all tests
 	$(BIN)/ruff format --check .

@@ -61,6 +61,14 @@ HOLD = """\
 while [ ! -e "{outside}/go.$1" ]; do sleep 0.05; done
 """
 
+ASKS = """\
+#!/bin/sh
+# Something that the agent asks of the engine while it is at work.
+printf '{{"protocol":1,"kind":"remember","type":"lesson","text":"half is not enough"}}' > "$ORC_RUN_DIR/outbox/.part"
+mv "$ORC_RUN_DIR/outbox/.part" "$ORC_RUN_DIR/outbox/lesson.json"
+echo "asks $ORC_RUN" >> "{outside}/runs.log"
+"""
+
 KILL_SHIM = """\
 #!/bin/sh
 # The supervisor of this run dies, as if the operator had picked the wrong process: kill_shim.sh PID-OF-THE-AGENT
@@ -87,7 +95,7 @@ PLAYS = """\
 plays:
 - match: {{kind: attempt, title: fixes, number: 1}}
   write: {{fixes.py: "half = 1\\n"}}
-  run: {begin}; {end}
+  run: {begin}; sh {outside}/asks.sh; {end}
   say: half
 - match: {{kind: attempt, title: fixes}}
   run: echo "whole = '$ORC_RUN'" > fixes.py; {begin}; {end}
@@ -108,7 +116,9 @@ plays:
   run: {begin}; sh {outside}/hold.sh held; {end}
   say: done
 - match: {{kind: attempt, title: lost|stopped|held|plain|branch|blocked|red}}
-  run: echo "made = '$ORC_RUN'" > "${{ORC_JOB%-*}}.py"; {begin}; {end}
+  run: |
+    echo "made = '$ORC_RUN'" > "${{ORC_JOB%-*}}.py"; {begin}
+    case "$ORC_JOB" in plain-*) sh {outside}/asks.sh ;; esac; {end}
   say: done
 - match: {{kind: review}}
   run: {begin}; {end}
@@ -328,7 +338,7 @@ def make_world(place: Path, *, plays: str = PLAYS) -> World:
     world = World(root, outside)
     begin, end = (f"sh {outside}/agent.sh {what} $PPID" for what in ("begin", "end"))
     (outside / "plays.yaml").write_text(plays.format(outside=outside, begin=begin, end=end))
-    for name, text in (("agent.sh", AGENT), ("hold.sh", HOLD), ("kill_shim.sh", KILL_SHIM)):
+    for name, text in (("agent.sh", AGENT), ("hold.sh", HOLD), ("asks.sh", ASKS), ("kill_shim.sh", KILL_SHIM)):
         (outside / name).write_text(text.format(outside=outside) if name != "kill_shim.sh" else text)
     (root / "orc.yaml").write_text(CONFIG.format(outside=outside))
     (root / "seed.py").write_text("seed = 1\n")
@@ -402,6 +412,7 @@ def check_world(world: World, expected: dict[str, Expected]) -> None:
         _check_queue(ws, [found[0] for found in jobs.values()])
         _check_counted_once(world, [found[0].job for found in jobs.values()])
         _check_left_overs(ws)
+    check_requests(world)
     check_runs(world)
     check_ledger(world)
     check_repository(world)
@@ -532,6 +543,14 @@ def check_runs(world: World) -> None:
     assert world.runs("overlap") == []
     twice = [run for run, count in Counter(world.runs("begin")).items() if count > 1]
     assert twice == [], f"started more than once: {twice}"
+
+
+def check_requests(world: World) -> None:
+    """What an agent asked was granted exactly once."""
+    asked = len(world.runs("asks"))
+    for folder in ("memory/", "requests/"):
+        assert len(world.git("ls-tree", "-r", "--name-only", REF, folder).splitlines()) == asked, folder
+    assert world.ledger_log().count("request: ") == asked
 
 
 def check_ledger(world: World) -> None:

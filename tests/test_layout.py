@@ -17,7 +17,7 @@ DATA_FOLDERS = ("queue", "skills", "souls", "rules")
 SCHEMAS = sorted((PROJECT / "orchestrator" / "schemas").glob("*.json"))
 TOP_LEVEL = {
     # the program
-    "orchestrator", "tests", "benchmarks", "docs", "pyproject.toml", "Makefile",
+    "orchestrator", "tests", "benchmarks", "docs", "integrations", "pyproject.toml", "Makefile",
     # the workspace that this repository is
     "orc.yaml", "queue", "state", "schedules", "souls", "skills", "rules", "criteria",
     "CLAUDE.md", "AGENTS.md", "GEMINI.md",

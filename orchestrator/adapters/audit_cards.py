@@ -20,7 +20,7 @@ from orchestrator.core.records import (
 from orchestrator.core.transitions import Event
 
 _ASKS: Mapping[Event, frozenset[CardKind]] = {
-    Event.COLLECT: frozenset({CardKind.ATTEMPTS}),
+    Event.COLLECT: frozenset({CardKind.ATTEMPTS, CardKind.QUESTION}),
     Event.LOST: frozenset({CardKind.CRASHES}),
     Event.NOT_STARTED: frozenset({CardKind.CANNOT_START}),
     Event.EVIDENCE: frozenset({CardKind.ATTEMPTS, CardKind.TOO_LARGE}),
@@ -87,12 +87,21 @@ def judge_answer(step: Step) -> Iterator[Finding]:
         yield Rule.APPROVAL, f"approves {approved[:12]}, but the answer was {new.answer}"
     if effect is Effect.REVISE and not (step.at.fixes and new.message.strip()):
         yield Rule.CARD, "asks for changes, but names none"
-    if effect is not Effect.REVISE and step.at.fixes not in ((), step.was.fixes):
+    if effect is Effect.REPLY:
+        yield from _judge_reply(step, new)
+    elif effect is not Effect.REVISE and step.at.fixes not in ((), step.was.fixes):
         yield Rule.CARD, f"asks for changes, but the answer was {new.answer}"
     if step.after.state not in _led_to(step, effect, new):
         yield Rule.CARD, f"goes on to {step.after.state}, which does not follow from the answer {new.answer!r}"
     told = {"Card": new.id, "Answer": new.answer}
     yield from check_trailers(step, told | ({"Reviewed-Sha": approved} if effect is Effect.APPROVE else {}))
+
+
+def _judge_reply(step: Step, card: Card) -> Iterator[Finding]:
+    kept, told = step.at.fixes[:-1], step.at.fixes[-1:]
+    said = [(each.problem, each.fix) for each in kept] == [(each.problem, each.fix) for each in step.was.fixes]
+    if not said or not told or not card.message.strip() or card.message.strip() not in told[0].fix:
+        yield Rule.CARD, f"answers {card.id}, but the author is told something else"
 
 
 def _judge_taken(step: Step, card: Card) -> Iterator[Finding]:
@@ -121,7 +130,7 @@ def _led_to(step: Step, effect: Effect, card: Card) -> tuple[State, ...]:
                 after_approval(policy if policy is MergePolicy.BRANCH else MergePolicy.AUTO)
                 for policy in policies(step.after)
             )
-        case Effect.REVISE:
+        case Effect.REVISE | Effect.REPLY:
             return (State.READY,)
         case Effect.REVIEW_AGAIN:
             return (State.REVIEWING,)

@@ -55,7 +55,9 @@ def judge_collect(step: Step) -> Iterator[Finding]:
         return
     yield from differ(Rule.ATTEMPT, "the newest work", step.at.tip, attempt.tip or step.was.tip)
     wanted = attempt.status is RunStatus.ENDED
-    if (step.after.state is State.COLLECTED) is not wanted:
+    card = step.card() if step.asks else None
+    asks = card is not None and card.kind is CardKind.QUESTION
+    if (step.after.state is State.COLLECTED or asks) is not wanted:
         yield Rule.ATTEMPT, f"goes on to {step.after.state}, but the attempt's status is {attempt.status}"
     if attempt.ended and attempt.ended < attempt.started:
         yield Rule.TIME, f"says attempt {attempt.number} ended at {attempt.ended}, before it started"

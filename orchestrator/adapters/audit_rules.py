@@ -158,7 +158,7 @@ def check_root(commit: Commit, names: set[str]) -> Iterator[Finding]:
         yield Rule.HISTORY, "is the first of the ledger, but does not begin one"
 
 
-FILED = ("rejected", "reverts", "projects", "library", "workers", "missions", "schedules", "memory")
+FILED = ("rejected", "reverts", "projects", "library", "workers", "missions", "schedules", "memory", "requests")
 """Folders of the ledger that are about something other than one job."""
 
 

@@ -112,7 +112,7 @@ MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.START: _STARTED,
     Event.COLLECT: frozenset({"run", "tip", "crashes", "failed_starts"}) | _BACK,
     Event.LOST: frozenset({"run", "crashes", "not_before", "tip", "card"}),
-    Event.NOT_STARTED: frozenset({"run", "failed_starts", "not_before", "card"}),
+    Event.NOT_STARTED: frozenset({"run", "failed_starts", "not_before", "card", "tip"}),
     Event.EVIDENCE: frozenset({"evidence", "protected", "tests"}) | _BACK,
     Event.CHECK: frozenset({"run", "starts"}),
     Event.CHECKED: frozenset({"run", "tests", "crashes", "failed_starts"}) | _BACK | _NEW_BASE,
@@ -221,10 +221,11 @@ _ATTEMPT = _ENDED | {
     "seconds",
     "report",
     "answers",
-    "usage",
+    "spoke",
+    "session",
     "forgeable",
 }
-_REVIEWED = _ENDED | {"verdict", "score", "why", "nonce_sha256", "reply", "items", "findings", "summary"}
+_REVIEWED = _ENDED | {"verdict", "score", "why", "nonce_sha256", "reply", "items", "findings", "summary", "spoke"}
 _CLOSES = frozenset({"superseded"})
 _COMPLETES: Mapping[tuple[Event, str], frozenset[str]] = {
     (Event.COLLECT, "attempt"): _ATTEMPT,

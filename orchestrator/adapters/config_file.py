@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,9 @@ from orchestrator.core.config import Config
 from orchestrator.errors import InvalidFileError, NotFoundError
 
 FILE_NAME = "orc.yaml"
+
+_LAST = ("models", "routing", "sessions", "review", "limits")
+"""What stands at the end of a new file."""
 
 
 def read_config(root: Path, *, known: Path | None = None) -> Config:
@@ -37,7 +40,7 @@ def parse_config(data: bytes, *, name: str = FILE_NAME, known: Path | None = Non
     """The configuration that a file holds. Raises InvalidFileError naming line, key and what is allowed."""
     document = load_mapping(data, file=name)
     validate(document.value, "config", file=name, lines=document.lines, known=known)
-    _check_backend_types(document, name)
+    _check_names(document, name)
     try:
         return Config.from_file(document.value)
     except ValueError as error:
@@ -56,13 +59,13 @@ def config_template(*, target: str, checks: Sequence[str] = (), schema_path: str
     lines += [
         "# The configuration of orc. To use a key that is commented out, take the # in front of it away.",
         "",
-        *render_section(schema, given={"version": 1}, skip=("projects", "backends", "review", "limits")),
+        *render_section(schema, given={"version": 1}, skip=("projects", "backends", *_LAST)),
         "",
         *_project_lines(parts["projects"], target, checks),
         "",
         *_backend_lines(parts["backends"]),
         "",
-        *render_section(schema, given={}, skip=[key for key in parts if key not in ("review", "limits")]),
+        *render_section(schema, given={}, skip=[key for key in parts if key not in _LAST]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -83,18 +86,26 @@ def _backend_lines(schema: Mapping[str, Any]) -> list[str]:
     return [*render_prose(schema["description"]), *told, *render_value("backends", schema["examples"][0], used=False)]
 
 
-def _check_backend_types(document: Document, name: str) -> None:
-    # Here, not in the schema: which types there are is known to their registry alone.
+def _check_names(document: Document, name: str) -> None:
+    # Here, not in the schema: which types there are is known to their registry alone, which models to the file.
     from orchestrator.adapters.backends.registry import BACKENDS
 
-    for key, settings in document.value.get("backends", {}).items():
-        type_ = settings.get("type", "command")
-        if type_ not in BACKENDS:
-            near = get_close_matches(type_, BACKENDS, n=1)
-            guess = f"; did you mean `{near[0]}`?" if near else ""
-            raise InvalidFileError(
-                f"is {type_!r}; allowed: {', '.join(sorted(BACKENDS))}{guess}",
-                file=name,
-                line=document.lines["backends", key, "type"],
-                key=f"backends.{key}.type",
-            )
+    models = document.value.get("models") or {}
+    for key, settings in (document.value.get("backends") or {}).items():
+        _check_name(document, name, (key, "type"), settings.get("type", "command"), BACKENDS)
+        if models and settings.get("model"):
+            _check_name(document, name, (key, "model"), settings["model"], models)
+
+
+def _check_name(document: Document, file: str, path: tuple[str, str], value: str, known: Iterable[str]) -> None:
+    known = sorted(known)
+    if value in known:
+        return
+    near = get_close_matches(value, known, n=1)
+    guess = f"; did you mean `{near[0]}`?" if near else ""
+    raise InvalidFileError(
+        f"is {value!r}; allowed: {', '.join(known)}{guess}",
+        file=file,
+        line=document.lines["backends", *path],
+        key=f"backends.{'.'.join(path)}",
+    )

@@ -41,6 +41,8 @@ class Effect(StrEnum):
     RUN_SPAWN = "run.spawn"
     RUN_STOP = "run.stop"
     RUN_CLEAN = "run.clean"
+    OUTBOX_ANSWER = "outbox.answer"
+    """A run is told what came of what it asked."""
     TREE_SEAL = "tree.seal"
     WORK_PUBLISH = "work.publish"
     """An attempt's commit gets its ref in the project's repository."""

@@ -26,6 +26,8 @@ from orchestrator.errors import InvalidFileError
 
 MOST_BYTES = 256 * 1024
 """A larger file is none that a person wrote for a prompt."""
+TRIGGER_LIMIT = 500
+"""Characters of a skill's trigger."""
 
 _RULE_NAME = re.compile(r"([0-9]{4})-([a-z0-9]+(?:-[a-z0-9]+)*)")
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -161,13 +163,16 @@ def _soul(name: str, path: Path, file: str, *, known: Path | None = None) -> Sou
         projects=tuple(facts.get("projects", ())),
         voice=dict(facts.get("voice", {})),
         kinds=tuple(facts.get("kinds", ())),
+        persistent=bool(facts.get("persistent", False)),
+        drain=_reason(facts.get("drain", False)),
         body=page.body,
         blob=page.blob,
     )
 
 
-def _skill(name: str, path: Path, file: str) -> Skill:
-    page = _read_page(path, "skill", file)
+def parse_skill(name: str, data: bytes, file: str) -> Skill:
+    """The skill `name` from the bytes of a SKILL.md; `file` is what errors call it. Raises InvalidFileError."""
+    page = _parse_page(data, "skill", file, None)
     facts = page.facts
     if facts["name"] != name:
         raise InvalidFileError(f"is `{facts['name']}`, but the folder is named `{name}`", file=file, key="name")
@@ -181,11 +186,28 @@ def _skill(name: str, path: Path, file: str) -> Skill:
         body=page.body,
         blob=page.blob,
     )
-    try:
-        re.compile(skill.trigger)
-    except re.error as error:
-        raise InvalidFileError(f"is not a regular expression: {error}", file=file, key="metadata.trigger") from error
+    _check_trigger(skill.trigger, file)
     return skill
+
+
+def _check_trigger(trigger: str, file: str) -> None:
+    """Only that it can be used at all: how quick it is depends on the text, so `adapters/triggers.py` sees to that."""
+    key = "metadata.trigger"
+    if len(trigger) > TRIGGER_LIMIT:
+        raise InvalidFileError(f"has {len(trigger)} characters; at most {TRIGGER_LIMIT} fit", file=file, key=key)
+    try:
+        re.compile(trigger)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise InvalidFileError(f"is not a regular expression: {error}", file=file, key=key) from error
+
+
+def _reason(value: bool | str) -> str:
+    """`true` and a reason of a file as a reason; '' for `false`."""
+    return (value.strip() if isinstance(value, str) else "") or ("its file says so" if value else "")
+
+
+def _skill(name: str, path: Path, file: str) -> Skill:
+    return parse_skill(name, safe_read(path, max_bytes=MOST_BYTES).data, file)
 
 
 def _criteria(name: str, path: Path, file: str) -> Criteria:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -235,6 +236,23 @@ def run_shell(text: str, *, stdin: bytes = b"") -> int:
     return subprocess.run(["/bin/sh", "-c", text], input=stdin, check=False).returncode
 
 
+def ask_version(program: str, *, path: str) -> str:
+    """What a program answers to `--version`, its first line, at most 100 characters; '' if that takes over 10 s."""
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=10,
+            check=False,
+            env={"PATH": path, "HOME": "/nonexistent", "NO_COLOR": "1"},
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return ""
+    lines = done.stdout.decode("utf-8", "replace").split("\n")
+    return "".join(char for char in lines[0].strip()[:100] if char.isprintable()) if done.returncode == 0 else ""
+
+
 def run_editor(editor: str, path: Path, *, quiet: bool = False) -> int:
     """Open a file in a person's editor (a line of shell, as git takes it) and wait. The exit code; -N for signal N.
 
@@ -248,6 +266,94 @@ def run_editor(editor: str, path: Path, *, quiet: bool = False) -> int:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+# --- a command whose output is wanted ---
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a command printed: the beginning, and the end where `left_out` bytes lie between. `exit` is -N for signal N.
+
+    `exit` is None if it was ended for its time.
+    """
+
+    exit: int | None
+    head: bytes
+    tail: bytes
+    left_out: int
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether it was ended for its time."""
+        return self.exit is None
+
+
+def capture(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout_s: float,
+    keep_bytes: int,
+    while_waiting: Callable[[], None] = lambda: None,
+) -> Captured:
+    """Run a command in a session of its own, stdin empty, stdout and stderr together; at most `keep_bytes` are kept.
+
+    After `timeout_s` it is killed with all below it. What it leaves in the background lives on, and is not waited for.
+    `while_waiting` is called every 0.1 s or so. Raises OSError if the command cannot be started.
+    """
+    head, tail, seen, half = bytearray(), bytearray(), 0, keep_bytes // 2
+    until = drained = time.monotonic() + timeout_s
+    with (
+        subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env=dict(env),
+            start_new_session=True,
+            bufsize=0,
+        ) as process,
+        selectors.DefaultSelector() as selector,
+    ):
+        assert process.stdout is not None
+        selector.register(process.stdout, selectors.EVENT_READ)
+        code = ended = None
+        try:
+            while code is None and time.monotonic() < until:
+                if ended is None and (ended := process.poll()) is not None:
+                    until = max(until, time.monotonic() + DRAIN_SECONDS)
+                    drained = time.monotonic() + DRAIN_SECONDS
+                piece = _piece(selector, process, POLL_SECONDS if ended is None else 0)
+                if ended is not None and (not piece or time.monotonic() > drained):
+                    code = ended  # All that it wrote itself was in the pipe before it ended.
+                seen += len(piece)
+                head += piece[: half - len(head)]
+                tail += piece
+                del tail[:-half]
+                while_waiting()
+        finally:
+            if code is None:
+                kill_descendants("\0", root=process.pid)  # No run has that id: only what is below it.
+                _signal(-process.pid, signal.SIGKILL)
+    kept = min(seen - len(head), half)
+    return Captured(code, bytes(head), bytes(tail[len(tail) - kept :]), seen - len(head) - kept)
+
+
+def _piece(selector: selectors.BaseSelector, process: subprocess.Popen[bytes], timeout: float) -> bytes:
+    """What the one pipe has to give; b"" if that is nothing yet, or if it is closed."""
+    if not selector.get_map():
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout)
+        return b""
+    for key, _ in selector.select(timeout):
+        piece = os.read(key.fd, READ_BYTES)
+        if not piece:
+            selector.unregister(key.fileobj)
+        return piece
+    return b""
 
 
 # --- a supervised program ---

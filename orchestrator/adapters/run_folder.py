@@ -92,6 +92,16 @@ class RunFolder:
         return self.path / "report"
 
     @property
+    def outbox(self) -> Path:
+        """Where the agent puts what it asks of the engine, one file each."""
+        return self.path / "outbox"
+
+    @property
+    def answers(self) -> Path:
+        """Where the engine puts what came of it, under the same names."""
+        return self.path / "answers"
+
+    @property
     def home(self) -> Path:
         """HOME of the program."""
         return self.path / "home"
@@ -181,9 +191,12 @@ def read_report(folder: RunFolder, redactor: Redactor) -> tuple[str, str]:
         return "", f"The report was not read: {error}"
     # Redacted before it is cut: half a secret would not be recognised.
     text = redactor.whole(data).decode("utf-8", "replace")
-    if len(text) <= REPORT_BYTES:
-        return text, ""
-    return text[: REPORT_BYTES - len(CUT)] + CUT, "The report was too long and was cut."
+    return cut_report(text), "" if len(text) <= REPORT_BYTES else "The report was too long and was cut."
+
+
+def cut_report(text: str) -> str:
+    """A report that is not too long; a mark stands where its end is missing."""
+    return text if len(text) <= REPORT_BYTES else text[: REPORT_BYTES - len(CUT)] + CUT
 
 
 def read_end(file: BinaryIO) -> str:

@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from orchestrator.core.codec import from_mapping
+from orchestrator.core.said import NOTHING_USED, Said, Usage
 from orchestrator.errors import InvalidFileError
 
 PROTOCOL = 1
@@ -15,7 +17,8 @@ PROTOCOL = 1
 LARGEST = 10**15
 """Whole numbers of a result are taken as at most this, and at least its negative: every file can hold them."""
 MAX_COMMANDS = 200
-MAX_USAGE = 50
+MAX_ITEMS = 200
+"""So many entries of a list of a result are taken."""
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -82,6 +85,18 @@ class LaunchSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     pass_env: tuple[str, ...] = ()
     stdin: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """What must be there when it starts, by absolute path."""
+    backend: str = ""
+    """The backend that reads what it says; '' if its whole output is the answer."""
+    session: str = ""
+    """The session that it is started with, new or old."""
+    state: str = ""
+    """A folder that must be there, where the agent's program keeps its sessions."""
+    before: Usage = NOTHING_USED
+    """What earlier runs used in the same session."""
+    fresh: LaunchSpec | None = None
+    """How to start it if the session that was to go on is gone."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LaunchSpec:
@@ -89,10 +104,19 @@ class LaunchSpec:
         stdin = _get(data, "stdin", str, default="") or ""
         if "/" in stdin or stdin in (".", ".."):
             raise InvalidFileError("must be the name of a file in the run folder", key="launch.stdin")
-        env = _get(data, "env", dict, default={})
-        if not all(isinstance(part, str) for pair in env.items() for part in pair):
-            raise InvalidFileError("must map names to texts", key="launch.env")
-        return cls(_texts(data, "argv"), dict(env), _texts(data, "pass_env", default=[]), stdin)
+        fresh = _get(data, "fresh", dict, default=None)
+        return cls(
+            argv=_texts(data, "argv"),
+            env=_text_map(data, "env"),
+            pass_env=_texts(data, "pass_env", default=[]),
+            stdin=stdin,
+            files=_text_map(data, "files"),
+            backend=_get(data, "backend", str, default="") or "",
+            session=_get(data, "session", str, default="") or "",
+            state=_get(data, "state", str, default="") or "",
+            before=_value(Usage, data, "before") or NOTHING_USED,
+            fresh=None if fresh is None else cls.from_json(fresh),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +252,8 @@ class RunResult:
     report_from: str = "stdout"
     sealed: SealedWork | None = None
     output_bytes: int = 0
-    usage: Mapping[str, Any] | None = None
+    said: Said | None = None
+    """What the agent's program said, where its backend keeps to a form."""
     commands: tuple[CommandResult, ...] = ()
     survivors: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
@@ -252,7 +277,7 @@ class RunResult:
             report_from=_get(data, "report_from", str),
             sealed=None if sealed is None else SealedWork.from_json(_object(sealed, "sealed")),
             output_bytes=_bounded(_get(data, "output_bytes", int)),
-            usage=_usage(_get(data, "usage", dict, default=None)),
+            said=_value(Said, data, "said"),
             commands=tuple(CommandResult.from_json(_object(item, "commands")) for item in _commands(data)),
             survivors=tuple(item for item in _get(data, "survivors", list, default=[]) if isinstance(item, int)),
             notes=tuple(str(item) for item in _get(data, "notes", list, default=[])),
@@ -292,11 +317,32 @@ def _bounded(value: int | None) -> Any:
     return None if value is None else max(-LARGEST, min(LARGEST, value))
 
 
-def _usage(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _value(kind: type[T], data: Mapping[str, Any], key: str) -> T | None:
+    value = data.get(key)
     if value is None:
         return None
-    items = list(value.items())[:MAX_USAGE]
-    return {key[:100]: _bounded(item) if type(item) is int else item for key, item in items}
+    try:
+        return from_mapping(kind, _clamped(value), where=key)
+    except ValueError as error:
+        raise InvalidFileError(str(error), key=key) from error
+
+
+def _clamped(value: Any) -> Any:
+    """The same with numbers and lists that every file can hold."""
+    if isinstance(value, dict):
+        return {key: _clamped(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_clamped(item) for item in value[:MAX_ITEMS]]
+    if isinstance(value, float):
+        return max(-float(LARGEST), min(float(LARGEST), value)) if value == value else 0.0
+    return _bounded(value) if type(value) is int else value
+
+
+def _text_map(data: Mapping[str, Any], key: str) -> dict[str, str]:
+    value: dict[str, str] = _get(data, key, dict, default={})
+    if not all(isinstance(part, str) for pair in value.items() for part in pair):
+        raise InvalidFileError("must map names to texts", key=f"launch.{key}")
+    return dict(value)
 
 
 def _commands(data: Mapping[str, Any]) -> list[Any]:

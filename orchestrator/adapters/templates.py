@@ -71,7 +71,7 @@ def render_prompt(schema: Schema, prompt: str) -> list[str]:
 def _entry(key: str, schema: Schema, given: Mapping[str, Any], indent: int, used: bool) -> list[str]:
     if key in given:
         return render_value(key, given[key], indent=indent, used=used)
-    if schema.get("type") == "object":
+    if "properties" in schema:
         start = "#" + " " * indent
         return [f"{start}{key}:", *render_section(schema, given={}, indent=indent + 2, used=False)]
     value = schema["examples"][0] if schema.get("examples") else schema["default"]

@@ -22,14 +22,17 @@ _COLORS = {"ok": "green", "warn": "yellow", "fail": "red", "done": "green"}
     "--fix", is_flag=True, help="Mend what is safe to mend: shows what, then asks; off a terminal only lists."
 )
 @click.option("--yes", is_flag=True, help="With --fix: mend without asking.")
+@click.option(
+    "--try", "try_", is_flag=True, help="Run one trivial prompt through each agent's program; costs a little."
+)
 @json_option
 @pass_app
-def doctor(app: App, fix: bool, yes: bool) -> None:
+def doctor(app: App, fix: bool, yes: bool, try_: bool) -> None:
     """Look at everything that work depends on. Exit code 1 if something must be put right."""
     if yes and not fix:
         raise click.UsageError("--yes says yes to --fix: orc doctor --fix --yes")
-    if fix:
-        refuse_inside_run("orc doctor --fix")
+    if fix or try_:
+        refuse_inside_run("orc doctor --fix" if fix else "orc doctor --try")
     from orchestrator.engine.doctor import examine, mend
     from orchestrator.engine.finding import Health
 
@@ -43,6 +46,8 @@ def doctor(app: App, fix: bool, yes: bool) -> None:
             if not app.json:
                 click.echo("")
                 _tell(app, [each for each in findings if each.fix is not None])
+    if try_:
+        findings = [*findings, *_try_agents(app)]
     failed = any(each.health is Health.FAIL and not each.fixed for each in findings)
     if app.json:
         app.emit({"findings": [_json(each) for each in findings], "healthy": not failed}, "")
@@ -52,6 +57,23 @@ def doctor(app: App, fix: bool, yes: bool) -> None:
         click.echo("\nNothing that orc can mend by itself.")
     if failed:
         sys.exit(int(ExitCode.FAILED))
+
+
+def _try_agents(app: App) -> list[Finding]:
+    """One trivial prompt through the program of each agent, told as it comes."""
+    from orchestrator.engine.agent_programs import tell_tried, try_agent
+    from orchestrator.engine.agents import view_agents
+
+    with app.workspace(lean=True) as ws:
+        config, root, agents = ws.config, ws.paths.root, view_agents(ws)[0]
+    found = []
+    for name, agent in agents.items():
+        if not app.json and app.is_terminal():
+            click.echo(f"      asking {name} …", err=True)
+        found.append(tell_tried(name, try_agent(config, root, agent)))
+        if not app.json:
+            _tell(app, found[-1:])
+    return found
 
 
 def _agreed(app: App, fixes: Sequence[Fix]) -> bool:

@@ -14,7 +14,7 @@ import click
 
 from orchestrator import __version__
 from orchestrator.cli.app import App, ReaderGoneError, is_reader_gone, tell_error, told_errors
-from orchestrator.errors import ExitCode, OrcError, UnavailableError
+from orchestrator.errors import ExitCode, OrcError, RefusedError, UnavailableError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "show": ("show", "Everything about one job."),
     "log": ("log", "The ledger, newest first."),
     "diff": ("diff", "What a job changed."),
+    "prompt": ("prompt", "What an agent is told, and why each part is there."),
     "logs": ("logs", "What a job's agents printed."),
     "approve": ("approve", "Say yes to a card, after seeing commit and diff-stat."),
     "reject": ("reject", "Send work back; your words become numbered fixes."),
@@ -42,12 +43,20 @@ VERBS: dict[str, tuple[str, str]] = {
     "release": ("release", "Let held jobs go on where they were."),
     "revert": ("revert", "Undo a job that was merged, as a new commit."),
     "verify": ("verify", "Prove the ledger again from the objects it cites."),
+    "skills": ("skills", "The skills of your agents: versions, and what came of them."),
     "rules": ("rules", "Make CLAUDE.md, AGENTS.md and GEMINI.md from rules/."),
     "doctor": ("doctor", "What is wrong with this workspace, and the way out."),
+    "ask": ("ask", "In a run: ask the person a question."),
+    "remember": ("remember", "In a run: keep a sentence for later jobs."),
+    "progress": ("progress", "In a run: say in a line where the work stands."),
+    "verdict": ("verdict", "In a review: give the verdict."),
+    "mcp": ("mcp", "In a run: offer these requests to an agent as MCP tools."),
     "completion": ("completion", "Print the completion script for your shell."),
     "help": ("help", "Explain one verb, or all of them."),
 }
 """Every verb: its module in orchestrator.cli, and one line of help that is shown without importing it."""
+IN_A_RUN = ("ask", "remember", "submit", "progress", "verdict")
+"""What an agent may do from inside its run. `mcp` offers the same, `help` explains it."""
 
 EPILOG = """\
 \b
@@ -107,6 +116,9 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        # `orc help VERB` asks for the verb too, and is answered.
+        if ctx.invoked_subcommand is None:
+            _refuse_inside_run(args)
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
@@ -127,6 +139,17 @@ class Verbs(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+def _refuse_inside_run(args: list[str]) -> None:
+    run, verb = os.environ.get("ORC_RUN"), args[0] if args else ""
+    if not run or verb not in VERBS or verb in (*IN_A_RUN, "mcp", "help") or {"--help", "-h"} & set(args):
+        return
+    raise RefusedError(
+        f"orc {verb} is not possible inside a run ({run})",
+        cause=f"It was called by an agent's program, for which there are orc {', '.join(IN_A_RUN)}.",
+        hint="orc help ask, or say what you need in your final answer",
+    )
 
 
 @click.group(cls=Verbs, epilog=EPILOG + EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,7 +12,8 @@ from orchestrator.cli.complete import complete_any
 
 if TYPE_CHECKING:
     from orchestrator.adapters.ledger import Folder
-    from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, Reverted, ReviewRecord
+    from orchestrator.core.outbox import Requested
+    from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, Reverted, ReviewRecord, Spoke
 
 SHOWN_TAIL = 3
 """Last lines shown of what a failed check printed."""
@@ -28,23 +29,27 @@ def show(app: App, job: str) -> None:
     """Everything about JOB: what was asked, each attempt, what the engine saw, each verdict, each card."""
     from orchestrator.core.codec import to_mapping
     from orchestrator.engine.find import find_job
-    from orchestrator.engine.story import records_of, reverts_of
+    from orchestrator.engine.story import asked_so_far, records_of, reverts_of
 
     with app.workspace(lean=True) as ws:
         folder = find_job(ws, job)
         records, reverts = records_of(ws, folder), reverts_of(ws, folder.job.id)
+        requests = list(asked_so_far(ws, folder.job.id).values())
     data = {
         "job": to_mapping(folder.job.at),
         "spec": to_mapping(folder.job.spec),
         "lane": folder.job.lane.value,
         "records": {stem: to_mapping(record) for stem, record in records.items()},
         "reverts": [to_mapping(each) for each in reverts],
+        "requests": [to_mapping(each) for each in requests],
         "ledger": folder.path,
     }
-    app.emit(data, "\n".join(_told(folder, records, reverts)))
+    app.emit(data, "\n".join(_told(folder, records, reverts, requests)))
 
 
-def _told(folder: Folder, records: Mapping[str, Any], reverts: Sequence[Reverted]) -> Iterator[str]:
+def _told(
+    folder: Folder, records: Mapping[str, Any], reverts: Sequence[Reverted], requests: Sequence[Requested]
+) -> Iterator[str]:
     job = folder.job
     yield f"{job.id}  {job.priority.name}  {job.state}"
     yield f"  {clean_line(job.spec.heading)}"
@@ -60,6 +65,9 @@ def _told(folder: Folder, records: Mapping[str, Any], reverts: Sequence[Reverted
         yield ""
         for line in _record_lines(stem, record):
             yield f"  {line}"
+        for asked in requests:
+            if asked.run == f"{job.id}.{stem}":
+                yield f"      {clean_line(_request(asked))}"
     yield ""
     yield f'  git log orc/state --grep "^Job: {job.id}$"'
 
@@ -96,6 +104,14 @@ def _record_lines(stem: str, record: Any) -> Iterator[str]:
         yield f"    {clean_line(line)}"
 
 
+def _request(asked: Requested) -> str:
+    """One thing that a run asked, and what came of it."""
+    made = asked.job or asked.memory
+    came = f"refused: {asked.refused}" if asked.refused else asked.note
+    told = f"{asked.kind or asked.file}: {asked.text}" + (f" -> {made}" if made else "")
+    return f"{told} ({came})" if came else told
+
+
 def _attempt(record: Attempt) -> Iterator[str]:
     worker = record.worker
     yield f"{worker.agent} ({worker.model or worker.family or 'undeclared'})"
@@ -107,12 +123,33 @@ def _attempt(record: Attempt) -> Iterator[str]:
         yield f"{record.status}{code}, {record.seconds:.0f} s, {made}"
     if record.error:
         yield f"last error: {record.error}"
+    if record.session:
+        yield f"session {record.session}" + (", gone on with" if record.resumed else "")
+    yield from _spoke(record.spoke)
     if record.report.strip():
         yield f"said: {_last_line(record.report)}"
     for fix in record.fixes:
         yield f"asked: {fix.id} {fix.problem}"
     for answer in record.answers:
         yield f"answered: {answer.id} {answer.answer} {answer.reason}"
+
+
+def _spoke(spoke: Spoke | None) -> Iterator[str]:
+    """What an agent's program told of its run."""
+    if spoke is None:
+        return
+    if (usage := spoke.usage) is not None:
+        cached = f", cache {usage.cache_read:,} read and {usage.cache_write:,} written" if usage.cache_read else ""
+        cost = f", ${spoke.cost_microusd / 1e6:.4f} ({spoke.priced})" if spoke.cost_microusd is not None else ""
+        yield f"used: {usage.total:,} tokens (in {usage.input:,}, out {usage.output:,}{cached}){cost}"
+    more = [f"model {spoke.model}"] if spoke.model else []
+    more += [f"{spoke.tool_calls} tool calls"] if spoke.tool_calls else []
+    more += [f"{spoke.retries} calls repeated"] if spoke.retries else []
+    more += [f"trouble: {spoke.trouble}"] if spoke.trouble else []
+    if more:
+        yield ", ".join(more)
+    yield from (f"fell back: {each}" for each in spoke.fallbacks)
+    yield from (f"denied: {each}" for each in spoke.denials)
 
 
 def _evidence(record: Evidence) -> Iterator[str]:
@@ -135,6 +172,7 @@ def _evidence(record: Evidence) -> Iterator[str]:
 def _review(record: ReviewRecord) -> Iterator[str]:
     score = "" if record.score is None else f", score {record.score:.2f}"
     yield f"{record.reviewer.agent}: {record.verdict or 'under way'}{score} ({record.independence})"
+    yield from _spoke(record.spoke)
     if record.why:
         yield record.why
     for finding in record.findings:

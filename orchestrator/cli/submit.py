@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import click
 
-from orchestrator.cli.app import App, json_option, pass_app, refuse_inside_run
+from orchestrator.cli.app import App, json_option, pass_app
+from orchestrator.cli.inside import here
 from orchestrator.errors import InvalidFileError, NotFoundError
 
 
@@ -19,12 +21,15 @@ from orchestrator.errors import InvalidFileError, NotFoundError
 def submit(app: App, file: Path, name: str) -> None:
     """Hand in FILE (YAML, or Markdown with front matter; - reads YAML from standard input) and print the job's id.
 
-    The same as dropping it into queue/inbox/, but what is wrong with it is told here.
+    The same as dropping it into queue/inbox/, but what is wrong with it is told here. Inside a run it hands in a
+    follow-up job, which the engine accepts or refuses.
     """
-    refuse_inside_run("orc submit")
     from orchestrator.adapters.files import safe_read
     from orchestrator.engine import accept
 
+    inside = bool(os.environ.get("ORC_RUN"))
+    if inside:
+        here()
     if str(file) == "-":
         data, name = sys.stdin.buffer.read(300_000), f"{name}.yaml"
     else:
@@ -35,6 +40,22 @@ def submit(app: App, file: Path, name: str) -> None:
             raise NotFoundError(f"there is no file {file}", hint=hint) from None
         except PermissionError:
             raise InvalidFileError("may not be read by you", file=str(file), hint=f"chmod u+r {file}") from None
+    if inside:
+        _follow_up(app, data, name)
+        return
     with app.workspace() as ws:
         move = accept.submit(ws, data, name, lane=None, source="submit")
     app.emit({"job": move.job.id, "lane": move.job.lane.value}, move.job.id)
+
+
+def _follow_up(app: App, data: bytes, name: str) -> None:
+    """Inside a run there is no ledger to write: the engine takes the job out of the run's outbox."""
+    from orchestrator.adapters.job_file import parse_job
+    from orchestrator.cli.inside import request, told
+    from orchestrator.core.ids import slug
+    from orchestrator.core.outbox import RequestKind
+
+    parse_job(data, name=name)
+    plain = f"{slug(Path(name).stem)}{Path(name).suffix.lower()}"
+    file, answer = request(RequestKind.SUBMIT, {"job": data.decode("utf-8"), "name": plain})
+    app.emit({"request": file, "answer": str(answer)}, told(file, answer))

@@ -16,7 +16,20 @@ if TYPE_CHECKING:
 
     from orchestrator.engine.workers import Tree, WorkerNow, Workers
 
-HEADINGS = ("NAME", "BACKEND", "MODEL", "FAMILY", "ROLES", "TRIED", "PASSED", "JUDGED", "LAST USED", "STATE")
+HEADINGS = (
+    "NAME",
+    "BACKEND",
+    "MODEL",
+    "FAMILY",
+    "ROLES",
+    "TRIED",
+    "PASSED",
+    "JUDGED",
+    "SESSION",
+    "TOKENS",
+    "LAST USED",
+    "STATE",
+)
 
 
 @click.command()
@@ -29,6 +42,7 @@ def workers(app: App, name: str | None) -> None:
     \b
     TRIED   attempts it began          PASSED  of the verdicts on its work, those that approved it
     JUDGED  verdicts it gave           All counted over the newest steps of the ledger only.
+    SESSION jobs of its conversation   TOKENS  used by it so far
     """
     from orchestrator.engine.workers import find_worker, look_at_workers, trees_of
 
@@ -100,9 +114,17 @@ def _cells(worker: WorkerNow) -> tuple[str, ...]:
         str(record.attempts),
         f"{record.approved}/{record.judged}" if record.judged else "-",
         str(record.reviews),
+        _jobs(worker),
+        f"{sum(each.used.total for each in worker.sessions):,}" if worker.sessions else "-",
         record.last_used or "-",
         _state(worker),
     )
+
+
+def _jobs(worker: WorkerNow) -> str:
+    """How many jobs its conversations have had, if it goes on with one from job to job."""
+    jobs = sum(each.jobs for each in worker.sessions if each.id)
+    return str(jobs) if worker.persistent and worker.sessions else "each job" if not worker.persistent else "-"
 
 
 def _state(worker: WorkerNow) -> str:
@@ -129,6 +151,9 @@ def _about(worker: WorkerNow, trees: Sequence[Tree], kept: Sequence[Path], found
     yield f"  lately:    attempts: {record.attempts}{passed}; verdicts given: {record.reviews}; last used " + (
         record.last_used or "never"
     )
+    for session in worker.sessions:
+        told = f"{session.id or 'ended'}: {session.jobs} jobs in {session.runs} runs, {session.used.total:,} tokens"
+        yield f"  session:   {clean_line(session.project)}: {clean_line(told)}, last used {session.last_used}"
     for tree in trees:
         sealed = f"kept as {tree.sealed[:12]}" if tree.sealed else "not sealed yet" if tree.job else "nothing is known"
         yield f"  tree:      {clean_line(str(tree.path))}   ({clean_line(tree.job) or 'no job'}; {sealed})"

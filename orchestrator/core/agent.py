@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 
 BODY_LIMIT = 6_000
 """Characters a soul's body may have: it goes into every prompt."""
+VOICE_LIMIT = 500
+"""Characters of a voice tag: it goes into every message."""
+SECTIONS = ("Values", "Voice", "Boundaries")
+"""What a soul's body should say."""
+ALIKE = 0.8
+"""Agents whose voices have so much in common cannot be told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +30,10 @@ class Soul:
     projects: tuple[str, ...] = ()
     voice: Mapping[str, str] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
+    persistent: bool = False
+    """Whether it goes on with one session from job to job."""
+    drain: str = ""
+    """Why it gets nothing new; '' if it does."""
     body: str = ""
     blob: str = ""
 
@@ -49,22 +61,74 @@ class Skill:
         return self.metadata.get("trigger", "")
 
 
+def voice_tag(soul: Soul) -> str:
+    """How the agent is to sound, at most 500 characters, cut at the end of a sentence; '' if its file says nothing."""
+    text = _whole_voice(soul)
+    if len(text) <= VOICE_LIMIT:
+        return text
+    end = max(text.rfind(mark, 0, VOICE_LIMIT) for mark in (". ", "! ", "? "))
+    return text[: end + 1] if end > 0 else text[: VOICE_LIMIT - 1] + "…"
+
+
+def _whole_voice(soul: Soul) -> str:
+    voice = soul.voice
+    made = " ".join(text.strip() for key in ("directive", "tone", "quirk") if (text := voice.get(key, "")))
+    return " ".join((voice.get("tag") or made).split())
+
+
+def sounds_like(a: Soul, b: Soul) -> float:
+    """How alike two agents sound, from 0 to 1: the share of the words of both voices that are in each of them."""
+    ours, theirs = _voice_words(a), _voice_words(b)
+    return len(ours & theirs) / len(ours | theirs) if ours and theirs else 0.0
+
+
+def _voice_words(soul: Soul) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", f"{voice_tag(soul)} {section_of(soul.body, 'Voice')}".casefold()))
+
+
+def lint_soul(soul: Soul, *, is_model: bool) -> tuple[str, ...]:
+    """What a person should put right in a soul that can be used. `is_model`: a model reads it, not any program.
+
+    A program that is no model needs no sections; of a soul that has one of them all are expected.
+    """
+    found = []
+    missing = [title for title in SECTIONS if not section_of(soul.body, title)]
+    if missing and (is_model or len(missing) < len(SECTIONS)):
+        told = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
+        found.append(f"has no section {told}")
+    if (length := len(_whole_voice(soul))) > VOICE_LIMIT:
+        found.append(f"has a voice of {length} characters, of which only {VOICE_LIMIT} fit: the rest is cut off")
+    return tuple(found)
+
+
+def lint_voices(souls: Iterable[Soul]) -> tuple[tuple[str, str, float], ...]:
+    """Pairs of agents that sound alike, by name, and how much."""
+    pairs = ((a, b, sounds_like(a, b)) for a, b in combinations(sorted(souls, key=lambda each: each.name), 2))
+    return tuple((a.name, b.name, how) for a, b, how in pairs if how >= ALIKE)
+
+
+def without_section(body: str, title: str) -> str:
+    """The body without the Markdown sections of that name."""
+    return "\n".join(line for line, depth, _ in _by_section(body, title) if not depth)
+
+
 def section_of(body: str, title: str) -> str:
     """The text under the Markdown heading `title` up to the next heading of its level; empty if there is none."""
-    found: list[str] = []
+    return "\n".join(line for line, depth, is_heading in _by_section(body, title) if depth and not is_heading).strip()
+
+
+def _by_section(body: str, title: str) -> Iterator[tuple[str, int, bool]]:
+    """Each line, the level of the section `title` that it is in (0: none), and whether it is that section's heading."""
     depth = 0
     fenced = False
     for line in body.splitlines():
         if line.startswith(("```", "~~~")):
             fenced = not fenced
         level = 0 if fenced else _heading_level(line)
-        if depth and level and level <= depth:
-            break
-        if depth:
-            found.append(line)
-        elif level and line[level:].strip().casefold() == title.casefold():
-            depth = level
-    return "\n".join(found).strip()
+        begins = bool(level) and (not depth or level <= depth)
+        if begins:
+            depth = level if line[level:].strip().casefold() == title.casefold() else 0
+        yield line, depth, begins and bool(depth)
 
 
 def _heading_level(line: str) -> int:

@@ -39,6 +39,11 @@ def answer(job: Job, card: Card, key: str, message: str, terms: Terms, now: str,
             fixes = numbered(Fix("", text, source="human") for text in points(message))
             why = f"a person asks for {len(fixes)} change{'s' if len(fixes) != 1 else ''}"
             return step.to(State.READY, told, **{**another_go(job), **NOT_APPROVED}, fixes=fixes, reason=why)
+        case Effect.REPLY:
+            # What was to be put right before still is; the answer spends nothing and grants nothing.
+            replied = Fix("", f"You asked: {card.question}", f"The answer: {message.strip()}", source="human")
+            fixes = numbered((*job.at.fixes, replied))
+            return step.to(State.READY, told, **NOT_APPROVED, fixes=fixes, reason="a person has answered")
         case Effect.RETRY:
             state = _retried(card)
             changes = {**another_go(job), **(NOT_APPROVED if state in _UNAPPROVED else {})}
@@ -94,6 +99,8 @@ def _check_answer(job: Job, card: Card, key: str, effect: Effect | None, message
         raise RefusedError(f"{card.id} may no longer be answered: {why}", hint=f"orc show {job.id}")
     if effect is None:
         raise RefusedError(f"{card.id} has no answer {key!r}; it offers {offered}", hint=f"orc answer {card.id} KEY")
+    if effect is Effect.REPLY and not message.strip():
+        raise RefusedError("an answer to a question needs words", hint=f"orc answer {card.id} {key} -m '…'")
     if effect is Effect.REVISE and not points(message):
         raise RefusedError("asking for changes needs words that say which", hint=f"orc reject {job.id} -m '…'")
 

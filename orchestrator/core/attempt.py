@@ -8,8 +8,10 @@ from typing import Any
 from orchestrator.core.config import Limits, Terms
 from orchestrator.core.job import Fix, Job, State
 from orchestrator.core.records import Attempt, CardKind, RunStatus
-from orchestrator.core.step import NOT_APPROVED, Step, pause_until
+from orchestrator.core.step import NOT_APPROVED, Step, later, pause_until
 from orchestrator.core.transitions import Event, Move
+
+LONGEST_WAIT_S = 24 * 3600.0
 
 
 def start_attempt(job: Job, attempt: Attempt, now: str) -> Move:
@@ -83,6 +85,23 @@ def not_started(job: Job, why: str, limits: Limits, now: str, *, records: Mappin
     step = Step(Event.NOT_STARTED, job, now, records or {}, changes, {"run": job.at.run, "error": why})
     if failed >= limits.failed_starts:
         question = f"{job.id} could not be started {failed} times in a row. Put it right and try again?"
+        return step.ask(CardKind.CANNOT_START, question, why, told=why)
+    return step.to(_before_run(job), why, reason=why)
+
+
+def service_failed(job: Job, attempt: Attempt, limits: Limits, now: str, *, wait_s: float = 0) -> Move:
+    """The service behind the agent failed, or its login did. It spends no attempt, waits, and stops at a limit.
+
+    `wait_s`: for how long the service asks to be left alone, in seconds.
+    """
+    failed = job.at.failed_starts + 1
+    until = max(pause_until(now, failed), later(now, min(wait_s, LONGEST_WAIT_S)))
+    changes = {"run": "", "failed_starts": failed, "not_before": until, "tip": attempt.tip or job.at.tip}
+    records = {f"attempt-{attempt.number}": attempt}
+    why = attempt.error or "its service failed"
+    step = Step(Event.NOT_STARTED, job, now, records, changes, {"run": job.at.run, "error": why})
+    if failed >= limits.failed_starts:
+        question = f"The service behind {attempt.worker.agent} failed {failed} times in a row. Try again?"
         return step.ask(CardKind.CANNOT_START, question, why, told=why)
     return step.to(_before_run(job), why, reason=why)
 

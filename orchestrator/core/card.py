@@ -23,6 +23,8 @@ class Effect(StrEnum):
     """Reviewers are asked again, also those that were unclear."""
     DROP = "drop"
     """The job is cancelled; its work stays under its refs."""
+    REPLY = "reply"
+    """The message goes to the author, who goes on."""
     RECHECK = "recheck"
     KEEP = "keep"
 
@@ -59,6 +61,7 @@ OPTIONS: Mapping[CardKind, tuple[Option, ...]] = {
         Option("recheck", "Run the checks again", "On the same base; jobs stay held until they pass."),
         Option("keep", "Leave it", "Jobs stay held until the base moves and passes."),
     ),
+    CardKind.QUESTION: (Option("reply", "Answer it", "The author goes on with your message."), _DROP),
 }
 
 

@@ -76,11 +76,49 @@ class BackendConfig:
     type: str = "command"
     argv: tuple[str, ...] = ()
     script: str = ""
+    program: str = ""
+    """The agent's program, by name or path; '' is the backend's own name."""
+    args: tuple[str, ...] = ()
+    """More arguments for it."""
+    key_env: str = ""
+    """The variable of the engine's environment that holds the key; '' is the usual one of the backend."""
+    base_url: str = ""
+    """Where its service is; '' is the vendor's own."""
+    provider: str = ""
+    """Which API that service speaks, where a backend can do several."""
+    login: bool = False
+    """Whether it may use the person's own login, with their HOME, instead of a key."""
+    max_turns: int = 0
+    """The most turns of one run; 0 means what the program does by itself."""
     env: dict[str, str] = field(default_factory=dict)
     pass_env: tuple[str, ...] = ()
     """Names of variables taken over from the engine's environment; their values are blotted out of all output."""
     family: str = ""
     model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars for a million tokens, which is millionths of a dollar for one; and the day on which they held."""
+
+    date: str
+    input: float
+    output: float
+    cache_read: float = 0.0
+    cache_write: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What is known of a model."""
+
+    family: str = ""
+    """Who made it; models of one family share their errors."""
+    tier: str = ""
+    """How able it is, in the person's own words."""
+    price: Price | None = None
+    window: int = 200_000
+    """Tokens that fit into one conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +148,18 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """When an agent's conversation is ended and a new one begun."""
+
+    jobs: int = 50
+    hours: float = 24.0
+    window: float = 0.6
+    """The share of the model's window that may be used up."""
+    failed_reviews: int = 2
+    """Reviews in a row that asked for changes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole of `orc.yaml`."""
 
@@ -122,6 +172,11 @@ class Config:
     """Longest time between two looks at everything; events wake the loop sooner."""
     projects: dict[str, Project] = field(default_factory=lambda: {"main": Project()})
     backends: dict[str, BackendConfig] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
+    """What is known of models. With any here, an agent may use no other."""
+    routing: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Which agents are to be taken first for a kind of work."""
+    sessions: SessionLimits = SessionLimits()
     review: ReviewDefaults = ReviewDefaults()
     limits: Limits = Limits()
 
@@ -134,6 +189,8 @@ class Config:
                 project["checks"] = [{"run": c} if isinstance(c, str) else c for c in project["checks"]]
             if isinstance(project.get("setup"), str):
                 project["setup"] = {"run": project["setup"]}
+        routing = items.get("routing") or {}
+        items["routing"] = {kind: [each] if isinstance(each, str) else each for kind, each in routing.items()}
         config = from_mapping(cls, items)
         return replace(
             config,

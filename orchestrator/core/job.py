@@ -176,6 +176,8 @@ class JobSpec:
     backend: str = ""
     model: str = ""
     skills: tuple[str, ...] = ()
+    voice: str = "on"
+    """`off`: without the agent's voice."""
     needs: tuple[str, ...] = ()
     not_before: str = ""
     hold: str | None = None

@@ -27,8 +27,8 @@ class Matching:
     def worker(self, job: Job, busy: Set[str]) -> tuple[str, str] | None:
         """The agent for an attempt and the rule that chose it; None if those that could are busy.
 
-        Order: the author of the work that is being fixed; the agent that was asked for; one of the project; any idle
-        one. Ties: most jobs in this project, then the name.
+        Order: the author of the work that is being fixed; the agent that was asked for; those that `routing:` names for
+        its kind; one of the project; any idle one. Ties: most jobs in this project, then the name.
         """
         able = {name: agent for name, agent in self._fitting(job).items() if not agent.problem}
         if job.at.fixes and job.at.agent in able:
@@ -37,13 +37,18 @@ class Matching:
             return None if job.spec.agent in busy or job.spec.agent not in able else (job.spec.agent, "asked for")
         idle = [name for name in able if name not in busy]
 
-        def order(name: str) -> tuple[bool, int, str]:
+        routed = self._board.config.routing.get(job.spec.kind.value, ())
+
+        def order(name: str) -> tuple[int, bool, int, str]:
             done = self._board.history.get(name, {}).get(job.at.project, 0)
-            return (job.at.project not in able[name].soul.projects, -done, name)
+            place = routed.index(name) if name in routed else len(routed)
+            return (place, job.at.project not in able[name].soul.projects, -done, name)
 
         if not idle:
             return None
         chosen = min(idle, key=order)
+        if chosen in routed:
+            return chosen, "routed"
         return chosen, "project" if job.at.project in able[chosen].soul.projects else "idle"
 
     def problem(self, job: Job) -> str:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from string import Template
 
-from orchestrator.core.agent import Skill, Soul
+from orchestrator.core.agent import Soul, voice_tag, without_section
 from orchestrator.core.criteria import Item
 from orchestrator.core.job import Fix, Job
-from orchestrator.core.records import Answer, CheckResult, Evidence
+from orchestrator.core.records import Answer, CheckResult, Evidence, PromptPart
+from orchestrator.core.skills import Chosen, tokens_of
 
 
 def render(template: str, values: Mapping[str, str]) -> str:
@@ -20,39 +22,93 @@ def render(template: str, values: Mapping[str, str]) -> str:
     return Template(template).substitute(values)
 
 
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """What an agent is told: the system prompt, the message, and what they are made of."""
+
+    system: str
+    message: str
+    parts: tuple[PromptPart, ...]
+
+    def in_one(self) -> str:
+        """Both in one text, for programs without a system prompt: who the agent is comes first, marked as such."""
+        return f"<identity>\n{self.system.strip()}\n</identity>\n\n{self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """The texts that are filled in."""
+
+    system: str
+    message: str
+
+
 def attempt_prompt(
-    template: str,
+    templates: Templates,
     job: Job,
     *,
     soul: Soul,
     rules: str,
-    skills: Iterable[Skill],
+    skills: Iterable[Chosen],
     target: str,
     previous_diff: str = "",
-) -> str:
-    """What the author of an attempt gets."""
-    return render(
-        template,
-        {
-            "soul": soul.body.strip(),
-            "rules": rules.strip(),
-            "skills": "\n\n".join(f"## Skill: {skill.name}\n{skill.body.strip()}" for skill in skills) or "None.",
-            "title": job.spec.heading,
-            "kind": job.spec.kind.value,
-            "target": target,
-            "paths": ", ".join(job.spec.paths) or "any path that the task needs",
-            "deliverables": ", ".join(job.spec.deliverables) or "the change itself",
-            "task": job.spec.prompt.strip(),
-            "fixes": fix_list(job.at.fixes) or "None: this is the first attempt.",
-            "previous": fenced("the changes of the earlier attempt", previous_diff) if previous_diff else "None.",
-        },
-    )
+    handoff: str = "",
+) -> Assembled:
+    """What the author of an attempt gets: what stays the same first, the voice and the task last."""
+    chosen = list(skills)
+    spec, voice = job.spec, voice_tag(soul) if job.spec.voice != "off" else ""
+    values = {
+        "rules": rules.strip(),
+        "soul": soul.body.strip(),
+        "skills": "\n\n".join(_skill(each) for each in chosen) or "None.",
+        "handoff": f"\n# From your last session\n{handoff.strip()}\n" if handoff else "",
+        "fixes": fix_list(job.at.fixes) or "None: this is the first attempt.",
+        "previous": fenced("the changes of the earlier attempt", previous_diff) if previous_diff else "None.",
+        "voice": f"\n<voice>{voice}</voice>\n" if voice else "",
+        "task": spec.prompt.strip(),
+    }
+    more = {
+        "title": spec.heading,
+        "kind": spec.kind.value,
+        "target": target,
+        "paths": ", ".join(spec.paths) or "any path that the task needs",
+        "deliverables": ", ".join(spec.deliverables) or "the change itself",
+    }
+    why = {
+        "rules": "rules/: everybody works under them",
+        "soul": f"souls/{soul.name}.md: who the agent is",
+        "skills": ", ".join(f"{each.skill.name} ({each.why})" for each in chosen) or "none was chosen",
+        "handoff": "what the session before left for this one",
+        "fixes": "what is to be put right" if job.at.fixes else "nothing is to be put right",
+        "previous": "what the author has to go on from" if previous_diff else "there is nothing to go on from",
+        "voice": "how it sounds, last before the task",
+        "task": "the job's own words",
+    }
+    return _assemble(templates, values, more, why)
+
+
+def _assemble(
+    templates: Templates, values: Mapping[str, str], more: Mapping[str, str], why: Mapping[str, str]
+) -> Assembled:
+    every = {**values, **more}
+    system, message = render(templates.system, every), render(templates.message, every)
+    form = len(system) + len(message) - sum(len(text) for text in values.values())
+    parts = [PromptPart(name, tokens_of(text), why[name]) for name, text in values.items() if text]
+    return Assembled(system, message, (*parts, PromptPart("form", (form + 3) // 4, "what orc says around them")))
+
+
+def _skill(chosen: Chosen) -> str:
+    skill = chosen.skill
+    if chosen.whole:
+        return f"## Skill: {skill.name}\n{skill.body.strip()}"
+    return f"## Skill: {skill.name}\n{skill.description} (There is no room for the rest, which is in {chosen.path}.)"
 
 
 def review_prompt(
-    template: str,
+    templates: Templates,
     job: Job,
     *,
+    soul: Soul,
     evidence: Evidence,
     items: Iterable[Item],
     nonce: str,
@@ -60,8 +116,11 @@ def review_prompt(
     report: str,
     rules: str,
     previous: tuple[tuple[Fix, ...], tuple[Answer, ...]],
-) -> str:
-    """What a reviewer gets. It does not learn who made the work, on what model, or how the author praises it."""
+) -> Assembled:
+    """What a reviewer gets. It does not learn who made the work, on what model, or how the author praises it.
+
+    It is told who it is, but not how to sound: a verdict is plain.
+    """
     asked = list(items)
     form = {
         "nonce": nonce,
@@ -81,26 +140,25 @@ def review_prompt(
         ],
         "summary": "one sentence",
     }
-    return render(
-        template,
-        {
-            "title": job.spec.heading,
-            "kind": job.spec.kind.value,
-            "task": fenced("the task", job.spec.prompt.strip()),
-            "commit": evidence.tip,
-            "stat": evidence.stat,
-            "files": "\n".join(f"- {path.status} {path.path}" for path in evidence.paths) or "- none",
-            "tests": _tests(evidence.checks),
-            "rules": rules.strip() or "None.",
-            "items": "\n".join(f"- {i.id}{' (required)' if i.required else ''}: {i.question}" for i in asked),
-            "previous": _previous(*previous),
-            "report": fenced("the report, which is the deliverable of this job", report)
-            if report
-            else "None asked for.",
-            "diff": fenced("the whole diff", diff),
-            "form": json.dumps(form, indent=2, ensure_ascii=False),
-        },
-    )
+    values = {
+        "rules": rules.strip() or "None.",
+        "soul": without_section(soul.body, "Voice").strip(),
+        "task": fenced("the task", job.spec.prompt.strip()),
+        "tests": _tests(evidence.checks),
+        "previous": _previous(*previous),
+        "report": fenced("the report, which is the deliverable of this job", report) if report else "None asked for.",
+        "items": "\n".join(f"- {i.id}{' (required)' if i.required else ''}: {i.question}" for i in asked),
+        "diff": fenced("the whole diff", diff),
+        "form": json.dumps(form, indent=2, ensure_ascii=False),
+    }
+    more = {
+        "title": job.spec.heading,
+        "kind": job.spec.kind.value,
+        "commit": evidence.tip,
+        "stat": evidence.stat,
+        "files": "\n".join(f"- {path.status} {path.path}" for path in evidence.paths) or "- none",
+    }
+    return _assemble(templates, values, more, dict.fromkeys(values, ""))
 
 
 def fix_list(fixes: Iterable[Fix]) -> str:

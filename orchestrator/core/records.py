@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.core.job import Fix, Worker
+from orchestrator.core.said import Trouble, Usage
 
 
 class RunStatus(StrEnum):
@@ -45,6 +46,36 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptPart:
+    """One part of a prompt: about how many tokens it is, and why it is there."""
+
+    name: str
+    tokens: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoke:
+    """What the agent's program told of its run, where its backend keeps to a form."""
+
+    usage: Usage | None = None
+    """Of this run; None if it told nothing."""
+    so_far: Usage | None = None
+    """Over its whole session, where the program counts so."""
+    model: str = ""
+    """The model that answered, as the program names it."""
+    trouble: Trouble = Trouble.NONE
+    denials: tuple[str, ...] = ()
+    retries: int = 0
+    fallbacks: tuple[str, ...] = ()
+    tool_calls: int = 0
+    cost_microusd: int | None = None
+    """Millionths of a US dollar; None if neither the program nor a price says it."""
+    priced: str = ""
+    """Where the cost comes from: `reported`, or the date of the price in orc.yaml."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """`attempt-N.yaml`: one try at the work. Written when it starts, completed when it ends."""
 
@@ -60,7 +91,18 @@ class Attempt:
     rules: Used | None = None
     rule_ids: tuple[str, ...] = ()
     prompt: str = ""
-    """Blob id of the whole prompt."""
+    """Blob id of the message."""
+    system: str = ""
+    """Blob id of the system prompt; '' where it is part of the message."""
+    identity: str = ""
+    """`degraded` where the program has no system prompt, so that the soul stands in front of the message."""
+    parts: tuple[PromptPart, ...] = ()
+    session: str = ""
+    """The session of the agent's program; '' if it has none that could go on."""
+    resumed: bool = False
+    """Whether that session was begun by an earlier run."""
+    why_fresh: str = ""
+    """Why no earlier session went on."""
     fixes: tuple[Fix, ...] = ()
     forgeable: bool = False
     """No sandbox kept the agent from writing elsewhere."""
@@ -75,7 +117,7 @@ class Attempt:
     seconds: float = 0.0
     report: str = ""
     answers: tuple[Answer, ...] = ()
-    usage: dict[str, int] = field(default_factory=dict)
+    spoke: Spoke | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +263,9 @@ class ReviewRecord:
     items: tuple[Item, ...] = ()
     findings: tuple[Finding, ...] = ()
     summary: str = ""
+    identity: str = ""
+    """As in `Attempt`."""
+    spoke: Spoke | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +317,7 @@ class CardKind(StrEnum):
     LANDING = "landing"
     MOVING_TARGET = "moving_target"
     BASE_RED = "base_red"
+    QUESTION = "question"
 
 
 @dataclass(frozen=True, slots=True)

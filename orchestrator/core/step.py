@@ -95,6 +95,11 @@ def pause_until(now: str, times: int) -> str:
     return iso(parse(now) + timedelta(seconds=min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (times - 1))))
 
 
+def later(now: str, seconds: float) -> str:
+    """The time so many seconds after `now`."""
+    return iso(parse(now) + timedelta(seconds=seconds))
+
+
 def is_due(not_before: str, now: datetime) -> bool:
     """Whether a time that may be '' has come."""
     return not not_before or parse(not_before) <= now

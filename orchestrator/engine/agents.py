@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.backends.registry import find_backend
+from orchestrator.adapters.backends.registry import BACKENDS, find_backend
 from orchestrator.adapters.library import read_souls
 from orchestrator.core.agent import Soul
 from orchestrator.core.board import AgentView
-from orchestrator.core.config import BackendConfig
+from orchestrator.core.config import BackendConfig, Config
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError
+
+BUILT_IN = frozenset(BACKENDS) - {"command", "scripted"}
+"""Backends that a soul may name without a word in orc.yaml."""
 
 
 def view_agents(ws: Workspace) -> tuple[dict[str, AgentView], list[str]]:
@@ -25,12 +30,49 @@ def view_agents(ws: Workspace) -> tuple[dict[str, AgentView], list[str]]:
 
 def view_agent(ws: Workspace, soul: Soul) -> AgentView:
     """One agent: what it runs on, and why it could not be started."""
-    backend = ws.config.backends.get(soul.backend)
+    config = ws.config
+    backend = backend_of(config, soul.backend)
     if backend is None:
-        known = ", ".join(ws.config.backends) or "none"
-        return AgentView(soul, soul.family, soul.model, f"backend {soul.backend!r} is not in orc.yaml (there: {known})")
-    family, model = soul.family or backend.family, soul.model or backend.model
-    return AgentView(soul, family, model, backend_problem(backend, ws.paths.root))
+        known = sorted({*config.backends, *BUILT_IN})
+        problem = f"backend {soul.backend!r} is not in orc.yaml (there: {', '.join(known)})"
+        return AgentView(soul, soul.family, soul.model, problem + _guess(soul.backend, known))
+    model = soul.model or backend.model
+    # What is known of the model goes before what somebody says of it.
+    family = family_of(config, model) or soul.family or backend.family or _family(backend)
+    return AgentView(soul, family, model, _problem(ws, soul, backend, model))
+
+
+def backend_of(config: Config, name: str) -> BackendConfig | None:
+    """A backend by the name that souls use: one of orc.yaml, or one that needs no settings."""
+    found = config.backends.get(name)
+    return found or (BackendConfig(name=name, type=name) if name in BUILT_IN else None)
+
+
+def family_of(config: Config, model: str) -> str:
+    """The family of a model as orc.yaml has it, '' if it says nothing."""
+    known = config.models.get(model)
+    return known.family if known else ""
+
+
+def _family(backend: BackendConfig) -> str:
+    return find_backend(backend.type).capabilities.family if backend.type in BACKENDS else ""
+
+
+def _problem(ws: Workspace, soul: Soul, backend: BackendConfig, model: str) -> str:
+    if soul.drain:
+        return f"it drains: {soul.drain}"
+    models = ws.config.models
+    if model and models and model not in models:
+        known = ", ".join(sorted(models))
+        return f"model {model!r} is not under models: in orc.yaml (there: {known})" + _guess(model, models)
+    if not model and backend.type in BUILT_IN:
+        return f"no model is named: add `model:` to its soul, or to backends.{backend.name} in orc.yaml"
+    return backend_problem(backend, ws.paths.root)
+
+
+def _guess(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def backend_problem(backend: BackendConfig, root: Path) -> str:

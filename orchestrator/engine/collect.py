@@ -18,10 +18,10 @@ from orchestrator.adapters.run_folder import RunFolder, read_result
 from orchestrator.adapters.run_values import RunResult
 from orchestrator.adapters.run_values import RunStatus as Ended
 from orchestrator.adapters.worktrees import TreeSpec, holds_other_work, seal_tree, was_sealed_torn
-from orchestrator.core.attempt import attempt_ended, not_started, run_lost
+from orchestrator.core.attempt import attempt_ended, not_started, run_lost, service_failed
 from orchestrator.core.gate import judge_checks
 from orchestrator.core.ids import RunId, RunKind
-from orchestrator.core.job import Job
+from orchestrator.core.job import Job, Worker
 from orchestrator.core.judge import review_ended
 from orchestrator.core.records import (
     Attempt,
@@ -31,9 +31,11 @@ from orchestrator.core.records import (
     Outcome,
     ReviewRecord,
     RunStatus,
+    Spoke,
     Verdict,
 )
 from orchestrator.core.report import parse_answers
+from orchestrator.core.said import Said, Trouble, cost_of
 from orchestrator.core.transitions import Move
 from orchestrator.core.verdict import Judgement, Question, blot_nonce, hash_nonce, judge_reply
 from orchestrator.engine.bases import base_filing, base_record, not_checked, remember_checks
@@ -124,11 +126,15 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
         seconds=round(result.seconds, 2),
         report=result.report[:REPORT_LIMIT],
         answers=parse_answers(result.report, before.fixes),
-        usage={key: value for key, value in (result.usage or {}).items() if isinstance(value, int)},
+        spoke=spoke_of(ws, result.said, before.worker),
+        session=_session(before, result.said),
     )
     if result.status in _CANNOT_START:
         why = f"{result.status.value.replace('_', ' ')}: {result.error}"
         return not_started(job, why, ws.config.limits, now, records={f"attempt-{run.number}": ended})
+    if result.said is not None and result.said.trouble.is_of_service and result.status is Ended.ENDED:
+        # The service is at fault, not the agent: it costs no attempt, and what was done by then is gone on from.
+        return service_failed(job, ended, ws.config.limits, now, wait_s=result.said.retry_after_s)
     stands = Path(attempt_tree(ws, job, before)["path"]).is_dir()
     if not tip and stands and result.status is Ended.ENDED and result.error:
         # The supervisor says why the work cannot be taken, such as too many files: that is the author's to mend.
@@ -139,6 +145,33 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
         lost = replace(ended, status=RunStatus.LOST)
         return run_lost(job, ws.config.limits, now, records={f"attempt-{run.number}": lost})
     return attempt_ended(job, ended, ws.terms(job), now)
+
+
+def _session(before: Attempt, said: Said | None) -> str:
+    """The session that the agent's program was in at the end; '' if it cannot go on with it."""
+    if said is None:
+        return ""
+    return "" if said.trouble is Trouble.SESSION else said.session or before.session
+
+
+def spoke_of(ws: Workspace, said: Said | None, worker: Worker) -> Spoke | None:
+    """What the agent's program said of its run, with what it cost."""
+    if said is None:
+        return None
+    known = ws.config.models.get(worker.model)
+    cost, priced = cost_of(said.usage, known.price if known else None)
+    return Spoke(
+        usage=said.usage,
+        so_far=said.so_far,
+        model=said.model[:200],
+        trouble=said.trouble,
+        denials=tuple(each[:200] for each in said.denials[:20]),
+        retries=said.retries,
+        fallbacks=tuple(each[:200] for each in said.fallbacks[:20]),
+        tool_calls=said.tool_calls,
+        cost_microusd=cost,
+        priced=priced,
+    )
 
 
 def _published(ws: Workspace, job: Job, run: RunId) -> str:
@@ -274,6 +307,7 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
         items=judgement.items,
         findings=judgement.findings,
         summary=judgement.summary[:1000],
+        spoke=spoke_of(ws, result.said, before.reviewer),
     )
     return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat)
 

@@ -10,10 +10,12 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from orchestrator.adapters.backends.base import Backend, Capabilities, Order
 from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.adapters.files import safe_read
 from orchestrator.adapters.git import rev_parse
@@ -22,9 +24,10 @@ from orchestrator.adapters.git_objects import diff_text, read_patch
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.library import blob_id, read_criteria, read_rules, read_skills, read_souls
 from orchestrator.adapters.run_values import CommandSpec, LaunchSpec, LimitsSpec, RunKind, RunSpec
-from orchestrator.core.agent import Skill, Soul
+from orchestrator.adapters.triggers import search_trigger
+from orchestrator.core.agent import Soul
 from orchestrator.core.attempt import not_started, start_attempt
-from orchestrator.core.config import Project
+from orchestrator.core.config import BackendConfig, Project
 from orchestrator.core.criteria import Criteria, criteria_for
 from orchestrator.core.evidence import checks_started
 from orchestrator.core.globs import matches
@@ -32,15 +35,20 @@ from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
 from orchestrator.core.job import Expects, Job, State
 from orchestrator.core.judge import review_started
-from orchestrator.core.prompt import attempt_prompt, review_prompt
-from orchestrator.core.records import Attempt, BaseRecord, Evidence, ReviewRecord, Used
+from orchestrator.core.prompt import Templates, attempt_prompt, review_prompt
+from orchestrator.core.records import Attempt, BaseRecord, Evidence, PromptPart, ReviewRecord, Used
 from orchestrator.core.rules import prompt_section
+from orchestrator.core.said import NOTHING_USED, Usage
 from orchestrator.core.schedule import AgentView, StartAttempt, StartReview
+from orchestrator.core.sessions import Plan
+from orchestrator.core.skills import Chosen, choose_skills
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
-from orchestrator.engine.agents import backend_settings
+from orchestrator.engine.agents import BUILT_IN, backend_of, backend_settings
 from orchestrator.engine.bases import base_filing, base_record, check_key, find_start, mirror_with
 from orchestrator.engine.launch import RunState, Start, folder_of, launch, state_of
+from orchestrator.engine.sessions import new_session_id, plan_for, session_of
+from orchestrator.engine.skills import find_pinned
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, OrcError
 
@@ -65,10 +73,12 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
     now = ws.stamp()
     try:
         base = job.at.base or find_start(ws, job.at.project, ws.terms(job).target).commit
-        prompt, used = _attempt_prompt(ws, job, agent.soul)
+        prepared = prepare_attempt(ws, job, agent)
     except OrcError as error:
         return Reserved(not_started(job, error.message, ws.config.limits, now), {})
     run = next_run(job, Kind.ATTEMPT)
+    plan, used = prepared.plan, prepared.used
+    session = plan.resume or (new_session_id(str(run)) if prepared.can.names_session else "")
     attempt = Attempt(
         number=run.number,
         worker=agent.worker(),
@@ -80,15 +90,23 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
         skills=used.skills,
         rules=used.rules.used,
         rule_ids=used.rules.ids,
-        prompt=blob_id(prompt),
+        prompt=blob_id(prepared.message),
+        system=blob_id(prepared.system) if prepared.system else "",
+        identity="" if prepared.system else "degraded",
+        parts=prepared.parts,
+        session=session,
+        resumed=bool(plan.resume),
+        why_fresh=plan.why_fresh,
         fixes=job.at.fixes,
         # There is no sandbox yet: said on every run, so that nobody takes its record for more than it is.
         forgeable=True,
     )
     paths = [attempt.soul, *attempt.skills] if attempt.soul else [*attempt.skills]
     filing = _library_filing(ws, paths)
-    prompt_file = {f"attempt-{run.number}.prompt.md": prompt}
-    return Reserved(start_attempt(job, attempt, now), prompt_file, (filing,) if filing else ())
+    texts = {f"attempt-{run.number}.prompt.md": prepared.message}
+    if prepared.system:
+        texts[f"attempt-{run.number}.system.md"] = prepared.system
+    return Reserved(start_attempt(job, attempt, now), texts, (filing,) if filing else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +124,49 @@ class _Rules:
     ids: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedAttempt:
+    """What an attempt begins with. `system` is empty where the agent's program has no system prompt."""
+
+    system: bytes
+    message: bytes
+    parts: tuple[PromptPart, ...]
+    used: _UsedTexts
+    plan: Plan
+    can: Capabilities
+
+
+def prepare_attempt(ws: Workspace, job: Job, agent: AgentView) -> PreparedAttempt:
+    """The prompt and the session of an attempt as they would be now. Raises OrcError; changes nothing."""
+    soul, rules = agent.soul, _rules(ws)
+    can = _backend(ws, soul)[1].capabilities
+    plan = plan_for(ws, job, agent, can)
+    skills = _choose_skills(ws, job, soul)
+    assembled = attempt_prompt(
+        _templates("attempt"),
+        job,
+        soul=soul,
+        rules=rules.text,
+        skills=skills,
+        target=ws.terms(job).target,
+        previous_diff=_previous_diff(ws, job),
+        handoff=plan.handoff,
+    )
+    has_system = can.system_prompt != "none"
+    used = _UsedTexts(
+        tuple(Used(f"skills/{each.skill.name}/SKILL.md", each.skill.blob) for each in skills),
+        rules,
+    )
+    return PreparedAttempt(
+        system=assembled.system.encode("utf-8", "replace") if has_system else b"",
+        message=(assembled.message if has_system else assembled.in_one()).encode("utf-8", "replace"),
+        parts=assembled.parts,
+        used=used,
+        plan=plan,
+        can=can,
+    )
+
+
 def _rules(ws: Workspace) -> _Rules:
     found = read_rules(ws.paths.root)
     text = prompt_section(found)
@@ -113,32 +174,17 @@ def _rules(ws: Workspace) -> _Rules:
     return _Rules(text, used, tuple(f"{rule.number:04d}" for rule in found))
 
 
-def _attempt_prompt(ws: Workspace, job: Job, soul: Soul) -> tuple[bytes, _UsedTexts]:
-    rules = _rules(ws)
-    skills = _skills_of(ws.paths.root, job, soul)
-    text = attempt_prompt(
-        _template("attempt.md"),
-        job,
-        soul=soul,
-        rules=rules.text,
-        skills=skills,
-        target=ws.terms(job).target,
-        previous_diff=_previous_diff(ws, job),
-    )
-    used = _UsedTexts(
-        tuple(Used(f"skills/{skill.name}/SKILL.md", skill.blob) for skill in skills),
-        rules,
-    )
-    return text.encode("utf-8", "replace"), used
-
-
-def _skills_of(root: Path, job: Job, soul: Soul) -> list[Skill]:
-    known = read_skills(root)
-    names = sorted({*job.spec.skills, *soul.skills})
-    missing = [name for name in names if name not in known]
-    if missing:
-        raise NotFoundError(f"skill {missing[0]!r} has no folder in skills/")
-    return [known[name] for name in names]
+def _choose_skills(ws: Workspace, job: Job, soul: Soul) -> tuple[Chosen, ...]:
+    """The skills that go into the prompt, in the versions that were asked for. Raises NotFoundError."""
+    known = read_skills(ws.paths.root)
+    for name in (*job.spec.skills, *soul.skills):
+        plain, _, blob = name.partition("@")
+        if blob:
+            known = {**known, name: find_pinned(ws, plain, blob)}
+        elif plain not in known:
+            raise NotFoundError(f"skill {plain!r} has no folder in skills/")
+    text = f"{job.spec.heading}\n{job.spec.prompt}"
+    return choose_skills(known, wanted=job.spec.skills, brought=soul.skills, text=text, search=search_trigger)
 
 
 def _previous_diff(ws: Workspace, job: Job) -> str:
@@ -160,12 +206,26 @@ def _library_filing(ws: Workspace, used: list[Used]) -> Filing | None:
     for each in used:
         kept = ws.ledger.read_file(f"library/{each.name}")
         if kept is None or blob_id(kept) != each.blob:
-            data = (ws.paths.root / each.name).read_bytes()
-            if blob_id(data) == each.blob:
+            data = _bytes_of(ws, each)
+            if data is not None:
                 changed[f"library/{each.name}"] = data
     if not changed:
         return None
     return Filing(f"library: {', '.join(path.removeprefix('library/') for path in changed)}"[:200], changed)
+
+
+def _bytes_of(ws: Workspace, used: Used) -> bytes | None:
+    """The file as it was used; an earlier version of it is asked of the repository. None if it is nowhere any more."""
+    try:
+        data = (ws.paths.root / used.name).read_bytes()
+        if blob_id(data) == used.blob:
+            return data
+    except OSError:
+        pass  # A skill may be removed and an earlier version of it still be asked for.
+    try:
+        return ws.ledger.objects.read(used.blob)
+    except OrcError:
+        return None
 
 
 def attempt_ref(job: str, number: int) -> str:
@@ -192,13 +252,37 @@ def _attempt_start(ws: Workspace, job: Job, run: RunId) -> Start:
         "fixes": [{k: v for k, v in asdict(fix).items() if k != "source"} for fix in attempt.fixes],
     }
     spec = _spec(ws, run, RunKind.ATTEMPT, job, tree, attempt.worker.agent, project, ws.terms(job).minutes)
-    launched = _launch_spec(ws, soul, folder_of(ws, str(run)).path)
+    given = folder.records.get(f"attempt-{run.number}.system")
+    system = ws.ledger.objects.read(given).decode("utf-8", "replace") if given else ""
+    launched = _launch_attempt(ws, job, attempt, soul, folder_of(ws, str(run)).path, Path(tree["path"]), system)
     setup = project.setup
     return Start(
         replace(spec, launch=launched, setup=CommandSpec(setup.run, setup.timeout_s) if setup else None),
         prompt.decode("utf-8", "replace"),
         facts,
+        system=system,
     )
+
+
+def _launch_attempt(
+    ws: Workspace, job: Job, attempt: Attempt, soul: Soul, run_folder: Path, tree: Path, system: str
+) -> LaunchSpec:
+    order = Order(
+        run_folder=run_folder,
+        tree=tree,
+        state=ws.paths.orcdir / "agents" / soul.name / soul.backend,
+        model=attempt.worker.model,
+        system=run_folder / "system.md" if system else None,
+        system_text=system,
+    )
+    fresh = replace(order, session=new_session_id(attempt.run))
+    if not attempt.resumed:
+        return _launch_spec(ws, soul, fresh)
+    session = session_of(ws, soul.name, job.at.project)
+    before = session.so_far if session and session.id == attempt.session else NOTHING_USED
+    # What was begun for this run and got lost must not be taken for the session that is begun instead.
+    again = _launch_spec(ws, soul, replace(order, session=new_session_id(f"{attempt.run} again")))
+    return replace(_launch_spec(ws, soul, replace(order, resume=attempt.session), before), fresh=again)
 
 
 def attempt_tree(ws: Workspace, job: Job, attempt: Attempt) -> dict[str, Any]:
@@ -347,6 +431,7 @@ def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentVie
         soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob),
         rules=rules.used,
         rule_ids=rules.ids,
+        identity="degraded" if _backend(ws, agent.soul)[1].capabilities.system_prompt == "none" else "",
     )
     return review_started(job, review, now)
 
@@ -368,9 +453,11 @@ def _review_start(ws: Workspace, job: Job, run: RunId) -> Start:
     asked = [item for item in _criteria(ws, job).items if item.id in review.items_asked]
     nonce = secrets.token_hex(16)
     report = attempt.report if job.spec.expects is Expects.NO_CHANGE else ""
-    prompt = review_prompt(
-        _template("review.md"),
+    soul = _soul(ws, review.reviewer.agent)
+    assembled = review_prompt(
+        _templates("review"),
         job,
+        soul=soul,
         evidence=evidence,
         items=asked,
         nonce=nonce,
@@ -396,8 +483,26 @@ def _review_start(ws: Workspace, job: Job, run: RunId) -> Start:
     run_folder = folder_of(ws, str(run)).path
     tree = _export(ws, project, evidence.tip, read_only=True)
     spec = _spec(ws, run, RunKind.REVIEW, job, tree, review.reviewer.agent, project, ws.config.limits.review_minutes)
-    launched = _launch_spec(ws, _soul(ws, review.reviewer.agent), run_folder)
-    return Start(replace(spec, launch=launched), prompt, facts, patch or b" ")
+    has_system = not review.identity
+    order = Order(
+        run_folder=run_folder,
+        tree=Path(tree["path"]),
+        # Of this run alone, and removed with it: each review is a session of its own.
+        state=run_folder / "home" / ".orc-agent",
+        model=review.reviewer.model,
+        system=run_folder / "system.md" if has_system else None,
+        system_text=assembled.system if has_system else "",
+        session=new_session_id(str(run)),
+        read_only=True,
+    )
+    prompt = assembled.message if has_system else assembled.in_one()
+    return Start(
+        replace(spec, launch=_launch_spec(ws, soul, order)),
+        prompt,
+        facts,
+        patch or b" ",
+        system=assembled.system if has_system else "",
+    )
 
 
 # --- seeing that they run ---------------------------------------------------------------------------------------
@@ -444,12 +549,24 @@ def _spec(
     )
 
 
-def _launch_spec(ws: Workspace, soul: Soul, run_folder: Path) -> LaunchSpec:
-    backend = ws.config.backends.get(soul.backend)
-    if backend is None:
+def _launch_spec(ws: Workspace, soul: Soul, order: Order, before: Usage = NOTHING_USED) -> LaunchSpec:
+    settings, backend = _backend(ws, soul)
+    if settings.login and (home := os.environ.get("HOME")):
+        order = replace(order, person_home=Path(home))
+    launch = backend.launch(backend_settings(settings, ws.paths.root), order)
+    can = backend.capabilities
+    session = order.resume or (order.session if can.names_session else "")
+    keeps_form = settings.type in BUILT_IN
+    return launch.to_spec(
+        backend=settings.type if keeps_form else "", session=session, before=before, state=str(order.state)
+    )
+
+
+def _backend(ws: Workspace, soul: Soul) -> tuple[BackendConfig, Backend]:
+    settings = backend_of(ws.config, soul.backend)
+    if settings is None:
         raise NotFoundError(f"backend {soul.backend!r} is not in orc.yaml")
-    settings = backend_settings(backend, ws.paths.root)
-    return find_backend(backend.type).launch(settings, run_folder=run_folder).to_spec()
+    return settings, find_backend(settings.type)
 
 
 def _soul(ws: Workspace, name: str) -> Soul:
@@ -459,5 +576,8 @@ def _soul(ws: Workspace, name: str) -> Soul:
     return souls[name]
 
 
-def _template(name: str) -> str:
-    return files("orchestrator").joinpath("prompts", name).read_text(encoding="utf-8")
+@cache
+def _templates(name: str) -> Templates:
+    folder = files("orchestrator").joinpath("prompts")
+    system, message = (folder.joinpath(f"{name}{part}.md").read_text(encoding="utf-8") for part in (".system", ""))
+    return Templates(system, message)

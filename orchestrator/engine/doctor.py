@@ -10,9 +10,11 @@ from orchestrator.adapters.git import version
 from orchestrator.adapters.library import scan_criteria, scan_rules, scan_skills
 from orchestrator.core.review import independence_of, is_enough
 from orchestrator.core.schedule import AgentView
+from orchestrator.engine.agent_programs import look_at_programs
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.bases import view_project
 from orchestrator.engine.finding import Finding, Health
+from orchestrator.engine.lint import look_at_skills_lint, look_at_souls
 from orchestrator.engine.mend import (
     look_at_half_made,
     look_at_ignores,
@@ -33,6 +35,7 @@ def examine(ws: Workspace) -> list[Finding]:
     findings: list[Finding] = []
     for look_at in (
         *(_git, look_at_locks, _config, _projects, _agents, _reviewers, _library, look_at_rules, look_at_ignores),
+        *(look_at_souls, look_at_skills_lint),
         *(look_at_queue, look_at_run_folders, look_at_half_made, look_at_trees, look_at_kept, _disk),
     ):
         try:
@@ -104,14 +107,19 @@ def _agents(ws: Workspace) -> Iterator[Finding]:
     if not agents:
         yield Finding("souls", Health.FAIL, "there is no agent", "write souls/NAME.md, or: orc init")
     for name, agent in agents.items():
-        if agent.problem:
+        if agent.soul.drain:
+            text = f"gets nothing new: {agent.soul.drain}"
+            yield Finding(f"agent {name}", Health.WARN, text, f"take `drain:` out of souls/{name}.md")
+        elif agent.problem:
             hint = f"mend `backends: {agent.soul.backend}:` in orc.yaml, or souls/{name}.md"
             yield Finding(f"agent {name}", Health.FAIL, agent.problem, hint)
         elif not agent.family:
             text = "declares no family, so it can neither judge others nor be judged by them"
             yield Finding(f"agent {name}", Health.WARN, text, f"set `family:` in souls/{name}.md")
         else:
-            yield Finding(f"agent {name}", Health.OK, f"{agent.soul.backend}, family {agent.family}")
+            model = f", model {agent.model}" if agent.model else ""
+            yield Finding(f"agent {name}", Health.OK, f"{agent.soul.backend}{model}, family {agent.family}")
+    yield from look_at_programs(ws.config, agents)
 
 
 def _reviewers(ws: Workspace) -> Iterator[Finding]:

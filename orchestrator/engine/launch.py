@@ -50,6 +50,8 @@ class Start:
     prompt: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     diff: bytes = b""
+    system: str = ""
+    """The system prompt; '' if there is none, or it is part of the prompt."""
 
 
 def folder_of(ws: Workspace, run: str) -> RunFolder:
@@ -101,8 +103,12 @@ def _write_folder(final: Path, start: Start) -> None:
     remove_tree(making)
     making.mkdir(mode=0o700)
     folder = RunFolder(making)
+    for box in (folder.outbox, folder.answers):
+        box.mkdir(mode=0o700)
     write_spec(folder, start.spec)
     write_atomic(making / "prompt.md", start.prompt.encode("utf-8", "replace"), mode=0o600, sync=False)
+    if start.system:
+        write_atomic(making / "system.md", start.system.encode("utf-8", "replace"), mode=0o600, sync=False)
     facts = dict(start.facts)
     if start.diff:
         facts["diff"] = str(final / "diff.patch")

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from orchestrator.adapters import clock
+from orchestrator.adapters.backends.base import Output
+from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.adapters.files import ensure_folder, remove, write_atomic
 from orchestrator.adapters.processes import End, Limits, Outcome, Supervised
 from orchestrator.adapters.redact import Redactor
@@ -24,6 +26,7 @@ from orchestrator.adapters.run_folder import (
     RunFolder,
     add_launch_environment,
     build_environment,
+    cut_report,
     read_bounded,
     read_end,
     read_report,
@@ -33,6 +36,7 @@ from orchestrator.adapters.run_values import (
     CheckOutcome,
     CommandResult,
     CommandSpec,
+    LaunchSpec,
     RunKind,
     RunResult,
     RunSpec,
@@ -41,6 +45,7 @@ from orchestrator.adapters.run_values import (
 )
 from orchestrator.adapters.spans import mark
 from orchestrator.adapters.worktrees import Prepared, TreeSpec, prepare_tree, seal_tree, take_place
+from orchestrator.core.said import Said, Trouble
 from orchestrator.core.times import iso
 from orchestrator.errors import HostileFileError, OrcError
 
@@ -115,6 +120,7 @@ class Run:
     report: str = ""
     report_from: str = "stdout"
     sealed: SealedWork | None = None
+    said: Said | None = None
     output_bytes: int = 0
     commands: list[CommandResult] = field(default_factory=list)
     survivors: list[int] = field(default_factory=list)
@@ -164,6 +170,7 @@ class Run:
             report_from=self.report_from,
             sealed=self.sealed,
             output_bytes=self.output_bytes,
+            said=None if self.said is None else replace(self.said, text="", why=redactor.text(self.said.why)),
             commands=tuple(self.commands),
             survivors=tuple(self.survivors),
             notes=tuple(redactor.text(note) for note in self.notes),
@@ -277,16 +284,31 @@ def _setup_error(setup: CommandSpec, outcome: Outcome) -> str:
 def run_backend(run: Run, spec: RunSpec, environment: Mapping[str, str]) -> None:
     """Start the agent's program, see it end, and read what it reports."""
     assert spec.launch is not None  # `RunSpec.from_json` refuses such a run without it.
+    launch = spec.launch
+    run.phase = "running"
+    run.said = _play(run, spec, launch, environment)
+    if launch.fresh is not None and run.said is not None and run.said.trouble is Trouble.SESSION:
+        run.notes.append(f"The session {launch.session} was gone ({run.said.why}): the run began a new one.")
+        run.note_event("fresh", session=launch.session)
+        run.said = _play(run, spec, launch.fresh, environment)
+
+
+def _play(run: Run, spec: RunSpec, launch: LaunchSpec, environment: Mapping[str, str]) -> Said | None:
+    """One go of the agent's program; what it said, if its backend keeps to a form."""
+    if launch.state:
+        ensure_folder(Path(launch.state))
+    for path, text in launch.files.items():
+        ensure_folder(Path(path).parent)
+        write_atomic(Path(path), text.encode("utf-8", "replace"), mode=0o600, sync=False)
     with (
         _open_output(run.folder.stdout, os.O_TRUNC) as out,
         _open_output(run.folder.stderr, os.O_TRUNC) as err,
     ):
-        run.phase = "running"
         run.program = Supervised(
-            argv=spec.launch.argv,
-            env=add_launch_environment(environment, spec.launch, os.environ),
+            argv=launch.argv,
+            env=add_launch_environment(environment, launch, os.environ),
             cwd=Path(spec.tree["path"]),
-            stdin=run.folder.path / spec.launch.stdin if spec.launch.stdin else None,
+            stdin=run.folder.path / launch.stdin if launch.stdin else None,
             stdout=out,
             stderr=err,
             limits=Limits(
@@ -307,17 +329,35 @@ def run_backend(run: Run, spec: RunSpec, environment: Mapping[str, str]) -> None
         run.exit, run.signal = outcome.exit, outcome.signal
         run.output_bytes = outcome.output_bytes
         run.survivors += outcome.survivors
-        run.error = outcome.problem or last_error_line(outcome) or _reason_text(spec, outcome.end)
+        said = _read_said(launch, outcome, out)
+        last = said.why if said is not None and not said.ok else last_error_line(outcome)
+        run.error = outcome.problem or last or _reason_text(spec, outcome.end)
         run.note_event("ended", status=run.status, exit=run.exit, signal=run.signal)
-        _take_report(run, out)
+        _take_report(run, out, said)
+    return said
 
 
-def _take_report(run: Run, out: BinaryIO) -> None:
+def _read_said(launch: LaunchSpec, outcome: Outcome, out: BinaryIO) -> Said | None:
+    if not launch.backend or outcome.end is End.NOT_STARTED:
+        return None
+    output = Output(
+        stdout=out,
+        stderr=outcome.error_tail.decode("utf-8", "replace"),
+        exit=outcome.exit,
+        signal=outcome.signal,
+        ended=outcome.end is End.ENDED,
+        before=launch.before,
+    )
+    return find_backend(launch.backend).read(output)
+
+
+def _take_report(run: Run, out: BinaryIO, said: Said | None) -> None:
     report, note = read_report(run.folder, Redactor(run.secrets()))
     if note:
         run.notes.append(note)
     run.report_from = "file" if report.strip() else "stdout"
-    run.report = report if report.strip() else read_end(out)
+    spoken = read_end(out) if said is None else cut_report(said.text)
+    run.report = report if report.strip() else spoken
 
 
 def _started(run: Run) -> Callable[[int], None]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.adapters.ledger import Folder, parse_record
 from orchestrator.core.ids import bucket
+from orchestrator.core.outbox import Requested, folder_path
 from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, Reverted, ReviewRecord
 from orchestrator.engine.workspace import Workspace
 
@@ -53,3 +54,12 @@ def reverts_of(ws: Workspace, id_: str) -> list[Reverted]:
     names = objects.tree(entry.oid) if entry else {}
     found = [parse_record(Reverted, objects.read(each.oid), f"{path}/{name}") for name, each in names.items()]
     return sorted(found, key=lambda each: each.at)
+
+
+def asked_so_far(ws: Workspace, job: str) -> dict[str, Requested]:
+    """What the runs of a job have asked, as the ledger has it, by file name."""
+    path, objects = folder_path(job), ws.ledger.objects
+    entry = objects.find(ws.ledger.root_of(ws.ledger.tip()), path)
+    names = objects.tree(entry.oid) if entry else {}
+    found = {name: parse_record(Requested, objects.read(each.oid), f"{path}/{name}") for name, each in names.items()}
+    return dict(sorted(found.items(), key=lambda item: (item[1].at, item[1].file)))

@@ -61,7 +61,9 @@ from orchestrator.engine.launch import RunState, folder_of, launch, state_of
 from orchestrator.engine.look import look
 from orchestrator.engine.merge import build_merge, land, watch_landing
 from orchestrator.engine.notes import note_engine
+from orchestrator.engine.outbox import Outboxes, Taken
 from orchestrator.engine.project_queue import Projection
+from orchestrator.engine.sessions import filings_after
 from orchestrator.engine.upkeep import Upkeep
 from orchestrator.engine.workspace import UnwritableError, Workspace
 from orchestrator.errors import OrcError
@@ -108,6 +110,7 @@ class Engine:
     cleared: float = 0.0
     """When ended runs were last put away, on the clock of `time.monotonic`."""
     upkeep: Upkeep = field(default_factory=Upkeep)
+    outboxes: Outboxes = field(default_factory=Outboxes)
     blocked: bool = False
     """Whether the ledger could not be written, so that nothing more is decided in this tick."""
 
@@ -155,7 +158,19 @@ def _collect(engine: Engine) -> bool:
     jobs = _guarded(engine, LEDGER, partial(running, ws)) or []
     ended = [_guarded(engine, job.id, partial(collect_run, ws, job)) for job in jobs]
     bases = _guarded(engine, "bases", lambda: list(collect_bases(ws))) or []
-    return commit_steps(engine, [step for step in ended if step is not None], bases)
+    # What a run asked last goes into the same update of the ledger as the step that ends it.
+    taken = [
+        _guarded(engine, job.id, partial(engine.outboxes.take, ws, job, step)) or Taken(step)
+        for job, step in zip(jobs, ended, strict=True)
+    ]
+    steps = [each.step for each in taken if each.step is not None]
+    sessions = _guarded(engine, "sessions", lambda: list(filings_after(ws, steps))) or []
+    asked = [filing for each in taken for filing in each.filings]
+    follow_ups = [move for each in taken for move in each.moves]
+    moved = commit_steps(engine, [*steps, *follow_ups], [*bases, *sessions, *asked])
+    for each in taken if not engine.blocked else ():
+        _guarded(engine, "outbox", partial(engine.outboxes.acknowledge, each))
+    return moved
 
 
 def _decide(engine: Engine) -> bool:

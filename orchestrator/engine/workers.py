@@ -14,10 +14,12 @@ from orchestrator.adapters.tree_spec import read_record
 from orchestrator.core.ids import RunKind
 from orchestrator.core.records import Verdict
 from orchestrator.core.schedule import AgentView
+from orchestrator.core.sessions import Session
 from orchestrator.core.transitions import Event
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.history import Told, read_history
 from orchestrator.engine.ps import LiveRun, find_runs
+from orchestrator.engine.sessions import session_of
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError
 
@@ -33,6 +35,8 @@ class Doing(StrEnum):
     REVIEWING = "reviewing"
     ENDING = "ending"
     """A run of it is alive that no job waits for any more."""
+    DRAINED = "drained"
+    """It gets nothing new, and is at nothing."""
     CANNOT_START = "cannot start"
 
 
@@ -64,7 +68,10 @@ class WorkerNow:
     run: str = ""
     since: str = ""
     why: str = ""
+    persistent: bool = False
     record: Record = field(default_factory=Record)
+    sessions: tuple[Session, ...] = ()
+    """Its conversations, one in each project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,14 @@ def look_at_workers(ws: Workspace) -> Workers:
     jobs = {id_: folder.job for id_, folder in ws.ledger.snapshot().folders.items()}
     listed = []
     for name, view in agents.items():
-        worker = replace(_worker(name, view, runs), record=records.get(name, Record()))
+        worker = replace(
+            _worker(name, view, runs),
+            record=records.get(name, Record()),
+            persistent=view.soul.persistent,
+            sessions=tuple(
+                session for project in ws.config.projects if (session := session_of(ws, name, project)) is not None
+            ),
+        )
         job = jobs.get(worker.job)
         listed.append(replace(worker, since=job.at.since) if job and worker.run else worker)
     return Workers(tuple(listed), tuple(problems), len(steps), steps[-1].time if steps else "")
@@ -122,7 +136,9 @@ def _worker(name: str, view: AgentView, runs: Iterable[LiveRun]) -> WorkerNow:
         run = mine[0]
         doing = Doing.REVIEWING if run.kind == RunKind.REVIEW else Doing.WORKING
         return replace(now, doing=doing if run.named else Doing.ENDING, job=run.job, run=run.run)
-    return replace(now, doing=Doing.CANNOT_START, why=view.problem) if view.problem else now
+    if not view.problem:
+        return now
+    return replace(now, doing=Doing.DRAINED if soul.drain else Doing.CANNOT_START, why=soul.drain or view.problem)
 
 
 def count_steps(steps: Iterable[Told]) -> Mapping[str, Record]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pytest
 from run_helpers import Bench, StartedRun, is_alive, wait_until
 
-from orchestrator.adapters.backends.base import Backend
+from orchestrator.adapters.backends.base import Backend, Order
 from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.adapters.backends.scripted import parse_script
 from orchestrator.adapters.run_folder import CUT, REPORT_BYTES
@@ -21,6 +21,11 @@ from orchestrator.adapters.run_values import RunResult, RunStatus
 from orchestrator.errors import InvalidFileError, NotFoundError
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs PDEATHSIG and a subreaper")
+
+
+def an_order(folder: Path) -> Order:
+    """What a run asks of backends that need no more."""
+    return Order(run_folder=folder, tree=folder, state=folder)
 
 
 class Agent(Protocol):
@@ -84,7 +89,7 @@ def start(
     **limits: float,
 ) -> StartedRun:
     assert agent.backend.problem(settings, path=os.environ["PATH"]) == ""
-    launch = agent.backend.launch(settings, run_folder=bench.orcdir / "runs")
+    launch = agent.backend.launch(settings, an_order(bench.orcdir / "runs"))
     told = {
         "argv": list(argv or launch.argv),
         "env": launch.env,
@@ -277,7 +282,7 @@ class TestEveryBackend:
     def test_settings_that_make_no_sense_are_a_problem_and_no_launch(self, agent: Agent, tmp_path: Path) -> None:
         assert agent.backend.problem({}, path="/bin")
         with pytest.raises(InvalidFileError):
-            agent.backend.launch({}, run_folder=tmp_path)
+            agent.backend.launch({}, an_order(tmp_path))
 
     def test_it_is_found_by_its_name(self, agent: Agent) -> None:
         assert find_backend(agent.backend.name) is agent.backend

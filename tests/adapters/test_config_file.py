@@ -19,6 +19,7 @@ from orchestrator.core.config import (
     Limits,
     Project,
     ReviewDefaults,
+    SessionLimits,
     Setup,
 )
 from orchestrator.core.job import Check, MergePolicy
@@ -126,6 +127,7 @@ SECTIONS: list[tuple[tuple[str, ...], type[Any], set[str]]] = [
     (("projects", "additionalProperties"), Project, {"name"}),
     (("projects", "additionalProperties", "setup"), Setup, set()),
     (("backends", "additionalProperties"), BackendConfig, {"name"}),
+    (("sessions",), SessionLimits, set()),
     (("review",), ReviewDefaults, set()),
     (("limits",), Limits, set()),
 ]
@@ -149,7 +151,7 @@ def test_the_schema_has_the_keys_and_defaults_of_the_dataclass(
     for key, sub in schema["properties"].items():
         assert sub["title"], key
         assert sub["description"], key
-        if "default" in sub and key not in ("projects", "backends", "env"):
+        if "default" in sub and key not in ("projects", "backends", "models", "routing", "env"):
             default = fields[key].default
             assert (list(default) if isinstance(default, tuple) else default) == sub["default"], key
 
@@ -189,12 +191,15 @@ def test_the_template_with_every_comment_sign_taken_away_has_every_key() -> None
     text = config_template(target="main", checks=["make test"], schema_path="config.schema.json")
     assert text.startswith("# yaml-language-server: $schema=config.schema.json\n")
     config = parse(re.sub(r"^#(?! \S)", "", text, flags=re.MULTILINE))
-    assert set(config.backends) == {"claude", "codex", "gemini"}
-    assert config.backends["claude"].argv[:2] == ("claude", "-p")
+    assert set(config.backends) == {"claude", "codex", "gemini", "mine"}
+    assert config.backends["claude"].type == "claude"
+    assert config.backends["mine"].argv == ("my-agent", "--quiet")
+    assert config.models["claude-sonnet-5-5"].price is not None
+    assert config.routing["code"] == ("engineer",)
     project = config.projects["main"]
     assert project.setup is not None
     assert project.keep
-    for section in ("review", "limits"):
+    for section in ("sessions", "review", "limits"):
         for key in _section((section,))["properties"]:
             assert re.search(rf"^#  {key}: ", text, re.MULTILINE), key
     for key in _section(("projects", "additionalProperties"))["properties"]:

@@ -31,7 +31,7 @@ def test_the_error_names_file_line_and_key() -> None:
 
 def test_an_unknown_key_gets_a_suggestion_and_the_allowed_ones() -> None:
     reason = problem({"backend": "claude", "modle": "x"}, "soul").reason
-    assert reason.startswith("unknown key; did you mean `model`? Allowed here: backend, family, ")
+    assert reason.startswith("unknown key; did you mean `model`? Allowed here: backend, drain, family, ")
 
 
 def test_every_unknown_key_is_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -11,16 +12,29 @@ from builders import COMMIT, ITEMS, NONCE, a_job, a_question, a_result, a_spec, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.agent import Skill, Soul
+from orchestrator.core.agent import Skill, Soul, voice_tag
 from orchestrator.core.criteria import Item
 from orchestrator.core.job import Fix, Job, State, Worker
-from orchestrator.core.prompt import attempt_prompt, fenced, fix_list, render, review_prompt
+from orchestrator.core.prompt import Assembled, Templates, attempt_prompt, fenced, fix_list, render, review_prompt
 from orchestrator.core.records import Answer, ChangedPath, Verdict
 from orchestrator.core.report import parse_answers
+from orchestrator.core.skills import Chosen
 from orchestrator.core.verdict import judge_reply
 
 PROMPTS = files("orchestrator") / "prompts"
-ATTEMPT, REVIEW = ((PROMPTS / name).read_text(encoding="utf-8") for name in ("attempt.md", "review.md"))
+
+
+def templates(name: str) -> Templates:
+    return Templates(*((PROMPTS / f"{name}{part}.md").read_text(encoding="utf-8") for part in (".system", "")))
+
+
+ATTEMPT, REVIEW = templates("attempt"), templates("review")
+SOUL = Soul(
+    name="engineer",
+    backend="command",
+    voice={"tag": "Short and calm."},
+    body="# Engineer\n\n## Values\n\nYou are careful.\n\n## Voice\n\nSings.\n\n## Boundaries\n\nNever lies.",
+)
 FIXES = (Fix("F1", "It loops.", "Stop.", "a.py", 3), Fix("F2", "No test."))
 SECRETIVE = Worker("engineer-of-the-north", "northern-family", "northern-model-9")
 
@@ -30,11 +44,12 @@ def job(**at: Any) -> Job:
     return a_job(state=State.REVIEWING, spec=spec, author=SECRETIVE, tip=COMMIT, attempt=1, evidence=1, **at)
 
 
-def a_review_prompt(*, diff: str = "+x", report: str = "", answers: tuple[Answer, ...] = ()) -> str:
+def a_review(*, diff: str = "+x", report: str = "", answers: tuple[Answer, ...] = ()) -> Assembled:
     paths = (ChangedPath("a.py", "M"), ChangedPath("b.py", "A"))
     return review_prompt(
         REVIEW,
         job(),
+        soul=SOUL,
         evidence=evidence_of(job(), paths=paths, checks=(a_result(),)),
         items=[Item(id_, f"Is it {id_}?", required=n < 2) for n, id_ in enumerate(ITEMS)],
         nonce=NONCE,
@@ -45,12 +60,31 @@ def a_review_prompt(*, diff: str = "+x", report: str = "", answers: tuple[Answer
     )
 
 
-def an_attempt_prompt(**at: Any) -> str:
-    soul = Soul(name="engineer", backend="command", body="You are careful.")
-    skills = [Skill(name="tests", description="x", body="Write tests first.")]
+def a_review_prompt(*, diff: str = "+x", report: str = "", answers: tuple[Answer, ...] = ()) -> str:
+    return a_review(diff=diff, report=report, answers=answers).in_one()
+
+
+def an_attempt(*, voice: str = "on", handoff: str = "", **at: Any) -> Assembled:
+    skills = [
+        Chosen(Skill(name="tests", description="x", body="Write tests first."), "asked for", whole=True),
+        Chosen(Skill(name="long", description="What it is.", body="Never seen."), "triggered", whole=False),
+    ]
+    asked = job(**at)
+    asked = replace(asked, spec=replace(asked.spec, voice=voice))
     return attempt_prompt(
-        ATTEMPT, job(**at), soul=soul, rules="No single pass.", skills=skills, target="main", previous_diff="-old"
+        ATTEMPT,
+        asked,
+        soul=SOUL,
+        rules="No single pass.",
+        skills=skills,
+        target="main",
+        previous_diff="-old",
+        handoff=handoff,
     )
+
+
+def an_attempt_prompt(**at: Any) -> str:
+    return an_attempt(**at).in_one()
 
 
 def test_the_author_sees_task_soul_rules_skills_and_scope_and_nothing_in_the_task_is_filled_in() -> None:
@@ -58,6 +92,56 @@ def test_the_author_sees_task_soul_rules_skills_and_scope_and_nothing_in_the_tas
     for part in ("Put ${nonce} and $title right.", "You are careful.", "No single pass.", "Write tests first.", "src/"):
         assert part in text
     assert "None: this is the first attempt." in text
+
+
+def test_who_the_agent_is_stands_in_the_system_prompt_and_nowhere_else() -> None:
+    told = an_attempt()
+    assert "You are careful." in told.system
+    assert "No single pass." in told.system
+    assert "You are careful." not in told.message
+    assert told.in_one().startswith("<identity>\n# Who you are\n")
+
+
+def test_the_voice_is_the_last_before_the_task_in_every_message() -> None:
+    for told in (an_attempt(), an_attempt(fixes=FIXES, handoff="Yesterday.")):
+        before, _, after = told.message.partition("<voice>Short and calm.</voice>")
+        assert after.lstrip().startswith("# The task:")
+        assert "Put ${nonce}" not in before
+        assert "<voice>" not in told.system
+    assert "<voice>" not in an_attempt(voice="off").message
+
+
+def test_a_reviewer_is_told_who_it_is_but_not_how_to_sound() -> None:
+    told = a_review()
+    assert "You are careful." in told.system
+    assert "Never lies." in told.system
+    assert "Sings." not in told.in_one()
+    assert "<voice>" not in told.in_one()
+
+
+def test_a_skill_without_room_is_only_named() -> None:
+    told = an_attempt()
+    assert "Write tests first." in told.message
+    assert "What it is." in told.message
+    assert "Never seen." not in told.message
+
+
+def test_the_parts_add_up_to_the_whole_and_say_why_they_are_there() -> None:
+    told = an_attempt(fixes=FIXES)
+    tokens = {part.name: part.tokens for part in told.parts}
+    whole = (len(told.system) + len(told.message)) / 4
+    assert abs(sum(tokens.values()) - whole) <= len(tokens)
+    assert all(part.why for part in told.parts)
+    assert "tests (asked for)" in next(part.why for part in told.parts if part.name == "skills")
+
+
+def test_a_voice_that_is_too_long_ends_with_a_sentence() -> None:
+    soul = replace(SOUL, voice={"directive": "One sentence. " * 60})
+    assert len(voice_tag(soul)) <= 500
+    assert voice_tag(soul).endswith("sentence.")
+    assert len(voice_tag(replace(SOUL, voice={"tag": "x" * 600}))) == 500
+    assert voice_tag(replace(SOUL, voice={"tone": "Calm.", "quirk": "Hums."})) == "Calm. Hums."
+    assert voice_tag(replace(SOUL, voice={})) == ""
 
 
 def test_the_author_sees_every_fix_with_its_number_and_place() -> None:

@@ -12,13 +12,14 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fake_claude
 import pytest
-from fake_anthropic import Asked, Call, FakeAnthropic, Reply, Text, Turn
+from fake_dialects import Asked
+from fake_models import FakeModels, fingerprint
 
 from orchestrator.adapters.config_file import parse_config
 from orchestrator.errors import ExitCode
@@ -35,35 +36,42 @@ FOLDER = "$HOME/.cache/orc-ci/claude"
 # --- the model ---
 
 
-def push_or_stop(asked: Asked) -> Reply:
+def push_or_stop(asked: Asked) -> dict[str, Any]:
     """After the tests, the author tries what the recipe denies; after that it reports."""
-    if "grep" in asked.result:
-        return Call("Bash", {"command": "git push --force ../elsewhere HEAD", "description": "Publish"})
-    return Text("I wrote greeting.txt, and make test passes.")
+    if "grep" in (asked.result or ""):
+        return call("Bash", command="git push --force ../elsewhere HEAD", description="Publish")
+    return {"text": "I wrote greeting.txt, and make test passes."}
 
 
-def give_verdict(asked: Asked) -> Reply:
+def give_verdict(asked: Asked) -> dict[str, Any]:
     """The form that the prompt ends with, filled in by a reviewer that approves what it has read, and nothing else."""
-    has_read = GREETING.strip() in asked.result
+    has_read = GREETING.strip() in (asked.result or "")
     form = fake_claude.verdict_of(asked.prompt)
-    return Call("StructuredOutput", form if has_read else {**form, "verdict": "REJECT"})
+    return call("StructuredOutput", **(form if has_read else {**form, "verdict": "REJECT"}))
 
 
-AUTHOR, CRITIC = "^# Who you are", "^You review one change"
-SCRIPT = [
-    Turn(AUTHOR, Call("Write", {"file_path": "greeting.txt", "content": GREETING})),
-    Turn(AUTHOR, Call("Bash", {"command": "make test", "description": "Run the tests"}), after="Write"),
-    Turn(AUTHOR, push_or_stop, after="Bash"),
-    Turn(CRITIC, Call("Read", {"file_path": "greeting.txt"})),
-    Turn(CRITIC, give_verdict, after="Read"),
+def call(tool: str, **given: object) -> dict[str, Any]:
+    """The model calls a tool."""
+    return {"tools": [{"name": tool, "input": given}]}
+
+
+AUTHOR = {"api": "anthropic", "model": "^claude-sonnet-5$", "match": "(?m)^# Who you are"}
+CRITIC = {"api": "anthropic", "model": "^claude-opus-5-5$", "match": "(?m)^You review one change"}
+SCRIPT: list[dict[str, Any]] = [
+    {**AUTHOR, "after_tool": False, **call("Write", file_path="greeting.txt", content=GREETING)},
+    {**AUTHOR, "after_tool": "Write", **call("Bash", command="make test", description="Run the tests")},
+    {**AUTHOR, "after_tool": "Bash", "reply": push_or_stop},
+    {**CRITIC, "after_tool": False, **call("Read", file_path="greeting.txt")},
+    {**CRITIC, "after_tool": "Read", "reply": give_verdict},
 ]
 
 
 def main(log: Path, command: list[str]) -> int:
     """Run a command beside the scripted model, and keep what was asked. The command's exit code."""
-    with FakeAnthropic(SCRIPT) as fake:
+    with FakeModels(SCRIPT) as fake:
         code = subprocess.run(command, env={**os.environ, "ANTHROPIC_BASE_URL": fake.url}, check=False).returncode
-    log.write_text(json.dumps({"asked": [asdict(each) for each in fake.requests], "unanswered": fake.unanswered}))
+    asked = [line.to_json() for line in fake.log_lines if line.asked]
+    log.write_text(json.dumps({"asked": asked, "unanswered": fake.unanswered}))
     return code
 
 
@@ -233,7 +241,9 @@ def test_the_stand_in_writes_only_when_it_may() -> None:
 
 
 def test_ci_installs_the_version_that_the_page_was_tried_with() -> None:
-    assert f"claude_version={pinned()}\n" in (SOURCE / ".ci" / "run").read_text(encoding="utf-8")
+    assert "cli_install.py --install" in (SOURCE / ".ci" / "run").read_text(encoding="utf-8")
+    installs = (SOURCE / "tests" / "agents" / "cli_install.py").read_text(encoding="utf-8")
+    assert f'"@anthropic-ai/claude-code", "{pinned()}"' in installs
 
 
 # --- the real program: where it is installed ---
@@ -275,13 +285,13 @@ def test_the_recipe_drives_the_real_program(claude: str, tmp_path: Path, sealed:
     kept = json.loads(log.read_text())
     assert kept["unanswered"] == [], world.told(job)
     asked = kept["asked"]
-    assert {each["key"] for each in asked} == {"sk-test"}
-    author = [(each["after"], each["is_error"]) for each in asked if each["model"] == "claude-sonnet-5"]
+    assert {each["key"] for each in asked} == {fingerprint("sk-test")}
+    author = [(each["after"], each["failed"]) for each in asked if each["model"] == "claude-sonnet-5"]
     assert author == [("", False), ("Write", False), ("Bash", False), ("Bash", True)], world.told(job)
     assert "denied" in asked[3]["result"]
     critic = [each for each in asked if each["model"] == "claude-opus-5-5"]
-    assert [(each["after"], each["is_error"]) for each in critic] == [("", False), ("Read", False)], world.told(job)
-    assert not {"Bash", "Edit", "Write"} & set(critic[0]["offered"])
+    assert [(each["after"], each["failed"]) for each in critic] == [("", False), ("Read", False)], world.told(job)
+    assert not {"Bash", "Edit", "Write"} & set(critic[0]["tools"])
     assert not (tmp_path / "trapped").exists()
     approve_and_prove(world, job)
 

@@ -18,11 +18,12 @@ from engine_world import World, attempt, git
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.ledger import REF, format_record
-from orchestrator.adapters.run_values import LARGEST, PROTOCOL, RunResult
+from orchestrator.adapters.run_values import LARGEST, MAX_ITEMS, PROTOCOL, RunResult
 from orchestrator.core.accept import hold
 from orchestrator.core.evidence import KEPT_PATHS
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind, CheckResult, Outcome
+from orchestrator.core.said import Usage
 from orchestrator.engine.loop import Loop
 from orchestrator.engine.tick import LEDGER, Engine, commit_steps, tick
 from orchestrator.errors import InvalidFileError
@@ -175,15 +176,15 @@ def a_command(**keys: Any) -> dict[str, Any]:
 
 
 def test_numbers_of_a_forged_result_are_bounded_so_that_every_file_can_hold_them() -> None:
-    usage = {f"key{number}": 10**30 for number in range(5_000)}
-    forged = result(exit=10**30, signal=-(10**30), output_bytes=10**30, commands=[a_command(exit=10**30)], usage=usage)
+    said = {"usage": {"input": 10**30, "output": -(10**30)}, "retries": 10**30, "denials": ["x"] * 5_000}
+    forged = result(exit=10**30, signal=-(10**30), output_bytes=10**30, commands=[a_command(exit=10**30)], said=said)
     read = RunResult.from_json(forged)
     assert (read.exit, read.signal, read.output_bytes) == (LARGEST, -LARGEST, LARGEST)
     command = read.commands[0]
     assert str(LARGEST).encode() in format_record(CheckResult("t", "t", Outcome.PASSED, command.exit))
-    assert read.usage is not None
-    assert set(read.usage.values()) == {LARGEST}
-    assert len(read.usage) == 50
+    assert read.said is not None
+    assert read.said.usage == Usage(input=LARGEST, output=-LARGEST)
+    assert (read.said.retries, len(read.said.denials)) == (LARGEST, MAX_ITEMS)
 
 
 def test_a_forged_result_of_endless_commands_is_not_read() -> None:

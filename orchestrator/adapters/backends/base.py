@@ -1,14 +1,20 @@
-"""What orc asks of every backend: can it run, and how is its program started. A backend starts nothing itself."""
+"""What orc asks of every backend: can it run, how is its program started, what did it say. It starts nothing itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
+
+from orchestrator.core.said import NOTHING_USED, Said, Usage
 
 if TYPE_CHECKING:
     from orchestrator.adapters.run_values import LaunchSpec
+
+LINE_BYTES = 8 * 1024 * 1024
+"""A longer line of output is left out: no event that matters is as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +22,44 @@ class Capabilities:
     """What a backend can do."""
 
     system_prompt: Literal["flag", "file", "none"] = "none"
-    """How it takes a system prompt; with `none` it goes in front of the prompt."""
-    resume: bool = False
-    """Whether a later run can go on with the session of an earlier one."""
-    usage: bool = False
-    """Whether it tells how many tokens it used."""
+    """How it takes a system prompt; with `none` it goes in front of the prompt, and the run is marked."""
+    resume: Literal["anywhere", "same folder", "no"] = "no"
+    """From where a later run can go on with the session of an earlier one."""
+    names_session: bool = False
+    """Whether it takes the id of a new session from us; else it is read from what it prints."""
+    usage: Literal["run", "session", "none"] = "none"
+    """What its token counts are about. With `session`, what earlier runs used is subtracted."""
+    cost: bool = False
+    """Whether it tells what it cost."""
     structured: bool = False
-    """Whether it can be forced to answer by a schema."""
+    """Whether it can be told a schema for its answer."""
+    family: str = ""
+    """The family of its models, where it has models of one family only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a run asks of a backend."""
+
+    run_folder: Path
+    """The run's own folder; `home` and `tmp` below it are HOME and TMPDIR, empty, and removed afterwards."""
+    tree: Path
+    """The folder that the agent works in; its current folder."""
+    state: Path
+    """A folder of this agent and backend that outlives the run: where sessions are kept."""
+    model: str = ""
+    system: Path | None = None
+    """The file with the system prompt; None if there is none."""
+    system_text: str = ""
+    """What that file holds: it is not written yet when a program is only being planned."""
+    session: str = ""
+    """A UUID for a new session, for backends that take one."""
+    resume: str = ""
+    """The session to go on with; '' for a new one."""
+    read_only: bool = False
+    """A review: it may look and run commands, and edit nothing."""
+    person_home: Path | None = None
+    """The person's HOME, where they have allowed their login to be used; else None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +69,32 @@ class Launch:
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
     pass_env: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+    """Files that must be there when it starts, by absolute path: below `Order.run_folder` or `Order.state` only."""
 
-    def to_spec(self, *, stdin: str = "prompt.md") -> LaunchSpec:
-        """The same as part of a run's specification."""
+    def to_spec(self, **more: Any) -> LaunchSpec:
+        """The same as part of a run's specification; `more` are its other keys."""
         from orchestrator.adapters.run_values import LaunchSpec  # Only who starts a run needs its values.
 
-        return LaunchSpec(argv=self.argv, env=self.env, pass_env=self.pass_env, stdin=stdin)
+        given = {"stdin": "prompt.md", **more}
+        return LaunchSpec(argv=self.argv, env=self.env, pass_env=self.pass_env, files=self.files, **given)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a program left when it ended."""
+
+    stdout: BinaryIO
+    """All it printed, from the beginning, redacted."""
+    stderr: str = ""
+    """The end of its messages, redacted."""
+    exit: int | None = None
+    """None after a signal, and if it was never started."""
+    signal: int | None = None
+    ended: bool = True
+    """False if it was ended by us: a limit of time or output, or a request to stop."""
+    before: Usage = NOTHING_USED
+    """What the runs before used in the same session."""
 
 
 class Backend(Protocol):
@@ -54,8 +111,27 @@ class Backend(Protocol):
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if it can run with these settings and this PATH, else the reason and the way out."""
 
-    def launch(self, settings: Mapping[str, Any], *, run_folder: Path) -> Launch:
-        """How to start it for the run in `run_folder`. Raises InvalidFileError for settings that `problem` refuses."""
+    def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
+        """How to start it. Raises InvalidFileError for settings that `problem` refuses."""
+
+    def read(self, output: Output) -> Said | None:
+        """What it said; None for programs that keep to no form, whose whole output is the answer. Never raises."""
+
+
+def json_lines(file: BinaryIO) -> Iterator[dict[str, Any]]:
+    """The JSON objects among the lines of a file; what is none, or is longer than `LINE_BYTES`, is left out."""
+    file.seek(0)
+    while line := file.readline(LINE_BYTES + 1):
+        if len(line) > LINE_BYTES:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(LINE_BYTES)
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            yield value
 
 
 def text_list(settings: Mapping[str, Any], key: str) -> tuple[str, ...] | None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.backends.base import Capabilities, Launch, text_list, text_map
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, text_list, text_map
 from orchestrator.adapters.processes import program_problem
+from orchestrator.core.said import Said
 from orchestrator.errors import InvalidFileError
 
 
@@ -32,7 +32,7 @@ class CommandBackend:
             return ""  # Relative to the tree, which does not exist yet: the run itself will tell.
         return program_problem(argv, path=path, cwd="/")
 
-    def launch(self, settings: Mapping[str, Any], *, run_folder: Path) -> Launch:
+    def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The program as it is named. Raises InvalidFileError for wrong settings."""
         wrong = _wrong_settings(settings)
         if wrong:
@@ -42,6 +42,10 @@ class CommandBackend:
             env=text_map(settings, "env") or {},
             pass_env=text_list(settings, "pass_env") or (),
         )
+
+    def read(self, output: Output) -> Said | None:
+        """None: its whole output is its answer."""
+        return None
 
 
 def _wrong_settings(settings: Mapping[str, Any]) -> str:

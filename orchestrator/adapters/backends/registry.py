@@ -11,7 +11,18 @@ from types import MappingProxyType
 from orchestrator.adapters.backends.base import Backend
 from orchestrator.errors import NotFoundError
 
-BACKENDS: Mapping[str, str] = MappingProxyType({"command": "CommandBackend", "scripted": "ScriptedBackend"})
+BACKENDS: Mapping[str, str] = MappingProxyType(
+    {
+        "agy": "AgyBackend",
+        "anthropic": "AnthropicBackend",
+        "claude": "ClaudeBackend",
+        "codex": "CodexBackend",
+        "command": "CommandBackend",
+        "gemini": "GeminiBackend",
+        "opencode": "OpencodeBackend",
+        "scripted": "ScriptedBackend",
+    }
+)
 """The name of each backend, which is that of its module here too, and its class there."""
 
 

@@ -25,8 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.backends.base import Capabilities, Launch
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
 from orchestrator.adapters.processes import run_shell
+from orchestrator.core.said import Said
 from orchestrator.errors import InvalidFileError
 
 NO_PLAY = 3
@@ -59,7 +60,7 @@ class ScriptedBackend:
             return str(error)
         return ""
 
-    def launch(self, settings: Mapping[str, Any], *, run_folder: Path) -> Launch:
+    def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """This module as a program. Raises InvalidFileError when no script is named."""
         yaml = importlib.util.find_spec("yaml")
         roots = [
@@ -73,6 +74,10 @@ class ScriptedBackend:
             env=dict(settings.get("env") or {}),
             pass_env=tuple(settings.get("pass_env") or ()),
         )
+
+    def read(self, output: Output) -> Said | None:
+        """None: its whole output is its answer."""
+        return None
 
 
 def _script_path(settings: Mapping[str, Any]) -> Path:

@@ -1,0 +1,160 @@
+"""The backend `agy`: Google's Antigravity CLI, which follows the Gemini CLI for individuals. NOT VERIFIED.
+
+Events as lines of JSON are in the notes of its version 1.1.8. The rest (a prompt as such a line on stdin, what the
+fields of the events mean) is what users of later versions tell. We have run it against nothing: it logs in with a
+person's account only. It is not known how to shut off what a repository brings along, nor how to give it a system
+prompt or a limit of turns.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.adapters.backends.base import (
+    Capabilities,
+    Launch,
+    Order,
+    Output,
+    json_lines,
+    text_list,
+    text_map,
+)
+from orchestrator.adapters.backends.cli_parts import (
+    NAME_CHARS,
+    count,
+    how_it_ended,
+    last_line,
+    mapping,
+    missing_program,
+    need_home,
+    require_right,
+    session_of,
+    short,
+    text,
+    trouble_of,
+    wrong_settings,
+)
+from orchestrator.core.said import Said, Trouble, Usage
+
+INSTALL = "Install the Antigravity CLI 1.1.8 or later and log in with it once, or name it in `program`."
+# It takes a prompt as an argument, which is too short for ours, or as one line of JSON.
+FEED_CODE = """
+import json, os, sys, tempfile
+prompt = sys.stdin.buffer.read().decode("utf-8", "replace")
+file = tempfile.TemporaryFile()
+file.write(json.dumps({"event": "user", "message": {"content": prompt}}).encode() + b"\\n")
+file.flush()
+os.lseek(file.fileno(), 0, os.SEEK_SET)
+os.dup2(file.fileno(), 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+QUOTA = re.compile(r"quota|RESOURCE_EXHAUSTED|code 429|credits balance", re.I)
+LOGIN = re.compile(r"authenticat|not logged in|sign in|signed in", re.I)
+MODEL = re.compile(r"invalid model|unknown model", re.I)
+PARTIAL = re.compile(r"print timeout after", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class AgyBackend:
+    """Settings: `login: true` (required), `program`, `model`, `args`, `env`, `pass_env`. Not verified."""
+
+    name: str = "agy"
+    capabilities: Capabilities = field(default_factory=lambda: Capabilities(usage="run"))
+
+    def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
+        """'' if it could be started, else the reason and the way out."""
+        if wrong := wrong_settings(settings):
+            return wrong
+        if not settings.get("login"):
+            return (
+                "The backend agy (not verified) works with a person's login only: set `login: true`, "
+                "or use the backend gemini with a key."
+            )
+        if settings.get("max_turns"):
+            return "No way to bound the turns of agy is known: take `max_turns` out; the time limit of a run holds."
+        return missing_program(settings, self.name, path=path, install=INSTALL)
+
+    def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
+        """The CLI with the person's HOME. Raises InvalidFileError."""
+        require_right(settings, self.name)
+        home = need_home(order, self.name)
+        model = order.model or settings.get("model")
+        # Its own five minutes would cut the work and call it a success.
+        options = ["--input-format", "stream-json", "--output-format", "stream-json", "--print-timeout", "24h"]
+        options += ["--model", str(model)] if model else []
+        # Without it, all that would need to be asked for is denied: it looks and changes nothing.
+        options += [] if order.read_only else ["--dangerously-skip-permissions"]
+        argv = (sys.executable, "-I", "-c", FEED_CODE, settings.get("program") or self.name, *options)
+        own = {"HOME": str(home), "AGY_CLI_DISABLE_AUTO_UPDATE": "true"}
+        return Launch(
+            argv=(*argv, *(text_list(settings, "args") or ())),
+            env={**(text_map(settings, "env") or {}), **own},
+            pass_env=text_list(settings, "pass_env") or (),
+        )
+
+    def read(self, output: Output) -> Said | None:
+        """What its events say. Its word `SUCCESS` does not count alone: it says so of a run that was cut, too."""
+        session = model = ""
+        tools = 0
+        result: Mapping[str, Any] | None = None
+        for line in json_lines(output.stdout):
+            session = session_of(line.get("conversation_id")) or session
+            if line.get("event") == "init":
+                model = short(mapping(line.get("init")).get("model"), NAME_CHARS)
+            elif line.get("event") == "step_update":
+                step = mapping(line.get("step_update"))
+                tools += step.get("step_type") == "tool" and step.get("state") in ("DONE", "ERROR")
+            elif line.get("event") == "result":
+                result = mapping(line.get("result"))
+        trouble, why = _trouble(result, output)
+        return Said(
+            ok=trouble is Trouble.NONE,
+            text=text(mapping(result).get("response")),
+            trouble=trouble,
+            why=why,
+            session=session,
+            model=model,
+            usage=_usage(result),
+            denials=_denials(result),
+            tool_calls=tools,
+        )
+
+
+def _trouble(result: Mapping[str, Any] | None, output: Output) -> tuple[Trouble, str]:
+    end = how_it_ended(exit=output.exit, signal=output.signal, ended=output.ended)
+    if result is None or not output.ended or output.signal is not None:
+        last = last_line(output.stderr)
+        auth = output.ended and bool(output.exit) and LOGIN.search(last)
+        return Trouble.AUTH if auth else Trouble.CUT, f"agy ended without its closing event: {end}. {last}".strip()
+    message = short(result.get("error")) or last_line(output.stderr) or end
+    if result.get("status") != "SUCCESS" or output.exit != 0:
+        for pattern, trouble in ((QUOTA, Trouble.RATE_LIMITED), (LOGIN, Trouble.AUTH), (MODEL, Trouble.REQUEST)):
+            if pattern.search(message):
+                return trouble, f"agy failed: {message}"
+        return trouble_of(0, message), f"agy failed: {message}"
+    if PARTIAL.search(output.stderr):
+        return Trouble.LIMIT, "agy ran into its own time limit and gave a part of its answer"
+    if not text(result.get("response")).strip():
+        denied = ", ".join(_denials(result))
+        return (Trouble.DENIED, f"agy was denied {denied}") if denied else (Trouble.CUT, "agy gave an empty answer")
+    if _usage(result) is None:
+        return Trouble.CUT, "agy tells of no tokens, as it does for an answer that was cut"
+    return Trouble.NONE, ""
+
+
+def _denials(result: Mapping[str, Any] | None) -> tuple[str, ...]:
+    denied = mapping(result).get("denied_actions")
+    names = [mapping(item) for item in denied] if isinstance(denied, list) else []
+    return tuple(short(each.get("display_name") or each.get("action"), NAME_CHARS) or "a tool" for each in names)
+
+
+def _usage(result: Mapping[str, Any] | None) -> Usage | None:
+    """Its input leaves the cache out, and its output includes thoughts, as far as others have seen."""
+    usage = mapping(mapping(result).get("usage"))
+    keys = ("input_tokens", "output_tokens", "cache_read_tokens", "thinking_tokens")
+    read, out, cached, thoughts = (count(usage.get(key)) for key in keys)
+    return Usage(input=read, output=max(out, thoughts), cache_read=cached, reasoning=thoughts) if read or out else None

@@ -1,0 +1,323 @@
+"""The backend `claude`: Claude Code without its screen, its events read line by line.
+
+Nothing that a repository brings along is loaded: no settings, hooks, tool servers or skills of its own. The tools are
+a list of ours, so that no later version can add one that leaves the tree or outlives the run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines, text_list, text_map
+from orchestrator.adapters.backends.cli_parts import (
+    NAME_CHARS,
+    amount,
+    count,
+    how_it_ended,
+    last_line,
+    mapping,
+    missing_key,
+    missing_program,
+    need_home,
+    require_right,
+    session_of,
+    short,
+    text,
+    trouble_of,
+    under_name,
+    wrong_settings,
+)
+from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
+
+KEY = "ANTHROPIC_API_KEY"
+OWN_KEYS = (KEY, "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+"""Credentials that it takes under their own names."""
+INSTALL = "Install it with `npm install -g @anthropic-ai/claude-code`, or name it in `program`."
+LOOK = ("Bash", "Glob", "Grep", "Read")
+WORK = (*LOOK, "Edit", "NotebookEdit", "Task", "WebFetch", "WebSearch", "Write")
+BEFORE_PROMPT = " "
+"""Without a word in front of it, a prompt that begins with a slash is a command of the program and reaches no model."""
+NOTE = "The project's own instructions, if it has any, are in CLAUDE.md or AGENTS.md of your folder: read them first."
+SWITCHES = {
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    # It would wait for such a task for ever.
+    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
+}
+PATIENCE = {
+    # Its own ten take three minutes, and the engine tries again anyway.
+    "CLAUDE_CODE_MAX_RETRIES": "3",
+    # Below the usual limit of silence, so that a service which never answers is told as such.
+    "API_TIMEOUT_MS": "300000",
+}
+"""What a person may set otherwise in `env`."""
+BACKOFF_MS = 700
+"""Its own first pause between two tries is shorter, and each is at most twice the one before."""
+SYNTHETIC = "<synthetic>"
+"""The name of the model in messages that the program makes up itself."""
+LIMITS = ("error_max_turns", "error_max_budget_usd", "error_max_structured_output_retries")
+MESSAGES = (
+    (re.compile(r"no conversation found|session ID .{0,80}already in use", re.I), Trouble.SESSION),
+    (re.compile(r"credit balance|(usage|session|weekly|hour) limit|hit your .{0,40}limit", re.I), Trouble.RATE_LIMITED),
+    (re.compile(r"not logged in|/login|invalid api key|oauth token|failed to authenticate", re.I), Trouble.AUTH),
+    (re.compile(r"output token maximum", re.I), Trouble.LIMIT),
+)
+UNREACHABLE = re.compile(r"connection|timed? ?out|overloaded|network|server error", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaudeBackend:
+    """Settings: `program`, `key_env`, `base_url`, `login`, `model`, `max_turns`, `args`, `env`, `pass_env`."""
+
+    name: str = "claude"
+    capabilities: Capabilities = field(
+        default_factory=lambda: Capabilities(
+            system_prompt="flag",
+            resume="anywhere",
+            names_session=True,
+            usage="run",
+            cost=True,
+            structured=True,
+            family="anthropic",
+        )
+    )
+
+    def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
+        """'' if the program and its key are there, else what is missing."""
+        if wrong := wrong_settings(settings):
+            return wrong
+        missing = missing_program(settings, self.name, path=path, install=INSTALL)
+        return missing or ("" if settings.get("login") else missing_key(settings.get("key_env") or KEY))
+
+    def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
+        """The CLI with its prompt on stdin. Raises InvalidFileError."""
+        require_right(settings, self.name)
+        argv = (settings.get("program") or self.name, *_options(settings, order), *(text_list(settings, "args") or ()))
+        passed = text_list(settings, "pass_env") or ()
+        if settings.get("login"):
+            own = {"HOME": str(need_home(order, self.name))}
+        else:
+            key = settings.get("key_env") or KEY
+            argv = argv if key in OWN_KEYS else under_name(argv, key=key, wanted=KEY)
+            passed = (key, *passed)
+            own = {"CLAUDE_CONFIG_DIR": str(order.state)}
+        if settings.get("base_url"):
+            own["ANTHROPIC_BASE_URL"] = settings["base_url"]
+        return Launch(
+            argv=argv,
+            env={**PATIENCE, **(text_map(settings, "env") or {}), **SWITCHES, **own},
+            pass_env=tuple(dict.fromkeys(passed)),
+        )
+
+    def read(self, output: Output) -> Said | None:
+        """What it said: the last answer, and why it ended."""
+        told = _Told()
+        for line in json_lines(output.stdout):
+            told.take(line)
+        return told.said(output)
+
+
+def _options(settings: Mapping[str, Any], order: Order) -> tuple[str, ...]:
+    tools = ",".join(LOOK if order.read_only else WORK)
+    options = ["-p", BEFORE_PROMPT, "--output-format", "stream-json", "--verbose"]
+    if model := order.model or settings.get("model"):
+        options += ["--model", str(model)]
+    if order.resume:
+        options += ["--resume", order.resume]
+    elif order.session:
+        options += ["--session-id", order.session]
+    if order.system is not None:
+        options += ["--append-system-prompt-file", str(order.system)]
+    # A reviewer is not sent to what the author may have written.
+    options += [] if order.read_only else ["--append-system-prompt", NOTE]
+    # Every command is allowed, for nobody is there to ask; bypassing all questions is refused to root.
+    options += ["--permission-mode", "default" if order.read_only else "acceptEdits"]
+    options += ["--tools", tools, "--allowedTools", tools, "--setting-sources", "", "--strict-mcp-config"]
+    return (*options, "--max-turns", str(settings["max_turns"])) if settings.get("max_turns") else tuple(options)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the events say together."""
+
+    session: str = ""
+    model: str = ""
+    answer: str = ""
+    end: Mapping[str, Any] | None = None
+    calls: dict[str, Usage] = field(default_factory=dict)
+    """What each call of the model used at least, for an end that is never told."""
+    tools: int = 0
+    retries: int = 0
+    retry: Mapping[str, Any] = field(default_factory=dict)
+    """The last call that is repeated."""
+    is_waiting: bool = False
+    """Whether that is the last thing that happened."""
+    is_refused: bool = False
+    fallbacks: list[str] = field(default_factory=list)
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        match event.get("type"):
+            case "system":
+                self.take_system(event)
+            case "assistant":
+                self.take_message(mapping(event.get("message")), is_own=event.get("parent_tool_use_id") is None)
+            case "result":
+                self.end = event
+                self.session = session_of(event.get("session_id")) or self.session
+
+    def take_system(self, event: Mapping[str, Any]) -> None:
+        match event.get("subtype"):
+            case "init":
+                self.session = session_of(event.get("session_id")) or self.session
+                self.model = short(event.get("model"), NAME_CHARS) or self.model
+            case "api_retry":
+                self.retries += 1
+                self.retry, self.is_waiting = event, True
+            case "model_fallback":
+                names = (short(event.get(f"{which}_model"), NAME_CHARS) or "?" for which in ("original", "fallback"))
+                self.fallbacks.append(" -> ".join(names))
+            case "model_refusal_no_fallback":
+                self.is_refused = True
+
+    def take_message(self, message: Mapping[str, Any], *, is_own: bool) -> None:
+        self.is_waiting = False
+        model = short(message.get("model"), NAME_CHARS)
+        if model == SYNTHETIC:
+            return
+        content = message.get("content")
+        blocks = [mapping(block) for block in content] if isinstance(content, list) else []
+        self.tools += sum(block.get("type") == "tool_use" for block in blocks)
+        if used := _usage_of_call(message.get("usage")):
+            self.calls[text(message.get("id"))] = used
+        if is_own:
+            self.model = model or self.model
+            said = "".join(text(block.get("text")) for block in blocks if block.get("type") == "text")
+            self.answer = said if said.strip() else self.answer
+
+    def said(self, output: Output) -> Said:
+        end = mapping(self.end)
+        is_clean = output.ended and output.exit == 0 and output.signal is None
+        ok = is_clean and end.get("subtype") == "success" and end.get("is_error") is False
+        trouble, why = (Trouble.NONE, "") if ok else self.reason(output)
+        is_told = end.get("is_error") is False and text(end.get("result")).strip()
+        return Said(
+            ok=ok,
+            text=text(end.get("result")) if is_told else self.answer,
+            trouble=trouble,
+            why=why,
+            # The id of a session that is not there is no session.
+            session="" if trouble is Trouble.SESSION else self.session,
+            model=self.model,
+            usage=_usage(end) or self.used_at_least(),
+            denials=_denials(end),
+            retries=self.retries,
+            fallbacks=tuple(self.fallbacks),
+            retry_after_s=0.0 if ok else self.asked_to_wait(trouble),
+            tool_calls=self.tools,
+        )
+
+    def reason(self, output: Output) -> tuple[Trouble, str]:
+        how = how_it_ended(exit=output.exit, signal=output.signal, ended=output.ended)
+        if self.end is None or not output.ended or output.signal is not None:
+            return self.cut(output, how)
+        message, status = self.message(), count(self.end.get("api_error_status"))
+        if self.end.get("is_error") is False and self.end.get("subtype") == "success":
+            return Trouble.ERROR, f"claude calls it a success and failed: {how}. {last_line(output.stderr)}".strip()
+        where = f"HTTP {status}" if status else how
+        return self.kind(status, message), f"claude failed ({where}): {message or 'it does not say why'}"
+
+    def cut(self, output: Output, how: str) -> tuple[Trouble, str]:
+        if self.is_waiting and self.end is None:
+            status = count(self.retry.get("error_status"))
+            trouble = trouble_of(status) if status else Trouble.OVERLOADED
+            return trouble, f"claude was still repeating a call that had failed (HTTP {status or 'none'}): {how}"
+        message = last_line(output.stderr)
+        trouble = _by_message(message) if output.ended and output.signal is None else Trouble.NONE
+        what = "ended without its closing event" if self.end is None else "was ended"
+        return trouble or Trouble.CUT, f"claude {what}: {how}. {message}".strip()
+
+    def message(self) -> str:
+        """What the closing event says about a failure."""
+        end = mapping(self.end)
+        errors = end.get("errors")
+        listed = "; ".join(filter(None, (short(each) for each in errors[:5]))) if isinstance(errors, list) else ""
+        return short(end.get("result")) or short(listed) or short(end.get("subtype"), NAME_CHARS)
+
+    def kind(self, status: int, message: str) -> Trouble:
+        end = mapping(self.end)
+        if text(end.get("subtype")) in LIMITS:
+            return Trouble.LIMIT
+        if self.is_refused or end.get("stop_reason") == "refusal":
+            return Trouble.REFUSED
+        if trouble := _by_message(message):
+            return trouble
+        if text(end.get("terminal_reason")).startswith("aborted"):
+            return Trouble.CUT
+        trouble = trouble_of(status, message)
+        return Trouble.OVERLOADED if trouble is Trouble.ERROR and UNREACHABLE.search(message) else trouble
+
+    def asked_to_wait(self, trouble: Trouble) -> float:
+        """Seconds, where the pause before the last try was longer than its own would be."""
+        if trouble not in (Trouble.RATE_LIMITED, Trouble.OVERLOADED):
+            return 0.0
+        delay = amount(self.retry.get("retry_delay_ms"))
+        return delay / 1000 if delay > BACKOFF_MS * 2.0 ** min(20, count(self.retry.get("attempt")) - 1) else 0.0
+
+    def used_at_least(self) -> Usage | None:
+        used = NOTHING_USED
+        for each in self.calls.values():
+            used = used.plus(each)
+        return used if self.calls else None
+
+
+def _by_message(message: str) -> Trouble:
+    return next((trouble for pattern, trouble in MESSAGES if pattern.search(message)), Trouble.NONE)
+
+
+def _usage(end: Mapping[str, Any]) -> Usage | None:
+    """Of this run. `modelUsage` and `total_cost_usd` are about the whole session in versions that tell the first."""
+    since = end.get("model_usage_since_last_result")
+    if not isinstance(since, dict):
+        used = _usage_of_call(end.get("usage"))
+        total = end.get("total_cost_usd")
+        return used and used.plus(Usage(cost_microusd=_microusd(total)))
+    used = Usage(cost_microusd=0)
+    for each in map(mapping, since.values()):
+        out = count(each.get("outputTokens"))
+        used = used.plus(
+            Usage(
+                input=count(each.get("inputTokens")),
+                output=out,
+                cache_read=count(each.get("cacheReadInputTokens")),
+                cache_write=count(each.get("cacheCreationInputTokens")),
+                reasoning=min(out, count(each.get("thinkingTokens"))),
+                cost_microusd=_microusd(each.get("costUSD")),
+            )
+        )
+    return used
+
+
+def _usage_of_call(value: object) -> Usage | None:
+    if not isinstance(value, dict):
+        return None
+    out = count(value.get("output_tokens"))
+    return Usage(
+        input=count(value.get("input_tokens")),
+        output=out,
+        cache_read=count(value.get("cache_read_input_tokens")),
+        cache_write=count(value.get("cache_creation_input_tokens")),
+        reasoning=min(out, count(mapping(value.get("output_tokens_details")).get("thinking_tokens"))),
+    )
+
+
+def _microusd(value: object) -> int:
+    return count(round(amount(value) * 1_000_000))
+
+
+def _denials(end: Mapping[str, Any]) -> tuple[str, ...]:
+    denied = end.get("permission_denials")
+    names = [mapping(each).get("tool_name") for each in denied] if isinstance(denied, list) else []
+    return tuple(short(name, NAME_CHARS) or "a tool" for name in names)

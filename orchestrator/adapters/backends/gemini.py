@@ -1,0 +1,264 @@
+"""The backend `gemini`: Google's Gemini CLI without its screen, its events read line by line.
+
+Its settings, memory and sessions lie below the agent's state folder. A folder that it works in is never trusted: the
+repository's own settings, hooks, tool servers and `.env` are not read, and a policy of ours allows the tools instead.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.adapters.backends.base import (
+    Capabilities,
+    Launch,
+    Order,
+    Output,
+    json_lines,
+    text_list,
+    text_map,
+)
+from orchestrator.adapters.backends.cli_parts import (
+    NAME_CHARS,
+    amount,
+    count,
+    how_it_ended,
+    last_line,
+    mapping,
+    missing_key,
+    missing_program,
+    require_right,
+    session_of,
+    short,
+    text,
+    trouble_of,
+    under_name,
+    wrong_settings,
+)
+from orchestrator.core.said import Said, Trouble, Usage
+
+KEY = "GEMINI_API_KEY"
+INSTALL = "Install it with `npm install -g @google/gemini-cli`, or name it in `program`."
+ATTEMPTS = 3
+"""Its own ten take four minutes, and the engine tries again anyway."""
+NOTE = "The project's own instructions, if it has any, are in AGENTS.md or GEMINI.md of your folder: read them first."
+RULE = '[[rule]]\ntoolName = {tools}\ndecision = "{decision}"\npriority = {priority}\n'
+ALLOW = RULE.format(tools='"*"', decision="allow", priority=900)
+# Without `allowRedirection`, `>` would have to be confirmed, which nobody can; without a pattern, so would `git`.
+SHELL = (
+    RULE.format(tools='"run_shell_command"', decision="allow", priority=910)
+    + 'allowRedirection = true\nargsPattern = "command"\n'
+)
+NO_PLANS = RULE.format(tools='["enter_plan_mode", "exit_plan_mode"]', decision="deny", priority=950)
+NO_EDITS = RULE.format(tools='["write_file", "replace"]', decision="deny", priority=950)
+DENIED = ("tool_not_registered", "policy_violation", "permission_denied")
+UNCONFIRMED = "requires user confirmation"
+EXITS = {
+    41: (Trouble.AUTH, "it has no way to log in"),
+    42: (Trouble.SESSION, "the session is not there any more"),
+    53: (Trouble.LIMIT, "the limit of turns was reached"),
+    55: (Trouble.REQUEST, "it does not trust the folder"),
+}
+"""What its exit codes say by themselves."""
+STATUSES = {status % 256: status for status in (400, 401, 402, 403, 404, 408, 413, 429, 500, 502, 503, 504, 529)}
+"""Its exit code is an HTTP status, of which the system keeps eight bits."""
+CODE_IN_TEXT = re.compile(r'"code"\s*:\s*(\d{3})\b')
+STATUS_IN_STDERR = re.compile(r"^\s*(?:status|code): (\d{3}),?\s*$", re.M)
+DELAY_IN_STDERR = re.compile(r"retryDelayMs: (\d{1,9}(?:\.\d{1,9})?)")
+STOPPED = "stopping execution"
+"""Of a warning: it stops a model that repeats itself, and calls that a success."""
+REFUSED = re.compile(r"blocked due to|safety settings|PROHIBITED_CONTENT|BLOCKLIST", re.I)
+RETRY_IN_STDERR = re.compile(r"^Attempt \d+ failed.{0,400}?Retrying", re.M)
+
+
+@dataclass(frozen=True, slots=True)
+class GeminiBackend:
+    """Settings: `program`, `key_env`, `base_url`, `model`, `max_turns`, `args`, `env`, `pass_env`."""
+
+    name: str = "gemini"
+    capabilities: Capabilities = field(
+        default_factory=lambda: Capabilities(
+            system_prompt="file", resume="same folder", names_session=True, usage="run", family="google"
+        )
+    )
+
+    def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
+        """'' if the program and the key are there, else what is missing."""
+        if wrong := wrong_settings(settings):
+            return wrong
+        if settings.get("login"):
+            return "The backend gemini works with a key only: take `login` out, or use the backend agy."
+        missing = missing_program(settings, self.name, path=path, install=INSTALL)
+        return missing or missing_key(settings.get("key_env") or KEY)
+
+    def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
+        """The CLI, not trusting the tree. Raises InvalidFileError."""
+        require_right(settings, self.name)
+        key = settings.get("key_env") or KEY
+        policy = order.run_folder / "gemini-policy.toml"
+        # Apart, so that a review never writes the memory file that an attempt is about to read.
+        home = order.state / ("review" if order.read_only else "work")
+        argv = (settings.get("program") or self.name, "--output-format", "stream-json", *_options(settings, order))
+        argv += ("--extensions", "none", "--policy", str(policy), *(text_list(settings, "args") or ()))
+        return Launch(
+            argv=under_name(argv, key=key, wanted=KEY),
+            env={**(text_map(settings, "env") or {}), **_environment(settings, home)},
+            pass_env=tuple(dict.fromkeys((key, *(text_list(settings, "pass_env") or ())))),
+            files={
+                str(policy): "\n".join((ALLOW, SHELL, NO_PLANS, *((NO_EDITS,) if order.read_only else ()))),
+                str(home / ".gemini" / "settings.json"): json.dumps(_own_settings(settings), indent=1) + "\n",
+                str(home / ".gemini" / "GEMINI.md"): _memory(order),
+            },
+        )
+
+    def read(self, output: Output) -> Said | None:
+        """What it said: the last answer, and why it ended."""
+        told = _Told()
+        for line in json_lines(output.stdout):
+            told.take(line)
+        return told.said(output)
+
+
+def _options(settings: Mapping[str, Any], order: Order) -> tuple[str, ...]:
+    model = order.model or settings.get("model")
+    options = ("-m", str(model)) if model else ()
+    if order.resume:
+        return (*options, f"--resume={order.resume}")
+    return (*options, f"--session-id={order.session}") if order.session else options
+
+
+def _environment(settings: Mapping[str, Any], home: Path) -> dict[str, str]:
+    own = {
+        "GEMINI_CLI_HOME": str(home),
+        # Without a second process of itself, which would swallow a polite request to end.
+        "GEMINI_CLI_NO_RELAUNCH": "true",
+        "GEMINI_CLI_TRUST_WORKSPACE": "false",
+    }
+    return {**own, "GOOGLE_GEMINI_BASE_URL": settings["base_url"]} if settings.get("base_url") else own
+
+
+def _own_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    own: dict[str, Any] = {
+        # Trust is off by the environment; on here, it would refuse to start in a folder that is not trusted.
+        "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
+        "general": {"enableAutoUpdate": False, "maxAttempts": ATTEMPTS},
+        "privacy": {"usageStatisticsEnabled": False},
+        "telemetry": {"enabled": False},
+        "advanced": {"ignoreLocalEnv": True},
+        "hooksConfig": {"enabled": False},
+    }
+    return {**own, "model": {"maxSessionTurns": settings["max_turns"]}} if settings.get("max_turns") else own
+
+
+def _memory(order: Order) -> str:
+    """What goes behind the CLI's own system prompt. A reviewer is not sent to what the author may have written."""
+    note = "" if order.read_only else f"{NOTE}\n"
+    return f"{order.system_text.rstrip()}\n\n{note}" if order.system_text else note
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the events say together."""
+
+    session: str = ""
+    model: str = ""
+    block: list[str] = field(default_factory=list)
+    """The texts since the last tool."""
+    answer: str = ""
+    end: Mapping[str, Any] | None = None
+    error: str = ""
+    names: dict[str, str] = field(default_factory=dict)
+    denials: list[str] = field(default_factory=list)
+    is_stopped: bool = False
+    """Whether it gave up by itself what it calls a success."""
+    tools: int = 0
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        match event.get("type"):
+            case "init":
+                self.session = session_of(event.get("session_id"))
+                self.model = short(event.get("model"), NAME_CHARS)
+            case "message" if event.get("role") == "assistant":
+                self.block.append(text(event.get("content")))
+            case "tool_use":
+                self.close_block()
+                self.tools += 1
+                self.names[text(event.get("tool_id"))] = short(event.get("tool_name"), NAME_CHARS)
+            case "tool_result" if event.get("status") == "error":
+                error = mapping(event.get("error"))
+                if text(error.get("type")) in DENIED or UNCONFIRMED in text(error.get("message")):
+                    self.denials.append(self.names.get(text(event.get("tool_id"))) or "a tool")
+            case "error":
+                self.error = short(event.get("message")) or self.error
+                self.is_stopped = self.is_stopped or STOPPED in self.error
+            case "result":
+                self.end = event
+
+    def close_block(self) -> None:
+        answer = "".join(self.block)
+        self.answer = answer if answer.strip() else self.answer
+        self.block = []
+
+    def said(self, output: Output) -> Said:
+        self.close_block()
+        is_success = self.end is not None and self.end.get("status") == "success" and not self.is_stopped
+        ok = output.ended and output.exit == 0 and is_success
+        trouble, why = (Trouble.NONE, "") if ok else self.reason(output)
+        delay = DELAY_IN_STDERR.findall(output.stderr)
+        return Said(
+            ok=ok,
+            text=self.answer,
+            trouble=trouble,
+            why=why,
+            session=self.session,
+            model=self.model,
+            usage=_usage(self.end),
+            denials=tuple(self.denials),
+            retries=len(RETRY_IN_STDERR.findall(output.stderr)),
+            retry_after_s=amount(float(delay[-1])) / 1000 if delay and not ok else 0.0,
+            tool_calls=self.tools,
+        )
+
+    def reason(self, output: Output) -> tuple[Trouble, str]:
+        message = _message(self.end) or self.error
+        end = how_it_ended(exit=output.exit, signal=output.signal, ended=output.ended)
+        if output.ended and output.exit in EXITS:
+            trouble, why = EXITS[output.exit]
+            return trouble, f"gemini: {why} ({end}). {message or last_line(output.stderr)}".strip()
+        if self.end is None and (not output.ended or output.signal is not None or output.exit == 0):
+            return Trouble.CUT, f"gemini ended without its closing event: {end}. {message}".strip()
+        status = STATUSES.get(output.exit or 0) or _status(self.end, output.stderr)
+        what = message or last_line(output.stderr) or "it does not say why"
+        trouble = Trouble.REFUSED if REFUSED.search(what) else trouble_of(status, what)
+        return trouble, f"gemini failed ({f'HTTP {status}' if status else end}): {what}"
+
+
+def _message(end: Mapping[str, Any] | None) -> str:
+    """The message of the closing event, out of the wrapping that it comes in."""
+    whole = text(mapping(mapping(end).get("error")).get("message"))
+    inner = whole.removeprefix("[API Error: ").rpartition("]")[0] if whole.startswith("[API Error: ") else ""
+    try:
+        error = mapping(mapping(json.loads(inner)).get("error")) if inner.startswith("{") else {}
+    except (ValueError, RecursionError):
+        error = {}
+    return short(error.get("message")) or short(inner) or short(whole)
+
+
+def _status(end: Mapping[str, Any] | None, stderr: str) -> int:
+    found = CODE_IN_TEXT.findall(text(mapping(mapping(end).get("error")).get("message")))
+    found = found or STATUS_IN_STDERR.findall(stderr)
+    return int(found[-1]) if found else 0
+
+
+def _usage(end: Mapping[str, Any] | None) -> Usage | None:
+    stats = mapping(end).get("stats")
+    if not isinstance(stats, dict):
+        return None
+    read, out, cached = (count(stats.get(key)) for key in ("input_tokens", "output_tokens", "cached"))
+    # Thoughts are in the total alone.
+    thoughts = max(0, count(stats.get("total_tokens")) - read - out)
+    return Usage(input=max(0, read - cached), output=out + thoughts, cache_read=cached, reasoning=thoughts)

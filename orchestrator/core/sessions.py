@@ -1,0 +1,144 @@
+"""An agent's conversation: when the next run goes on with it, and when it is ended and a new one begun."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from orchestrator.core.config import SessionLimits
+from orchestrator.core.job import Worker
+from orchestrator.core.said import NOTHING_USED, Usage
+from orchestrator.core.times import parse
+
+HANDOFF_LIMIT = 2_000
+"""Characters of the note that one session leaves for the next."""
+REMEMBERED = 6
+"""So many of the latest jobs a session remembers for that note."""
+
+
+@dataclass(frozen=True, slots=True)
+class Did:
+    """One job of a session, in a line."""
+
+    job: str
+    title: str
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """`workers/<agent>/<project>.yaml`: the conversation of one agent in one project."""
+
+    agent: str
+    project: str
+    backend: str
+    model: str
+    soul: str
+    """Blob id of the soul that it was begun with."""
+    id: str
+    """What the agent's program calls it; '' once it has ended."""
+    started: str
+    last_used: str
+    folder: str = ""
+    """Where it was begun: some programs go on with it nowhere else."""
+    runs: int = 0
+    jobs: int = 0
+    failed_reviews: int = 0
+    """Reviews in a row that asked for changes."""
+    used: Usage = field(default_factory=Usage)
+    """By all its runs."""
+    so_far: Usage = field(default_factory=Usage)
+    """As the program counts over the session: what the next run's count is to be lessened by."""
+    context: int = 0
+    """Tokens of the last run's conversation, about."""
+    last_job: str = ""
+    did: tuple[Did, ...] = ()
+    handoff: str = ""
+    """What the session before left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a run begins: with which session, and why not with an earlier one."""
+
+    resume: str = ""
+    why_fresh: str = ""
+    handoff: str = ""
+    before: Usage = NOTHING_USED
+
+
+def plan_session(
+    session: Session | None,
+    *,
+    worker: Worker,
+    soul: str,
+    folder: str,
+    resume: str,
+    limits: SessionLimits,
+    window: int,
+    now: datetime,
+) -> Plan:
+    """Whether an attempt goes on with `session`. `resume` is what the agent's program can: see `Capabilities`."""
+    if session is None or not session.id:
+        return Plan(why_fresh="there is none to go on with", handoff=session.handoff if session else "")
+    why = _why_not(session, worker, soul, folder, resume) or why_over(session, limits, window=window, now=now)
+    if why:
+        return Plan(why_fresh=why, handoff=handoff_note(session))
+    return Plan(resume=session.id, before=session.so_far)
+
+
+def _why_not(session: Session, worker: Worker, soul: str, folder: str, resume: str) -> str:
+    if resume == "no":
+        return "its program cannot go on with a session"
+    if (session.backend, session.model) != (worker.backend, worker.model):
+        return "it was another program's or model's"
+    if session.soul != soul:
+        return "the soul has changed since"
+    if resume == "same folder" and session.folder != folder:
+        return "it was begun in another folder"
+    return ""
+
+
+def why_over(session: Session, limits: SessionLimits, *, window: int, now: datetime) -> str:
+    """Why the session is to be ended, '' if it may go on."""
+    if session.jobs >= limits.jobs:
+        return f"it has done {session.jobs} jobs"
+    if session.failed_reviews >= limits.failed_reviews:
+        return f"{session.failed_reviews} reviews in a row asked for changes"
+    if session.context > limits.window * window:
+        return f"{session.context} of {window} tokens of its window are used"
+    if now - parse(session.last_used) > timedelta(hours=limits.hours):
+        return f"it was last used at {session.last_used}"
+    return ""
+
+
+def handoff_note(session: Session) -> str:
+    """What a session leaves for the next, at most 2,000 characters: its latest jobs, newest first."""
+    lines = [f"- {each.job}: {each.title}" + (f"\n  {each.told}" if each.told else "") for each in session.did]
+    text = "Your last session here ended. What it did, newest first:\n" + "\n".join(lines) if lines else ""
+    return text if len(text) <= HANDOFF_LIMIT else text[: HANDOFF_LIMIT - 1] + "…"
+
+
+def after_run(
+    before: Session | None, session: Session, *, usage: Usage | None, so_far: Usage | None, sent_back: bool, did: Did
+) -> Session:
+    """The record once a run of `session` has ended. `sent_back`: it was to put right what a review had found."""
+    same = before is not None and before.id == session.id
+    was = before if same and before is not None else session
+    used = usage or NOTHING_USED
+    new_job = was.last_job != did.job
+    others = tuple(each for each in was.did if each.job != did.job)
+    return replace(
+        session,
+        started=was.started,
+        handoff=was.handoff,
+        runs=was.runs + 1,
+        jobs=was.jobs + new_job,
+        failed_reviews=was.failed_reviews + 1 if sent_back else 0,
+        used=was.used.plus(used),
+        so_far=so_far or was.so_far,
+        # What was read from a cache was in the conversation before.
+        context=was.context + used.input + used.cache_write + used.output,
+        last_job=did.job,
+        did=(did, *others)[:REMEMBERED],
+    )

@@ -1,0 +1,136 @@
+"""The agents' programs on this machine: in which version, with which login, and whether they answer."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.adapters.backends.base import Order, Output
+from orchestrator.adapters.backends.registry import find_backend
+from orchestrator.adapters.files import ensure_folder, write_atomic
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.processes import Limits, Supervised, ask_version
+from orchestrator.adapters.run_folder import (
+    RunFolder,
+    add_launch_environment,
+    build_environment,
+    secret_values,
+)
+from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
+from orchestrator.core.board import AgentView
+from orchestrator.core.config import BackendConfig, Config
+from orchestrator.core.said import Said
+from orchestrator.engine.agents import BUILT_IN, backend_of, backend_settings
+from orchestrator.engine.finding import Finding, Health
+
+QUESTION = "Answer with the one word READY and do nothing else.\n"
+TRY_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of one trivial prompt."""
+
+    said: Said
+    seconds: float
+    problem: str = ""
+
+
+def look_at_programs(config: Config, agents: Mapping[str, AgentView]) -> Iterator[Finding]:
+    """The program of each backend that agents use: its version, and what it logs in with."""
+    for name in sorted({agent.soul.backend for agent in agents.values()}):
+        backend = backend_of(config, name)
+        if backend is None or backend.type not in BUILT_IN:
+            continue
+        users = [agent for agent in agents.values() if agent.soul.backend == name]
+        if all(agent.problem for agent in users):
+            continue  # What is wrong with it is told with its agents.
+        yield Finding(f"backend {name}", Health.OK, f"{_version(backend)}; {_login(backend)}")
+
+
+def _version(backend: BackendConfig) -> str:
+    program = backend.program or backend.type
+    found = ask_version(program, path=os.environ.get("PATH", ""))
+    return f"{program}: {found}" if found else program
+
+
+def _login(backend: BackendConfig) -> str:
+    return (
+        "your own login, with your HOME" if backend.login else "a key from the engine's environment, and an empty HOME"
+    )
+
+
+def try_agent(config: Config, root: Path, agent: AgentView) -> Tried:
+    """One trivial prompt through an agent's program, in a throw-away repository. It may cost a little.
+
+    Nothing else of this process may have children: whatever is below it is ended with the program.
+    """
+    settings = backend_of(config, agent.soul.backend)
+    if agent.problem or settings is None:
+        return Tried(Said(), 0.0, agent.problem or "its backend is not in orc.yaml")
+    backend = find_backend(settings.type)
+    with tempfile.TemporaryDirectory(prefix="orc-try-") as made:
+        folder, tree = RunFolder(Path(made) / "run"), Path(made) / "tree"
+        for each in (folder.home, folder.tmp, tree):
+            ensure_folder(each)
+        Git(tree / ".git").run("init", "--quiet", "--template=")
+        order = Order(run_folder=folder.path, tree=tree, state=Path(made) / "state", model=agent.model, read_only=True)
+        ensure_folder(order.state)
+        if backend.capabilities.names_session:
+            order = replace(order, session="00000000-0000-4000-8000-000000000000")
+        if settings.login and (home := os.environ.get("HOME")):
+            order = replace(order, person_home=Path(home))
+        launch = backend.launch(backend_settings(settings, root), order).to_spec(stdin="prompt.md")
+        write_atomic(folder.path / "prompt.md", QUESTION.encode(), sync=False)
+        for path, text in launch.files.items():
+            ensure_folder(Path(path).parent)
+            write_atomic(Path(path), text.encode("utf-8", "replace"), mode=0o600, sync=False)
+        spec = _spec(folder, tree, agent.soul.name)
+        environment = build_environment(folder, spec, os.environ)
+        with open(folder.stdout, "w+b") as out, open(folder.stderr, "w+b") as err:
+            outcome = Supervised(
+                argv=launch.argv,
+                env=add_launch_environment(environment, launch, os.environ),
+                cwd=tree,
+                stdin=folder.path / "prompt.md",
+                stdout=out,
+                stderr=err,
+                limits=Limits(wall_s=TRY_S, grace_s=5, output_bytes=8 * 1024 * 1024),
+                run_id=spec.run,
+                run_dir=folder.path,
+                secrets=secret_values(launch, os.environ),
+            ).run()
+            tail = outcome.error_tail.decode("utf-8", "replace")
+            output = Output(out, tail, outcome.exit, outcome.signal, ended=outcome.end.value == "ended")
+            said = backend.read(output) or Said(ok=outcome.exit == 0, why=tail.strip()[-300:])
+        return Tried(said, outcome.seconds, outcome.problem)
+
+
+def _spec(folder: RunFolder, tree: Path, agent: str) -> RunSpec:
+    return RunSpec(
+        run=f"try.{agent}",
+        kind=RunKind.REVIEW,
+        job="try",
+        number=1,
+        orcdir=folder.path.parent,
+        agent=agent,
+        project="try",
+        tree={"path": str(tree), "author": {"name": agent, "email": f"{agent}@agents.orc.invalid"}},
+        limits=LimitsSpec(),
+    )
+
+
+def tell_tried(name: str, tried: Tried) -> Finding:
+    """What is to be said of a try."""
+    what = f"try {name}"
+    if tried.problem or not tried.said.ok:
+        trouble = f" ({tried.said.trouble})" if tried.said.trouble else ""
+        why = tried.problem or tried.said.why or "it did not say that it had done what was asked"
+        return Finding(what, Health.FAIL, f"no answer{trouble}: {why}", "try its program by hand, with the same key")
+    usage = tried.said.usage
+    used = f", {usage.total:,} tokens" if usage else ""
+    text = " ".join(tried.said.text.split())[:60]
+    return Finding(what, Health.OK, f"answered {text!r} in {tried.seconds:.1f} s{used}")

@@ -1,0 +1,98 @@
+"""Sessions: an agent's conversation as the ledger has it, and what each ended attempt makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from uuid import NAMESPACE_URL, uuid5
+
+from orchestrator.adapters.backends.base import Capabilities
+from orchestrator.adapters.ledger import Filing, format_record, parse_record
+from orchestrator.core.board import AgentView
+from orchestrator.core.job import Job
+from orchestrator.core.records import Attempt
+from orchestrator.core.sessions import Did, Plan, Session, after_run, plan_session
+from orchestrator.core.transitions import Event, Move
+from orchestrator.engine.workspace import Workspace
+
+TOLD = 300
+"""Characters of a report that go into the note for the next session."""
+
+
+def session_path(agent: str, project: str) -> str:
+    """Where the ledger keeps the conversation of an agent in a project."""
+    return f"workers/{agent}/{project}.yaml"
+
+
+def session_of(ws: Workspace, agent: str, project: str) -> Session | None:
+    """The newest conversation of an agent in a project, None if it has had none."""
+    path = session_path(agent, project)
+    data = ws.ledger.read_file(path)
+    return None if data is None else parse_record(Session, data, path)
+
+
+def new_session_id(run: str) -> str:
+    """The id of the session that a run begins: always the same for it, so that a start made up for is no second one."""
+    return str(uuid5(NAMESPACE_URL, f"orc:{run}"))
+
+
+def plan_for(ws: Workspace, job: Job, agent: AgentView, can: Capabilities) -> Plan:
+    """With which session an attempt begins. Only a persistent agent takes one from job to job."""
+    if can.resume == "no":
+        return Plan(why_fresh="its program cannot go on with a session")
+    session = session_of(ws, agent.soul.name, job.at.project)
+    if session is not None and not agent.soul.persistent and session.last_job != job.id:
+        return Plan(why_fresh="the agent begins each job anew")
+    known = ws.config.models.get(agent.model)
+    return plan_session(
+        session,
+        worker=agent.worker(),
+        soul=agent.soul.blob,
+        folder=tree_folder(ws, agent.soul.name, job.at.project),
+        resume=can.resume,
+        limits=ws.config.sessions,
+        window=known.window if known else 200_000,
+        now=ws.now(),
+    )
+
+
+def tree_folder(ws: Workspace, agent: str, project: str) -> str:
+    """The folder in which an agent works on a project."""
+    return str(ws.paths.state / "trees" / agent / project)
+
+
+def filings_after(ws: Workspace, moves: Iterable[Move]) -> Iterator[Filing]:
+    """What ended attempts make of their agents' conversations."""
+    for move in moves:
+        if move.event not in (Event.COLLECT, Event.NOT_STARTED):
+            continue
+        for record in move.records.values():
+            if isinstance(record, Attempt) and record.session and record.spoke is not None:
+                yield _filing(ws, move.job, record)
+
+
+def _filing(ws: Workspace, job: Job, attempt: Attempt) -> Filing:
+    worker, spoke = attempt.worker, attempt.spoke
+    assert spoke is not None
+    session = Session(
+        agent=worker.agent,
+        project=job.at.project,
+        backend=worker.backend,
+        model=worker.model,
+        soul=attempt.soul.blob if attempt.soul else "",
+        id=attempt.session,
+        started=attempt.started,
+        last_used=attempt.ended,
+        folder=tree_folder(ws, worker.agent, job.at.project),
+    )
+    told = " ".join(attempt.report.split())
+    after = after_run(
+        session_of(ws, worker.agent, job.at.project),
+        session,
+        usage=spoke.usage,
+        so_far=spoke.so_far,
+        sent_back=any(fix.source == "reviewer" for fix in attempt.fixes),
+        did=Did(job.id, job.spec.heading, told[:TOLD]),
+    )
+    path = session_path(worker.agent, job.at.project)
+    subject = f"worker: {worker.agent} in {job.at.project}, run {after.runs} of its session"
+    return Filing(subject, {path: format_record(after)}, (("Agent", worker.agent), ("Session", attempt.session)))

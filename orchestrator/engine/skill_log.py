@@ -1,0 +1,180 @@
+"""What became of the work that was done with each version of a skill, from the newest steps of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.adapters.library import blob_id, scan_skills
+from orchestrator.core.job import State
+from orchestrator.core.records import Attempt, Verdict
+from orchestrator.core.skills import skill_of_path, skill_path
+from orchestrator.core.transitions import Event
+from orchestrator.engine.history import Told, read_history
+from orchestrator.engine.workers import STEPS
+from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import NotFoundError, OrcError
+
+ENOUGH = 20
+"""With fewer of them chance says more than the skill does."""
+_SENT_BACK = frozenset({Event.EVIDENCE, Event.CHECKED})
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A mean over `n` cases; None if there is none."""
+
+    value: float | None = None
+    n: int = 0
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it says anything."""
+        return self.n >= ENOUGH
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a skill. `tokens_before` are those of the version that was used before it."""
+
+    blob: str
+    is_current: bool = False
+    first: str = ""
+    last: str = ""
+    runs: int = 0
+    first_pass: Measure = Measure()
+    score: Measure = Measure()
+    tokens: Measure = Measure()
+    tokens_before: Measure = Measure()
+
+
+@dataclass(frozen=True, slots=True)
+class SkillLog:
+    """The versions of a skill, the one used first first, and how far back was counted."""
+
+    name: str
+    versions: tuple[Version, ...]
+    steps: int
+    since: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the counted steps say of one version."""
+
+    first: str
+    last: str = ""
+    attempts: list[tuple[str, int]] = field(default_factory=list)
+    passes: list[float] = field(default_factory=list)
+    """1 for each job whose work was approved at the first outcome, else 0."""
+    scores: list[float] = field(default_factory=list)
+
+
+def read_skill_log(ws: Workspace, name: str) -> SkillLog:
+    """The log of one skill. Raises NotFoundError if nothing is known of it."""
+    steps = read_history(ws, None, STEPS)
+    tallies = count_skill(reversed(steps), name)
+    current = scan_skills(ws.paths.root).good.get(name)
+    now = current.blob if current else ""
+    # The ledger's copy is of the last version that was used, perhaps long ago. All its history would take too long.
+    copy = ws.ledger.read_file(f"library/{skill_path(name)}")
+    older = [blob_id(copy)] if copy is not None and blob_id(copy) not in tallies else []
+    blobs = list(dict.fromkeys([*older, *tallies, *([now] if now else [])]))
+    if not blobs:
+        raise NotFoundError(f"nothing is known of a skill {name!r}", hint="orc skills list")
+    versions: list[Version] = []
+    before = Measure()
+    for blob in blobs:
+        versions.append(_version(ws, blob, tallies.get(blob), before, is_current=blob == now))
+        before = versions[-1].tokens if versions[-1].tokens.n else before
+    return SkillLog(name, tuple(versions), len(steps), steps[-1].time if steps else "")
+
+
+def _version(ws: Workspace, blob: str, tally: Tally | None, before: Measure, *, is_current: bool) -> Version:
+    if tally is None:
+        return Version(blob, is_current, tokens_before=before)
+    return Version(
+        blob,
+        is_current,
+        tally.first,
+        tally.last,
+        len(tally.attempts),
+        _mean(tally.passes),
+        _mean(tally.scores),
+        _mean(list(_tokens(ws, tally.attempts))),
+        before,
+    )
+
+
+def _mean(values: list[float]) -> Measure:
+    return Measure(round(sum(values) / len(values), 4), len(values)) if values else Measure()
+
+
+def _tokens(ws: Workspace, attempts: Iterable[tuple[str, int]]) -> Iterator[float]:
+    """What each run used, of those whose program tells."""
+    for job, number in attempts:
+        try:
+            attempt = ws.ledger.record(Attempt, ws.ledger.folder(job), f"attempt-{number}")
+        except OrcError:
+            continue  # `orc verify` tells; a count can do without it.
+        if attempt.spoke is not None and attempt.spoke.usage is not None:
+            yield attempt.spoke.usage.total
+
+
+def count_skill(steps: Iterable[Told], name: str) -> Mapping[str, Tally]:
+    """What steps, the oldest first, say of each version of a skill.
+
+    The first outcome of a job is its first clear verdict, or being sent back before anybody judged. It counts for the
+    version with which that work was made, and only where the job's first attempt is among the steps.
+    """
+    found: dict[str, Tally] = {}
+    using: dict[str, Tally | None] = {}
+    fresh: set[str] = set()
+    for step in steps:
+        event, facts = step.subject.partition(":")[0], step.facts
+        job = facts.get("Job", "")
+        if event == Event.START:
+            using[job] = _start(found, step, name)
+            if facts.get("Attempt") == "1":
+                fresh.add(job)
+            continue
+        outcome, score = _outcome(event, facts)
+        tally = using.get(job)
+        if tally is not None and score is not None:
+            tally.scores.append(score)
+        if outcome is not None and job in fresh:
+            fresh.discard(job)
+            if tally is not None:
+                tally.passes.append(outcome)
+    return found
+
+
+def _start(found: dict[str, Tally], step: Told, name: str) -> Tally | None:
+    for used in step.facts.get("Skills", "").split():
+        path, _, blob = used.rpartition("@")
+        number = step.facts.get("Attempt", "")
+        if skill_of_path(path) == name and number.isdecimal():
+            tally = found.setdefault(blob, Tally(step.time))
+            tally.last = step.time
+            tally.attempts.append((step.facts.get("Job", ""), int(number)))
+            return tally
+    return None
+
+
+def _outcome(event: str, facts: Mapping[str, str]) -> tuple[float | None, float | None]:
+    """1.0 for an approval, 0.0 for work that has to be done again, None for what is neither; and the score."""
+    if event == Event.VERDICT:
+        verdict = facts.get("Verdict", "")
+        if verdict not in (Verdict.APPROVED, Verdict.REVISE, Verdict.REJECT):
+            return None, None
+        return float(verdict == Verdict.APPROVED), _number(facts.get("Score", ""))
+    # The merged tree is checked too, but what fails there may be somebody else's.
+    is_sent_back = event in _SENT_BACK and facts.get("To") == State.READY and facts.get("From") != State.MERGING
+    return (0.0, None) if is_sent_back else (None, None)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

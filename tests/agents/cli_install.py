@@ -1,0 +1,106 @@
+"""The real command line programs of agents, in pinned versions, in a cache of the person's.
+
+`python tests/agents/cli_install.py` installs those that are missing and runs the tests against them, with loopback as
+the only network; arguments go to pytest. `--install` installs only.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CACHE = "ORC_AGENTS_CACHE"
+INSTALL_S = 900
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program and the package of npm that it comes in."""
+
+    name: str
+    package: str
+    version: str
+
+    @property
+    def folder(self) -> Path:
+        """Where this version of it is, or belongs."""
+        return cache_folder() / f"{self.name}-{self.version}"
+
+    @property
+    def path(self) -> Path:
+        """The program itself."""
+        return self.folder / "node_modules" / ".bin" / self.name
+
+    def is_there(self) -> bool:
+        """Whether it is installed; a folder appears only when it is whole."""
+        return os.access(self.path, os.X_OK)
+
+
+PROGRAMS = (
+    Program("claude", "@anthropic-ai/claude-code", "2.1.329"),
+    Program("codex", "@openai/codex", "0.169.0"),
+    Program("gemini", "@google/gemini-cli", "0.61.0"),
+    Program("opencode", "opencode-ai", "1.18.33"),
+)
+
+
+def cache_folder() -> Path:
+    """The folder that ORC_AGENTS_CACHE names, else one in the person's cache."""
+    if named := os.environ.get(CACHE):
+        return Path(named).absolute()
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "orc-agents"
+
+
+def install(program: Program) -> None:
+    """Put a program into the cache, whole or not at all. Raises CalledProcessError."""
+    program.folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=program.folder.parent, prefix=".new-") as made:
+        print(f"installing {program.package}@{program.version} into {program.folder}", file=sys.stderr, flush=True)
+        quiet = ("--no-audit", "--no-fund", "--loglevel=error")
+        command = ["npm", "install", f"--prefix={made}", *quiet, f"{program.package}@{program.version}"]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=INSTALL_S)
+        shutil.rmtree(program.folder, ignore_errors=True)
+        os.rename(made, program.folder)
+        os.mkdir(made)  # For the context to remove.
+
+
+def only_loopback(command: Sequence[str]) -> list[str]:
+    """The command in a network of its own that has nothing but loopback."""
+    return ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command]
+
+
+def has_only_loopback() -> bool:
+    """Whether this process is in such a network."""
+    try:
+        # Not /sys/class/net, which shows the network in which /sys was mounted.
+        with open("/proc/net/dev", encoding="ascii") as file:
+            return [line.partition(":")[0].strip() for line in file if ":" in line] == ["lo"]
+    except OSError:
+        return False
+
+
+def main(argv: Sequence[str]) -> int:
+    """Install what is missing, and run the tests. The exit code of pytest."""
+    if missing := [program for program in PROGRAMS if not program.is_there()]:
+        if shutil.which("npm") is None:
+            print("npm is needed to install the agents: https://nodejs.org (20 or newer)", file=sys.stderr)
+            return 2
+        for program in missing:
+            install(program)
+    if list(argv) == ["--install"]:
+        return 0
+    tests = [sys.executable, "-m", "pytest", "-m", "agents", str(Path(__file__).parent), *argv]
+    environment = {**os.environ, CACHE: str(cache_folder())}
+    shut_in = subprocess.run(only_loopback(["true"]), capture_output=True, check=False).returncode == 0
+    return subprocess.run(only_loopback(tests) if shut_in else tests, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

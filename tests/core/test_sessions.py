@@ -1,0 +1,130 @@
+"""When an agent goes on with its conversation, and when a new one is begun."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from orchestrator.core.config import SessionLimits
+from orchestrator.core.job import Worker
+from orchestrator.core.said import Usage
+from orchestrator.core.sessions import (
+    HANDOFF_LIMIT,
+    REMEMBERED,
+    Did,
+    Plan,
+    Session,
+    after_run,
+    handoff_note,
+    plan_session,
+)
+from orchestrator.core.times import iso
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+WORKER = Worker("engineer", "anthropic", "strong-1", "claude")
+SESSION = Session(
+    agent="engineer",
+    project="main",
+    backend="claude",
+    model="strong-1",
+    soul="50u1",
+    id="s-1",
+    started=iso(NOW - timedelta(hours=30)),
+    last_used=iso(NOW - timedelta(hours=1)),
+    folder="/trees/engineer/main",
+    so_far=Usage(input=100),
+    last_job="old-00000001",
+    did=(Did("old-00000001", "An old one", "It was done."),),
+)
+
+
+def plan(session: Session | None = SESSION, **changes: Any) -> Plan:
+    asked: dict[str, Any] = {
+        "worker": WORKER,
+        "soul": "50u1",
+        "folder": "/trees/engineer/main",
+        "resume": "same folder",
+        "limits": SessionLimits(),
+        "window": 1000,
+        "now": NOW,
+    }
+    return plan_session(session, **{**asked, **changes})
+
+
+def test_it_goes_on_and_knows_what_was_counted_before() -> None:
+    assert plan() == Plan(resume="s-1", before=Usage(input=100))
+
+
+@pytest.mark.parametrize(
+    ("changed", "asked", "why"),
+    [
+        ({}, {"resume": "no"}, "cannot go on"),
+        ({}, {"soul": "other"}, "the soul has changed"),
+        ({}, {"worker": replace(WORKER, model="weak-1")}, "another program's or model's"),
+        ({}, {"worker": replace(WORKER, backend="codex")}, "another program's or model's"),
+        ({}, {"folder": "/elsewhere"}, "another folder"),
+        ({"jobs": 50}, {}, "50 jobs"),
+        ({"failed_reviews": 2}, {}, "2 reviews in a row"),
+        ({"context": 601}, {}, "601 of 1000 tokens"),
+        ({"last_used": iso(NOW - timedelta(hours=24, seconds=1))}, {}, "last used"),
+        ({"id": ""}, {}, "none to go on with"),
+    ],
+)
+def test_it_begins_anew_and_says_why(changed: dict[str, Any], asked: dict[str, Any], why: str) -> None:
+    found = plan(replace(SESSION, **changed), **asked)
+    assert found.resume == ""
+    assert why in found.why_fresh
+
+
+def test_a_program_that_goes_on_anywhere_does_not_mind_the_folder() -> None:
+    assert plan(folder="/elsewhere", resume="anywhere").resume == "s-1"
+
+
+def test_what_is_just_within_a_limit_goes_on() -> None:
+    last = iso(NOW - timedelta(hours=24))
+    edge = replace(SESSION, jobs=49, failed_reviews=1, context=600, last_used=last)
+    assert plan(edge).resume == "s-1"
+
+
+def test_a_session_that_ends_leaves_a_note_for_the_next() -> None:
+    assert "An old one" in plan(replace(SESSION, jobs=50)).handoff
+    long = tuple(Did(f"job-{number:08x}", "x" * 100, "y" * 300) for number in range(20))
+    assert len(handoff_note(replace(SESSION, did=long))) == HANDOFF_LIMIT
+    assert plan(None).handoff == ""
+
+
+def ran(
+    before: Session | None, *, job: str = "new-00000002", id_: str = "s-1", back: bool = False, used: int = 10
+) -> Session:
+    begun = replace(SESSION, id=id_, did=(), last_job="", so_far=Usage(), started=iso(NOW))
+    did = Did(job, "Another", "Done.")
+    return after_run(before, begun, usage=Usage(input=used, output=1), so_far=None, sent_back=back, did=did)
+
+
+def test_runs_and_jobs_of_one_session_are_counted() -> None:
+    first = ran(None)
+    again = ran(first, back=True)
+    other = ran(again, job="third-00000003")
+    assert [(each.runs, each.jobs, each.failed_reviews) for each in (first, again, other)] == [
+        (1, 1, 0),
+        (2, 1, 1),
+        (3, 2, 0),
+    ]
+    assert other.used == Usage(input=30, output=3)
+    assert [did.job for did in other.did] == ["third-00000003", "new-00000002"]
+    assert other.started == first.started
+
+
+def test_another_session_is_counted_from_the_beginning() -> None:
+    assert (ran(ran(None), id_="s-2").runs, ran(ran(None), id_="s-2").used.input) == (1, 10)
+
+
+def test_a_session_remembers_its_latest_jobs_only() -> None:
+    session: Session | None = None
+    for number in range(20):
+        session = ran(session, job=f"job-{number:08x}")
+    assert session is not None
+    assert [did.job for did in session.did] == [f"job-{number:08x}" for number in range(19, 19 - REMEMBERED, -1)]

@@ -1,0 +1,227 @@
+"""An agent with a system prompt, sessions and counts, from the queue to the ledger: orc's own API agent against a model
+service on loopback. The programs of others are in tests/agents, where they are installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_world import World, git
+from fake_models import FakeModels
+
+from orchestrator.adapters.strict_yaml import dump
+from orchestrator.core.job import State
+from orchestrator.core.records import Attempt
+from orchestrator.core.said import Trouble
+from orchestrator.engine.prompt import show_prompt
+from orchestrator.engine.sessions import session_of
+from orchestrator.engine.workspace import open_workspace
+
+SOUL = """---
+backend: api
+model: strong-1
+roles: [work]
+persistent: {persistent}
+voice:
+  tag: Speaks like a lighthouse keeper.
+---
+
+## Values
+Keeps the lamp burning.
+
+## Boundaries
+- Never lets it go out.
+"""
+USAGE = {"input": 1000, "output": 100, "cache_read": 10, "cache_write": 20}
+WRITES = {"times": 1, "tools": [{"name": "write", "input": {"path": "code.py", "content": "print('new')\n"}}]}
+
+
+def says(text: str = "It is done.", **more: Any) -> dict[str, Any]:
+    return {"text": text, "usage": USAGE, **more}
+
+
+@pytest.fixture
+def world(repo: Path) -> World:
+    (repo / "code.py").write_text("print('old')\n")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "code")
+    return World(repo)
+
+
+@pytest.fixture
+def service() -> Iterator[FakeModels]:
+    with FakeModels([]) as fake:
+        yield fake
+
+
+def set_up(world: World, service: FakeModels, *turns: dict[str, Any], persistent: bool = True, **config: Any) -> None:
+    service.play(turns)
+    world.souls = {"bea": "beta review"}
+    world.config = {
+        "backends": {"api": {"type": "anthropic", "base_url": service.url, "args": ["--tries=1", "--wait-s=0.1"]}},
+        "models": {
+            "strong-1": {
+                "family": "north",
+                "price": {"date": "2026-11-21", "input": 3, "output": 15, "cache_read": 1, "cache_write": 2},
+            }
+        },
+        **config,
+    }
+    (world.root / "souls").mkdir(exist_ok=True)
+    (world.root / "souls" / "keeper.md").write_text(SOUL.format(persistent=str(persistent).lower()))
+    world.set_up()
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key-4711")
+    return "sk-ant-not-a-key-4711"
+
+
+def test_a_job_is_done_and_its_attempt_says_what_was_used_and_what_it_cost(world: World, service: FakeModels) -> None:
+    set_up(world, service, WRITES, says())
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run()
+    assert world.state("greet") is State.DONE
+    found: Attempt = world.records("greet")["attempt-1"]
+    assert found.report == "It is done."
+    assert (found.identity, found.resumed, bool(found.session)) == ("", False, True)
+    assert found.spoke is not None
+    assert found.spoke.usage is not None
+    assert found.spoke.usage.output >= 100
+    used = found.spoke.usage
+    assert found.spoke.cost_microusd == used.input * 3 + used.output * 15 + used.cache_read + used.cache_write * 2
+    assert found.spoke.priced == "2026-11-21"
+    assert found.worker.family == "north"
+
+
+def test_who_the_agent_is_arrives_as_system_prompt_and_the_voice_last_before_the_task(
+    world: World, service: FakeModels
+) -> None:
+    set_up(world, service, WRITES, says())
+    world.drop("greet.yaml", "prompt: Say good morning\n")
+    world.run()
+    first = service.requests[0]
+    assert "Keeps the lamp burning." in first.system
+    assert "Keeps the lamp burning." not in first.prompt
+    before, _, after = first.prompt.partition("<voice>Speaks like a lighthouse keeper.</voice>")
+    assert "Say good morning" not in before
+    assert after.lstrip().startswith("# The task: Say good morning")
+    with open_workspace(world.root) as ws:
+        shown = show_prompt(ws, world.job("greet"), attempt=1)
+    assert (shown.system.strip(), shown.message.strip()) == (first.system.strip(), first.prompt.strip())
+
+
+def test_what_a_review_asks_for_goes_into_the_same_conversation(world: World, service: FakeModels) -> None:
+    again = {"times": 1, "match": "F1", "tools": [{"name": "write", "input": {"path": "more.py", "content": "1\n"}}]}
+    set_up(world, service, WRITES, {**again, "after_tool": False}, says(), persistent=False)
+    asks = {"findings": [{"problem": "It does not stop.", "fix": "Stop."}]}
+    world.plays = [{"match": {"kind": "review", "number": 1}, "verdict": "REVISE", **asks}]
+    world.write_plays()
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run()
+    assert world.state("greet") is State.DONE
+    first, second = (world.records("greet")[f"attempt-{number}"] for number in (1, 2))
+    assert (second.resumed, second.session) == (True, first.session)
+    fixing = next(each for each in service.requests if "It does not stop." in each.prompt)
+    assert len(fixing.users) > 1, "the service was sent the conversation so far"
+
+
+def test_a_persistent_agent_goes_on_from_job_to_job_and_another_begins_anew(world: World, service: FakeModels) -> None:
+    other = {"times": 1, "match": "second", "tools": [{"name": "write", "input": {"path": "b.py", "content": "2\n"}}]}
+    set_up(world, service, WRITES, {**other, "after_tool": False}, says())
+    world.drop("first.yaml", "prompt: the first\n")
+    world.run()
+    world.drop("second.yaml", "prompt: the second\n")
+    world.run()
+    one, two = (world.records(name)["attempt-1"] for name in ("first", "second"))
+    assert (two.resumed, two.session) == (True, one.session)
+    with open_workspace(world.root) as ws:
+        session = session_of(ws, "keeper", "main")
+    assert session is not None
+    assert (session.jobs, session.runs) == (2, 2)
+    soul = world.root / "souls" / "keeper.md"
+    soul.write_text(soul.read_text().replace("persistent: true", "persistent: false"))
+    world.drop("third.yaml", "prompt: the third\n")
+    world.run()
+    assert not world.records("third")["attempt-1"].resumed
+
+
+def test_a_session_that_is_over_leaves_a_note_for_the_next(world: World, service: FakeModels) -> None:
+    other = {"times": 1, "match": "second", "tools": [{"name": "write", "input": {"path": "b.py", "content": "2\n"}}]}
+    set_up(world, service, WRITES, {**other, "after_tool": False}, says("I lit it."), sessions={"jobs": 1})
+    world.drop("first.yaml", "prompt: the first\n")
+    world.run()
+    world.drop("second.yaml", "prompt: the second\n")
+    world.run()
+    two = world.records("second")["attempt-1"]
+    assert (two.resumed, two.why_fresh) == (False, "it has done 1 jobs")
+    asked = next(each.prompt for each in service.requests if "the second" in each.prompt)
+    assert "I lit it." in asked
+    assert world.id("first") in asked
+
+
+def test_a_session_that_is_gone_is_replaced_in_the_same_run(world: World, service: FakeModels) -> None:
+    other = {"times": 1, "match": "second", "tools": [{"name": "write", "input": {"path": "b.py", "content": "2\n"}}]}
+    set_up(world, service, WRITES, {**other, "after_tool": False}, says())
+    world.drop("first.yaml", "prompt: the first\n")
+    world.run()
+    kept = list((world.root / ".git/orc/agents/keeper/api").rglob("*.json"))
+    assert kept
+    for file in kept:
+        file.unlink()
+    world.drop("second.yaml", "prompt: the second\n")
+    world.run()
+    assert world.state("second") is State.DONE
+    one, two = (world.records(name)["attempt-1"] for name in ("first", "second"))
+    assert two.session not in ("", one.session)
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble"), [(401, Trouble.AUTH), (429, Trouble.RATE_LIMITED), (529, Trouble.OVERLOADED)]
+)
+def test_a_service_that_fails_costs_no_attempt_and_is_tried_again(
+    world: World, service: FakeModels, status: int, trouble: Trouble
+) -> None:
+    set_up(world, service, {"times": 1, "status": status}, WRITES, says())
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run(until=lambda ws: "not_started" in str(world.subjects))
+    world.run()
+    assert world.state("greet") is State.DONE
+    job = world.job("greet")
+    assert (job.at.spent, job.at.starts >= 2) == (0, True)
+    assert world.records("greet")["attempt-1"].spoke.trouble is trouble
+
+
+def test_the_key_is_nowhere_in_the_ledger_or_the_run_folders(world: World, service: FakeModels, key: str) -> None:
+    shell = {"times": 1, "tools": [{"name": "bash", "input": {"command": "env; echo KEY=$ANTHROPIC_API_KEY"}}]}
+    set_up(world, service, shell, {**WRITES}, says(f"the key is {key}"))
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run()
+    assert key not in "".join(str(each) for each in service.requests)
+    for path in (world.root / ".git" / "orc" / "runs").rglob("*"):
+        if path.is_file():
+            assert key.encode() not in path.read_bytes(), path
+    assert key not in str(world.records("greet"))
+
+
+def test_a_model_that_orc_yaml_does_not_know_is_told_with_the_nearest(world: World, service: FakeModels) -> None:
+    set_up(world, service)
+    soul = world.root / "souls" / "keeper.md"
+    soul.write_text(soul.read_text().replace("strong-1", "strnog-1"))
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run()
+    assert world.state("greet") is State.WAITING
+    assert "did you mean 'strong-1'" in world.job("greet").at.reason
+
+
+def test_backends_that_agents_use_are_checked_when_orc_yaml_is_read(world: World, tmp_path: Path) -> None:
+    from orchestrator.adapters.config_file import parse_config
+    from orchestrator.errors import InvalidFileError
+
+    config = {"version": 1, "models": {"strong-1": {}}, "backends": {"a": {"type": "claude", "model": "strnog-1"}}}
+    with pytest.raises(InvalidFileError) as caught:
+        parse_config(dump(config).encode())
+    assert "did you mean `strong-1`" in str(caught.value)
