@@ -143,8 +143,8 @@ def _spoke(spoke: Spoke | None) -> Iterator[str]:
         cost = f", ${spoke.cost_microusd / 1e6:.4f} ({spoke.priced})" if spoke.cost_microusd is not None else ""
         yield f"used: {usage.total:,} tokens (in {usage.input:,}, out {usage.output:,}{cached}){cost}"
     more = [f"model {spoke.model}"] if spoke.model else []
-    more += [f"{spoke.tool_calls} tool calls"] if spoke.tool_calls else []
-    more += [f"{spoke.retries} calls repeated"] if spoke.retries else []
+    more += [f"{spoke.tool_calls} tool call{'s' * (spoke.tool_calls > 1)}"] if spoke.tool_calls else []
+    more += [f"{spoke.retries} call{'s' * (spoke.retries > 1)} repeated"] if spoke.retries else []
     more += [f"trouble: {spoke.trouble}"] if spoke.trouble else []
     if more:
         yield ", ".join(more)

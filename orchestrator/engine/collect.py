@@ -48,6 +48,8 @@ from orchestrator.errors import OrcError
 log = logging.getLogger("orc.collect")
 REPORT_LIMIT = 8_000
 _NOT_BEGUN = (Ended.NOT_STARTED, Ended.PREPARE_FAILED, Ended.UNREADABLE)
+_BY_ITSELF = (Ended.ENDED, Ended.TIMEOUT, Ended.SILENT)
+"""Some programs wait for a service that asks for an hour until our own limit ends them."""
 _CANNOT_START = (Ended.NOT_STARTED, Ended.PREPARE_FAILED, Ended.SETUP_FAILED)
 
 
@@ -132,7 +134,7 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
     if result.status in _CANNOT_START:
         why = f"{result.status.value.replace('_', ' ')}: {result.error}"
         return not_started(job, why, ws.config.limits, now, records={f"attempt-{run.number}": ended})
-    if result.said is not None and result.said.trouble.is_of_service and result.status is Ended.ENDED:
+    if result.said is not None and result.said.trouble.is_of_service and result.status in _BY_ITSELF:
         # The service is at fault, not the agent: it costs no attempt, and what was done by then is gone on from.
         return service_failed(job, ended, ws.config.limits, now, wait_s=result.said.retry_after_s)
     stands = Path(attempt_tree(ws, job, before)["path"]).is_dir()
@@ -286,9 +288,19 @@ def _base_ended(ws: Workspace, name: str, record: BaseRecord, place: RunFolder) 
 def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunResult) -> Move:
     now, folder = ws.stamp(), ws.open_job(job.id)
     before = ws.ledger.record(ReviewRecord, folder, f"review-{run.number}")
-    if result.status in _CANNOT_START or result.status is Ended.STOPPED:
-        why = f"the review {result.status.value.replace('_', ' ')}: {result.error}"
-        ended = replace(before, ended=now, status=RunStatus(result.status.value), verdict=Verdict.INCONCLUSIVE, why=why)
+    failed = result.said is not None and result.said.trouble.is_of_service and result.status in _BY_ITSELF
+    if failed or result.status in _CANNOT_START or result.status is Ended.STOPPED:
+        # A reviewer whose service failed has said nothing: it may be asked again.
+        how = "could not be made" if failed else result.status.value.replace("_", " ")
+        why = f"the review {how}: {result.error}"
+        ended = replace(
+            before,
+            ended=now,
+            status=RunStatus(result.status.value),
+            verdict=Verdict.INCONCLUSIVE,
+            why=why,
+            spoke=spoke_of(ws, result.said, before.reviewer),
+        )
         return not_started(job, why, ws.config.limits, now, records={f"review-{run.number}": ended})
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{before.evidence}")
     nonce = _nonce(place)

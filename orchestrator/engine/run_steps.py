@@ -330,7 +330,8 @@ def _play(run: Run, spec: RunSpec, launch: LaunchSpec, environment: Mapping[str,
         run.output_bytes = outcome.output_bytes
         run.survivors += outcome.survivors
         said = _read_said(launch, outcome, out)
-        last = said.why if said is not None and not said.ok else last_error_line(outcome)
+        # A program that says that it ended well may have grumbled on the way.
+        last = said.why if said is not None else last_error_line(outcome)
         run.error = outcome.problem or last or _reason_text(spec, outcome.end)
         run.note_event("ended", status=run.status, exit=run.exit, signal=run.signal)
         _take_report(run, out, said)

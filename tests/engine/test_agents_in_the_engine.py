@@ -3,17 +3,20 @@ service on loopback. The programs of others are in tests/agents, where they are 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_world import World, git
+from engine_world import World, attempt, git
+from fake_dialects import Asked
 from fake_models import FakeModels
 
+from orchestrator.adapters.audit import audit
 from orchestrator.adapters.strict_yaml import dump
 from orchestrator.core.job import State
-from orchestrator.core.records import Attempt
+from orchestrator.core.records import Attempt, Verdict
 from orchestrator.core.said import Trouble
 from orchestrator.engine.prompt import show_prompt
 from orchestrator.engine.sessions import session_of
@@ -43,11 +46,12 @@ def says(text: str = "It is done.", **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def world(repo: Path) -> World:
+def world(repo: Path) -> Iterator[World]:
     (repo / "code.py").write_text("print('old')\n")
     git(repo, "add", "-A")
     git(repo, "commit", "-qm", "code")
-    return World(repo)
+    yield World(repo)
+    assert audit(repo / ".git", {"main": repo / ".git"}).lies == ()
 
 
 @pytest.fixture
@@ -195,6 +199,29 @@ def test_a_service_that_fails_costs_no_attempt_and_is_tried_again(
     assert world.records("greet")["attempt-1"].spoke.trouble is trouble
 
 
+def test_a_reviewer_whose_service_fails_has_said_nothing_and_is_asked_again(world: World, service: FakeModels) -> None:
+    def approve(asked: Asked) -> dict[str, Any]:
+        form: dict[str, Any] = json.loads(asked.prompt[asked.prompt.rindex("\n{\n") :])
+        return {"text": json.dumps({**form, "verdict": "APPROVED", "findings": []})}
+
+    set_up(world, service, {"times": 1, "status": 529}, {"reply": approve})
+    (world.root / "souls" / "bea.md").unlink()
+    soul = world.root / "souls" / "keeper.md"
+    soul.write_text(soul.read_text().replace("roles: [work]", "roles: [review]"))
+    (world.root / "souls" / "ada.md").write_text("---\nbackend: player\nfamily: alpha\nroles: [work]\n---\nAda.\n")
+    world.plays = [attempt(write={"code.py": "print('new')\n"})]
+    world.write_plays()
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run(until=lambda ws: "could not be made" in str(world.subjects))
+    assert world.job("greet").at.excluded == ()
+    world.run()
+    assert world.state("greet") is State.DONE
+    reviews = [record for stem, record in world.records("greet").items() if stem.startswith("review")]
+    assert [record.verdict for record in reviews] == [Verdict.INCONCLUSIVE, Verdict.APPROVED]
+    assert "Keeps the lamp burning." not in service.requests[-1].prompt
+    assert "Keeps the lamp burning." in service.requests[-1].system
+
+
 def test_the_key_is_nowhere_in_the_ledger_or_the_run_folders(world: World, service: FakeModels, key: str) -> None:
     shell = {"times": 1, "tools": [{"name": "bash", "input": {"command": "env; echo KEY=$ANTHROPIC_API_KEY"}}]}
     set_up(world, service, shell, {**WRITES}, says(f"the key is {key}"))
@@ -217,7 +244,7 @@ def test_a_model_that_orc_yaml_does_not_know_is_told_with_the_nearest(world: Wor
     assert "did you mean 'strong-1'" in world.job("greet").at.reason
 
 
-def test_backends_that_agents_use_are_checked_when_orc_yaml_is_read(world: World, tmp_path: Path) -> None:
+def test_a_backends_model_is_checked_when_orc_yaml_is_read() -> None:
     from orchestrator.adapters.config_file import parse_config
     from orchestrator.errors import InvalidFileError
 

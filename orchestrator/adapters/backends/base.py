@@ -44,7 +44,7 @@ class Order:
     run_folder: Path
     """The run's own folder; `home` and `tmp` below it are HOME and TMPDIR, empty, and removed afterwards."""
     tree: Path
-    """The folder that the agent works in; its current folder."""
+    """The folder that the agent works in, its current folder; in a review only the one in which that folder is."""
     state: Path
     """A folder of this agent and backend that outlives the run: where sessions are kept."""
     model: str = ""

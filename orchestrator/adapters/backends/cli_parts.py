@@ -1,4 +1,4 @@
-"""What the backends gemini, opencode and agy share: checks of settings, values of hostile JSON, kinds of trouble."""
+"""What the backends of command line programs share: checks of settings, values of hostile JSON, kinds of trouble."""
 
 from __future__ import annotations
 
