@@ -26,6 +26,8 @@ from orchestrator.adapters.run_values import RunStatus
 from orchestrator.core.said import Said, Trouble, Usage
 from orchestrator.errors import InvalidFileError
 
+# Each starts a process that loads the SDK, which takes more than a second.
+pytestmark = pytest.mark.slow
 KEY = "sk-ant-not-a-key-4711"
 BACKEND = AnthropicBackend()
 QUICK = ["--wait-s=0.2", "--tries=3", "--stall-s=5"]
