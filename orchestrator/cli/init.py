@@ -44,7 +44,7 @@ def _told(made: Made) -> str:
 def _next_steps(made: Made) -> list[str]:
     steps = []
     if "orc.yaml" in made.files:
-        steps.append("Name your agents' programs under `backends:` in orc.yaml, and your tests under `checks:`.")
+        steps.append("Say who works in souls/*.md (backend, model), and what your tests are in orc.yaml (checks).")
     steps.append("orc doctor              says what is still missing.")
     own = sorted({name.partition("/")[0] for name in made.files} - {".git", "state"})
     if own:

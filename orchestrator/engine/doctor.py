@@ -111,7 +111,9 @@ def _agents(ws: Workspace) -> Iterator[Finding]:
             text = f"gets nothing new: {agent.soul.drain}"
             yield Finding(f"agent {name}", Health.WARN, text, f"take `drain:` out of souls/{name}.md")
         elif agent.problem:
-            hint = f"mend `backends: {agent.soul.backend}:` in orc.yaml, or souls/{name}.md"
+            told = agent.soul.backend in ws.config.backends
+            where = f"mend `backends: {agent.soul.backend}:` in orc.yaml, or" if told else "or name another in"
+            hint = f"{where} souls/{name}.md"
             yield Finding(f"agent {name}", Health.FAIL, agent.problem, hint)
         elif not agent.family:
             text = "declares no family, so it can neither judge others nor be judged by them"

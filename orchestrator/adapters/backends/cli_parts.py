@@ -59,7 +59,11 @@ def require_right(settings: Mapping[str, Any], backend: str) -> None:
 
 def missing_program(settings: Mapping[str, Any], name: str, *, path: str, install: str) -> str:
     """'' if the program is on the PATH, else the reason and how to install it."""
-    problem = program_problem((settings.get("program") or name,), path=path, cwd="/")
+    program = settings.get("program") or name
+    problem = program_problem((program,), path=path, cwd="/")
+    if "is not on the PATH" in problem:
+        # Whoever has not installed it yet is not helped by the list of folders.
+        problem = f"The program {program!r} is not on the PATH."
     return f"{problem} {install}" if problem else ""
 
 
