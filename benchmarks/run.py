@@ -25,6 +25,7 @@ NAMES = {
     "heal": "heal",
     "disk": "disk",
     "many": "many_jobs",
+    "agents": "agent_runs",
 }
 """What can be asked for with --only, and the module that measures it."""
 RESULTS = Path(__file__).resolve().parent / "results"
