@@ -14,33 +14,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.adapters.backends.base import (
-    Capabilities,
-    Launch,
-    Order,
-    Output,
-    json_lines,
-    text_list,
-    text_map,
-)
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
 from orchestrator.adapters.backends.cli_parts import (
     NAME_CHARS,
     count,
     how_it_ended,
     last_line,
+    launch_of,
     mapping,
-    missing_program,
     need_home,
+    refused_setting,
     require_right,
     session_of,
     short,
     text,
     trouble_of,
+    what_is_missing,
     wrong_settings,
 )
 from orchestrator.core.said import Said, Trouble, Usage
 
 INSTALL = "Install the Antigravity CLI 1.1.8 or later and log in with it once, or name it in `program`."
+REFUSED = {
+    "max_turns": "No way to bound the turns of agy is known: take `max_turns` out; the time limit of a run holds."
+}
 # It takes a prompt as an argument, which is too short for ours, or as one line of JSON.
 FEED_CODE = """
 import json, os, sys, tempfile
@@ -74,9 +71,8 @@ class AgyBackend:
                 "The backend agy (not verified) works with a person's login only: set `login: true`, "
                 "or use the backend gemini with a key."
             )
-        if settings.get("max_turns"):
-            return "No way to bound the turns of agy is known: take `max_turns` out; the time limit of a run holds."
-        return missing_program(settings, self.name, path=path, install=INSTALL)
+        wrong = refused_setting(settings, REFUSED)
+        return wrong or what_is_missing(settings, self.name, path=path, install=INSTALL)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI with the person's HOME. Raises InvalidFileError."""
@@ -89,12 +85,7 @@ class AgyBackend:
         # Without it, all that would need to be asked for is denied: it looks and changes nothing.
         options += [] if order.read_only else ["--dangerously-skip-permissions"]
         argv = (sys.executable, "-I", "-c", FEED_CODE, settings.get("program") or self.name, *options)
-        own = {"HOME": str(home), "AGY_CLI_DISABLE_AUTO_UPDATE": "true"}
-        return Launch(
-            argv=(*argv, *(text_list(settings, "args") or ())),
-            env={**(text_map(settings, "env") or {}), **own},
-            pass_env=text_list(settings, "pass_env") or (),
-        )
+        return launch_of(settings, argv, own={"HOME": str(home), "AGY_CLI_DISABLE_AUTO_UPDATE": "true"})
 
     def read(self, output: Output) -> Said | None:
         """What its events say. Its word `SUCCESS` does not count alone: it says so of a run that was cut, too."""

@@ -6,27 +6,33 @@ It starts `anthropic_program` and reads what that prints; the package `anthropic
 from __future__ import annotations
 
 import importlib.util
-import os
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.backends.base import (
-    Capabilities,
-    Launch,
-    Order,
-    Output,
-    json_lines,
-    text_list,
-    text_map,
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
+from orchestrator.adapters.backends.cli_parts import (
+    WHY_CHARS,
+    amount,
+    count,
+    how_it_ended,
+    key_of,
+    last_line,
+    launch_of,
+    mapping,
+    missing_key,
+    refused_setting,
+    require_right,
+    text,
+    wrong_settings,
 )
 from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
-from orchestrator.errors import InvalidFileError
 
 KEY = "ANTHROPIC_API_KEY"
-WHY_CHARS = 500
+REFUSED = {"login": "The backend anthropic works with a key only: take `login` out, or use the backend claude."}
 USAGE_KEYS = ("input", "output", "cache_read", "cache_write", "reasoning")
 
 PROGRAM_CODE = (
@@ -48,25 +54,15 @@ class AnthropicBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the package and the key are there, else what is missing. Nothing is asked of the service."""
-        wrong = _wrong_settings(settings)
-        if wrong:
+        if wrong := wrong_settings(settings) or refused_setting(settings, REFUSED):
             return wrong
-        if settings.get("login"):
-            return "The backend anthropic works with a key only: take `login` out, or use the backend claude."
         if importlib.util.find_spec("anthropic") is None:
             return "The Python package anthropic is not installed beside orc: run `pip install anthropic`."
-        key = settings.get("key_env") or KEY
-        if not os.environ.get(key):
-            return (
-                f"The environment variable {key} is not set: put the key of the API there, or name another `key_env`."
-            )
-        return ""
+        return missing_key(key_of(settings, KEY))
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """Our program in the tree, isolated. Raises InvalidFileError for settings of a wrong form."""
-        wrong = _wrong_settings(settings)
-        if wrong:
-            raise InvalidFileError(wrong, key="anthropic")
+        require_right(settings, self.name)
         key = str(settings.get("key_env") or KEY)
         package = importlib.util.find_spec("anthropic")
         roots = [Path(__file__).resolve().parents[3]]
@@ -85,11 +81,7 @@ class AnthropicBackend:
         base = {"ANTHROPIC_BASE_URL": str(settings["base_url"])} if settings.get("base_url") else {}
         # Isolated: the agent's folder may well hold packages called `orchestrator` and `anthropic`.
         argv = (sys.executable, "-I", "-X", "utf8", "-c", PROGRAM_CODE, ":".join(map(str, roots)), *options)
-        return Launch(
-            argv=(*argv, *(text_list(settings, "args") or ())),
-            env={**(text_map(settings, "env") or {}), **base},
-            pass_env=tuple(dict.fromkeys((key, *(text_list(settings, "pass_env") or ())))),
-        )
+        return launch_of(settings, argv, key=key, own=base)
 
     def read(self, output: Output) -> Said | None:
         """What our program told. Without its closing event, what its turns told."""
@@ -97,21 +89,6 @@ class AnthropicBackend:
         for line in json_lines(output.stdout):
             told.take(line)
         return told.said(output)
-
-
-def _wrong_settings(settings: Mapping[str, Any]) -> str:
-    for key in ("args", "pass_env"):
-        if text_list(settings, key) is None:
-            return f"`{key}` must be a list of texts."
-    if text_map(settings, "env") is None:
-        return "`env` must map names to texts."
-    for key in ("key_env", "base_url", "model"):
-        if not isinstance(settings.get(key) or "", str):
-            return f"`{key}` must be a text."
-    turns = settings.get("max_turns") or 0
-    if not isinstance(turns, int) or turns < 0:
-        return "`max_turns` must be a whole number, 0 for no limit."
-    return ""
 
 
 @dataclass(slots=True)
@@ -129,11 +106,11 @@ class _Told:
         match line.get("type"):
             case "turn":
                 self.usage = self.usage.plus(_usage(line.get("usage")))
-                self.model = _text(line, "model") or self.model
+                self.model = text(line.get("model")) or self.model
             case "start" if line.get("resumed") is True:
-                self.session = _text(line, "session")
+                self.session = text(line.get("session"))
             case "saved":
-                self.session = _text(line, "session")
+                self.session = text(line.get("session"))
             case "tool":
                 self.tools += 1
             case "retry":
@@ -156,24 +133,21 @@ class _Told:
         trouble = Trouble.NONE if ok else _trouble(self.end.get("status"))
         return Said(
             ok=ok,
-            text=_text(self.end, "text"),
+            text=text(self.end.get("text")),
             trouble=trouble,
-            why="" if ok else _text(self.end, "why")[:WHY_CHARS] or f"It ended with exit code {output.exit}.",
-            session=_text(self.end, "session"),
-            model=_text(self.end, "model"),
+            why="" if ok else text(self.end.get("why"))[:WHY_CHARS] or f"It ended with exit code {output.exit}.",
+            session=text(self.end.get("session")),
+            model=text(self.end.get("model")),
             usage=_usage(self.end.get("usage")),
-            retries=_count(self.end.get("retries")),
-            retry_after_s=float(_count(self.end.get("retry_after_s"))),
-            tool_calls=_count(self.end.get("tool_calls")),
+            retries=count(self.end.get("retries")),
+            retry_after_s=float(math.ceil(amount(self.end.get("retry_after_s")))),
+            tool_calls=count(self.end.get("tool_calls")),
         )
 
 
 def _why_cut(output: Output) -> str:
-    if not output.ended:
-        return "It was ended before it had told how it went."
-    lines = [line.strip() for line in output.stderr.splitlines() if line.strip()]
-    how = f"signal {output.signal}" if output.signal is not None else f"exit code {output.exit}"
-    return f"It ended with {how} and told no end" + (f": {lines[-1][:WHY_CHARS]}" if lines else ".")
+    how = how_it_ended(exit=output.exit, signal=output.signal, ended=output.ended)
+    return f"our program told no end: {how}. {last_line(output.stderr)}".strip()
 
 
 def _trouble(status: object) -> Trouble:
@@ -183,17 +157,5 @@ def _trouble(status: object) -> Trouble:
         return Trouble.ERROR
 
 
-def _text(line: Mapping[str, Any], key: str) -> str:
-    value = line.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _count(value: object) -> int:
-    if isinstance(value, float) and 0 <= value < 1e15:
-        return int(value + 0.999)  # Seconds to wait: rather longer than too short.
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
 def _usage(value: object) -> Usage:
-    given = value if isinstance(value, Mapping) else {}
-    return Usage(**{key: _count(given.get(key)) for key in USAGE_KEYS})
+    return Usage(**{key: count(mapping(value).get(key)) for key in USAGE_KEYS})

@@ -11,23 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines, text_list, text_map
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
 from orchestrator.adapters.backends.cli_parts import (
     NAME_CHARS,
     amount,
     count,
     how_it_ended,
+    key_of,
     last_line,
+    launch_of,
     mapping,
-    missing_key,
-    missing_program,
     need_home,
     require_right,
     session_of,
     short,
     text,
     trouble_of,
-    under_name,
+    what_is_missing,
     wrong_settings,
 )
 from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
@@ -87,29 +87,23 @@ class ClaudeBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and its key are there, else what is missing."""
-        if wrong := wrong_settings(settings):
-            return wrong
-        missing = missing_program(settings, self.name, path=path, install=INSTALL)
-        return missing or ("" if settings.get("login") else missing_key(settings.get("key_env") or KEY))
+        key = key_of(settings, KEY)
+        return wrong_settings(settings) or what_is_missing(settings, self.name, path=path, install=INSTALL, key=key)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI with its prompt on stdin. Raises InvalidFileError."""
         require_right(settings, self.name)
-        argv = (settings.get("program") or self.name, *_options(settings, order), *(text_list(settings, "args") or ()))
-        passed = text_list(settings, "pass_env") or ()
-        if settings.get("login"):
-            own = {"HOME": str(need_home(order, self.name))}
-        else:
-            key = settings.get("key_env") or KEY
-            argv = argv if key in OWN_KEYS else under_name(argv, key=key, wanted=KEY)
-            passed = (key, *passed)
-            own = {"CLAUDE_CONFIG_DIR": str(order.state)}
+        key = key_of(settings, KEY)
+        own = {"CLAUDE_CONFIG_DIR": str(order.state)} if key else {"HOME": str(need_home(order, self.name))}
         if settings.get("base_url"):
             own["ANTHROPIC_BASE_URL"] = settings["base_url"]
-        return Launch(
-            argv=argv,
-            env={**PATIENCE, **(text_map(settings, "env") or {}), **SWITCHES, **own},
-            pass_env=tuple(dict.fromkeys(passed)),
+        return launch_of(
+            settings,
+            (settings.get("program") or self.name, *_options(settings, order)),
+            key=key,
+            wanted="" if key in OWN_KEYS else KEY,
+            usual=PATIENCE,
+            own={**SWITCHES, **own},
         )
 
     def read(self, output: Output) -> Said | None:

@@ -6,9 +6,10 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from orchestrator.adapters.backends.base import Order, text_list, text_map
+from orchestrator.adapters.backends.base import Launch, Order, text_list, text_map
 from orchestrator.adapters.processes import program_problem
 from orchestrator.core.said import Trouble
 from orchestrator.errors import InvalidFileError
@@ -51,10 +52,26 @@ def wrong_settings(settings: Mapping[str, Any]) -> str:
     return ""
 
 
-def require_right(settings: Mapping[str, Any], backend: str) -> None:
-    """Raises InvalidFileError, with what `wrong_settings` says."""
-    if wrong := wrong_settings(settings):
+def refused_setting(settings: Mapping[str, Any], refused: Mapping[str, str]) -> str:
+    """What `refused` says of the first of its settings that is given, else ''."""
+    return next((why for name, why in refused.items() if settings.get(name)), "")
+
+
+def require_right(settings: Mapping[str, Any], backend: str, wrong: str = "") -> None:
+    """Raises InvalidFileError, with what `wrong_settings` says, else with `wrong`."""
+    if wrong := wrong_settings(settings) or wrong:
         raise InvalidFileError(wrong, key=backend)
+
+
+def key_of(settings: Mapping[str, Any], usual: str) -> str:
+    """The variable that holds the key; '' where the person's own login is used instead."""
+    return "" if settings.get("login") else str(settings.get("key_env") or usual)
+
+
+def what_is_missing(settings: Mapping[str, Any], name: str, *, path: str, install: str, key: str = "") -> str:
+    """'' if the program and the key that it needs are there, else the reason and the way out."""
+    missing = missing_program(settings, name, path=path, install=install)
+    return missing or (missing_key(key) if key else "")
 
 
 def missing_program(settings: Mapping[str, Any], name: str, *, path: str, install: str) -> str:
@@ -72,6 +89,32 @@ def missing_key(key: str) -> str:
     if os.environ.get(key):
         return ""
     return f"The environment variable {key} is not set: put the key of the API there, or name another `key_env`."
+
+
+def launch_of(
+    settings: Mapping[str, Any],
+    argv: tuple[str, ...],
+    *,
+    own: Mapping[str, str],
+    key: str = "",
+    wanted: str = "",
+    usual: Mapping[str, str] = MappingProxyType({}),
+    files: Mapping[str, str] = MappingProxyType({}),
+    behind: tuple[str, ...] = (),
+) -> Launch:
+    """The program with what the person adds to its arguments (before `behind`) and to its environment.
+
+    The person's `env` wins over `usual`, and `own` over both. `key` names the variable that the program may see, and
+    `wanted` the name that it must have there.
+    """
+    whole = (*argv, *(text_list(settings, "args") or ()), *behind)
+    passed = ((key,) if key else ()) + (text_list(settings, "pass_env") or ())
+    return Launch(
+        argv=under_name(whole, key=key, wanted=wanted) if key and wanted else whole,
+        env={**usual, **(text_map(settings, "env") or {}), **own},
+        pass_env=tuple(dict.fromkeys(passed)),
+        files=dict(files),
+    )
 
 
 def need_home(order: Order, backend: str) -> Path:

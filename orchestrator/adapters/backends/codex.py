@@ -13,19 +13,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines, text_list, text_map
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
 from orchestrator.adapters.backends.cli_parts import (
     count,
     how_it_ended,
+    key_of,
     last_line,
+    launch_of,
     mapping,
-    missing_key,
-    missing_program,
     need_home,
+    refused_setting,
     require_right,
     short,
     text,
     trouble_of,
+    what_is_missing,
     wrong_settings,
 )
 from orchestrator.core.said import Said, Trouble, Usage
@@ -33,6 +35,7 @@ from orchestrator.errors import InvalidFileError
 
 KEY = "CODEX_API_KEY"
 INSTALL = "Install it with `npm install -g @openai/codex`, or name it in `program`."
+REFUSED = {"max_turns": "Codex cannot bound its turns: take `max_turns` out; the time limit of a run holds."}
 VENDOR = "https://api.openai.com"
 PROVIDER = "orc"
 ARGUMENT_BYTES = 100_000
@@ -77,27 +80,22 @@ class CodexBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and its key are there, else what is missing."""
-        if wrong := wrong_settings(settings):
-            return wrong
-        if settings.get("max_turns"):
-            return "Codex cannot bound its turns: take `max_turns` out; the time limit of a run holds."
-        missing = missing_program(settings, self.name, path=path, install=INSTALL)
-        return missing or ("" if settings.get("login") else missing_key(settings.get("key_env") or KEY))
+        wrong = wrong_settings(settings) or refused_setting(settings, REFUSED)
+        return wrong or what_is_missing(settings, self.name, path=path, install=INSTALL, key=key_of(settings, KEY))
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI with its prompt on stdin. Raises InvalidFileError."""
         require_right(settings, self.name)
-        key = "" if settings.get("login") else settings.get("key_env") or KEY
+        key = key_of(settings, KEY)
         soul = f"developer_instructions={_toml(order.system_text)}" if order.system_text else ""
         argv = (settings.get("program") or self.name, *_options(settings, order, key))
         argv += _as_argument(soul) if soul and not key else ()
-        argv += (*(text_list(settings, "args") or ()), *(("resume", order.resume) if order.resume else ()), "-")
-        home = {"CODEX_HOME": str(order.state)} if key else {"HOME": str(need_home(order, self.name))}
-        passed = text_list(settings, "pass_env") or ()
-        return Launch(
-            argv=argv,
-            env={**(text_map(settings, "env") or {}), **home},
-            pass_env=tuple(dict.fromkeys((key, *passed) if key else passed)),
+        return launch_of(
+            settings,
+            argv,
+            behind=(*(("resume", order.resume) if order.resume else ()), "-"),
+            key=key,
+            own={"CODEX_HOME": str(order.state)} if key else {"HOME": str(need_home(order, self.name))},
             # An argument has at most 128 KiB, a file has not. An agent has one run at a time, so its configuration is
             # that of the run; without a soul it is emptied, or that of an earlier run would count.
             files={str(order.state / "config.toml"): f"{soul}\n"} if key else {},

@@ -13,36 +13,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.backends.base import (
-    Capabilities,
-    Launch,
-    Order,
-    Output,
-    json_lines,
-    text_list,
-    text_map,
-)
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
 from orchestrator.adapters.backends.cli_parts import (
     NAME_CHARS,
     amount,
     count,
     how_it_ended,
+    key_of,
     last_line,
+    launch_of,
     mapping,
-    missing_key,
-    missing_program,
+    refused_setting,
     require_right,
     session_of,
     short,
     text,
     trouble_of,
-    under_name,
+    what_is_missing,
     wrong_settings,
 )
 from orchestrator.core.said import Said, Trouble, Usage
 
 KEY = "GEMINI_API_KEY"
 INSTALL = "Install it with `npm install -g @google/gemini-cli`, or name it in `program`."
+REFUSED_SETTINGS = {"login": "The backend gemini works with a key only: take `login` out, or use the backend agy."}
 ATTEMPTS = 3
 """Its own ten take four minutes, and the engine tries again anyway."""
 NOTE = "The project's own instructions, if it has any, are in AGENTS.md or GEMINI.md of your folder: read them first."
@@ -88,26 +82,22 @@ class GeminiBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and the key are there, else what is missing."""
-        if wrong := wrong_settings(settings):
-            return wrong
-        if settings.get("login"):
-            return "The backend gemini works with a key only: take `login` out, or use the backend agy."
-        missing = missing_program(settings, self.name, path=path, install=INSTALL)
-        return missing or missing_key(settings.get("key_env") or KEY)
+        wrong = wrong_settings(settings) or refused_setting(settings, REFUSED_SETTINGS)
+        return wrong or what_is_missing(settings, self.name, path=path, install=INSTALL, key=key_of(settings, KEY))
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI, not trusting the tree. Raises InvalidFileError."""
         require_right(settings, self.name)
-        key = settings.get("key_env") or KEY
         policy = order.run_folder / "gemini-policy.toml"
         # Apart, so that a review never writes the memory file that an attempt is about to read.
         home = order.state / ("review" if order.read_only else "work")
         argv = (settings.get("program") or self.name, "--output-format", "stream-json", *_options(settings, order))
-        argv += ("--extensions", "none", "--policy", str(policy), *(text_list(settings, "args") or ()))
-        return Launch(
-            argv=under_name(argv, key=key, wanted=KEY),
-            env={**(text_map(settings, "env") or {}), **_environment(settings, home)},
-            pass_env=tuple(dict.fromkeys((key, *(text_list(settings, "pass_env") or ())))),
+        return launch_of(
+            settings,
+            (*argv, "--extensions", "none", "--policy", str(policy)),
+            key=settings.get("key_env") or KEY,
+            wanted=KEY,
+            own=_environment(settings, home),
             files={
                 str(policy): "\n".join((ALLOW, SHELL, NO_PLANS, *((NO_EDITS,) if order.read_only else ()))),
                 str(home / ".gemini" / "settings.json"): json.dumps(_own_settings(settings), indent=1) + "\n",

@@ -12,30 +12,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.adapters.backends.base import (
-    Capabilities,
-    Launch,
-    Order,
-    Output,
-    json_lines,
-    text_list,
-    text_map,
-)
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
 from orchestrator.adapters.backends.cli_parts import (
     NAME_CHARS,
     amount,
     count,
     how_it_ended,
+    key_of,
     last_line,
+    launch_of,
     mapping,
-    missing_key,
-    missing_program,
     need_home,
+    refused_setting,
     require_right,
     session_of,
     short,
     text,
     trouble_of,
+    what_is_missing,
     wrong_settings,
 )
 from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
@@ -43,6 +37,7 @@ from orchestrator.errors import InvalidFileError
 
 KEY = "OPENAI_API_KEY"
 INSTALL = "Install it with `npm install -g opencode-ai`, or name it in `program`."
+REFUSED = {"max_turns": "OpenCode cannot bound its turns: take `max_turns` out; the time limit of a run holds."}
 PROVIDERS = {
     "chat": ("orc", "@ai-sdk/openai-compatible", "/v1"),
     "anthropic": ("anthropic", "@ai-sdk/anthropic", "/v1"),
@@ -106,29 +101,18 @@ class OpencodeBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and the key are there, else what is missing."""
-        wrong = _wrong(settings) or missing_program(settings, self.name, path=path, install=INSTALL)
-        return wrong or ("" if settings.get("login") else missing_key(settings.get("key_env") or KEY))
+        wrong = wrong_settings(settings) or _wrong(settings)
+        return wrong or what_is_missing(settings, self.name, path=path, install=INSTALL, key=key_of(settings, KEY))
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI, behind a look for plugins in the tree. Raises InvalidFileError."""
-        require_right(settings, self.name)
-        if wrong := _wrong(settings):
-            raise InvalidFileError(wrong, key=self.name)
-        login = bool(settings.get("login"))
+        require_right(settings, self.name, _wrong(settings))
         options = ["--format", "json", "--title", "orc", "--dir", "."]
         options += [f"--session={order.resume}"] if order.resume else []
         argv = ("/bin/sh", "-c", NO_PLUGINS, "sh", settings.get("program") or self.name, "run", *options)
-        key = () if login else (settings.get("key_env") or KEY,)
-        return Launch(
-            argv=(*argv, *(text_list(settings, "args") or ())),
-            env={
-                **(text_map(settings, "env") or {}),
-                **SWITCHES,
-                **_places(order, login=login),
-                "OPENCODE_CONFIG_CONTENT": json.dumps(_config(settings, order)),
-            },
-            pass_env=tuple(dict.fromkeys((*key, *(text_list(settings, "pass_env") or ())))),
-        )
+        config = json.dumps(_config(settings, order))
+        own = {**SWITCHES, **_places(order, login=bool(settings.get("login"))), "OPENCODE_CONFIG_CONTENT": config}
+        return launch_of(settings, argv, key=key_of(settings, KEY), own=own)
 
     def read(self, output: Output) -> Said | None:
         """What it said: the last answer, the steps added up, and why it ended."""
@@ -139,13 +123,9 @@ class OpencodeBackend:
 
 
 def _wrong(settings: Mapping[str, Any]) -> str:
-    if wrong := wrong_settings(settings):
-        return wrong
     if (settings.get("provider") or "chat") not in PROVIDERS:
         return f"`provider` must be one of {', '.join(PROVIDERS)}."
-    if settings.get("max_turns"):
-        return "OpenCode cannot bound its turns: take `max_turns` out; the time limit of a run holds."
-    return ""
+    return refused_setting(settings, REFUSED)
 
 
 def _places(order: Order, *, login: bool) -> dict[str, str]:
