@@ -29,7 +29,7 @@ from orchestrator.cli.verify import find_projects
 from orchestrator.core.job import Job, Lane, State
 from orchestrator.core.records import Attempt, MergeRecord, ReviewRecord
 from orchestrator.core.transitions import Actor
-from orchestrator.engine.dispatch import attempt_ref
+from orchestrator.engine.attempts import attempt_ref
 from orchestrator.engine.init import init_workspace
 from orchestrator.engine.project_queue import Projection
 from orchestrator.engine.upkeep import MOST_LOOSE

@@ -57,6 +57,8 @@ class Asked:
     """Whether the client calls that result an error."""
     tools: tuple[str, ...]
     """The names of the tools that are offered."""
+    form: str = ""
+    """The schema that the answer is to keep to, as JSON; '' if any answer will do."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,17 @@ class Dialect:
             after=last.tool,
             failed=last.failed,
             tools=tuple(self.tools(body)),
+            form=_form_of(body),
         )
+
+
+def _form_of(body: Mapping[str, Any]) -> str:
+    """Responses has a place for it; Claude Code makes a tool of it."""
+    text, tools = body.get("text"), body.get("tools")
+    found = [text.get("format")] if isinstance(text, dict) else []
+    found += [tool for tool in tools or () if isinstance(tool, dict) and tool.get("name") == "StructuredOutput"]
+    schemas = [each.get("schema") or each.get("input_schema") for each in found if isinstance(each, dict)]
+    return json.dumps(schemas[0]) if schemas and schemas[0] else ""
 
 
 def text_of(content: Any) -> str:

@@ -104,3 +104,12 @@ def _put(value: Any, path: tuple[Any, ...], junk: Any) -> None:
         del value[path[-1]]
     else:
         value[path[-1]] = junk
+
+
+def assert_no_harm(backend: Backend, events: Sequence[dict[str, Any]], *, exits: Sequence[int] = (0, 1)) -> None:
+    """Whatever value of the events is of a wrong kind: the output is read, and a failure stays one."""
+    for stdout in broken(events):
+        for exit in exits:
+            said = read_said(backend, stdout, exit=exit)
+            assert_sane(said)
+            assert not (exit and said.ok), stdout

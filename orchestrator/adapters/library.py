@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -21,6 +21,7 @@ from orchestrator.adapters.schemas import validate
 from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.core.agent import BODY_LIMIT, Skill, Soul
 from orchestrator.core.criteria import DEFAULT_THRESHOLD, Criteria, Item
+from orchestrator.core.prompt import Templates
 from orchestrator.core.rules import Enforcement, Incident
 from orchestrator.errors import InvalidFileError
 
@@ -269,3 +270,11 @@ def _decode(data: bytes, file: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise InvalidFileError("is not UTF-8 text", file=file, line=line) from error
     return text.replace("\r\n", "\n")
+
+
+@cache
+def prompt_templates(name: str) -> Templates:
+    """The two parts of a prompt as orc ships them: what the system prompt and the message begin as."""
+    folder = files("orchestrator").joinpath("prompts")
+    system, message = (folder.joinpath(f"{name}{part}.md").read_text(encoding="utf-8") for part in (".system", ""))
+    return Templates(system, message)

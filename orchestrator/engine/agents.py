@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from orchestrator.adapters.backends.base import Backend, Order
 from orchestrator.adapters.backends.registry import BACKENDS, find_backend
 from orchestrator.adapters.library import read_souls
+from orchestrator.adapters.run_values import LaunchSpec
 from orchestrator.core.agent import Soul
 from orchestrator.core.board import AgentView
 from orchestrator.core.config import BackendConfig, Config
+from orchestrator.core.said import NOTHING_USED, Usage
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError
 
@@ -91,3 +94,33 @@ def backend_settings(backend: BackendConfig, root: Path) -> dict[str, Any]:
     if backend.argv and "/" in backend.argv[0]:
         settings["argv"] = (str(root / backend.argv[0]), *backend.argv[1:])
     return settings
+
+
+def soul_of(ws: Workspace, name: str) -> Soul:
+    """An agent's soul as it is now. Raises NotFoundError."""
+    souls, _ = read_souls(ws.paths.root)
+    if name not in souls:
+        raise NotFoundError(f"agent {name!r} has no usable file in souls/")
+    return souls[name]
+
+
+def backend_for(ws: Workspace, soul: Soul) -> tuple[BackendConfig, Backend]:
+    """The settings and the backend that a soul asks for. Raises NotFoundError."""
+    settings = backend_of(ws.config, soul.backend)
+    if settings is None:
+        raise NotFoundError(f"backend {soul.backend!r} is not in orc.yaml")
+    return settings, find_backend(settings.type)
+
+
+def launch_spec(ws: Workspace, soul: Soul, order: Order, before: Usage = NOTHING_USED) -> LaunchSpec:
+    """How the program of an agent is started for a run. Raises OrcError."""
+    settings, backend = backend_for(ws, soul)
+    if settings.login and (home := os.environ.get("HOME")):
+        order = replace(order, person_home=Path(home))
+    launch = backend.launch(backend_settings(settings, ws.paths.root), order)
+    can = backend.capabilities
+    session = order.resume or (order.session if can.names_session else "")
+    keeps_form = settings.type in BUILT_IN
+    return launch.to_spec(
+        backend=settings.type if keeps_form else "", session=session, before=before, state=str(order.state)
+    )

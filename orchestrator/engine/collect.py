@@ -38,8 +38,8 @@ from orchestrator.core.report import parse_answers
 from orchestrator.core.said import Said, Trouble, cost_of
 from orchestrator.core.transitions import Move
 from orchestrator.core.verdict import Judgement, Question, blot_nonce, hash_nonce, judge_reply
+from orchestrator.engine.attempts import attempt_ref, attempt_tree
 from orchestrator.engine.bases import base_filing, base_record, not_checked, remember_checks
-from orchestrator.engine.dispatch import attempt_ref, attempt_tree
 from orchestrator.engine.evidence import checks_result
 from orchestrator.engine.launch import RunState, ask_to_stop, folder_of, state_of
 from orchestrator.engine.workspace import Workspace

@@ -25,7 +25,10 @@ from orchestrator.adapters.files import (
     write_atomic,
 )
 from orchestrator.adapters.run_folder import RunFolder, write_spec
-from orchestrator.adapters.run_values import RunSpec
+from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
+from orchestrator.core.config import Project
+from orchestrator.core.ids import RunId
+from orchestrator.core.job import Job
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import UnavailableError
 
@@ -57,6 +60,35 @@ class Start:
 def folder_of(ws: Workspace, run: str) -> RunFolder:
     """A run's folder."""
     return RunFolder(ws.paths.runs / run)
+
+
+def spec_for(
+    ws: Workspace,
+    run: RunId,
+    kind: RunKind,
+    job: Job,
+    tree: dict[str, Any],
+    agent: str | None,
+    project: Project,
+    minutes: int,
+) -> RunSpec:
+    """What every run of a job is told: who it is for, where it works and how long it may."""
+    limits = ws.config.limits
+    return RunSpec(
+        run=str(run),
+        kind=kind,
+        job=job.id,
+        number=run.number,
+        orcdir=ws.paths.orcdir,
+        agent=agent,
+        project=project.name,
+        tree=tree,
+        limits=LimitsSpec(
+            wall_s=minutes * 60,
+            output_bytes=limits.output_mb * 1024 * 1024,
+            silent_s=limits.silent_minutes * 60 if agent else 0,
+        ),
+    )
 
 
 def state_of(folder: RunFolder) -> RunState:

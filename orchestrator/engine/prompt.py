@@ -8,7 +8,7 @@ from orchestrator.core.job import Job
 from orchestrator.core.matching import Matching
 from orchestrator.core.records import Attempt, PromptPart, Used
 from orchestrator.core.schedule import AgentView
-from orchestrator.engine.dispatch import prepare_attempt
+from orchestrator.engine.attempts import prepare_attempt
 from orchestrator.engine.look import look
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, RefusedError

@@ -9,8 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from orchestrator.adapters.files import ReadFile, safe_read, signature, write_atomic
-from orchestrator.adapters.library import scan_rules
-from orchestrator.core.rules import Refusal, RefusalKind, adopt, lint, merge_block, render_block
+from orchestrator.adapters.library import blob_id, read_rules, scan_rules
+from orchestrator.core.records import Used
+from orchestrator.core.rules import Refusal, RefusalKind, adopt, lint, merge_block, prompt_section, render_block
 from orchestrator.errors import HostileFileError, InvalidFileError, NotFoundError, RefusedError
 
 FILES = ("CLAUDE.md", "AGENTS.md", "GEMINI.md")
@@ -153,3 +154,20 @@ def _way_out(refusal: Refusal, name: str) -> str:
             )
         case RefusalKind.BROKEN_MARKERS:
             return f"repair or delete the orc:begin and orc:end lines in {name}, then run: orc rules build"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRules:
+    """The rules as they go into a prompt: their text, the blob id of it, the numbers of the incidents."""
+
+    text: str
+    used: Used | None
+    ids: tuple[str, ...]
+
+
+def rules_for_prompt(root: Path) -> PromptRules:
+    """The rules of a workspace as they are now."""
+    found = read_rules(root)
+    text = prompt_section(found)
+    used = Used("rules", blob_id(text.encode())) if found else None
+    return PromptRules(text, used, tuple(f"{rule.number:04d}" for rule in found))

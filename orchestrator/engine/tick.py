@@ -45,17 +45,11 @@ from orchestrator.core.step import Step
 from orchestrator.core.transitions import Event, Move
 from orchestrator.engine.accept import TakenIn, take_in
 from orchestrator.engine.answer import card_of
+from orchestrator.engine.attempts import Reserved, reserve_attempt
 from orchestrator.engine.bases import base_filing, base_record, not_checked
+from orchestrator.engine.checks import base_start, reserve_base, reserve_checks
 from orchestrator.engine.collect import clear_up, collect_bases, collect_run, running
-from orchestrator.engine.dispatch import (
-    Reserved,
-    base_start,
-    ensure_run,
-    reserve_attempt,
-    reserve_base,
-    reserve_checks,
-    reserve_review,
-)
+from orchestrator.engine.dispatch import ensure_run
 from orchestrator.engine.evidence import gather, known_result
 from orchestrator.engine.launch import RunState, folder_of, launch, state_of
 from orchestrator.engine.look import look
@@ -63,6 +57,7 @@ from orchestrator.engine.merge import build_merge, land, watch_landing
 from orchestrator.engine.notes import note_engine
 from orchestrator.engine.outbox import Outboxes, Taken
 from orchestrator.engine.project_queue import Projection
+from orchestrator.engine.reviews import reserve_review
 from orchestrator.engine.sessions import filings_after
 from orchestrator.engine.upkeep import Upkeep
 from orchestrator.engine.workspace import UnwritableError, Workspace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_output import GARBAGE, as_lines, assert_sane, broken, read_said
+from hostile_output import GARBAGE, as_lines, assert_no_harm, assert_sane, read_said
 
 from orchestrator.adapters.backends.base import Order
 from orchestrator.adapters.backends.registry import find_backend
@@ -82,6 +83,15 @@ def test_a_reviewer_has_no_tool_that_edits_and_is_not_sent_to_the_tree(order: Or
     assert after(argv, "--tools") == after(argv, "--allowedTools") == "Bash,Glob,Grep,Read"
     assert after(argv, "--permission-mode") == "default"
     assert "--append-system-prompt" not in argv
+
+
+def test_the_form_of_a_verdict_is_told_and_what_is_filled_in_is_the_answer(order: Order) -> None:
+    argv = CLAUDE.launch({}, replace(order, answer_schema='{"type":"object"}')).argv
+    assert argv[argv.index("--json-schema") + 1] == '{"type":"object"}'
+    end = {"type": "result", "subtype": "success", "is_error": False, "result": "Here it is."}
+    filled = {"verdict": "REVISE"}
+    assert json.loads(read_said(CLAUDE, as_lines({**end, "structured_output": filled})).text) == filled
+    assert read_said(CLAUDE, as_lines({**end, "structured_output": "APPROVED"})).text == "Here it is."
 
 
 def test_without_a_soul_no_file_is_named(order: Order) -> None:
@@ -377,9 +387,6 @@ def test_garbage_is_read_and_is_never_a_success(name: str) -> None:
 def test_a_value_of_a_wrong_kind_anywhere_does_no_harm() -> None:
     fallback = {"type": "system", "subtype": "model_fallback", "original_model": "a", "fallback_model": "b"}
     denied = {**END, "permission_denials": [{"tool_name": "Bash"}]}
-    for stdout in broken([INIT, CALL, retry(429, 9000), fallback, say("x"), denied]):
-        for exit in (0, 1):
-            assert_sane(read_said(CLAUDE, stdout, exit=exit))
+    assert_no_harm(CLAUDE, [INIT, CALL, retry(429, 9000), fallback, say("x"), denied])
     bad = {**END, "is_error": True, "api_error_status": 429, "errors": ["a"], "result": None}
-    for stdout in broken([INIT, retry(429, 9000), bad]):
-        assert_sane(read_said(CLAUDE, stdout, exit=1))
+    assert_no_harm(CLAUDE, [INIT, retry(429, 9000), bad], exits=(1,))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_output import GARBAGE, as_lines, assert_sane, broken, read_said
+from hostile_output import GARBAGE, as_lines, assert_no_harm, assert_sane, read_said
 
 from orchestrator.adapters.backends.base import Launch, Order, Output
 from orchestrator.adapters.backends.registry import find_backend
@@ -51,6 +51,13 @@ def a_program(tmp_path: Path) -> str:
 
 
 # --- what it starts ---
+
+
+def test_the_form_of_a_verdict_is_in_a_file_of_the_run(order: Order) -> None:
+    launch = CODEX.launch({}, replace(order, answer_schema='{"type":"object"}'))
+    path = launch.argv[launch.argv.index("--output-schema") + 1]
+    assert launch.files[path] == '{"type":"object"}'
+    assert Path(path).parent == order.run_folder
 
 
 def test_the_command_reads_the_prompt_from_stdin_and_tells_events(order: Order) -> None:
@@ -373,12 +380,9 @@ def test_garbage_is_read_and_is_never_a_success(name: str) -> None:
 
 
 def test_a_value_of_a_wrong_kind_anywhere_does_no_harm() -> None:
-    for stdout in broken(RUN):
-        for exit in (0, 1):
-            assert_sane(read_said(CODEX, stdout, exit=exit))
+    assert_no_harm(CODEX, RUN)
     bad = [START, TURN, error("Reconnecting... 1/2"), {"type": "turn.failed", "error": {"message": '{"error": 1}'}}]
-    for stdout in broken(bad):
-        assert_sane(read_said(CODEX, stdout, exit=1))
+    assert_no_harm(CODEX, bad, exits=(1,))
 
 
 def test_a_message_that_is_made_to_be_slow_is_read_at_once() -> None:

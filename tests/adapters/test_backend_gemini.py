@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_output import GARBAGE, as_lines, assert_sane, broken, read_said
+from hostile_output import GARBAGE, as_lines, assert_no_harm, assert_sane, read_said
 
 from orchestrator.adapters.backends.base import Launch, Order
 from orchestrator.adapters.backends.registry import find_backend
@@ -395,11 +395,8 @@ def test_garbage_is_read_and_is_never_a_success(name: str) -> None:
 
 
 def test_a_value_of_a_wrong_kind_anywhere_does_no_harm() -> None:
-    for stdout in broken(RUN):
-        for exit in (0, 1):
-            assert_sane(read_said(GEMINI, stdout, exit=exit))
-    for stdout in broken(AGY_RUN):
-        assert_sane(read_said(AGY, stdout))
+    assert_no_harm(GEMINI, RUN)
+    assert_no_harm(AGY, AGY_RUN)
 
 
 def test_a_closing_event_that_does_not_say_success_is_none() -> None:

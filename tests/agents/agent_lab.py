@@ -18,6 +18,7 @@ from orchestrator.adapters.backends.base import Order
 from orchestrator.adapters.run_folder import write_spec
 from orchestrator.adapters.run_values import RunResult, RunSpec
 from orchestrator.core.said import NOTHING_USED, Said, Usage
+from orchestrator.engine.reviews import answer_schema
 from orchestrator.engine.sessions import new_session_id
 
 LINES, LINE = 60, 1500
@@ -80,6 +81,7 @@ class Lab:
             session="" if resume else new_session_id(f"{self.bench.root} {raw['run']}"),
             resume=resume,
             read_only=read_only,
+            answer_schema=answer_schema() if read_only else "",
         )
         self.orders.append(order)
         # As in the engine: the run folder, and the system prompt in it, do not exist yet.

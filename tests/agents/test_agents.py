@@ -273,14 +273,29 @@ class TestReview:
         kind = lab.kind
         made = lab.review_tree / "made.txt"
         steps = (kind.write(str(made), "mine\n"), kind.shell("ls; cat README"))
-        lab.calls(*steps, then="I have looked.")
+        turns = [{"times": 1, "after_tool": at > 0, "tools": [step]} for at, step in enumerate(steps)]
+        # Who was told a form is reminded of it, and may still answer in words.
+        lab.script(*turns, {"text": "I have looked."})
         result = lab.run(read_only=True)
         lab.well(result)
         assert result.report.strip() == "I have looked."
         assert not made.exists()
-        first, _, last = lab.fake.requests
+        first, _, last = lab.fake.requests[:3]
         assert not kind.edits & set(first.tools)
         assert "a project" in (last.result or ""), lab.told(result)
+
+    def test_the_form_of_the_verdict_is_told_to_those_who_can_be_told(self, lab: Lab) -> None:
+        filled = {"nonce": "n", "job": "j", "commit": "c", "verdict": "REVISE", "files": [], "items": []}
+        filled |= {"findings": [], "summary": "It is not done."}
+        if lab.kind.api == "anthropic":
+            lab.script({"times": 1, "tools": [{"name": "StructuredOutput", "input": filled}]}, {"text": "Told."})
+        else:
+            lab.script({"text": json.dumps(filled)})
+        result = lab.run(read_only=True)
+        lab.well(result)
+        assert json.loads(result.report) == filled
+        asked = lab.fake.requests[0]
+        assert ("REJECT" in asked.form) is lab.kind.backend.capabilities.structured, lab.told(result)
 
 
 class TestEnds:

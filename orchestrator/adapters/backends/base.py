@@ -32,7 +32,7 @@ class Capabilities:
     cost: bool = False
     """Whether it tells what it cost."""
     structured: bool = False
-    """Whether it can be told a schema for its answer."""
+    """Whether it can be told the form of its answer (`Order.answer_schema`)."""
     family: str = ""
     """The family of its models, where it has models of one family only."""
 
@@ -58,6 +58,8 @@ class Order:
     """The session to go on with; '' for a new one."""
     read_only: bool = False
     """A review: it may look and run commands, and edit nothing."""
+    answer_schema: str = ""
+    """A JSON Schema that the answer is to keep to, '' for none; backends without `structured` leave it."""
     person_home: Path | None = None
     """The person's HOME, where they have allowed their login to be used; else None."""
 

@@ -6,6 +6,7 @@ a list of ours, so that no later version can add one that leaves the tree or out
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -130,6 +131,7 @@ def _options(settings: Mapping[str, Any], order: Order) -> tuple[str, ...]:
     # Every command is allowed, for nobody is there to ask; bypassing all questions is refused to root.
     options += ["--permission-mode", "default" if order.read_only else "acceptEdits"]
     options += ["--tools", tools, "--allowedTools", tools, "--setting-sources", "", "--strict-mcp-config"]
+    options += ["--json-schema", order.answer_schema] if order.answer_schema else []
     return (*options, "--max-turns", str(settings["max_turns"])) if settings.get("max_turns") else tuple(options)
 
 
@@ -197,9 +199,11 @@ class _Told:
         ok = is_clean and end.get("subtype") == "success" and end.get("is_error") is False
         trouble, why = (Trouble.NONE, "") if ok else self.reason(output)
         is_told = end.get("is_error") is False and text(end.get("result")).strip()
+        form = end.get("structured_output")
         return Said(
             ok=ok,
-            text=text(end.get("result")) if is_told else self.answer,
+            # A model that answered in words although a form was asked for may have filled it in there.
+            text=json.dumps(form) if isinstance(form, dict) else text(end.get("result")) if is_told else self.answer,
             trouble=trouble,
             why=why,
             # The id of a session that is not there is no session.

@@ -98,7 +98,7 @@ class CodexBackend:
             own={"CODEX_HOME": str(order.state)} if key else {"HOME": str(need_home(order, self.name))},
             # An argument has at most 128 KiB, a file has not. An agent has one run at a time, so its configuration is
             # that of the run; without a soul it is emptied, or that of an earlier run would count.
-            files={str(order.state / "config.toml"): f"{soul}\n"} if key else {},
+            files={**({str(order.state / "config.toml"): f"{soul}\n"} if key else {}), **_answer_file(order)},
         )
 
     def read(self, output: Output) -> Said | None:
@@ -112,12 +112,17 @@ class CodexBackend:
 def _options(settings: Mapping[str, Any], order: Order, key: str) -> tuple[str, ...]:
     model = order.model or settings.get("model")
     options = ["exec", "--json", "--skip-git-repo-check", *(("-m", str(model)) if model else ())]
+    options += [word for path in _answer_file(order) for word in ("--output-schema", path)]
     values = [*FAST, *(_sandbox(order)), *_provider(settings, key)]
     # A login shell would lose a PATH that was set for the run.
     values += ["allow_login_shell=false", "shell_environment_policy.ignore_default_excludes=false"]
     # A review is not to be told by the author what to think.
     values += ["project_doc_max_bytes=0"] if order.read_only else []
     return (*options, *(word for value in values for word in ("-c", value)))
+
+
+def _answer_file(order: Order) -> dict[str, str]:
+    return {str(order.run_folder / "answer.schema.json"): order.answer_schema} if order.answer_schema else {}
 
 
 def _sandbox(order: Order) -> tuple[str, ...]:

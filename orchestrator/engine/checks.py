@@ -1,0 +1,98 @@
+"""Runs of a project's checks: on the work of a job, on the merged tree, on the base that jobs start from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.run_values import CommandSpec, LimitsSpec, RunKind, RunSpec
+from orchestrator.core.config import Project
+from orchestrator.core.evidence import checks_started
+from orchestrator.core.ids import RunId
+from orchestrator.core.ids import RunKind as Kind
+from orchestrator.core.job import Job, State
+from orchestrator.core.records import BaseRecord
+from orchestrator.core.step import next_run
+from orchestrator.core.transitions import Move
+from orchestrator.engine.bases import base_filing, base_record, check_key, find_start, mirror_with
+from orchestrator.engine.launch import Start, spec_for
+from orchestrator.engine.workspace import Workspace
+
+WALL_MINUTES = 6 * 60
+
+
+def reserve_checks(ws: Workspace, job: Job) -> Move:
+    """The step that starts a run of the checks."""
+    kind = Kind.MERGE if job.state is State.MERGING else Kind.CHECKS
+    return checks_started(job, str(next_run(job, kind)), ws.stamp())
+
+
+def checks_start(ws: Workspace, job: Job, run: RunId) -> Start:
+    """The run of the checks on a job's work, or on the merged tree, from what the ledger holds of it."""
+    project, agreed = ws.project(job.at.project), ws.terms(job)
+    commit = job.at.merged if run.kind is Kind.MERGE else job.at.tip
+    mirror_with(ws, project.name, agreed.target, commit, job=job.id)
+    tree = export_tree(ws, project, commit)
+    spec = spec_for(ws, run, RunKind.CHECKS, job, tree, None, project, WALL_MINUTES)
+    commands = tuple(CommandSpec(check.run, check.timeout_s, check.label) for check in agreed.checks)
+    setup = project.setup
+    return Start(replace(spec, commands=commands, setup=CommandSpec(setup.run, setup.timeout_s) if setup else None))
+
+
+def export_tree(ws: Workspace, project: Project, commit: str, *, read_only: bool = False) -> dict[str, Any]:
+    """A checkout of one commit, in one of the project's folders for it that no other run uses."""
+    kind = ".reviews" if read_only else ".checks"
+    return {
+        "mode": "export",
+        "path": str(ws.paths.state / "trees" / kind / project.name),
+        "pool": True,
+        "mirror": str(ws.paths.mirror(project.name)),
+        "commit": commit,
+        "reuse": None,
+        "branch": "",
+        "keep": [],
+        "include": [],
+        "record": None,
+        "seal_ref": None,
+        "author": {"name": "orc", "email": "engine@orc.invalid"},
+        "read_only": read_only,
+    }
+
+
+def base_run(project: str, tree: str) -> str:
+    """The id of the run of the checks on a project's base."""
+    return f"base.{project}.{tree[:12]}"
+
+
+def reserve_base(ws: Workspace, name: str) -> Filing:
+    """The commit that says that the base of a project is being checked."""
+    project = ws.project(name)
+    start = find_start(ws, name, project.target)
+    key = check_key(start.tree, project.checks, project)
+    before = base_record(ws, name)
+    problem = before.problem if before is not None and before.commit == start.commit else ""
+    run = base_run(name, start.tree)
+    record = BaseRecord(start.commit, start.tree, key, run=run, at=ws.stamp(), problem=problem)
+    return base_filing(name, record, f"is checked at {start.commit[:12]}")
+
+
+def base_start(ws: Workspace, name: str, record: BaseRecord) -> Start:
+    """The run of the checks on a project's base."""
+    project = ws.project(name)
+    mirror_with(ws, name, project.target, record.commit)
+    tree = export_tree(ws, project, record.commit)
+    spec = RunSpec(
+        run=record.run,
+        kind=RunKind.CHECKS,
+        job="",
+        number=1,
+        orcdir=ws.paths.orcdir,
+        agent=None,
+        project=name,
+        tree=tree,
+        limits=LimitsSpec(wall_s=WALL_MINUTES * 60, silent_s=0),
+        setup=CommandSpec(project.setup.run, project.setup.timeout_s) if project.setup else None,
+        commands=tuple(CommandSpec(check.run, check.timeout_s, check.label) for check in project.checks),
+    )
+    return Start(spec)
