@@ -22,6 +22,7 @@ from benchmarks.world import (
     drop,
     git,
     make_workspace,
+    memory_of,
     orc_environment,
     temporary_folder,
     wait_until,
@@ -32,6 +33,8 @@ from orchestrator.engine.workspace import Workspace, open_workspace
 
 JOBS = 10_000
 QUEUED = 1_000
+MOST_GROWTH = 1.2
+"""Of the engine's memory, from the first half of the jobs to the second."""
 LEAST_OF_LAST = 0.8
 """The slowest tenth against the fastest, with the first left out, which warms up."""
 
@@ -55,7 +58,7 @@ def _drain(jobs: int) -> list[Result]:
             for number in range(jobs):
                 drop(root, f"many-{number:05d}")
             dropped_s = (time.monotonic_ns() - begin) / 1e9
-            wait_until(lambda: _count_done(root) >= jobs, seconds=120 + jobs * 5, what="the end of the jobs", every=1.0)
+            memory = _watch(engine, root, jobs)
             used = cpu_of(engine.pid) - used
         steps = read_steps(root, read_spans(spans))
     done = sorted(step.at for moments in steps.values() for step in moments if step.name == "ledger done")
@@ -96,7 +99,34 @@ def _drain(jobs: int) -> list[Result]:
             "jobs/s",
             bounded_by="reading and checking each file, one flush for all of one look",
         ),
+        Result(
+            "8",
+            "memory of the engine meanwhile",
+            round(max(memory), 1),
+            "MiB",
+            baseline=f"the most in the first half: {max(memory[:5]):.1f} MiB",
+            ratio=round(max(memory[5:]) / max(memory[:5]), 3),
+            limit=MOST_GROWTH,
+            on_ratio=True,
+            bounded_by="the jobs that are open, kept as values, and trees of the ledger that were read lately",
+            note="resident memory, the most in each tenth: " + ", ".join(f"{each:.0f}" for each in memory),
+            series=tuple((number + 1.0, round(each, 1)) for number, each in enumerate(memory)),
+        ),
     ]
+
+
+def _watch(engine: EngineProcess, root: Path, jobs: int) -> list[float]:
+    """Wait for the end of the jobs; the engine's memory, the most in each tenth of them, in MiB."""
+    most = [0.0] * 10
+
+    def is_over() -> bool:
+        done = _count_done(root)
+        tenth = min(9, done * 10 // jobs)
+        most[tenth] = max(most[tenth], memory_of(engine.pid) / 2**20)
+        return done >= jobs
+
+    wait_until(is_over, seconds=120 + jobs * 5, what="the end of the jobs", every=1.0)
+    return most
 
 
 def _count_done(root: Path) -> int:

@@ -16,8 +16,9 @@ from typing import Any
 import click
 import pytest
 
-from orchestrator.adapters.config_file import parse_config
+from orchestrator.adapters.config_file import parse_config, read_config
 from orchestrator.adapters.job_file import parse_job
+from orchestrator.adapters.library import read_souls
 from orchestrator.adapters.run_folder import RunFolder, build_environment
 from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
 from orchestrator.cli.main import VERBS, orc
@@ -26,15 +27,17 @@ from orchestrator.core.job import State
 from orchestrator.core.records import Verdict
 from orchestrator.core.transitions import TABLE, ActorKind
 from orchestrator.core.verdict import Question, hash_nonce, judge_reply
+from orchestrator.engine.agents import BUILT_IN
 
 PROJECT = Path(__file__).resolve().parents[1]
 DOCS = PROJECT / "docs"
 HOW_TO = DOCS / "how-to"
-PAGES = sorted([PROJECT / "README.md", *DOCS.rglob("*.md")])
+PAGES = sorted([PROJECT / "README.md", *PROJECT.glob("integrations/*/README.md"), *DOCS.rglob("*.md")])
 CLAUDE = HOW_TO / "claude-through-command"
 
 _FENCED = re.compile(r"^(?P<pad> *)(?P<fence>`{3,})(?P<language>\w*)\n(?P<text>.*?)^(?P=pad)(?P=fence)$", re.M | re.S)
 _LINK = re.compile(r"\[[^\]]*\]\((?P<to>[^)\s]+)\)")
+_INDENTED = re.compile(r"^ {4}((?:git )?orc .*)$", re.M)
 _CALL = re.compile(r"(?:^|(?<=[\s|;&(]))(?:git )?orc(?P<rest>(?: [^\n|;&#>)]*)?)", re.M)
 
 
@@ -137,6 +140,7 @@ def test_the_index_lists_every_decision_and_its_title() -> None:
 def calls_of(page: Path) -> Iterator[tuple[str, list[str]]]:
     """Every command line of orc that a page shows in code: as it stands there, and its words."""
     code = [found for found in re.findall(r"`([^`\n]+)`", prose_of(page)) if re.match(r"(?:git )?orc(?= |$)", found)]
+    code += _INDENTED.findall(prose_of(page))
     for block in blocks_of(page):
         if block.language == "sh":
             code += [line for line in block.text.splitlines() if not line.lstrip().startswith("#")]
@@ -185,6 +189,8 @@ def test_every_command_that_a_page_names_exists(page: Path) -> None:
 def test_the_search_for_commands_finds_them_and_their_mistakes() -> None:
     found = {words[0] for page in PAGES for _, words in calls_of(page) if words and not words[0].startswith("-")}
     assert {"init", "run", "approve", "verify", "doctor", "rules", "logs"} <= found <= set(VERBS)
+    indented = {words[0] for _, words in calls_of(HOW_TO / "agents.md")}
+    assert {"doctor", "workers", "prompt"} <= indented
     assert unknown_in(["rum"]) == "rum"
     assert unknown_in(["run", "--until-idle", "--forever"]) == "--forever"
     assert unknown_in(["rules", "make"]) == "make"
@@ -257,7 +263,7 @@ def test_every_job_that_is_shown_is_a_valid_one(block: Block) -> None:
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if is_marked(block, "# orc.yaml")], ids=str)
 def test_every_configuration_that_is_shown_is_a_valid_one(block: Block) -> None:
-    assert parse_config(block.text.encode()).backends
+    assert parse_config(block.text.encode()).version == 1
 
 
 def test_every_yaml_block_says_what_it_is() -> None:
@@ -271,16 +277,41 @@ def test_the_job_in_markdown_is_a_valid_one() -> None:
     assert parse_job(block.text.encode(), name="shown.md").spec.kind == "writing"
 
 
+def is_soul(text: str) -> bool:
+    return bool(re.match(r"---\n(?:\w[^\n]*\n|[ -][^\n]*\n)*?backend: ", text))
+
+
+SOULS = [block for block in BLOCKS if block.language == "markdown" and is_soul(block.text)]
+
+
+@pytest.mark.parametrize("block", SOULS, ids=str)
+def test_every_soul_that_is_shown_is_a_valid_one_on_a_backend_that_there_is(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "souls").mkdir()
+    (tmp_path / "souls" / "shown.md").write_text(block.text)
+    souls, problems = read_souls(tmp_path)
+    assert problems == []
+    configs = [parse_config(each.text.encode()) for each in blocks_of(block.page) if is_marked(each, "# orc.yaml")]
+    assert souls["shown"].backend in {*BUILT_IN, *(name for config in configs for name in config.backends)}
+
+
+def test_the_search_for_souls_finds_them() -> None:
+    assert {block.page.name for block in SOULS} >= {"agents.md", "use-any-program.md"}
+
+
+def test_the_souls_that_come_with_recipes_are_valid_ones() -> None:
+    folders = {path.parent.parent for path in DOCS.rglob("souls/*.md")}
+    assert len(folders) >= 4
+    for folder in folders:
+        souls, problems = read_souls(folder)
+        assert problems == []
+        assert {soul.backend for soul in souls.values()} <= set(read_config(folder).backends)
+
+
 def test_the_recipe_shows_the_files_that_come_with_it() -> None:
     page = (HOW_TO / "claude-through-command.md").read_text(encoding="utf-8")
     for name in ("orc.yaml", "claude-reviewer"):
         assert (CLAUDE / name).read_text(encoding="utf-8") in page
     assert os.access(CLAUDE / "claude-reviewer", os.X_OK)
-    config = parse_config((CLAUDE / "orc.yaml").read_bytes())
-    for soul in (CLAUDE / "souls").glob("*.md"):
-        backend = re.search(r"^backend: (.+)$", soul.read_text(encoding="utf-8"), re.M)
-        assert backend
-        assert backend[1] in config.backends
 
 
 @pytest.mark.parametrize(
@@ -321,24 +352,57 @@ def shell(script: str, *, at: Path, env: dict[str, str], ok: bool = True) -> str
     return ran.stdout + ran.stderr
 
 
-@pytest.mark.timeout(180)
-def test_the_five_steps_of_the_readme_work_as_printed(tmp_path: Path) -> None:
-    steps = [block.text for block in blocks_of(PROJECT / "README.md") if block.language == "sh"]
-    _demo, _install, workspace, agents, job, decide = steps
+def readme_steps(heading: str) -> list[str]:
+    """The lines of shell below a heading of the README, block by block."""
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return [found["text"] for found in _FENCED.finditer(section) if found["language"] == "sh"]
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> dict[str, str]:
+    """The environment of a person who has installed orc and has a home, and a folder `bin` for more programs."""
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "orc").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m orchestrator "$@"\n')
     (programs / "orc").chmod(0o755)
     (tmp_path / "home").mkdir()
-    env = {
+    return {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(PROJECT),
         "HOME": str(tmp_path / "home"),
         "GIT_CONFIG_NOSYSTEM": "1",
         **{f"GIT_{who}_{what}": "ada@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
+
+
+@pytest.mark.timeout(180)
+def test_the_pair_of_the_readme_is_ready_as_printed(tmp_path: Path, person: dict[str, str]) -> None:
+    programs, workspace, check, job, decide = readme_steps("Claude Code writes, Codex judges")
+    keys = dict(re.findall(r"^export (\w+)=(.+)$", programs, re.M))
+    for name in ("claude", "codex"):  # The real ones are driven in tests/agents.
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\necho {name} 1.0\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    project = tmp_path / "home" / "src" / "my-project"
+    project.mkdir(parents=True)
+    shell("git init -q -b main; git commit -q --allow-empty -m first", at=project, env=person)
+    shell(workspace, at=tmp_path, env=person)
+    told = shell(check, at=project, env=person | keys)
+    assert "agent engineer: claude, model " in told
+    assert "agent critic: codex, model " in told
+    assert "fail  " not in told
+    hand_in, _, run = job.partition("\n")
+    assert shell(hand_in, at=project, env=person).startswith("umlauts-")
+    assert run.startswith("orc run --until-idle")
+    assert "Log-in fails when the name holds an umlaut." in shell(decide.partition("\n")[0], at=project, env=person)
+
+
+@pytest.mark.timeout(180)
+def test_the_five_steps_of_the_readme_work_as_printed(tmp_path: Path, person: dict[str, str]) -> None:
+    workspace, agents, job, decide, look_back = readme_steps("Your own repository, in five steps")
+    env = person
     shell(workspace, at=tmp_path, env=env)
-    shopping = tmp_path / "shopping"
+    shopping = tmp_path / "home" / "shopping"
     healthy = shell(agents, at=shopping, env=env)
     assert "agent tidy: sorter" in healthy
     asked = shell(job, at=shopping, env=env)
@@ -346,6 +410,7 @@ def test_the_five_steps_of_the_readme_work_as_printed(tmp_path: Path) -> None:
     assert f"orc approve {card.removesuffix('.card-1')}" in asked
     assert (shopping / "fruit.list").read_text() == "pear\napple\nquince\napple\n"
     # Without a terminal nobody can be asked, so the answer names the card; the rest is as printed.
-    told = shell(decide.replace("orc approve sort-the-fruit", f"orc approve {card}"), at=shopping, env=env)
+    shell(decide.replace("orc approve sort-the-fruit", f"orc approve {card}"), at=shopping, env=env)
     assert (shopping / "fruit.list").read_text() == "apple\npear\nquince\n"
+    told = shell(look_back, at=shopping, env=env)
     assert "Sort fruit.list and take the doubles out." in told

@@ -140,8 +140,8 @@ def _led_to(step: Step, effect: Effect, card: Card) -> tuple[State, ...]:
             return (State.LANDING,)
         case Effect.RETRY if card.kind is CardKind.MOVING_TARGET:
             return (State.MERGING,)
-        case Effect.RETRY if card.facts.get("step") in _RESUMABLE:
-            return (State(card.facts["step"]),)
+        case Effect.RETRY if card.facts.get("step") in _RESUMED:
+            return (_RESUMED[card.facts["step"]],)
         case Effect.RETRY:
             return (State.READY,)
         case Effect.RECHECK:
@@ -150,7 +150,13 @@ def _led_to(step: Step, effect: Effect, card: Card) -> tuple[State, ...]:
             return (State.WAITING,)
 
 
-_RESUMABLE = (State.CHECKING, State.REVIEWING, State.MERGING)
+_RESUMED: Mapping[str, State] = {
+    "collected": State.COLLECTED,
+    "checking": State.CHECKING,
+    "reviewing": State.REVIEWING,
+    "merging": State.MERGING,
+    "landing": State.MERGING,
+}
 
 
 _SUPERSEDED = {CardKind.LANDING: (State.LANDING, State.MERGING), CardKind.BASE_RED: (State.READY,)}

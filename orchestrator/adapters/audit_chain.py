@@ -9,30 +9,27 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar
 
 from orchestrator.adapters.job_file import read_job
 from orchestrator.adapters.ledger import parse_record
 from orchestrator.adapters.objects import EMPTY_TREE, TREE_MODE, Entry, Objects, Tree, parse_tree
 from orchestrator.core.job import Job
-from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, ReviewRecord
+from orchestrator.core.merge import awaits_landing
+from orchestrator.core.records import RECORDS
 from orchestrator.errors import LedgerError, NotFoundError
 
 T = TypeVar("T")
-KINDS: Mapping[str, type[Any]] = {
-    "attempt": Attempt,
-    "evidence": Evidence,
-    "review": ReviewRecord,
-    "merge": MergeRecord,
-    "card": Card,
-}
-"""The records of a job by the first part of their file name."""
 _STEM = re.compile(r"(attempt|evidence|review|merge|card)-([1-9][0-9]*)\Z")
 _IDENTITY = re.compile(r"(?P<name>.*) <(?P<email>[^<>]*)> (?P<seconds>[0-9]+) (?P<zone>[-+][0-9]{4})\Z")
 _OPEN = re.compile(r"open/([^/]+)/([^/]+)/(.+)\Z")
 _CLOSED = re.compile(r"closed/[0-9]{4}/[0-9]{2}/[0-9]{2}/([^/]+)/([^/]+)/(.+)\Z")
 _POINTER = re.compile(r"closed/ids/[^/]+/[^/]+/([^/]+)\Z")
 _CACHED = 8192
+"""Trees, jobs and records that are kept parsed, each."""
+_WAITING_CACHED = 65_536
+"""More than the open jobs of a large ledger: of each only a few bytes are kept."""
 
 
 class BadObjectError(LedgerError):
@@ -77,9 +74,10 @@ class Store:
 
     def __init__(self, objects: Objects) -> None:
         self.objects = objects
-        self._trees: dict[str, Tree] = {EMPTY_TREE: {}}
+        self._trees: dict[str, Tree] = {}
         self._jobs: dict[tuple[str, str], Job] = {}
         self._records: dict[str, Any] = {}
+        self._waiting: dict[tuple[str, int], frozenset[str]] = {}
 
     def read(self, kind: str, oid: str) -> bytes:
         """The content of an object. Raises LedgerError without one, BadObjectError for another."""
@@ -95,14 +93,13 @@ class Store:
 
     def tree(self, oid: str) -> Tree:
         """The entries of a tree by name. A name that stands twice raises BadObjectError."""
-        known = self._trees.get(oid)
+        known = self._trees.get(oid) if oid != EMPTY_TREE else {}
         if known is None:
             entries = list(parse_tree(self.read("tree", oid)))
             known = dict(entries)
             if len(known) != len(entries):
                 raise BadObjectError(f"a name stands twice in tree {oid}")
-            if len(self._trees) > _CACHED:
-                self._trees = {EMPTY_TREE: {}}
+            _make_room(self._trees, _CACHED)
             self._trees[oid] = known
         return known
 
@@ -124,17 +121,31 @@ class Store:
         """The job that a job file of the ledger holds. Raises OrcError."""
         key = (entry.oid, name)
         if key not in self._jobs:
-            if len(self._jobs) > _CACHED:
-                self._jobs.clear()
+            _make_room(self._jobs, _CACHED)
             self._jobs[key] = read_job(self.read("blob", entry.oid), name=name)
         return self._jobs[key]
+
+    def waiting(self, oid: str, depth: int = 2) -> frozenset[str]:
+        """The merges that wait to land: below the tree of `open/`, of a bucket (depth 1), or of a job (depth 0).
+
+        Raises OrcError.
+        """
+        known = self._waiting.get((oid, depth))
+        if known is None:
+            if depth:
+                known = frozenset().union(*(self.waiting(each.oid, depth - 1) for each in self.tree(oid).values()))
+            else:
+                job = Records(self, entries=self.tree(oid)).job()
+                known = frozenset({job.at.merged}) if job is not None and awaits_landing(job) else frozenset()
+            _make_room(self._waiting, _WAITING_CACHED)
+            self._waiting[(oid, depth)] = known
+        return known
 
     def record(self, kind: type[T], entry: Entry, path: str) -> T:
         """A record of the ledger. Raises LedgerError."""
         found = self._records.get(entry.oid)
         if not isinstance(found, kind):
-            if len(self._records) > _CACHED:
-                self._records.clear()
+            _make_room(self._records, _CACHED)
             found = self._records[entry.oid] = parse_record(kind, self.read("blob", entry.oid), path)
         return found
 
@@ -155,6 +166,13 @@ class Store:
             yield from self.changes(old_tree, new_tree, path + "/")
 
 
+def _make_room(cache: dict[Any, Any], most: int) -> None:
+    """Forget the older half of a full cache: what is asked for next is mostly what was read last."""
+    if len(cache) >= most:
+        for key in list(islice(cache, most // 2)):
+            del cache[key]
+
+
 def _either(entry: Entry | None) -> tuple[str, Entry | None]:
     if entry is None:
         return EMPTY_TREE, None
@@ -171,7 +189,7 @@ class Records:
 
     def get(self, kind: type[T], number: int) -> T | None:
         """The record of a kind with a number, or None. Raises LedgerError if it cannot be read."""
-        stem = f"{next(name for name, each in KINDS.items() if each is kind)}-{number}"
+        stem = f"{next(name for name, each in RECORDS.items() if each is kind)}-{number}"
         entry = self.entries.get(f"{stem}.yaml")
         return None if entry is None else self.store.record(kind, entry, f"{self.path}/{stem}.yaml")
 

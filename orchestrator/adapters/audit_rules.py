@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.adapters.audit_chain import Commit, Records, Store
+from orchestrator.adapters.audit_chain import Commit, Records
 from orchestrator.adapters.objects import Entry
 from orchestrator.core.job import Job, Standing, State
-from orchestrator.core.merge import awaits_landing
 from orchestrator.core.records import Card
 from orchestrator.core.transitions import Event
 
@@ -106,18 +105,9 @@ def lately_landing(step: Step, commits: Iterable[str]) -> frozenset[str]:
     found: frozenset[str] = frozenset()
     while left - found and at.parents and at.committer.seconds >= step.commit.committer.seconds - SKEW_S:
         at = store.commit(at.parents[0])
-        waiting = {job.at.merged for job in _open_jobs(store, at.tree) if awaits_landing(job)}
-        found |= left & waiting
+        place = store.find(at.tree, "open")
+        found |= left & store.waiting(place.oid) if place else frozenset()
     return found
-
-
-def _open_jobs(store: Store, root: str) -> Iterator[Job]:
-    place = store.find(root, "open")
-    for bucket in (store.tree(place.oid) if place else {}).values():
-        for name, folder in store.tree(bucket.oid).items():
-            job = Records(store, name, store.tree(folder.oid)).job()
-            if job is not None:
-                yield job
 
 
 FIRST = ("id", "state", "created", "since", "source", "origin", "priority", "project", "reason")

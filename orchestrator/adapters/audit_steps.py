@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orchestrator.adapters.audit_chain import KINDS, record_of
+from orchestrator.adapters.audit_chain import record_of
 from orchestrator.adapters.audit_rules import (
     FIRST,
     MAX_SUBJECT,
@@ -24,7 +24,7 @@ from orchestrator.adapters.audit_rules import (
 )
 from orchestrator.core.ids import is_job_id
 from orchestrator.core.job import Standing, State
-from orchestrator.core.records import Attempt, Card, ReviewRecord
+from orchestrator.core.records import RECORDS, Attempt, Card, ReviewRecord
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Actor as Who
 from orchestrator.core.transitions import ActorKind, Event, IllegalStepError, check_step
@@ -248,7 +248,7 @@ _COMPLETES: Mapping[tuple[Event, str], frozenset[str]] = {
 def check_records(step: Step) -> Iterator[Finding]:
     """A step adds the records that it counts, completes the newest one, and leaves all others as they are."""
     old, new = step.old.entries, step.new.entries
-    added: dict[str, list[int]] = {kind: [] for kind in KINDS}
+    added: dict[str, list[int]] = {kind: [] for kind in RECORDS}
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name), new.get(name)
         if before == after or name in ("job.yaml", "job.md"):
@@ -282,7 +282,7 @@ def _added(step: Step, kind: str, numbers: list[int]) -> Iterator[Finding]:
             + ("does not write" if numbers else "writes"),
         )
     for number in numbers:
-        found = step.new.get(KINDS[kind], number)
+        found = step.new.get(RECORDS[kind], number)
         yield from differ(Rule.RECORD, f"the number in {kind}-{number}", getattr(found, "number", None), number)
 
 
@@ -292,7 +292,7 @@ def _completed(step: Step, kind: str, number: int) -> Iterator[Finding]:
     if allowed is None or number != getattr(step.was, kind):
         yield Rule.RECORD, f"changes {name}, which was written before"
         return
-    was, now = step.old.get(KINDS[kind], number), step.new.get(KINDS[kind], number)
+    was, now = step.old.get(RECORDS[kind], number), step.new.get(RECORDS[kind], number)
     for field in _changed_fields(was, now):
         if field not in allowed:
             yield Rule.RECORD, f"changes `{field}` of {name}, which was written before"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from orchestrator.adapters.orc_block import read_parts, write_parts
+from orchestrator.adapters.orc_block import clean, read_parts, write_parts
 from orchestrator.adapters.schemas import validate
 from orchestrator.adapters.strict_yaml import dump, load, replace_unsafe
 from orchestrator.adapters.templates import render_prose
@@ -71,7 +71,7 @@ def show_review(review: ReviewRecord) -> bytes:
         *_prose(f"Review {review.number} by {whose}: {verdict}"),
         "# Written by orc for reading; changes are undone.",
     ]
-    return ("\n".join(lines) + "\n" + dump(_clean(to_mapping(review)))).encode("utf-8")
+    return ("\n".join(lines) + "\n" + dump(clean(to_mapping(review)))).encode("utf-8")
 
 
 def _prose(text: str) -> list[str]:
@@ -84,11 +84,3 @@ def _offered(block: Mapping[str, Any]) -> Sequence[str]:
     options = block.get("options")
     keys = [option.get("key") for option in options if isinstance(option, dict)] if isinstance(options, list) else []
     return [key for key in keys if isinstance(key, str)]
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return replace_unsafe(value)
-    if isinstance(value, dict):
-        return {replace_unsafe(key): _clean(item) for key, item in value.items()}
-    return [_clean(item) for item in value] if isinstance(value, list) else value

@@ -9,19 +9,24 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
-from orchestrator.adapters.files import remove_tree, size_text, write_atomic
+from orchestrator.adapters.files import remove_tree, safe_read, size_text, write_atomic
 from orchestrator.adapters.git import Git, GitError, rev_parse
 from orchestrator.adapters.git_objects import fetch_ref
 from orchestrator.adapters.mirrors import init_bare, is_kept, object_format
+from orchestrator.errors import HostileFileError, RefusedError
 
 _OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MAX_REFS = 100
 _MAX_PACKED_REFS_BYTES = 16 * 2**20
 _FETCH_SECONDS = 180.0
+"""For all commits of a clone together."""
 # Derived files of the agent's that would be believed instead of the objects.
 _SHADOW_CONFIG = """\
 [core]
@@ -59,9 +64,10 @@ def fetch_clone_commits(
     known = {oid for oid in tips if oid in given or is_kept(mirror, oid)}
     wanted = [oid for oid in tips if oid not in known]
     if wanted:
-        size = _size_of(dot_git / "objects")
-        if size > max_bytes:
-            notes.append(f"The agent's own commits were not taken: they hold {size_text(size)}.")
+        try:
+            _refuse_objects(dot_git / "objects", mirror.git_dir / "objects", max_bytes)
+        except RefusedError as error:
+            notes.append(f"The agent's own commits were not taken: {error.message}.")
             return CloneCommits(head if head in known else None)
         wanted = _fetch(mirror, dot_git / "objects", shadow, wanted, notes)
     taken = known | set(wanted)
@@ -90,24 +96,27 @@ def _fetch(mirror: Git, objects: Path, shadow: Path, wanted: list[str], notes: l
         (shadow / "refs" / "heads").mkdir(exist_ok=True)
         for number, oid in enumerate(wanted):
             write_atomic(shadow / "refs" / "heads" / f"own-{number}", f"{oid}\n".encode(), sync=False)
-        quick = replace(mirror.bare(), timeout=_FETCH_SECONDS)
         names = [f"refs/heads/own-{number}" for number in range(len(wanted))]
-        try:
-            fetch_ref(quick, git.git_dir, names)
-        except GitError as error:
-            notes.append(f"Not all of the agent's own commits could be taken: {error.message}")
-            _fetch_one_by_one(quick, git.git_dir, names)
+        _fetch_in_time(mirror.bare(), git.git_dir, names, notes)
     finally:
         remove_tree(shadow)
     return [oid for oid in wanted if rev_parse(mirror, f"{oid}^{{commit}}") == oid]
 
 
-def _fetch_one_by_one(mirror: Git, source: Path, names: list[str]) -> None:
+def _fetch_in_time(mirror: Git, source: Path, names: list[str], notes: list[str]) -> None:
+    """Bring all of `names`, or else each that can be brought in the time that is left. The caller looks what came."""
+    deadline = time.monotonic() + _FETCH_SECONDS
+    try:
+        fetch_ref(replace(mirror, timeout=_FETCH_SECONDS), source, names)
+        return
+    except GitError as error:
+        notes.append(f"Not all of the agent's own commits could be taken: {error.message}")
     for name in names:
-        try:
-            fetch_ref(mirror, source, [name])
-        except GitError:
-            continue  # Told once already; the caller looks which commits have arrived.
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        with suppress(GitError):  # Told once already.
+            fetch_ref(replace(mirror, timeout=left), source, [name])
 
 
 def _read_tips(dot_git: Path, notes: list[str]) -> tuple[str | None, list[str]]:
@@ -145,15 +154,12 @@ def _read_packed(dot_git: Path) -> dict[str, str]:
 
 
 def _loose_branches(dot_git: Path) -> Iterator[str]:
-    count = 0
-    if not (_is_folder(dot_git / "refs") and _is_folder(dot_git / "refs" / "heads")):
+    heads = dot_git / "refs" / "heads"
+    if not (_is_folder(dot_git / "refs") and _is_folder(heads)):
         return
-    for folder, _, names in os.walk(dot_git / "refs" / "heads"):
-        for name in names:
-            count += 1
-            if count > 10 * _MAX_REFS:
-                return
-            yield str((Path(folder) / name).relative_to(dot_git))
+    names = (entry.path for entry in _walk(heads, strict=False) if not entry.is_dir(follow_symlinks=False))
+    for path in islice(names, 10 * _MAX_REFS):
+        yield os.path.relpath(path, dot_git)
 
 
 def _read_text(dot_git: Path, name: str, max_bytes: int) -> str:
@@ -180,12 +186,49 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _size_of(folder: Path) -> int:
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(place, name)).st_size
-            except OSError:
-                continue  # Vanished meanwhile.
-    return total
+def _refuse_objects(objects: Path, borrowed: Path, max_bytes: int) -> None:
+    """Raise RefusedError if the objects of a clone are too much, or lead git anywhere but to plain files in there.
+
+    Git would wait for ever for who writes into a pipe, and take from elsewhere what no limit has counted. `borrowed`
+    are the objects that the clone was given to borrow from.
+    """
+    size = 0
+    try:
+        for entry in _walk(objects, strict=True):
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                size += status.st_size
+            elif not stat.S_ISDIR(status.st_mode):
+                raise RefusedError(f"{os.path.relpath(entry.path, objects)[:80]} in its objects is no plain file")
+        alternates = _read_alternates(objects)
+    except (OSError, HostileFileError) as error:
+        raise RefusedError("its objects cannot be looked at") from error
+    if alternates.strip() not in (b"", os.fsencode(borrowed)):
+        raise RefusedError("its objects are borrowed from elsewhere")
+    if size > max_bytes:
+        raise RefusedError(f"they hold {size_text(size)}")
+
+
+def _read_alternates(objects: Path) -> bytes:
+    try:
+        return safe_read(objects / "info" / "alternates").data
+    except FileNotFoundError:
+        return b""
+
+
+def _walk(top: Path, *, strict: bool) -> Iterator[os.DirEntry[str]]:
+    """Everything below `top`, however deep; no link is followed.
+
+    Raises OSError for a folder that cannot be listed if `strict`: git may open by name what is in there.
+    """
+    pending = [os.fspath(top)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as found:
+                entries = list(found)
+        except OSError:
+            if strict:
+                raise
+            continue
+        yield from entries
+        pending += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]

@@ -17,7 +17,7 @@ from orchestrator.errors import InvalidFileError, NotFoundError
 
 FILE_NAME = "orc.yaml"
 
-_LAST = ("models", "routing", "sessions", "review", "limits")
+_LAST = ("models", "routing", "sessions", "review", "limits", "logs")
 """What stands at the end of a new file."""
 
 
@@ -40,6 +40,7 @@ def parse_config(data: bytes, *, name: str = FILE_NAME, known: Path | None = Non
     """The configuration that a file holds. Raises InvalidFileError naming line, key and what is allowed."""
     document = load_mapping(data, file=name)
     validate(document.value, "config", file=name, lines=document.lines, known=known)
+    _fill_types(document)
     _check_names(document, name)
     try:
         return Config.from_file(document.value)
@@ -84,6 +85,15 @@ def _backend_lines(schema: Mapping[str, Any]) -> list[str]:
     keys = schema["additionalProperties"]["properties"]
     told = [line for key, sub in keys.items() for line in render_prose(f"{key}: {sub['description']}")]
     return [*render_prose(schema["description"]), *told, *render_value("backends", schema["examples"][0], used=False)]
+
+
+def _fill_types(document: Document) -> None:
+    """A backend that has the name of a type is of that type, unless it says otherwise: by `type`, or by `argv`."""
+    from orchestrator.adapters.backends.registry import BACKENDS
+
+    for key, settings in (document.value.get("backends") or {}).items():
+        if key in BACKENDS and "argv" not in settings:
+            settings.setdefault("type", key)
 
 
 def _check_names(document: Document, name: str) -> None:

@@ -177,14 +177,6 @@ class Git:
         """The same without a work tree and an index."""
         return replace(self, work_tree=None, index=None)
 
-    def with_index(self, index: Path) -> Git:
-        """The same with another index file."""
-        return replace(self, index=index)
-
-    def with_work_tree(self, work_tree: Path, index: Path) -> Git:
-        """The same with a folder of files and the index that belongs to it."""
-        return replace(self, work_tree=work_tree, index=index)
-
     def run(
         self,
         *args: str,
@@ -518,11 +510,6 @@ def update_ref(git: Git, ref: str, new: str, old: str) -> None:
     Raises RefMovedError if it has another value. Never use it for a branch that a person has checked out.
     """
     _change_ref(git, ref, "--no-deref", ref, new, old)
-
-
-def delete_ref(git: Git, ref: str, old: str) -> None:
-    """Remove `ref`, which must have the value `old`. Raises RefMovedError if it has another."""
-    _change_ref(git, ref, "--no-deref", "-d", ref, old)
 
 
 def delete_refs(git: Git, refs: Iterable[tuple[str, str]]) -> None:

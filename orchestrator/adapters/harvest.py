@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -173,8 +174,11 @@ def _find_changes(git: Git, spec: TreeSpec, notes: list[str]) -> _Changes:
         notes.append(f"{path} holds a repository of its own: its files were taken, its history was not.")
         nested = _files_below(spec.path, path.rstrip("/"))
         changes.added.extend(name for name in _not_ignored(git, nested) if name not in included)
-    for path in changes.added:
-        make_readable(spec.path / path)
+    lost = {path for path in changes.added if not make_readable(spec.path / path)}
+    if lost:
+        # Git goes by paths from the top of the tree, and so can name what we cannot.
+        changes.added[:] = [path for path in changes.added if path not in lost]
+        notes.append(f"{len(lost)} files were left out, whose paths are too long: {min(lost)[:80]} is the first.")
     return changes
 
 
@@ -220,13 +224,18 @@ def _escaped(path: str) -> str:
 
 
 def _files_below(root: Path, start: str) -> list[str]:
-    found = []
-    for folder, folders, names in os.walk(root / start):
-        inside = os.path.relpath(folder, root)
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        folders[:] = [name for name in folders if name.casefold() != ".git" and name not in links]
-        paths = (os.path.join(inside, name) for name in (*names, *links) if name.casefold() != ".git")
-        found += [path for path in paths if is_file_or_link(root / path)]
+    found, pending = [], [start]
+    while pending:  # Not by calling itself, as `os.walk` does: an agent can nest folders deeper than that.
+        folder = pending.pop()
+        with suppress(OSError), os.scandir(root / folder) as entries:
+            for entry in entries:
+                path = f"{folder}/{entry.name}"
+                if entry.name.casefold() == ".git":
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(path)
+                elif is_file_or_link(root / path):
+                    found.append(path)
     return found
 
 

@@ -25,7 +25,6 @@ from orchestrator.adapters.files import (
     free_lock_of,
     move_no_replace,
     swap_through_lock,
-    sync_filesystem,
     sync_folder,
 )
 from orchestrator.adapters.git import Git, RefMovedError, update_ref
@@ -100,13 +99,13 @@ class Snapshot:
     """Those that have needs, or were asked to look at their base again: few."""
     projects: Mapping[str, int] = field(default_factory=dict)
     """How many jobs each project has."""
+    doing: Mapping[str, Folder] = field(default_factory=dict)
+    """The folders of the jobs that are not in the backlog."""
 
     @property
     def active(self) -> list[Folder]:
-        """The folders of the jobs that are not in the backlog."""
-        if len(self.backlog) == len(self.folders):
-            return []
-        return [self.folders[id_] for id_ in self.folders.keys() - self.backlog.keys()]
+        """The folders of the jobs that are not in the backlog: few."""
+        return list(self.doing.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +116,8 @@ class Filing:
     files: Mapping[str, bytes]
     trailers: tuple[tuple[str, str], ...] = ()
     actor: Actor = ENGINE
+    with_step_of: str = ""
+    """The job whose step this belongs to: it is left out where that step does not fit any more."""
 
 
 class Ledger:
@@ -176,7 +177,8 @@ class Ledger:
         if before is not None:
             differing = frozenset(gone) | {path.rpartition("/")[2] for path in changed}
             self._steps.append((before.tip, differing))
-        return Snapshot(tip, root, folders, now, index.jobs, index.backlog, index.noted, index.projects)
+        parts = (index.jobs, index.backlog, index.noted, index.projects, index.doing)
+        return Snapshot(tip, root, folders, now, *parts)
 
     def changed_since(self, tip: str) -> frozenset[str] | None:
         """The ids of the jobs that differ between an earlier snapshot and the last one; None if that is not known."""
@@ -287,7 +289,6 @@ class Ledger:
     def _publish(self, writer: Writer, held: int) -> None:
         with effect(Effect.LEDGER_OBJECTS):
             self.objects.store()
-            sync_filesystem(self.git.git_dir)
         with effect(Effect.LEDGER_REF):
             self._free_ref()
             # As git does it, without a process for each step; where anything is unusual, git does it itself.
@@ -334,7 +335,6 @@ class Ledger:
         commit = self.objects.write("commit", _commit(tree, "", "init: the ledger begins", (), actor, now))
         with effect(Effect.LEDGER_OBJECTS):
             self.objects.store()
-            sync_filesystem(self.git.git_dir)
         with effect(Effect.LEDGER_REF):
             try:
                 update_ref(self.git, REF, commit, "")
@@ -352,6 +352,7 @@ class _Index:
         self.backlog = dict(before.backlog) if before else {}
         self.noted = dict(before.noted) if before else {}
         self.projects = dict(before.projects) if before else {}
+        self.doing = dict(before.doing) if before else {}
 
     def put(self, id_: str, folder: Folder) -> None:
         """A job that is new or has changed."""
@@ -360,6 +361,8 @@ class _Index:
         self.folders[id_], self.jobs[id_] = folder, job
         if job.state in IN_BACKLOG:
             self.backlog[id_] = job
+        else:
+            self.doing[id_] = folder
         if job.spec.needs or job.at.needs or job.at.recheck:
             self.noted[id_] = job
         self.projects[job.at.project] = self.projects.get(job.at.project, 0) + 1
@@ -369,7 +372,7 @@ class _Index:
         job = self.jobs.pop(id_, None)
         if job is None:
             return
-        for known in (self.folders, self.backlog, self.noted):
+        for known in (self.folders, self.backlog, self.noted, self.doing):
             known.pop(id_, None)
         self.projects[job.at.project] -= 1
         if not self.projects[job.at.project]:

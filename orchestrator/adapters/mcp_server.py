@@ -35,7 +35,8 @@ def build_server(hand_in: HandIn, give_verdict: GiveVerdict) -> Any:
     except ImportError as error:
         raise UnavailableError(
             "the MCP server needs the package mcp, which is not installed",
-            hint="pip install 'orc-orchestrator[mcp]'; or use orc ask, remember, submit, progress and verdict",
+            hint="in the checkout of orc: python -m pip install '.[mcp]'; "
+            "or use orc ask, remember, submit, progress and verdict",
         ) from error
     server = MCPServer("orc", instructions=INSTRUCTIONS, version=__version__, log_level="ERROR")
 

@@ -12,17 +12,20 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from orchestrator.adapters.files import remove, sync_filesystem
 from orchestrator.adapters.git import Git, reading
 from orchestrator.errors import LedgerError
 
 TREE_MODE, FILE_MODE = "40000", "100644"
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-_TREE_CACHE = 4096
+_TREE_ENTRIES = 200_000
+"""So many entries of trees are kept in memory, at most some 50 MB: those of ten thousand open jobs fit."""
 PACKED_FROM = 150
 """So many objects that are written at once become one pack: one file to make and to flush, instead of as many."""
 _KEPT, _KEPT_BYTES = 1024, 8192
@@ -52,7 +55,8 @@ class Objects:
         self._read_many = read_many
         self._git = git
         self._dir = git.git_dir / "objects"
-        self._trees: dict[str, dict[str, Entry]] = {EMPTY_TREE: {}}
+        self._trees: dict[str, dict[str, Entry]] = {}
+        self._entries = 0
         self._pending: dict[str, tuple[str, bytes]] = {}
         self._ahead: dict[str, bytes] = {}
         self._kept: dict[str, bytes] = {}
@@ -87,13 +91,19 @@ class Objects:
 
     def tree(self, oid: str) -> Tree:
         """The entries of a tree by name."""
-        known = self._trees.get(oid)
+        known = self._trees.get(oid) if oid != EMPTY_TREE else {}
         if known is None:
             known = dict(parse_tree(self.read(oid)))
-            if len(self._trees) > _TREE_CACHE:
-                self._trees = {EMPTY_TREE: {}}
-            self._trees[oid] = known
+            self._remember(oid, known)
         return known
+
+    def _remember(self, oid: str, entries: dict[str, Entry]) -> None:
+        """Keep a tree in memory, and forget the oldest when there are too many; those not yet stored stay."""
+        self._trees[oid] = entries
+        self._entries += len(entries)
+        if self._entries > _TREE_ENTRIES:
+            for old in [each for each in islice(self._trees, len(self._trees) // 2) if each not in self._pending]:
+                self._entries -= len(self._trees.pop(old))
 
     def find(self, tree: str, path: str) -> Entry | None:
         """What `path` names below `tree`, or None."""
@@ -116,21 +126,40 @@ class Objects:
     def forget(self) -> None:
         """Drop what was written since the last `store`."""
         for oid in self._pending:
-            self._trees.pop(oid, None)
+            self._entries -= len(self._trees.pop(oid, ()))
         self._pending.clear()
 
     def store(self) -> None:
-        """Put what was written into the repository, where it is not there yet. Not flushed. Raises OrcError."""
-        if len(self._pending) >= PACKED_FROM:
-            self._git.run("index-pack", "--stdin", stdin=_pack(list(self._pending.values())))
-        else:
-            for oid, (kind, data) in self._pending.items():
-                self._store_loose(oid, kind, data)
-                if kind == "blob":
-                    self._keep(oid, data)
+        """Put what was written into the repository, where it is not there yet, and flush it. Raises OrcError, OSError.
+
+        After an error it is pending still, and not in the repository.
+        """
+        made: list[Path] = []
+        try:
+            if len(self._pending) >= PACKED_FROM:
+                self._store_pack(made)
+            else:
+                for oid, (kind, data) in self._pending.items():
+                    self._store_loose(oid, kind, data, made)
+            sync_filesystem(self._git.git_dir)
+        except BaseException:
+            # After a failed flush a file can be read back well and yet not be on disk, and a later flush does not tell.
+            # So nobody may find these and take them for stored: who needs them writes them anew.
+            for path in made:
+                with suppress(OSError):
+                    remove(path)
+            raise
+        for oid, (kind, data) in self._pending.items():
+            if kind == "blob":
+                self._keep(oid, data)
         self._pending.clear()
 
-    def _store_loose(self, oid: str, kind: str, data: bytes) -> None:
+    def _store_pack(self, made: list[Path]) -> None:
+        said = self._git.run("index-pack", "--stdin", stdin=_pack(list(self._pending.values()))).out
+        # The index comes first, as no index may be without its pack.
+        made += sorted((self._dir / "pack").glob(f"pack-{said.decode().split()[-1]}.*"))
+
+    def _store_loose(self, oid: str, kind: str, data: bytes, made: list[Path]) -> None:
         folder = self._dir / oid[:2]
         path = folder / oid[2:]
         if path.exists() and _holds(path, _headed(kind, data)):
@@ -144,6 +173,7 @@ class Objects:
         except FileNotFoundError:
             folder.mkdir(exist_ok=True)
             temporary.rename(path)
+        made.append(path)
 
     def write_tree(self, entries: Tree) -> str:
         """The id of a tree with these entries."""
@@ -156,7 +186,7 @@ class Objects:
         oid = _id_of("tree", data)
         if oid not in self._trees:
             self._pending[oid] = ("tree", data)
-            self._trees[oid] = entries
+            self._remember(oid, entries)
         return oid
 
     def change_tree(self, root: str, changes: Mapping[str, Entry | None]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.adapters.files import DEFAULT_MAX_BYTES, size_text
-from orchestrator.adapters.strict_yaml import dump, load, replace_unsafe
+from orchestrator.adapters.strict_yaml import BYTE_ORDER_MARKS, dump, load, replace_unsafe
 from orchestrator.core.document import join, split
 from orchestrator.errors import InvalidFileError
 
@@ -18,8 +18,6 @@ KEY = "orc"
 """The only key of the block."""
 MAX_BLOCK_BYTES = 4 * 1024 * 1024
 """The largest block that is read; orc writes it, so it may exceed what a person may hand in."""
-
-_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def _read_block(block: str, *, file: str, first_line: int) -> Mapping[str, Any] 
 
 
 def _decode(data: bytes, file: str) -> str:
-    if data.startswith(_BYTE_ORDER_MARKS):
+    if data.startswith(BYTE_ORDER_MARKS):
         hint = "Save it as UTF-8 without BOM."
         raise InvalidFileError("starts with a byte order mark", file=file, line=1, hint=hint)
     try:

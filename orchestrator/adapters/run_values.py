@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.core.codec import from_mapping
+from orchestrator.core.records import RunStatus
 from orchestrator.core.said import NOTHING_USED, Said, Usage
 from orchestrator.errors import InvalidFileError
 
@@ -30,21 +31,6 @@ class RunKind(StrEnum):
     ATTEMPT = "attempt"
     REVIEW = "review"
     CHECKS = "checks"
-
-
-class RunStatus(StrEnum):
-    """How a run ended. It says nothing of whether the work is good."""
-
-    ENDED = "ended"
-    NOT_STARTED = "not_started"
-    PREPARE_FAILED = "prepare_failed"
-    SETUP_FAILED = "setup_failed"
-    TIMEOUT = "timeout"
-    SILENT = "silent"
-    OUTPUT_LIMIT = "output_limit"
-    STOPPED = "stopped"
-    UNREADABLE = "unreadable"
-    """Never written: what `read_result` says of a result that cannot be understood."""
 
 
 class CheckOutcome(StrEnum):

@@ -40,13 +40,6 @@ _TYPE_NAMES = {
 }
 
 
-def schema_names() -> list[str]:
-    """The names `validate` takes, in alphabetical order."""
-    suffix = ".schema.json"
-    entries = (entry.name for entry in files("orchestrator").joinpath("schemas").iterdir())
-    return sorted(name.removesuffix(suffix) for name in entries if name.endswith(suffix))
-
-
 @cache
 def load_schema(schema_name: str) -> Mapping[str, Any]:
     """The schema as it was written. Raises FileNotFoundError for a name that is none."""

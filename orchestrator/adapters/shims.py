@@ -41,7 +41,7 @@ _NURSERY_CODE = (
 def spawn_shim(folder: Path, lease_fd: int) -> int:
     """Start the supervising process of a run, detached, with the lease. The caller closes its own copy of `lease_fd`.
 
-    Returns the process id; `reap_shim` takes the zombie away. Raises OSError when no process can be started.
+    Returns the process id; its zombie stays as long as we live. Raises OSError when no process can be started.
     """
     shim_log = _open_log(folder)
     try:
@@ -50,14 +50,6 @@ def spawn_shim(folder: Path, lease_fd: int) -> int:
         os.close(shim_log)
     shim.returncode = 0  # It outlives us on purpose and is reaped by its id: `subprocess` must not warn or wait.
     return shim.pid
-
-
-def reap_shim(pid: int) -> bool:
-    """Take away the zombie of an ended shim. False while it lives; True when it is gone or never was our child."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:
-        return True
 
 
 def _start(

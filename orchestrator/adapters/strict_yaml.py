@@ -33,7 +33,7 @@ KeyPath = tuple[str | int, ...]
 # A carriage return alone is a line break to YAML and none to an editor, so a key behind it would be
 # invisible.
 _UNSAFE_SOURCE = re.compile(rf"[{UNSAFE_CLASS}]|\r(?!\n)")
-_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _CONFLICT = re.compile(r"^(?:<{7}|>{7})(?: |\r?$)", re.MULTILINE)
 _DIRECTIVE = re.compile(r"^%", re.MULTILINE)
 _TAB_INDENT = re.compile(r"[ ]*\t")
@@ -117,7 +117,7 @@ def _decode(data: bytes | str, max_bytes: int) -> str:
         raise InvalidFileError(
             f"is {size_text(len(raw))}; at most {size_text(max_bytes)} is read", hint="Make it smaller."
         )
-    if raw.startswith(_BYTE_ORDER_MARKS):
+    if raw.startswith(BYTE_ORDER_MARKS):
         raise InvalidFileError("starts with a byte order mark", line=1, hint="Save it as UTF-8 without BOM.")
     if isinstance(data, str):
         return data

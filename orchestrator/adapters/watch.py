@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -85,6 +87,8 @@ class Watch:
             observer.start()
         except (OSError, RuntimeError) as error:
             log.warning("no events from the file system (%s); looking every few seconds instead", error)
+            # Those that had begun already would wait for events for ever, each with a thread of its own.
+            observer.stop()
             self._watched = {}
             return
         # Between the end of one watch and the beginning of the next nobody is told of anything.
@@ -101,11 +105,15 @@ def _identities(folders: Iterable[Path]) -> dict[Path, tuple[int, int]]:
     """The folders and those directly in them, with what tells a folder from one made anew in its place."""
     found: dict[Path, tuple[int, int]] = {}
     for top in folders:
-        below = sorted(top.iterdir()) if top.is_dir() else []
+        below: list[Path] = []
+        # Somebody may be deleting them at this moment: what cannot be looked at is not there.
+        with suppress(OSError):
+            below = sorted(top.iterdir())
         for folder in (top, *below):
-            if folder.is_dir() and not folder.is_symlink():
-                status = folder.stat()
-                found[folder] = (status.st_dev, status.st_ino)
+            with suppress(OSError):
+                status = folder.lstat()
+                if stat.S_ISDIR(status.st_mode):
+                    found[folder] = (status.st_dev, status.st_ino)
     return found
 
 

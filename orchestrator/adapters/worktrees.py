@@ -72,7 +72,6 @@ __all__ = [
     "publish_ref",
     "read_record",
     "refresh_mirror",
-    "remove_tree_safely",
     "seal_tree",
     "take_place",
 ]
@@ -409,6 +408,8 @@ def seal_tree(spec: TreeSpec, *, when: datetime, max_files: int = 50_000, max_by
         guard_attributes(git)
         record = _record_of_run(git, spec)
         kept = ref_value(git, spec.seal_ref)
+        # What was lent to the tree when it was made ready is left out, whatever the caller would lend it now.
+        spec = replace(spec, include=record.spec.include, keep=record.spec.keep)
         if kept and record.is_torn and record.sealed_in == record.machine and kept in (record.sealed, record.sealing):
             # That was flushed. What lies there since the machine went down is what is left of the same work.
             return Sealed(kept, tree_of(git, kept), own_commits=False)
@@ -446,44 +447,3 @@ def _place_seal(git: Git, spec: TreeSpec, record: TreeRecord, work: Harvest, whe
     record.change(sealing=work.commit, sealed=record.sealed, sealed_in=machine_start())
     write_ref(git, spec.seal_ref, work.commit, current)
     return work.commit
-
-
-# --- removing ---
-
-
-def remove_tree_safely(spec: TreeSpec) -> None:
-    """Remove a tree, its index and its record, if all that git could keep of it is under the seal ref.
-
-    Raises RefusedError otherwise: the work is not sealed, something was changed since, or nothing is known of it.
-    """
-    _refuse_linked_folder(spec)
-    with _door(spec) as git:
-        record = read_record(spec.record)
-        if is_real_folder(spec.path):
-            reason = _reason_to_stay(git, spec, record)
-            if reason:
-                raise RefusedError(f"the tree {spec.path} was not removed: {reason}", hint="seal it first")
-        remove_tree(spec.path)
-        for path in (spec.index, spec.record):
-            remove(path)
-
-
-def _reason_to_stay(git: Git, spec: TreeSpec, record: TreeRecord | None) -> str:
-    if record is None or record.spec.path != spec.path:
-        return "" if spec.mode is TreeMode.EXPORT else "nothing is known of what it holds"
-    if record.preparing or record.spec.mode is TreeMode.EXPORT:
-        return ""
-    if not record.sealed or not record.spec.seal_ref:
-        return "its work is not sealed"
-    value = ref_value(git, record.spec.seal_ref)
-    if not value or not is_ancestor(git, record.sealed, value):
-        return f"{record.spec.seal_ref} does not hold its work"
-    try:
-        work = harvest(git, record.spec, when=clock.now(), limits=Limits(), notes=[])
-    except GitError as error:
-        return f"it cannot be compared with what was sealed ({error.message})"
-    except OrcError as error:
-        return error.message
-    if work.strays or not _holds(git, record.sealed, work):
-        return "it holds something that is not under its ref"
-    return ""

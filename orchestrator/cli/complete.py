@@ -1,4 +1,4 @@
-"""What the Tab key offers: ids of jobs and cards, answers, agents, projects.
+"""What the Tab key offers: ids of jobs and cards, answers, agents.
 
 Asked at every key, so nothing is opened that takes time: names in `queue/` first, Git only where `queue/` is behind the
 ledger. Good enough to complete, never a reason to fail: where nothing can be read, nothing is offered.
@@ -33,8 +33,6 @@ _TITLE = re.compile(rb"^title:[ \t]*(?P<text>[^\s|>].*)$", re.M)
 _PROMPT = re.compile(rb"^prompt:[ \t]*(?:[|>][-+0-9]*[ \t]*(?:#.*)?\n\s*)?(?P<text>\S.*)$", re.M)
 _QUESTION = re.compile(rb"^# (?P<text>.+)$", re.M)
 _OPTION = re.compile(rb"^ +- key: (?P<key>[a-z-]+)\n +label: (?P<label>.*)$", re.M)
-_PROJECTS = re.compile(r"^projects:[ \t]*(?:#.*)?\n(?P<body>(?:[ \t]+.*\n|[ \t]*(?:#.*)?\n)*)", re.M)
-_PROJECT = re.compile(r"^(?P<pad>[ ]+)(?P<name>[A-Za-z0-9_-]+):", re.M)
 
 
 def complete_any(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
@@ -79,15 +77,6 @@ def complete_agent(ctx: click.Context, param: click.Parameter, incomplete: str) 
     names = _list(root / "souls") if root else []
     found = (name.removesuffix(".md") for name in names if name.endswith(".md") and name[0] not in ".#")
     return sorted(name for name in found if name.startswith(incomplete))
-
-
-def complete_project(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of projects that begin so, as `orc.yaml` has them in its usual form."""
-    root = _root(ctx)
-    text = _head(root / "orc.yaml").decode("utf-8", "replace") if root else ""
-    block = _PROJECTS.search(text)
-    keys = list(_PROJECT.finditer(block["body"])) if block else []
-    return sorted(key["name"] for key in keys if key["pad"] == keys[0]["pad"] and key["name"].startswith(incomplete))
 
 
 def _root(ctx: click.Context) -> Path | None:

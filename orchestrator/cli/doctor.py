@@ -60,7 +60,10 @@ def doctor(app: App, fix: bool, yes: bool, try_: bool) -> None:
 
 
 def _try_agents(app: App) -> list[Finding]:
-    """One trivial prompt through the program of each agent, told as it comes."""
+    """One trivial prompt through the program of each agent that can start, told as it comes.
+
+    What is wrong with the others has been told.
+    """
     from orchestrator.engine.agent_programs import tell_tried, try_agent
     from orchestrator.engine.agents import view_agents
 
@@ -68,6 +71,8 @@ def _try_agents(app: App) -> list[Finding]:
         config, root, agents = ws.config, ws.paths.root, view_agents(ws)[0]
     found = []
     for name, agent in agents.items():
+        if agent.problem:
+            continue
         if not app.json and app.is_terminal():
             click.echo(f"      asking {name} …", err=True)
         found.append(tell_tried(name, try_agent(config, root, agent)))

@@ -15,6 +15,8 @@ from orchestrator.cli.complete import complete_any
 from orchestrator.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from orchestrator.core.ids import RunId
+    from orchestrator.core.job import Job
     from orchestrator.engine.workspace import Workspace
 
 STREAMS = ("setup.log", "stdout", "stderr", "shim.log")
@@ -29,9 +31,11 @@ JSON_CHARACTERS = 200_000
 @pass_app
 def logs(app: App, job: str, follow: bool) -> None:
     """What the newest run of JOB printed (or of one run: give its id, such as fix-login-7f3a09c2.attempt-1)."""
+    from orchestrator.engine.run_logs import log_folder
+
     with app.workspace(lean=True) as ws:
         run, others = _find_run(ws, job, wait=follow)
-        places = (ws.paths.runs / run, ws.paths.state / "logs" / run)
+        places = (ws.paths.runs / run, log_folder(ws.paths, run))
     if app.json:
         texts = {name.removesuffix(".log"): "".join(_all(name, places))[-JSON_CHARACTERS:] for name in STREAMS}
         app.emit({"run": run, "others": others, **texts}, "")
@@ -89,16 +93,40 @@ def _find_run(ws: Workspace, name: str, *, wait: bool) -> tuple[str, list[str]]:
             click.echo(f"{job.id} has no run yet; waiting for one (Ctrl-C ends this)", err=True)
             told = True
         time.sleep(POLL_S)
+    if _has_begun(job, run):
+        raise _pruned(ws, name, job.id)
     state = f"It is {job.state}."
     raise NotFoundError(
-        f"no run of {name} is kept" if found else f"{job.id} has printed nothing yet",
+        f"there is no run {name}" if run else f"{job.id} has printed nothing yet",
         cause=f"{state} There are: {', '.join(found)}." if found else state,
         hint=f"orc show {job.id}",
     )
 
 
+def _has_begun(job: Job, run: RunId | None) -> bool:
+    """Whether the job has had such a run, or any at all, that is not the one which is about to begin."""
+    from orchestrator.core.ids import RunKind
+
+    at = job.at
+    if run is None:
+        return at.starts > bool(at.run)
+    numbers = {RunKind.ATTEMPT: at.attempt, RunKind.REVIEW: at.review}
+    return str(run) != at.run and run.number <= numbers.get(run.kind, at.starts)
+
+
+def _pruned(ws: Workspace, name: str, job: str) -> NotFoundError:
+    keep = ws.config.logs
+    return NotFoundError(
+        f"the log of {name} is gone: it was pruned, unless the run failed to start",
+        cause=f"What the newest {keep.runs} runs printed is kept, for {keep.days} days (logs: in orc.yaml).",
+        hint=f"orc show {job}",
+    )
+
+
 def _runs_of(ws: Workspace, job: str) -> list[str]:
-    places = (ws.paths.runs, ws.paths.state / "logs")
+    from orchestrator.engine.run_logs import logs_near
+
+    places = (ws.paths.runs, logs_near(ws.paths, job))
     folders = [path for place in places if place.is_dir() for path in place.glob(f"{job}.*") if path.is_dir()]
     times: dict[str, float] = {}
     for path in folders:

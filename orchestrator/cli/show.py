@@ -139,7 +139,8 @@ def _spoke(spoke: Spoke | None) -> Iterator[str]:
     if spoke is None:
         return
     if (usage := spoke.usage) is not None:
-        cached = f", cache {usage.cache_read:,} read and {usage.cache_write:,} written" if usage.cache_read else ""
+        told = usage.cache_read or usage.cache_write
+        cached = f", cache {usage.cache_read:,} read and {usage.cache_write:,} written" if told else ""
         cost = f", ${spoke.cost_microusd / 1e6:.4f} ({spoke.priced})" if spoke.cost_microusd is not None else ""
         yield f"used: {usage.total:,} tokens (in {usage.input:,}, out {usage.output:,}{cached}){cost}"
     more = [f"model {spoke.model}"] if spoke.model else []

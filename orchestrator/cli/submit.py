@@ -10,11 +10,11 @@ import click
 
 from orchestrator.cli.app import App, json_option, pass_app
 from orchestrator.cli.inside import here
-from orchestrator.errors import InvalidFileError, NotFoundError
+from orchestrator.errors import HostileFileError, InvalidFileError, NotFoundError
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True, readable=False))
 @click.option("--name", default="job", help="With - as FILE: the name that the job's id begins with.")
 @json_option
 @pass_app
@@ -24,7 +24,6 @@ def submit(app: App, file: Path, name: str) -> None:
     The same as dropping it into queue/inbox/, but what is wrong with it is told here. Inside a run it hands in a
     follow-up job, which the engine accepts or refuses.
     """
-    from orchestrator.adapters.files import safe_read
     from orchestrator.engine import accept
 
     inside = bool(os.environ.get("ORC_RUN"))
@@ -33,19 +32,28 @@ def submit(app: App, file: Path, name: str) -> None:
     if str(file) == "-":
         data, name = sys.stdin.buffer.read(300_000), f"{name}.yaml"
     else:
-        try:
-            data, name = safe_read(file).data, file.name
-        except FileNotFoundError:
-            hint = "orc new > job.yaml writes one to fill in"
-            raise NotFoundError(f"there is no file {file}", hint=hint) from None
-        except PermissionError:
-            raise InvalidFileError("may not be read by you", file=str(file), hint=f"chmod u+r {file}") from None
+        data, name = _read(file), file.name
     if inside:
         _follow_up(app, data, name)
         return
     with app.workspace() as ws:
         move = accept.submit(ws, data, name, lane=None, source="submit")
     app.emit({"job": move.job.id, "lane": move.job.lane.value}, move.job.id)
+
+
+def _read(file: Path) -> bytes:
+    """What the file holds. Raises NotFoundError, HostileFileError."""
+    from orchestrator.adapters.files import safe_read
+
+    try:
+        return safe_read(file).data
+    except FileNotFoundError:
+        hint = "orc new > job.yaml writes one to fill in"
+        raise NotFoundError(f"there is no file {file}", hint=hint) from None
+    except HostileFileError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        raise InvalidFileError("may not be read by you", file=str(file), hint=f"chmod u+r {file}") from error
 
 
 def _follow_up(app: App, data: bytes, name: str) -> None:

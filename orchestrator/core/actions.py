@@ -104,10 +104,9 @@ class WatchLanding:
     job: str
 
 
-Action = (
+JobAction = (
     Hold
     | Release
-    | CheckBase
     | StartAttempt
     | Gather
     | StartChecks
@@ -118,3 +117,4 @@ Action = (
     | WatchLanding
     | BaseMended
 )
+Action = JobAction | CheckBase

@@ -37,11 +37,6 @@ class Soul:
     body: str = ""
     blob: str = ""
 
-    @property
-    def boundaries(self) -> str:
-        """The body's Boundaries section, word for word: a voice may change the tone, never these."""
-        return section_of(self.body, "Boundaries")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skill:

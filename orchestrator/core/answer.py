@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +19,12 @@ from orchestrator.errors import RefusedError
 _RETRIED = {CardKind.LANDING: State.LANDING, CardKind.MOVING_TARGET: State.MERGING}
 """Where a retry goes on, where it is not a new attempt."""
 _UNAPPROVED = (State.READY, State.CHECKING, State.REVIEWING)
-_RESUMABLE = (State.CHECKING, State.REVIEWING, State.MERGING)
-"""Steps that an interrupted job takes up again; every other one is an attempt, which begins anew."""
+_RESUMABLE: Mapping[str, State] = {
+    **{state: state for state in (State.COLLECTED, State.CHECKING, State.REVIEWING, State.MERGING)},
+    # A merged tree does not outlive a card: it is built anew.
+    State.LANDING: State.MERGING,
+}
+"""Where a job goes on that was interrupted in a state; in every other it is an attempt, which begins anew."""
 
 
 def answer(job: Job, card: Card, key: str, message: str, terms: Terms, now: str, *, actor: Actor) -> Move:
@@ -60,10 +65,8 @@ def answer(job: Job, card: Card, key: str, message: str, terms: Terms, now: str,
 
 def _retried(card: Card) -> State:
     """Where a job goes on when the card's question was whether to try again."""
-    interrupted = card.facts.get("step", "")
-    if card.kind in RESUMED and interrupted in _RESUMABLE:
-        return State(interrupted)
-    return _RETRIED.get(card.kind, State.READY)
+    resumed = _RESUMABLE.get(card.facts.get("step", "")) if card.kind in RESUMED else None
+    return resumed or _RETRIED.get(card.kind, State.READY)
 
 
 def points(message: str) -> list[str]:

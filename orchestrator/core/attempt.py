@@ -61,10 +61,18 @@ def attempt_ended(job: Job, attempt: Attempt, terms: Terms, now: str) -> Move:
     return step.send_back((*job.at.fixes, more), terms, why)
 
 
-def run_lost(job: Job, limits: Limits, now: str, *, records: Mapping[str, Any] | None = None, tip: str = "") -> Move:
-    """A run died without a result. That spends none of the agent's attempts."""
+def run_lost(
+    job: Job,
+    limits: Limits,
+    now: str,
+    *,
+    records: Mapping[str, Any] | None = None,
+    tip: str = "",
+    error: str = "",
+) -> Move:
+    """A run died without a result, or with one that is worth nothing. That spends none of the agent's attempts."""
     crashes = job.at.crashes + 1
-    why = f"{job.at.run} died without a result ({crashes} in a row)"
+    why = f"{job.at.run} {error or 'died without a result'} ({crashes} in a row)"
     changes = {
         "run": "",
         "crashes": crashes,
@@ -78,32 +86,45 @@ def run_lost(job: Job, limits: Limits, now: str, *, records: Mapping[str, Any] |
     return step.to(_before_run(job), why, reason=why)
 
 
-def not_started(job: Job, why: str, limits: Limits, now: str, *, records: Mapping[str, Any] | None = None) -> Move:
-    """A run could not be started, or its tree not be made ready. It spends no attempt, pauses, and stops at a limit."""
+def not_started(
+    job: Job,
+    why: str,
+    limits: Limits,
+    now: str,
+    *,
+    records: Mapping[str, Any] | None = None,
+    wait_s: float = 0,
+    service_of: str = "",
+    tip: str = "",
+) -> Move:
+    """A run could not be started, or its tree not be made ready. It spends no attempt, pauses, and stops at a limit.
+
+    `service_of`: it is the service behind this agent that failed. `wait_s`: for how long that asks to be left alone, in
+    seconds.
+    """
     failed = job.at.failed_starts + 1
-    changes = {"run": "", "failed_starts": failed, "not_before": pause_until(now, failed)}
+    until = max(pause_until(now, failed), later(now, min(wait_s, LONGEST_WAIT_S)))
+    changes = {"run": "", "failed_starts": failed, "not_before": until, "tip": tip or job.at.tip}
     step = Step(Event.NOT_STARTED, job, now, records or {}, changes, {"run": job.at.run, "error": why})
     if failed >= limits.failed_starts:
-        question = f"{job.id} could not be started {failed} times in a row. Put it right and try again?"
-        return step.ask(CardKind.CANNOT_START, question, why, told=why)
+        told = f"The service behind {service_of} failed" if service_of else f"{job.id} could not be started"
+        way = "Try again?" if service_of else "Put it right and try again?"
+        return step.ask(CardKind.CANNOT_START, f"{told} {failed} times in a row. {way}", why, told=why)
     return step.to(_before_run(job), why, reason=why)
 
 
 def service_failed(job: Job, attempt: Attempt, limits: Limits, now: str, *, wait_s: float = 0) -> Move:
-    """The service behind the agent failed, or its login did. It spends no attempt, waits, and stops at a limit.
-
-    `wait_s`: for how long the service asks to be left alone, in seconds.
-    """
-    failed = job.at.failed_starts + 1
-    until = max(pause_until(now, failed), later(now, min(wait_s, LONGEST_WAIT_S)))
-    changes = {"run": "", "failed_starts": failed, "not_before": until, "tip": attempt.tip or job.at.tip}
-    records = {f"attempt-{attempt.number}": attempt}
-    why = attempt.error or "its service failed"
-    step = Step(Event.NOT_STARTED, job, now, records, changes, {"run": job.at.run, "error": why})
-    if failed >= limits.failed_starts:
-        question = f"The service behind {attempt.worker.agent} failed {failed} times in a row. Try again?"
-        return step.ask(CardKind.CANNOT_START, question, why, told=why)
-    return step.to(_before_run(job), why, reason=why)
+    """The service behind the agent of an attempt failed, or its login did: see `not_started`."""
+    return not_started(
+        job,
+        attempt.error or "its service failed",
+        limits,
+        now,
+        records={f"attempt-{attempt.number}": attempt},
+        wait_s=wait_s,
+        service_of=attempt.worker.agent,
+        tip=attempt.tip,
+    )
 
 
 def _before_run(job: Job) -> State:

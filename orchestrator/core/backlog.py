@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from orchestrator.core.actions import Hold, Release
-from orchestrator.core.board import BaseState, Board, age
+from orchestrator.core.board import Board, age
 from orchestrator.core.job import Job, Priority, State
-from orchestrator.core.needs import Holds
+from orchestrator.core.needs import Holds, name_of
 from orchestrator.core.times import parse
 
 AGEING_S = 1800
@@ -53,7 +53,13 @@ class Backlog:
     """What is in `_due`: many a job is looked at again and again before its time has come."""
     _again: set[str] = field(default_factory=set)
     """Jobs for which a step was asked for: looked at again until it was taken."""
-    _needing: set[str] = field(default_factory=set)
+    _needing: dict[str, frozenset[str]] = field(default_factory=dict)
+    """For each job that has needs: on which ids and names they rest."""
+    _needed: dict[str, set[str]] = field(default_factory=dict)
+    """The same the other way round."""
+    _is_round: bool = False
+    """Whether needs go round in a circle."""
+    _ended: Mapping[str, State] = field(default_factory=dict)
     _looked: datetime | None = None
 
     def look(self, board: Board, now: datetime, holds: Holds) -> list[Hold | Release]:
@@ -65,14 +71,34 @@ class Backlog:
             self._forget()
             stale = set(board.backlog)
         else:
-            stale = set(board.changed or ()) if board.version != self.version else set[str]()
-            stale |= self._needing if stale else set()
-            stale |= self._again
+            changed = set(board.changed or ()) if board.version != self.version else set[str]()
+            stale = changed | self._who_needs(changed | self._ended_otherwise(board.ended)) | self._again
             while self._due and self._due[0][0] <= now:
                 self._awaited.discard(self._due[0])
                 stale.add(heapq.heappop(self._due)[1])
-        self.version, self._context, self._looked = board.version, context, now
-        return self._take_in(board, now, holds, stale)
+        self.version = ""  # Whoever is interrupted begins anew.
+        actions = self._take_in(board, now, holds, self._with_circles(board, holds, stale))
+        self.version, self._context, self._looked, self._ended = board.version, context, now, board.ended
+        return actions
+
+    def _ended_otherwise(self, ended: Mapping[str, State]) -> set[str]:
+        """The jobs of which it is not known as before how they ended."""
+        return set() if ended is self._ended else {id_ for id_, _ in ended.items() ^ self._ended.items()}
+
+    def _who_needs(self, ids: Iterable[str]) -> set[str]:
+        """The jobs that wait for one of these, or for one of its name."""
+        return {each for id_ in ids for key in (id_, name_of(id_)) for each in self._needed.get(key, ())}
+
+    def _with_circles(self, board: Board, holds: Holds, stale: set[str]) -> set[str]:
+        """What is to be looked at because of `stale`: a circle is told to all that wait for it, however far away."""
+        if not stale:
+            return stale
+        was_round = self._is_round
+        self._is_round = holds.look_up(_jobs_of(board, stale))
+        if was_round or self._is_round:
+            stale = stale | self._needing.keys()
+            self._is_round = holds.look_up(_jobs_of(board, stale))
+        return stale
 
     def _forget(self) -> None:
         self._known.clear()
@@ -80,7 +106,9 @@ class Backlog:
         self._due.clear()
         self._awaited.clear()
         self._needing.clear()
+        self._needed.clear()
         self._again.clear()
+        self._is_round = False
 
     def _take_in(self, board: Board, now: datetime, holds: Holds, stale: set[str]) -> list[Hold | Release]:
         actions: list[Hold | Release] = []
@@ -95,6 +123,7 @@ class Backlog:
             if action := _step(job, reason, needs):
                 actions.append(action)
                 self._again.add(id_)
+            self._note_needs(job, needs)
             self._note(job, reason, now)
             known = self._known[id_]
             if known.line:
@@ -102,9 +131,16 @@ class Backlog:
         self._enter(entered)
         return sorted(actions, key=lambda action: age(board.backlog[action.job]))
 
+    def _note_needs(self, job: Job, needs: Mapping[str, str]) -> None:
+        if not job.spec.needs:
+            return
+        # What a need once was found to mean it goes on to mean, whatever else gets that name.
+        open_texts = (text for text in job.spec.needs if text not in job.at.needs)
+        self._needing[job.id] = keys = frozenset((*open_texts, *needs.values()))
+        for key in keys:
+            self._needed.setdefault(key, set()).add(job.id)
+
     def _note(self, job: Job, reason: str, now: datetime) -> None:
-        if job.spec.needs:
-            self._needing.add(job.id)
         self._await(_next_change(job, now), job)
         if reason or job.state is not State.READY:
             self._known[job.id] = _Known(job, reason)
@@ -129,7 +165,10 @@ class Backlog:
                     insort(present, rank)
 
     def _remove(self, id_: str) -> None:
-        self._needing.discard(id_)
+        for key in self._needing.pop(id_, ()):
+            self._needed[key].discard(id_)
+            if not self._needed[key]:
+                del self._needed[key]
         known = self._known.pop(id_, None)
         if known is None or not known.line:
             return
@@ -191,6 +230,10 @@ def _rank(job: Job, now: datetime) -> tuple[Rank, datetime | None]:
     return (raised, *age(job)), when
 
 
+def _jobs_of(board: Board, ids: Iterable[str]) -> Iterator[Job]:
+    return (job for id_ in ids if (job := board.backlog.get(id_)) is not None)
+
+
 def _step(job: Job, reason: str, needs: dict[str, str]) -> Hold | Release | None:
     if reason and (job.state is State.READY or job.at.reason != reason):
         return Hold(job.id, reason, needs)
@@ -214,7 +257,5 @@ def _moment(text: str) -> datetime | None:
 
 def _context_of(board: Board) -> tuple[Any, ...]:
     """All that a reason to wait rests on beside the jobs themselves and the time."""
-    projects = tuple(
-        (name, view.project, view.problem, view.base is BaseState.RED) for name, view in sorted(board.projects.items())
-    )
-    return (board.config, projects, dict(board.agents), dict(board.ended))
+    projects = tuple((name, view.project, view.problem, view.is_red) for name, view in sorted(board.projects.items()))
+    return (board.config, projects, dict(board.agents))

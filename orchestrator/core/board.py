@@ -34,7 +34,13 @@ class ProjectView:
     commit: str = ""
     """The base: the commit that new work would start from."""
     why_red: str = ""
-    """Which checks fail on the base, or why they could not be run."""
+    """Which checks fail on the base, or why they could not be run; '' if it is not red. It stays red while checks that
+    could not be run are tried again."""
+
+    @property
+    def is_red(self) -> bool:
+        """Whether nothing starts from this base but what repairs it."""
+        return self.base is BaseState.RED or bool(self.why_red)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class Board:
     """No new runs are started."""
     waiting: InitVar[Mapping[str, Job] | None] = None
     """Those of `jobs` that are ready or waiting, if they are known already."""
+    doing: InitVar[Iterable[Job] | None] = None
+    """All others, if they are known already: with `waiting` only."""
     version: str = ""
     """Names this state of the jobs; "" if it has no name."""
     before: str = ""
@@ -80,13 +88,16 @@ class Board:
     active: tuple[Job, ...] = field(init=False)
     """All others: those at which something is being done, or about which somebody is asked."""
 
-    def __post_init__(self, waiting: Mapping[str, Job] | None) -> None:
+    def __post_init__(self, waiting: Mapping[str, Job] | None, doing: Iterable[Job] | None) -> None:
         if waiting is None:
             waiting = {id_: job for id_, job in self.jobs.items() if job.state in IN_BACKLOG}
+            doing = None
+        if doing is None:
+            is_all = len(waiting) == len(self.jobs)
+            doing = () if is_all else (self.jobs[id_] for id_ in self.jobs.keys() - waiting.keys())
         # What a frozen dataclass works out for itself is set in this way.
         object.__setattr__(self, "backlog", waiting)
-        active = () if len(waiting) == len(self.jobs) else (self.jobs[id_] for id_ in self.jobs.keys() - waiting.keys())
-        object.__setattr__(self, "active", tuple(active))
+        object.__setattr__(self, "active", tuple(doing))
 
 
 def terms_of(board: Board, job: Job) -> Terms:

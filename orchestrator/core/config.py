@@ -160,6 +160,14 @@ class SessionLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLimits:
+    """How much of what ended runs printed is kept: that of the newest `runs`, for `days`."""
+
+    runs: int = 1000
+    days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole of `orc.yaml`."""
 
@@ -179,6 +187,7 @@ class Config:
     sessions: SessionLimits = SessionLimits()
     review: ReviewDefaults = ReviewDefaults()
     limits: Limits = Limits()
+    logs: LogLimits = LogLimits()
 
     @classmethod
     def from_file(cls, value: Mapping[str, Any]) -> Config:

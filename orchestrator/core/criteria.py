@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 DEFAULT_THRESHOLD = 0.8
-MOST_ITEMS = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
-from orchestrator.core.board import BaseState, Board, age
+from orchestrator.core.board import Board, age
 from orchestrator.core.job import Job, State
 from orchestrator.core.matching import Matching
 from orchestrator.core.step import is_due
@@ -21,8 +21,27 @@ class Holds:
         self._board, self._now = board, now
         self._matching = matching or Matching(board)
         self._by_name: Mapping[str, list[str]] | None = None
-        self._found: Mapping[str, Mapping[str, str]] | None = None
+        self._newest_first: dict[str, list[str]] = {}
+        self._found: dict[str, Mapping[str, str]] = {}
         self._circles: Mapping[str, str] = {}
+
+    def look_up(self, jobs: Iterable[Job]) -> bool:
+        """Find what these jobs need, and all that they wait for. Whether any of that goes round in a circle.
+
+        `reason` does so for one job; for many it is cheaper at once.
+        """
+        ahead = [job for job in jobs if job.spec.needs and job.id not in self._found]
+        if not ahead:
+            return bool(self._circles)
+        while ahead:
+            job = ahead.pop()
+            if job.id not in self._found:
+                self._found[job.id] = needs = self._find(job)
+                # A job that has begun waits for nobody.
+                further = (self._board.backlog.get(id_) for id_ in needs.values() if id_ not in self._found)
+                ahead += [each for each in further if each is not None and each.spec.needs]
+        self._circles = _circles({id_: list(needs.values()) for id_, needs in self._found.items()})
+        return bool(self._circles)
 
     def reason(self, job: Job) -> tuple[str, dict[str, str]]:
         """Why a job cannot start yet ('' if it can), and the id that each of its needs was found to mean."""
@@ -37,12 +56,8 @@ class Holds:
         return told, dict(needs)
 
     def _needs_of(self, job: Job) -> Mapping[str, str]:
-        """The ids that are meant by a job's needs. The first job that has any makes all of them be looked up."""
-        if not job.spec.needs:
-            return {}
-        if self._found is None:
-            self._found = {each.id: self._find(each) for each in self._board.jobs.values() if each.spec.needs}
-            self._circles = _circles({id_: list(needs.values()) for id_, needs in self._found.items()})
+        """The ids that are meant by a job's needs."""
+        self.look_up((job,))
         return self._found.get(job.id, {})
 
     def _find(self, job: Job) -> dict[str, str]:
@@ -53,12 +68,19 @@ class Holds:
             if not id_ and (text in self._board.jobs or text in self._board.ended):
                 id_ = text
             if not id_:
-                if self._by_name is None:
-                    self._by_name = _newest_by_name(self._board.jobs.values())
-                id_ = next((each for each in self._by_name.get(text, ()) if each != job.id), "")
+                id_ = self._newest(text, job.id)
             if id_:
                 found[text] = id_
         return found
+
+    def _newest(self, name: str, besides: str) -> str:
+        """The newest open job of this name, but for the one that asks; '' if there is none."""
+        if self._by_name is None:
+            self._by_name = _by_name(self._board.jobs)
+        if name not in self._newest_first:
+            jobs = (self._board.jobs[id_] for id_ in self._by_name.get(name, ()))
+            self._newest_first[name] = [job.id for job in sorted(jobs, key=age, reverse=True)]
+        return next((id_ for id_ in self._newest_first[name] if id_ != besides), "")
 
     def _need_problem(self, text: str, found: str) -> str:
         if not found:
@@ -92,7 +114,7 @@ class Holds:
             return f"project {job.at.project!r} is not in orc.yaml"
         if view.problem:
             return view.problem
-        if view.base is BaseState.RED and not job.spec.repairs_base:
+        if view.is_red and not job.spec.repairs_base:
             return f"the checks of {view.project.name} fail on its base already"
         return ""
 
@@ -110,11 +132,15 @@ def hold_reason(board: Board, job: Job, now: datetime) -> tuple[str, dict[str, s
     return Holds(board, now).reason(job)
 
 
-def _newest_by_name(jobs: Iterable[Job]) -> dict[str, list[str]]:
-    """The ids that begin with a name, the newest first."""
+def name_of(id_: str) -> str:
+    """The name by which a job may be needed: its id without the digits."""
+    return id_[:-9]
+
+
+def _by_name(ids: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for job in sorted(jobs, key=age, reverse=True):
-        found.setdefault(job.id[:-9], []).append(job.id)
+    for id_ in ids:
+        found.setdefault(name_of(id_), []).append(id_)
     return found
 
 

@@ -5,8 +5,10 @@ File names are `<record>-<n>.yaml` in the job's folder; the text of each is the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from orchestrator.core.job import Fix, Worker
 from orchestrator.core.said import Trouble, Usage
@@ -23,9 +25,12 @@ class RunStatus(StrEnum):
     SILENT = "silent"
     OUTPUT_LIMIT = "output_limit"
     STOPPED = "stopped"
+    BROKEN = "broken"
+    """The supervisor itself failed in the middle of it."""
     LOST = "lost"
     """It left no result: killed, or the machine went down."""
     UNREADABLE = "unreadable"
+    """Its result cannot be understood. No supervisor writes this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,3 +375,15 @@ class BaseRecord:
     at: str = ""
     problem: str = ""
     """Why the checks could not be run at all."""
+    tries: int = 0
+    """How often in a row they could not be run."""
+
+
+RECORDS: Mapping[str, type[Any]] = {
+    "attempt": Attempt,
+    "evidence": Evidence,
+    "review": ReviewRecord,
+    "card": Card,
+    "merge": MergeRecord,
+}
+"""The records of a job by the first part of their file name."""

@@ -117,6 +117,8 @@ class Said:
     """Of this run alone; None if the program told nothing."""
     so_far: Usage | None = None
     """Over the whole session, where the program counts so: what the next run is to subtract."""
+    context: int = 0
+    """Tokens of the newest call, with its answer: so long the conversation is. 0 if the program does not tell."""
     denials: tuple[str, ...] = ()
     """Tool calls that were denied."""
     retries: int = 0

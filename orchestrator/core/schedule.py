@@ -18,6 +18,7 @@ from orchestrator.core.actions import (
     CheckBase,
     Gather,
     Hold,
+    JobAction,
     Land,
     Release,
     StartAttempt,
@@ -56,6 +57,7 @@ __all__ = [
     "CheckBase",
     "Gather",
     "Hold",
+    "JobAction",
     "Land",
     "ProjectView",
     "Release",
@@ -81,7 +83,8 @@ def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple
     taken = _Slots(board)
     actions: list[Action] = []
     actions += _landings(board, now)
-    actions += [Gather(job.id) for job in oldest_first(unheld(board), State.COLLECTED)]
+    collected = oldest_first(unheld(board), State.COLLECTED)
+    actions += [Gather(job.id) for job in collected if is_due(job.at.not_before, now)]
     actions += _checks(board, now)
     actions += _reviews(board, now, taken, matching)
     actions += _red_bases(board)
@@ -100,7 +103,8 @@ def _landings(board: Board, now: datetime) -> Iterable[Action]:
     for job in oldest_first(jobs, State.LANDING):
         if (where := _target(board, job)) not in busy:
             busy.add(where)
-            yield Land(job.id)
+            if is_due(job.at.not_before, now):
+                yield Land(job.id)
     merging = oldest_first(jobs, State.MERGING)
     busy |= {_target(board, job) for job in merging if job.at.merged or job.at.run}
     for job in merging:
@@ -109,20 +113,30 @@ def _landings(board: Board, now: datetime) -> Iterable[Action]:
                 continue
             busy.add(where)
             yield BuildMerge(job.id)
-    for job in oldest_first(jobs, State.DECIDE):
-        if job.at.merged and job.at.approved:
-            yield WatchLanding(job.id)
+    yield from _watched(board, jobs)
+
+
+def _watched(board: Board, jobs: Iterable[Job]) -> Iterable[WatchLanding]:
+    """Of the landings that are blocked, one for each target: the others stand on it, and land when it has landed."""
+    blocked = [job for job in jobs if job.state is State.DECIDE and job.at.merged and job.at.approved]
+    # They were built on each other in the order in which they were blocked, which is not that of their age.
+    first: dict[tuple[str, str], Job] = {}
+    for job in sorted(blocked, key=lambda job: (job.at.since, *age(job))):
+        first.setdefault(_target(board, job), job)
+    return [WatchLanding(job.id) for job in first.values()]
 
 
 def _red_bases(board: Board) -> Iterable[Action]:
     """One question for each red base, however many jobs it holds; it is taken back when the base is mended."""
     for job in oldest_first(board.active, State.DECIDE):
         view = board.projects.get(job.at.project)
-        mended = view is not None and (view.base is not BaseState.RED or view.commit != job.at.asked_base)
-        if job.at.asked_base and mended:
+        if job.at.asked_base and view is not None and _is_mended(view, job.at.asked_base):
             yield BaseMended(job.id)
     for name, view in board.projects.items():
-        if view.base is not BaseState.RED:
+        if not view.is_red:
+            continue
+        # Nearly always the question stands, and then the many that wait are not looked at.
+        if any(job.at.asked_base == view.commit and job.at.project == name for job in board.active):
             continue
         jobs = [job for job in board.jobs.values() if job.at.project == name]
         if any(job.at.asked_base == view.commit for job in jobs):
@@ -133,6 +147,13 @@ def _red_bases(board: Board) -> Iterable[Action]:
             question = f"The base of {name} is red at {view.commit[:12]}, which holds {len(held)} job(s). What now?"
             way_out = f"Mend {view.project.target}, or submit a job with `repairs_base: true`."
             yield Ask(held[0].id, CardKind.BASE_RED, question, f"{view.why_red}\n{way_out}", base=view.commit)
+
+
+def _is_mended(view: ProjectView, asked_base: str) -> bool:
+    """Whether it is known that the base which somebody was asked about is red no more."""
+    if view.problem:
+        return False
+    return view.base in (BaseState.GREEN, BaseState.NO_CHECKS) or view.commit != asked_base
 
 
 def _target(board: Board, job: Job) -> tuple[str, str]:
@@ -151,21 +172,22 @@ def _checks(board: Board, now: datetime) -> Iterable[Action]:
         and is_due(job.at.not_before, now)
     ]
     for job in sorted(due, key=lambda each: (each.state is State.CHECKING, each.priority, *age(each))):
-        over = _over_ceiling(board, job)
-        if over:
+        if not terms_of(board, job).checks:
+            yield StartChecks(job.id)  # It comes to a result at once: no run, no slot, no start.
+        elif over := _over_ceiling(board, job):
             yield over
         elif free > 0 and not board.stopping:
             free -= 1
             yield StartChecks(job.id)
     for name, view in board.projects.items():
-        wanted = view.base is BaseState.UNKNOWN and not view.problem and _waits_for_base(board, name)
-        if wanted and free > 0 and not board.stopping:
+        is_open = view.base is BaseState.UNKNOWN and not view.problem
+        if is_open and free > 0 and not board.stopping and _waits_for_base(board, name):
             free -= 1
             yield CheckBase(name)
 
 
 def _waits_for_base(board: Board, project: str) -> bool:
-    jobs = board.backlog.values()
+    jobs = [*board.backlog.values(), *(job for job in oldest_first(board.active, State.DECIDE) if job.at.asked_base)]
     return any(job.at.project == project and not (job.spec.repairs_base or job.is_held) for job in jobs)
 
 

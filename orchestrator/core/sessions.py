@@ -50,7 +50,7 @@ class Session:
     so_far: Usage = field(default_factory=Usage)
     """As the program counts over the session: what the next run's count is to be lessened by."""
     context: int = 0
-    """Tokens of the last run's conversation, about."""
+    """Tokens of the conversation by now, as the program told of its newest call; else about, and rather too many."""
     last_job: str = ""
     did: tuple[Did, ...] = ()
     handoff: str = ""
@@ -64,7 +64,6 @@ class Plan:
     resume: str = ""
     why_fresh: str = ""
     handoff: str = ""
-    before: Usage = NOTHING_USED
 
 
 def plan_session(
@@ -80,11 +79,12 @@ def plan_session(
 ) -> Plan:
     """Whether an attempt goes on with `session`. `resume` is what the agent's program can: see `Capabilities`."""
     if session is None or not session.id:
-        return Plan(why_fresh="there is none to go on with", handoff=session.handoff if session else "")
+        why = "the last one could not be gone on with" if session else "there is none to go on with"
+        return Plan(why_fresh=why, handoff=session.handoff if session else "")
     why = _why_not(session, worker, soul, folder, resume) or why_over(session, limits, window=window, now=now)
     if why:
         return Plan(why_fresh=why, handoff=handoff_note(session))
-    return Plan(resume=session.id, before=session.so_far)
+    return Plan(resume=session.id)
 
 
 def _why_not(session: Session, worker: Worker, soul: str, folder: str, resume: str) -> str:
@@ -112,6 +112,11 @@ def why_over(session: Session, limits: SessionLimits, *, window: int, now: datet
     return ""
 
 
+def given_up(session: Session) -> Session:
+    """The record once the agent's program has said that it cannot go on with the session."""
+    return replace(session, id="", handoff=handoff_note(session))
+
+
 def handoff_note(session: Session) -> str:
     """What a session leaves for the next, at most 2,000 characters: its latest jobs, newest first."""
     lines = [f"- {each.job}: {each.title}" + (f"\n  {each.told}" if each.told else "") for each in session.did]
@@ -120,9 +125,19 @@ def handoff_note(session: Session) -> str:
 
 
 def after_run(
-    before: Session | None, session: Session, *, usage: Usage | None, so_far: Usage | None, sent_back: bool, did: Did
+    before: Session | None,
+    session: Session,
+    *,
+    usage: Usage | None,
+    so_far: Usage | None,
+    sent_back: bool,
+    did: Did,
+    context: int = 0,
 ) -> Session:
-    """The record once a run of `session` has ended. `sent_back`: it was to put right what a review had found."""
+    """The record once a run of `session` has ended. `sent_back`: it was to put right what a review had found.
+
+    `context`: tokens of the conversation, 0 if the program does not tell them.
+    """
     same = before is not None and before.id == session.id
     was = before if same and before is not None else session
     used = usage or NOTHING_USED
@@ -137,8 +152,8 @@ def after_run(
         failed_reviews=was.failed_reviews + 1 if sent_back else 0,
         used=was.used.plus(used),
         so_far=so_far or was.so_far,
-        # What was read from a cache was in the conversation before.
-        context=was.context + used.input + used.cache_write + used.output,
+        # What was read from a cache was in the conversation before. Without a cache, each call counts all of it anew.
+        context=context or was.context + used.input + used.cache_write + used.output,
         last_job=did.job,
         did=(did, *others)[:REMEMBERED],
     )

@@ -89,7 +89,7 @@ TABLE: Mapping[Event, Legal] = {
     Event.START: _legal({S.READY: {S.RUNNING}}),
     Event.COLLECT: _legal({S.RUNNING: {S.COLLECTED, S.READY, S.DECIDE}}),
     Event.LOST: _legal(_AGAIN),
-    Event.NOT_STARTED: _legal({**_AGAIN, S.READY: {S.READY, S.DECIDE}}),
+    Event.NOT_STARTED: _legal({**_AGAIN, **{state: {state, S.DECIDE} for state in (S.READY, S.COLLECTED, S.LANDING)}}),
     Event.EVIDENCE: _legal({S.COLLECTED: {S.CHECKING, S.READY, S.DECIDE}}),
     Event.CHECK: _legal({S.CHECKING: {S.CHECKING}, S.MERGING: {S.MERGING}}),
     Event.CHECKED: _legal({S.CHECKING: {S.REVIEWING, S.READY, S.DECIDE}, S.MERGING: {S.LANDING, S.READY, S.DECIDE}}),
@@ -97,7 +97,20 @@ TABLE: Mapping[Event, Legal] = {
     Event.VERDICT: _legal({S.REVIEWING: {S.REVIEWING, S.READY, S.DECIDE, S.MERGING, S.LANDING, S.DONE}}),
     Event.CARD: _legal({state: {S.DECIDE} for state in _OPEN - {S.DECIDE}}),
     Event.ANSWER: _legal(
-        {S.DECIDE: {S.READY, S.WAITING, S.CHECKING, S.REVIEWING, S.MERGING, S.LANDING, S.FAILED, S.CANCELLED, S.DONE}},
+        {
+            S.DECIDE: {
+                S.READY,
+                S.WAITING,
+                S.COLLECTED,
+                S.CHECKING,
+                S.REVIEWING,
+                S.MERGING,
+                S.LANDING,
+                S.FAILED,
+                S.CANCELLED,
+                S.DONE,
+            }
+        },
         *_HUMAN,
     ),
     Event.SUPERSEDE: _legal({S.DECIDE: {S.LANDING, S.MERGING, S.READY}}),

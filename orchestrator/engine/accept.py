@@ -65,13 +65,20 @@ def take_in(
         return TakenIn()
     intake = _Intake(View(ws, queue, ws.ledger.snapshot(), person_of(ws.paths.git_dir)))
     late = [each for each in seen if each.what is Difference.MISSING]
-    # What was refused may be another's original: files that changed where they stand come first.
-    order = [Difference.CLAIMED, Difference.CHANGED, Difference.NEW]
-    for each in sorted((each for each in seen if each not in late), key=lambda each: order.index(each.what)):
+    for each in sorted((each for each in seen if each.what in _ORDER), key=_turn):
         intake.consider(each)
     for each in late:
         intake.consider_missing(each, many=len(late) > MANY_MISSING)
     return intake.commit()
+
+
+_ORDER = (Difference.CLAIMED, Difference.CHANGED, Difference.NEW)
+"""What was refused may be another's original: files that changed where they stand come before new ones."""
+
+
+def _turn(seen: Seen) -> tuple[int, float]:
+    # If there are more than one look takes in, what has lain longest goes first: nothing waits for ever.
+    return (_ORDER.index(seen.what), -seen.still_s if seen.what is Difference.NEW else 0.0)
 
 
 def submit(ws: Workspace, data: bytes, name: str, *, lane: Lane | None = None, source: str = "submit") -> Move:
@@ -184,6 +191,9 @@ class _Intake:
         if seen.still_s < SETTLE_S and not is_whole:
             self.wait(SETTLE_S - seen.still_s)
             return
+        if self._is_for_later(seen):
+            self.wait(0.0)
+            return
         read: ReadFile | None = None
         try:
             read = safe_read(seen.path, max_bytes=MAX_SHOWN_BYTES)
@@ -213,9 +223,17 @@ class _Intake:
             self.changes.append(change)
             self.handled.add(change.owner)
 
+    def _is_for_later(self, seen: Seen) -> bool:
+        """Whether a file can only become a new job, and as many as one look takes in are there: it is not read."""
+        if self._drops < MAX_DROPS or seen.what not in (Difference.NEW, Difference.CLAIMED):
+            return False
+        name = seen.claimed_id or seen.path.stem
+        # A job's file that was moved is new where it lies now, and nobody is to wait for a cancellation.
+        return self.view.folder(name) is None and other_file(_read_name(seen.path)) is None
+
     def _judge(self, seen: Seen, read: ReadFile) -> Change | None:
         view = self.view
-        name = seen.path.stem + seen.path.suffix.lower()
+        name = _read_name(seen.path)
         if seen.what is Difference.CLAIMED:
             if folder := view.folder(seen.claimed_id):
                 return judge_leftover(view, seen, read, folder)
@@ -239,9 +257,6 @@ class _Intake:
         request = judge_drop(seen.lane, parsed.spec)
         if not isinstance(request, Drop):
             raise RefusedError(request.reason)
-        if self._drops >= MAX_DROPS:
-            self.wait(0.0)
-            return None
         self._drops += 1
         id_ = seen.claimed_id if is_job_id(seen.claimed_id) else free_id(self.ws, self.view.snapshot, seen.path.name)
         source = self._relative(seen.path)
@@ -359,6 +374,10 @@ class _Intake:
             note = f"A change was not taken: {change.refusal}\nIt is kept as {self._relative(kept)}."
             self.queue.note(change.home, note)
         return (Rejected(kept, change.refusal),)
+
+
+def _read_name(path: Path) -> str:
+    return path.stem + path.suffix.lower()
 
 
 def _name_of(seen: Seen) -> str:

@@ -12,14 +12,14 @@ from orchestrator.adapters.backends.base import Order, Output
 from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.adapters.files import ensure_folder, write_atomic
 from orchestrator.adapters.git import Git
-from orchestrator.adapters.processes import Limits, Supervised, ask_version
+from orchestrator.adapters.processes import End, Limits, Supervised, ask_version
 from orchestrator.adapters.run_folder import (
     RunFolder,
     add_launch_environment,
     build_environment,
     secret_values,
 )
-from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
+from orchestrator.adapters.run_values import LaunchSpec, LimitsSpec, RunKind, RunSpec
 from orchestrator.core.board import AgentView
 from orchestrator.core.config import BackendConfig, Config
 from orchestrator.core.said import Said
@@ -39,7 +39,7 @@ class Tried:
     problem: str = ""
 
 
-def look_at_programs(config: Config, agents: Mapping[str, AgentView]) -> Iterator[Finding]:
+def look_at_programs(config: Config, root: Path, agents: Mapping[str, AgentView]) -> Iterator[Finding]:
     """The program of each backend that agents use: its version, and what it logs in with."""
     for name in sorted({agent.soul.backend for agent in agents.values()}):
         backend = backend_of(config, name)
@@ -48,13 +48,24 @@ def look_at_programs(config: Config, agents: Mapping[str, AgentView]) -> Iterato
         users = [agent for agent in agents.values() if agent.soul.backend == name]
         if all(agent.problem for agent in users):
             continue  # What is wrong with it is told with its agents.
-        yield Finding(f"backend {name}", Health.OK, f"{_version(backend)}; {_login(backend)}")
+        yield Finding(f"backend {name}", Health.OK, f"{_version(backend, root)}; {_login(backend)}")
 
 
-def _version(backend: BackendConfig) -> str:
-    program = backend.program or backend.type
+def _version(backend: BackendConfig, root: Path) -> str:
+    if backend.type == "anthropic":
+        return _package_version("anthropic")  # The program is orc's own, and talks to the service by that package.
+    program = backend_settings(backend, root)["program"] or backend.type
     found = ask_version(program, path=os.environ.get("PATH", ""))
     return f"{program}: {found}" if found else program
+
+
+def _package_version(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # Slow to load, and asked for here alone.
+
+    try:
+        return f"the Python package {name} {version(name)}"
+    except PackageNotFoundError:  # A copy that pip did not put there tells no version.
+        return f"the Python package {name}"
 
 
 def _login(backend: BackendConfig) -> str:
@@ -64,58 +75,65 @@ def _login(backend: BackendConfig) -> str:
 
 
 def try_agent(config: Config, root: Path, agent: AgentView) -> Tried:
-    """One trivial prompt through an agent's program, in a throw-away repository. It may cost a little.
+    """One trivial prompt through the program of an agent without a problem, in a throw-away repository. It may cost a
+    little.
 
     Nothing else of this process may have children: whatever is below it is ended with the program.
     """
     settings = backend_of(config, agent.soul.backend)
-    if agent.problem or settings is None:
-        return Tried(Said(), 0.0, agent.problem or "its backend is not in orc.yaml")
-    backend = find_backend(settings.type)
+    assert settings is not None  # Else the agent has a problem.
     with tempfile.TemporaryDirectory(prefix="orc-try-") as made:
-        folder, tree = RunFolder(Path(made) / "run"), Path(made) / "tree"
-        for each in (folder.home, folder.tmp, tree):
-            ensure_folder(each)
-        Git(tree / ".git").run("init", "--quiet", "--template=")
-        order = Order(run_folder=folder.path, tree=tree, state=Path(made) / "state", model=agent.model, read_only=True)
-        ensure_folder(order.state)
-        if backend.capabilities.names_session:
-            order = replace(order, session="00000000-0000-4000-8000-000000000000")
-        if settings.login and (home := os.environ.get("HOME")):
-            order = replace(order, person_home=Path(home))
-        launch = backend.launch(backend_settings(settings, root), order).to_spec(stdin="prompt.md")
-        write_atomic(folder.path / "prompt.md", QUESTION.encode(), sync=False)
-        for path, text in launch.files.items():
+        folder, tree, state = (Path(made) / name for name in ("run", "tree", "state"))
+        order = _prepare(RunFolder(folder), tree, state, agent, settings)
+        launch = find_backend(settings.type).launch(backend_settings(settings, root), order).to_spec()
+        for path, text in {str(folder / launch.stdin): QUESTION, **launch.files}.items():
             ensure_folder(Path(path).parent)
             write_atomic(Path(path), text.encode("utf-8", "replace"), mode=0o600, sync=False)
-        spec = _spec(folder, tree, agent.soul.name)
-        environment = build_environment(folder, spec, os.environ)
-        with open(folder.stdout, "w+b") as out, open(folder.stderr, "w+b") as err:
-            outcome = Supervised(
-                argv=launch.argv,
-                env=add_launch_environment(environment, launch, os.environ),
-                cwd=tree,
-                stdin=folder.path / "prompt.md",
-                stdout=out,
-                stderr=err,
-                limits=Limits(wall_s=TRY_S, grace_s=5, output_bytes=8 * 1024 * 1024),
-                run_id=spec.run,
-                run_dir=folder.path,
-                secrets=secret_values(launch, os.environ),
-            ).run()
-            tail = outcome.error_tail.decode("utf-8", "replace")
-            output = Output(out, tail, outcome.exit, outcome.signal, ended=outcome.end.value == "ended")
-            said = backend.read(output) or Said(ok=outcome.exit == 0, why=tail.strip()[-300:])
-        return Tried(said, outcome.seconds, outcome.problem)
+        return _play(settings, launch, RunFolder(folder), _spec(folder, tree, agent.soul.name))
 
 
-def _spec(folder: RunFolder, tree: Path, agent: str) -> RunSpec:
+def _prepare(folder: RunFolder, tree: Path, state: Path, agent: AgentView, settings: BackendConfig) -> Order:
+    """The folders of a try, with a new repository as the tree; what is asked of the backend there."""
+    for each in (folder.home, folder.tmp, tree, state):
+        ensure_folder(each)
+    Git(tree / ".git").run("init", "--quiet", "--template=")
+    order = Order(run_folder=folder.path, tree=tree, state=state, model=agent.model, read_only=True)
+    if find_backend(settings.type).capabilities.names_session:
+        order = replace(order, session="00000000-0000-4000-8000-000000000000")
+    if settings.login and (home := os.environ.get("HOME")):
+        order = replace(order, person_home=Path(home))
+    return order
+
+
+def _play(settings: BackendConfig, launch: LaunchSpec, folder: RunFolder, spec: RunSpec) -> Tried:
+    """The program from its start to its end, and what it said."""
+    environment = build_environment(folder, spec, os.environ)
+    with open(folder.stdout, "w+b") as out, open(folder.stderr, "w+b") as err:
+        outcome = Supervised(
+            argv=launch.argv,
+            env=add_launch_environment(environment, launch, os.environ),
+            cwd=Path(spec.tree["path"]),
+            stdin=folder.path / launch.stdin,
+            stdout=out,
+            stderr=err,
+            limits=Limits(wall_s=TRY_S, grace_s=5, output_bytes=8 * 1024 * 1024),
+            run_id=spec.run,
+            run_dir=folder.path,
+            secrets=secret_values(launch, os.environ),
+        ).run()
+        tail = outcome.error_tail.decode("utf-8", "replace")
+        output = Output(out, tail, outcome.exit, outcome.signal, ended=outcome.end is End.ENDED)
+        said = find_backend(settings.type).read(output) or Said(ok=outcome.exit == 0, why=tail.strip()[-300:])
+    return Tried(said, outcome.seconds, outcome.problem)
+
+
+def _spec(folder: Path, tree: Path, agent: str) -> RunSpec:
     return RunSpec(
         run=f"try.{agent}",
         kind=RunKind.REVIEW,
         job="try",
         number=1,
-        orcdir=folder.path.parent,
+        orcdir=folder.parent,
         agent=agent,
         project="try",
         tree={"path": str(tree), "author": {"name": agent, "email": f"{agent}@agents.orc.invalid"}},

@@ -89,6 +89,8 @@ def backend_problem(backend: BackendConfig, root: Path) -> str:
 def backend_settings(backend: BackendConfig, root: Path) -> dict[str, Any]:
     """A backend's settings, its paths relative to the workspace made whole: a run starts in another folder."""
     settings = asdict(backend)
+    if "/" in backend.program:
+        settings["program"] = str(root / backend.program)
     if backend.script:
         settings["script"] = str(root / backend.script)
     if backend.argv and "/" in backend.argv[0]:

@@ -5,16 +5,21 @@ So all work stays reachable while the number of refs does not grow with the numb
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
+from collections.abc import Sequence
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import Git, delete_refs, rev_parse, update_ref
+from orchestrator.adapters.files import remove
+from orchestrator.adapters.git import Git, delete_refs, rev_parse
 from orchestrator.adapters.git_objects import commit_tree
-from orchestrator.adapters.mirrors import locked
+from orchestrator.adapters.mirrors import locked, move_own_ref, open_mirror
 from orchestrator.adapters.objects import EMPTY_TREE
 from orchestrator.engine.merge import MERGER
 from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import OrcError
 
+log = logging.getLogger("orc.archive")
 KEEP_JOBS = 50
 """Ended jobs whose refs stay, newest first: they are the ones people still look at."""
 MANY = 100
@@ -24,8 +29,13 @@ MANY = 100
 def archive_ended(ws: Workspace) -> None:
     """Archive the oldest refs of ended jobs where more than twice `KEEP_JOBS` of them have gathered."""
     for name in ws.config.projects:
-        _archive(ws, name, ws.git(name))
-        _thin_out_mirror(ws, name, ws.git(name))
+        try:
+            _archive(ws, name, ws.git(name))
+            _thin_out_mirror(ws, name, ws.git(name))
+        except (OrcError, OSError) as error:
+            # Its repository may have been moved: the others, and what comes after this, do not wait for it.
+            told = error.message if isinstance(error, OrcError) else error
+            log.warning("the refs of ended jobs of %s were not archived: %s", name, told)
 
 
 def _thin_out_mirror(ws: Workspace, project: str, git: Git) -> None:
@@ -74,8 +84,17 @@ def _archive(ws: Workspace, project: str, git: Git) -> None:
     was = rev_parse(git, chain) or ""
     tips = sorted({oid for job in oldest for _, oid in refs[job]})
     message = "archive: " + ", ".join(oldest)
+    mirror = open_mirror(ws.paths.mirror(project), git.git_dir)
     with effect(Effect.WORK_PUBLISH):
         parents = [was, *tips] if was else tips
         commit = commit_tree(git, EMPTY_TREE, parents, message, author=MERGER, when=ws.now())
-        update_ref(git, chain, commit, was)
-        delete_refs(git, [each for job in oldest for each in refs[job]])
+        move_own_ref(mirror, git.git_dir, chain, commit, was)
+        _delete_own_refs(mirror, git, [each for job in oldest for each in refs[job]])
+
+
+def _delete_own_refs(mirror: Git, git: Git, refs: Sequence[tuple[str, str]]) -> None:
+    with locked(mirror) as held:
+        for ref, _ in refs:
+            # Only orc changes it, with this lock, which its git holds too: so nobody is alive behind this file.
+            remove(git.git_dir / f"{ref}.lock")
+        delete_refs(Git(git.git_dir, inherit=held.inherit), refs)

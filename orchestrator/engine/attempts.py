@@ -29,14 +29,14 @@ from orchestrator.core.records import Attempt, PromptPart, Used
 from orchestrator.core.said import NOTHING_USED
 from orchestrator.core.schedule import AgentView, StartAttempt
 from orchestrator.core.sessions import Plan
-from orchestrator.core.skills import Chosen, choose_skills
+from orchestrator.core.skills import Chosen, choose_skills, split_pin
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
 from orchestrator.engine.agents import backend_for, launch_spec, soul_of
 from orchestrator.engine.bases import find_start, mirror_with
 from orchestrator.engine.launch import Start, folder_of, spec_for
 from orchestrator.engine.rules import PromptRules, rules_for_prompt
-from orchestrator.engine.sessions import new_session_id, plan_for, session_of
+from orchestrator.engine.sessions import new_session_id, plan_for, session_of, tree_folder
 from orchestrator.engine.skills import find_pinned
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, OrcError
@@ -147,7 +147,7 @@ def _choose_skills(ws: Workspace, job: Job, soul: Soul) -> tuple[Chosen, ...]:
     """The skills that go into the prompt, in the versions that were asked for. Raises NotFoundError."""
     known = read_skills(ws.paths.root)
     for name in (*job.spec.skills, *soul.skills):
-        plain, _, blob = name.partition("@")
+        plain, blob = split_pin(name)
         if blob:
             known = {**known, name: find_pinned(ws, plain, blob)}
         elif plain not in known:
@@ -208,7 +208,7 @@ def attempt_start(ws: Workspace, job: Job, run: RunId) -> Start:
     attempt = ws.ledger.record(Attempt, folder, f"attempt-{run.number}")
     soul = soul_of(ws, attempt.worker.agent)
     project, target = ws.project(job.at.project), ws.terms(job).target
-    tree = attempt_tree(ws, job, attempt)
+    tree = {**attempt_tree(ws, job, attempt), "include": _included(ws, project)}
     mirror_with(ws, project.name, target, attempt.base, tree["reuse"] or "", job=job.id)
     prompt = ws.ledger.objects.read(folder.records[f"attempt-{run.number}.prompt"])
     facts = {
@@ -256,17 +256,20 @@ def _launch_attempt(
 
 
 def attempt_tree(ws: Workspace, job: Job, attempt: Attempt) -> dict[str, Any]:
-    """The tree of an attempt as its run is told of it, from the ledger alone: what an agent can write is not asked."""
+    """The tree of an attempt from the ledger alone: what an agent can write is not asked.
+
+    What is lent to it is added when it starts, and stands in its own record from then on.
+    """
     project, agent = ws.project(job.at.project), attempt.worker.agent
     return {
         "mode": "work",
-        "path": str(ws.paths.state / "trees" / agent / project.name),
+        "path": tree_folder(ws, agent, project.name),
         "mirror": str(ws.paths.mirror(project.name)),
         "commit": attempt.base,
         "reuse": job.at.tip if job.at.tip and job.at.tip != attempt.base else None,
         "branch": f"orc/{job.id}",
         "keep": list(project.keep),
-        "include": _included(ws, project),
+        "include": [],
         "record": str(ws.paths.orcdir / "trees" / f"{agent}.{project.name}.json"),
         "seal_ref": attempt_ref(job.id, attempt.number),
         "author": {"name": agent, "email": f"{agent}@agents.orc.invalid"},

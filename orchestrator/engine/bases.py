@@ -25,7 +25,8 @@ from orchestrator.core.times import parse
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError, OrcError, UnavailableError
 
-TRY_AGAIN = timedelta(seconds=60)
+TRY_AGAIN, MOST_DOUBLED = timedelta(seconds=60), 6
+"""The pause before checks that could not be run are tried once more; it doubles each time, so often at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +157,13 @@ def base_filing(project: str, record: BaseRecord, told: str) -> Filing:
     return Filing(f"base: {project} {told}"[:200], {base_path(project): format_record(record)}, tuple(trailers))
 
 
-def not_checked(record: BaseRecord, why: str, at: str) -> BaseRecord:
-    """The record of a base whose checks died or could not begin: the first time they run again, for it has no key."""
-    return replace(record, run="", key=record.key if record.problem else "", problem=why[:500], at=at)
+def not_checked(record: BaseRecord, why: str, at: str, *, is_sure: bool = False) -> BaseRecord:
+    """The record of a base whose checks could not be run. `is_sure`: it would be no different at once.
+
+    Otherwise they run again the first time, for the record has no key then.
+    """
+    tries = max(record.tries + 1, 2 if is_sure else 1)
+    return replace(record, run="", key=record.key if tries > 1 else "", problem=why[:500], at=at, tries=tries)
 
 
 def view_project(ws: Workspace, project: Project, *, recheck: str = "") -> ProjectView:
@@ -172,7 +177,12 @@ def view_project(ws: Workspace, project: Project, *, recheck: str = "") -> Proje
     key = check_key(start.tree, project.checks, project)
     record = base_record(ws, project.name)
     if record is not None and record.key == key:
-        return ProjectView(project, _known_base(ws, record, recheck), commit=start.commit, why_red=_why_red(record))
+        state = _known_base(ws, record, recheck)
+        is_red = record.tests == "failed" or record.tries > 1
+        asked = state is BaseState.UNKNOWN and recheck >= record.at
+        return ProjectView(
+            project, state, commit=start.commit, why_red=_why_red(record) if is_red and not asked else ""
+        )
     known = known_checks(ws, key)
     if known is not None and judge_checks(known) != "failed":
         return ProjectView(project, BaseState.GREEN, commit=start.commit)
@@ -187,7 +197,8 @@ def _known_base(ws: Workspace, record: BaseRecord, recheck: str) -> BaseState:
     if recheck >= record.at:
         return BaseState.UNKNOWN
     # What kept the checks from running may have been put right: try again after a while.
-    again = record.problem and ws.now() - parse(record.at) > TRY_AGAIN
+    pause = TRY_AGAIN * 2 ** min(max(0, record.tries - 2), MOST_DOUBLED)
+    again = record.problem and ws.now() - parse(record.at) > pause
     return BaseState.UNKNOWN if again else BaseState.RED
 
 

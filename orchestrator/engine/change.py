@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator.adapters.card_file import parse_card_answer, show_card
 from orchestrator.adapters.files import ReadFile, Signature
 from orchestrator.adapters.job_file import JobText, parse_job, read_job, show_job
-from orchestrator.adapters.ledger import Filing, Folder, Snapshot
+from orchestrator.adapters.ledger import Filing, Folder, Snapshot, open_path
 from orchestrator.adapters.orc_block import read_parts
 from orchestrator.adapters.queue_folder import QueueFolder, Seen
 from orchestrator.core.accept import cancel, edit, retry
@@ -168,7 +168,7 @@ def find_version(ws: Workspace, snapshot: Snapshot, now: Job, seq: int) -> Job |
         return None
     name, ledger = f"job{now.suffix}", ws.ledger
     # Every step changes what is under `open/`: also the one with which a job ends or comes back.
-    at = _open_path(now.id)
+    at = open_path(now.id)
     commits = ledger.git.text("rev-list", f"--max-count={back + 1}", snapshot.tip, "--", at).split()
     for commit in reversed(commits):
         root = ledger.root_of(commit)
@@ -231,7 +231,3 @@ def step_of(ws: Workspace, job: Job, request: Request, actor: Actor) -> Move:
 
 def _block_of(job: Job) -> object:
     return read_parts(show_job(job), markdown=job.markdown, file=job.file_name).block
-
-
-def _open_path(id_: str) -> str:
-    return f"open/{id_[-8:-6]}/{id_}"

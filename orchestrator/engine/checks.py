@@ -65,15 +65,18 @@ def base_run(project: str, tree: str) -> str:
     return f"base.{project}.{tree[:12]}"
 
 
-def reserve_base(ws: Workspace, name: str) -> Filing:
-    """The commit that says that the base of a project is being checked."""
+def reserve_base(ws: Workspace, name: str, *, is_red: bool) -> Filing:
+    """The commit that says that the base of a project is being checked. `is_red`: it counts as red meanwhile.
+
+    Where somebody asked for it, what went wrong before is forgotten.
+    """
     project = ws.project(name)
     start = find_start(ws, name, project.target)
     key = check_key(start.tree, project.checks, project)
     before = base_record(ws, name)
-    problem = before.problem if before is not None and before.commit == start.commit else ""
-    run = base_run(name, start.tree)
-    record = BaseRecord(start.commit, start.tree, key, run=run, at=ws.stamp(), problem=problem)
+    record = BaseRecord(start.commit, start.tree, key, run=base_run(name, start.tree), at=ws.stamp())
+    if before is not None and before.commit == start.commit and (is_red or before.tries == 1):
+        record = replace(record, problem=before.problem, tries=before.tries)
     return base_filing(name, record, f"is checked at {start.commit[:12]}")
 
 

@@ -16,7 +16,6 @@ from orchestrator.adapters.mirrors import open_mirror, publish_ref
 from orchestrator.adapters.processes import kill_descendants
 from orchestrator.adapters.run_folder import RunFolder, read_result
 from orchestrator.adapters.run_values import RunResult
-from orchestrator.adapters.run_values import RunStatus as Ended
 from orchestrator.adapters.worktrees import TreeSpec, holds_other_work, seal_tree, was_sealed_torn
 from orchestrator.core.attempt import attempt_ended, not_started, run_lost, service_failed
 from orchestrator.core.gate import judge_checks
@@ -42,15 +41,19 @@ from orchestrator.engine.attempts import attempt_ref, attempt_tree
 from orchestrator.engine.bases import base_filing, base_record, not_checked, remember_checks
 from orchestrator.engine.evidence import checks_result
 from orchestrator.engine.launch import RunState, ask_to_stop, folder_of, state_of
+from orchestrator.engine.run_logs import log_folder
+from orchestrator.engine.sessions import tree_folder
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
 log = logging.getLogger("orc.collect")
 REPORT_LIMIT = 8_000
-_NOT_BEGUN = (Ended.NOT_STARTED, Ended.PREPARE_FAILED, Ended.UNREADABLE)
-_BY_ITSELF = (Ended.ENDED, Ended.TIMEOUT, Ended.SILENT)
+_NOT_BEGUN = (RunStatus.NOT_STARTED, RunStatus.PREPARE_FAILED, RunStatus.UNREADABLE)
+_BY_ITSELF = (RunStatus.ENDED, RunStatus.TIMEOUT, RunStatus.SILENT)
 """Some programs wait for a service that asks for an hour until our own limit ends them."""
-_CANNOT_START = (Ended.NOT_STARTED, Ended.PREPARE_FAILED, Ended.SETUP_FAILED)
+_CANNOT_START = (RunStatus.NOT_STARTED, RunStatus.PREPARE_FAILED, RunStatus.SETUP_FAILED)
+_WORTHLESS = (RunStatus.BROKEN, RunStatus.UNREADABLE)
+"""What went wrong is orc's own or the machine's: nobody is blamed for it."""
 
 
 def running(ws: Workspace) -> list[Job]:
@@ -74,7 +77,7 @@ def collect_run(ws: Workspace, job: Job) -> Move | None:
 
 
 def _ended(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
-    result = read_result(place) or RunResult(str(run), Ended.UNREADABLE)
+    result = read_result(place) or RunResult(str(run), RunStatus.UNREADABLE)
     match run.kind:
         case RunKind.ATTEMPT:
             return _attempt(ws, job, run, place, result)
@@ -119,7 +122,7 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
     ended = replace(
         before,
         ended=now,
-        status=RunStatus(result.status.value),
+        status=result.status,
         exit=result.exit,
         error=result.error[:500],
         tip=tip,
@@ -134,26 +137,36 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
     if result.status in _CANNOT_START:
         why = f"{result.status.value.replace('_', ' ')}: {result.error}"
         return not_started(job, why, ws.config.limits, now, records={f"attempt-{run.number}": ended})
+    if result.status in _WORTHLESS:
+        return _lost(ws, job, ended, now, error=f"ended {result.status.value}: {result.error}"[:500])
     if result.said is not None and result.said.trouble.is_of_service and result.status in _BY_ITSELF:
         # The service is at fault, not the agent: it costs no attempt, and what was done by then is gone on from.
         return service_failed(job, ended, ws.config.limits, now, wait_s=result.said.retry_after_s)
-    stands = Path(attempt_tree(ws, job, before)["path"]).is_dir()
-    if not tip and stands and result.status is Ended.ENDED and result.error:
+    stands = Path(tree_folder(ws, before.worker.agent, job.at.project)).is_dir()
+    if not tip and stands and result.status is RunStatus.ENDED and result.error:
         # The supervisor says why the work cannot be taken, such as too many files: that is the author's to mend.
         agreed, told = ws.terms(job), replace(ended, status=RunStatus.OUTPUT_LIMIT)
         return attempt_ended(job, told, agreed, now)
-    if not tip and result.status is not Ended.STOPPED:
+    if not tip and result.status is not RunStatus.STOPPED:
         # Nothing changed is a commit too. Without one the tree is gone or cannot be read: no fault of the agent's.
-        lost = replace(ended, status=RunStatus.LOST)
-        return run_lost(job, ws.config.limits, now, records={f"attempt-{run.number}": lost})
+        return _lost(ws, job, ended, now)
     return attempt_ended(job, ended, ws.terms(job), now)
+
+
+def _lost(ws: Workspace, job: Job, attempt: Attempt, now: str, *, error: str = "") -> Move:
+    lost = {f"attempt-{attempt.number}": replace(attempt, status=RunStatus.LOST)}
+    return run_lost(job, ws.config.limits, now, records=lost, tip=attempt.tip, error=error)
 
 
 def _session(before: Attempt, said: Said | None) -> str:
     """The session that the agent's program was in at the end; '' if it cannot go on with it."""
     if said is None:
         return ""
-    return "" if said.trouble is Trouble.SESSION else said.session or before.session
+    if said.trouble is Trouble.SESSION:
+        return ""
+    # Who was cut off before it could tell is in the session that it was begun in; whoever fails otherwise gave that up.
+    stands = said.ok or said.trouble is Trouble.CUT or said.trouble.is_of_service
+    return said.session or (before.session if stands else "")
 
 
 def spoke_of(ws: Workspace, said: Said | None, worker: Worker) -> Spoke | None:
@@ -217,7 +230,7 @@ def _tree(ws: Workspace, job: Job, tip: str) -> str:
 
 
 def _checks(ws: Workspace, job: Job, result: RunResult) -> Move:
-    if result.status is not Ended.ENDED:
+    if result.status is not RunStatus.ENDED:
         why = f"the checks could not be run ({result.status.value.replace('_', ' ')}): {result.error}"
         return not_started(job, why, ws.config.limits, ws.stamp())
     results = _results(result)
@@ -269,16 +282,16 @@ def _base_ended(ws: Workspace, name: str, record: BaseRecord, place: RunFolder) 
         # A disk that was full for a moment, say: that is nothing about the project.
         why = (result.error or result.status.value) if result else "the result cannot be read"
         return _base_lost(ws, name, record, place, why)
-    if result.status is not Ended.ENDED:
+    if result.status is not RunStatus.ENDED:
         why = result.error or result.status.value
-        return base_filing(name, replace(record, run="", problem=why[:500], at=at), f"could not be checked: {why}")
+        return base_filing(name, not_checked(record, why, at, is_sure=True), f"could not be checked: {why}")
     results = _results(result)
     if [each.run for each in results] != [check.run for check in ws.project(name).checks]:
         # Declared otherwise while they ran. Without a key nothing is known, so they run again.
         return base_filing(name, replace(record, run="", key="", at=at), "is checked again: the checks have changed")
     tests = judge_checks(results)
     remember_checks(ws, record.key, results)
-    done = replace(record, run="", tests=tests, checks=results, at=at, problem="")
+    done = replace(record, run="", tests=tests, checks=results, at=at, problem="", tries=0)
     return base_filing(name, done, f"at {record.commit[:12]}: tests {tests}")
 
 
@@ -289,19 +302,21 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
     now, folder = ws.stamp(), ws.open_job(job.id)
     before = ws.ledger.record(ReviewRecord, folder, f"review-{run.number}")
     failed = result.said is not None and result.said.trouble.is_of_service and result.status in _BY_ITSELF
-    if failed or result.status in _CANNOT_START or result.status is Ended.STOPPED:
+    if failed or result.status in (*_CANNOT_START, *_WORTHLESS, RunStatus.STOPPED):
         # A reviewer whose service failed has said nothing: it may be asked again.
         how = "could not be made" if failed else result.status.value.replace("_", " ")
         why = f"the review {how}: {result.error}"
         ended = replace(
             before,
             ended=now,
-            status=RunStatus(result.status.value),
+            status=result.status,
             verdict=Verdict.INCONCLUSIVE,
             why=why,
             spoke=spoke_of(ws, result.said, before.reviewer),
         )
-        return not_started(job, why, ws.config.limits, now, records={f"review-{run.number}": ended})
+        wait_s = result.said.retry_after_s if failed and result.said is not None else 0
+        records, service_of = {f"review-{run.number}": ended}, before.reviewer.agent if failed else ""
+        return not_started(job, why, ws.config.limits, now, records=records, wait_s=wait_s, service_of=service_of)
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{before.evidence}")
     nonce = _nonce(place)
     reply = blot_nonce(result.report, nonce)
@@ -309,7 +324,7 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
     ended = replace(
         before,
         ended=now,
-        status=RunStatus(result.status.value),
+        status=result.status,
         exit=result.exit,
         verdict=judgement.verdict,
         score=judgement.score,
@@ -328,8 +343,8 @@ def _judge(review: ReviewRecord, evidence: Evidence, result: RunResult, reply: s
     """What a review came to, judged on the reply as the ledger keeps it, so that anybody can judge it again."""
     if not nonce:
         return Judgement(Verdict.INCONCLUSIVE, why="cannot be bound: the review's nonce is gone")
-    if result.status is not Ended.ENDED or result.exit != 0:
-        how = f"exit {result.exit}" if result.status is Ended.ENDED else result.status.value
+    if result.status is not RunStatus.ENDED or result.exit != 0:
+        how = f"exit {result.exit}" if result.status is RunStatus.ENDED else result.status.value
         return Judgement(Verdict.INCONCLUSIVE, why=f"did not come to its end ({how}): {result.error}".rstrip(": "))
     return judge_reply(reply, question_of(review, evidence, hash_nonce(nonce)), blotted=True)
 
@@ -410,7 +425,7 @@ def _put_away(ws: Workspace, place: RunFolder) -> None:
             remove(left)
         # The nonce of a review is worth nothing any more, but it was never anybody else's either.
         remove(path / "facts.json")
-        kept = ws.paths.state / "logs" / path.name
+        kept = log_folder(ws.paths, path.name)
         ensure_folder(kept.parent)
         remove_tree(kept)
         try:

@@ -121,7 +121,7 @@ def _agents(ws: Workspace) -> Iterator[Finding]:
         else:
             model = f", model {agent.model}" if agent.model else ""
             yield Finding(f"agent {name}", Health.OK, f"{agent.soul.backend}{model}, family {agent.family}")
-    yield from look_at_programs(ws.config, agents)
+    yield from look_at_programs(ws.config, ws.paths.root, agents)
 
 
 def _reviewers(ws: Workspace) -> Iterator[Finding]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.adapters.ledger import REF
+from orchestrator.adapters.ledger import REF, open_path
 from orchestrator.core.job import State
 from orchestrator.core.times import iso
 from orchestrator.engine.find import LATELY, find_job
+from orchestrator.engine.story import reverts_path
 from orchestrator.engine.workspace import Workspace
 
 ENDED = frozenset(state.value for state in State if state.ended)
@@ -39,12 +40,23 @@ class Told:
 def read_history(ws: Workspace, job: str | None, number: int) -> list[Told]:
     """The newest steps, of one job or of all, newest first. Raises NotFoundError for a job that does not exist."""
     options = [f"--max-count={max(0, number)}", "-z", "--format=%H%x1f%ct%x1f%an%x1f%s%x1f%(trailers:only,unfold)"]
-    if job:
-        id_ = find_job(ws, job).job.id
-        # Anchored: the words of another job may say anything. An id has no character that means something here.
-        options += ["--extended-regexp", f"--grep=^Job: {id_}$"]
-    out = ws.ledger.git.run("log", *options, REF).out.decode("utf-8", "replace")
-    return [_told(entry) for entry in out.split("\0") if entry.strip()]
+    id_ = find_job(ws, job).job.id if job else ""
+    paths = _paths_of(ws, id_) if id_ else []
+    # Not with `--grep`, for which git would open every commit on its way.
+    out = ws.ledger.git.run("log", *options, REF, "--", *paths).out.decode("utf-8", "replace")
+    told = (_told(entry) for entry in out.split("\0") if entry.strip())
+    return [step for step in told if step.facts.get("Job") == id_ or not id_]
+
+
+def _paths_of(ws: Workspace, id_: str) -> list[str]:
+    """Where every commit about a job changes something: with a filter of paths git need not open the others.
+
+    Each step changes the folder in `open/`, also the one that ends the job, or takes it up again. A revert is no step.
+    """
+    reverts = reverts_path(id_)
+    # Named only where there is one: older gits use their filter for a single path and not for several.
+    is_there = ws.ledger.objects.find(ws.ledger.root_of(ws.ledger.tip()), reverts) is not None
+    return [open_path(id_), reverts] if is_there else [open_path(id_)]
 
 
 def read_ended(ws: Workspace, number: int) -> list[Told]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from orchestrator.adapters.files import ensure_folder, hold_lock, sync_filesystem
-from orchestrator.adapters.ledger import Folder
+from orchestrator.adapters.ledger import Snapshot
 from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.adapters.shims import Nursery, spawn_shim
 from orchestrator.adapters.watch import Watch
-from orchestrator.core.job import State
+from orchestrator.core.job import Job, State
 from orchestrator.engine.launch import RunState, folder_of, state_of
 from orchestrator.engine.notes import note_engine
 from orchestrator.engine.project_queue import Projection
@@ -90,7 +90,7 @@ class Loop:
 
 def live_runs(engine: Engine) -> bool:
     """Whether any run that the ledger names is there."""
-    jobs = [folder.job for folder in _folders(engine.ws)]
+    jobs = (folder.job for folder in _shown(engine.ws).active)
     return any(job.at.run and _is_there(engine.ws, job.at.run) for job in jobs)
 
 
@@ -99,29 +99,39 @@ def is_idle(engine: Engine) -> bool:
     ws = engine.ws
     if LEDGER in engine.problems or "queue/" in engine.problems:
         return False
-    for folder in _folders(ws):
-        at = folder.job.at
-        if folder.job.is_held and at.state is not State.READY:
-            if at.run and _is_there(ws, at.run):
-                return False
-            continue
-        paused = at.not_before and at.state in (State.WAITING, State.CHECKING, State.REVIEWING, State.MERGING)
-        if at.run or paused or at.state in (State.READY, State.COLLECTED, State.LANDING):
-            return False
+    shown = _shown(ws)
+    # There are few of the first: as long as anything is done at one of them, the many that wait are not looked at.
+    if any(_goes_on(ws, folder.job) for folder in shown.active) or any(map(_may_start, shown.backlog.values())):
+        return False
     # Runs that nobody waits for any more are being stopped, and their work is still to be sealed.
     return not any(_is_there(ws, path.name) for path in ws.paths.runs.glob("[!.]*"))
 
 
-def _folders(ws: Workspace) -> list[Folder]:
+def _goes_on(ws: Workspace, job: Job) -> bool:
+    at = job.at
+    if job.is_held:
+        return bool(at.run) and _is_there(ws, at.run)
+    paused = at.not_before and at.state in (State.CHECKING, State.REVIEWING, State.MERGING)
+    return bool(at.run or paused or at.state in (State.COLLECTED, State.LANDING))
+
+
+def _may_start(job: Job) -> bool:
+    return job.state is State.READY or (bool(job.at.not_before) and not job.is_held)
+
+
+def _shown(ws: Workspace) -> Snapshot:
     # The tick has told that the ledger cannot be read, if it cannot: the loop goes on, and looks again.
     try:
-        return list(ws.ledger.snapshot().folders.values())
+        return ws.ledger.snapshot()
     except (OrcError, OSError):
-        return []
+        return Snapshot("", "")
 
 
 def _is_there(ws: Workspace, run: str) -> bool:
-    return state_of(folder_of(ws, run)) is not RunState.MISSING
+    try:
+        return state_of(folder_of(ws, run)) is not RunState.MISSING
+    except OSError:
+        return True  # Whoever cannot look, such as for want of a file handle, does not say that nothing is there.
 
 
 @contextmanager

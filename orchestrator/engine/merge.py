@@ -134,7 +134,7 @@ def land(ws: Workspace, job: Job) -> Move | None:
         waiting = landings(ws, job.at.project, target)
         if find_stray(git, tip, merge.merged, waiting) or find_lost_ground(git, job.at.base, merge.onto, waiting):
             return target_moved(job, now, target=target, why="what it stands on was taken back")
-        refusal = _move_target(mirror, git, target, merge.merged, tip)
+        refusal = _refusal_to_move(mirror, git, target, merge.merged, tip)
     if not refusal:
         return done
     there = rev_parse(git, f"refs/heads/{target}^{{commit}}") or ""
@@ -197,19 +197,24 @@ def _obstacle_in(here: Git, checkout: Path, target: str, commit: str) -> Obstacl
     return None
 
 
-def _move_target(mirror: Git, git: Git, target: str, commit: str, tip: str) -> str:
+def _refusal_to_move(mirror: Git, git: Git, target: str, commit: str, tip: str) -> str:
     """Why git would not move the target, in its words; '' if it has."""
-    checkouts = checked_out_at(git, target)
     try:
-        with effect(Effect.TARGET_MOVE):
-            if checkouts:
-                push_into_checkout(mirror, checkouts[0], commit, target, tip)
-            else:
-                update_ref(git, f"refs/heads/{target}", commit, tip)
-            flush_elsewhere(mirror, git.git_dir)
+        move_target(mirror, git, target, commit, tip)
     except GitError as error:
         return error.message
     return ""
+
+
+def move_target(mirror: Git, git: Git, target: str, commit: str, tip: str) -> None:
+    """Put the target on a commit, with the files of the checkout that it is checked out in, if any. Raises GitError."""
+    checkouts = checked_out_at(git, target)
+    with effect(Effect.TARGET_MOVE):
+        if checkouts:
+            push_into_checkout(mirror, checkouts[0], commit, target, tip)
+        else:
+            update_ref(git, f"refs/heads/{target}", commit, tip)
+        flush_elsewhere(mirror, git.git_dir)
 
 
 def _leave_branch(ws: Workspace, job: Job) -> Move:

@@ -20,7 +20,7 @@ from orchestrator.errors import InvalidFileError, LedgerError
 KEPT = 200
 """How many ended jobs each of `done/`, `failed/` and `cancelled/` shows."""
 WALKED = 1000
-"""How many ended jobs are read at a start, at most, to find the newest."""
+"""After how many ended jobs no earlier day is looked at, at a start, to find the newest."""
 ENDED_LANES = (Lane.DONE, Lane.FAILED, Lane.CANCELLED)
 _CLOSED_DEPTH = 5
 """`closed/<yyyy>/<mm>/<dd>/<2 hex>/<id>`: folders below `closed`."""
@@ -193,7 +193,8 @@ class Projection:
         found: dict[Lane, list[Ended]] = {lane: [] for lane in ENDED_LANES}
         left = WALKED
         for path, day in self._days(root):
-            trees = self._ended_on(path, day, left)
+            # Of a day all: only what is read of them says which are the newest.
+            trees = self._ended_on(path, day)
             left -= len(trees)
             for ended in sorted(self.ws.ledger.ended_at(trees), key=lambda each: (each.since, each.id), reverse=True):
                 if len(found[ended.lane]) < KEPT:
@@ -202,17 +203,16 @@ class Projection:
                 break
         return found
 
-    def _ended_on(self, path: str, day: str, most: int) -> dict[str, str]:
+    def _ended_on(self, path: str, day: str) -> dict[str, str]:
         """The folders of the jobs that ended on a day, by path."""
         objects = self.ws.ledger.objects
         buckets = objects.tree(day)
         objects.read_ahead(each.oid for each in buckets.values())
-        trees = {
+        return {
             f"{path}/{bucket}/{id_}": entry.oid
             for bucket, each in buckets.items()
             for id_, entry in objects.tree(each.oid).items()
         }
-        return dict(list(trees.items())[:most])
 
     def _days(self, root: str) -> Iterator[tuple[str, str]]:
         """The folders of days under `closed/`, with their paths, newest first."""

@@ -121,15 +121,6 @@ def look_at_runs(ws: Workspace, *, commands: bool = False) -> Running:
     )
 
 
-def engine_now(ws: Workspace) -> EngineNow:
-    """Whether an engine is at work here, since when, and as which process."""
-    lock = ws.paths.orcdir / "engine.lock"
-    if lock_is_free(lock):
-        return EngineNow(running=False)
-    pid = holders_of({lock: _number(read_note(ws).get("pid"))}).get(lock)
-    return _engine(ws, running=True, pid=pid, table=process_table() or {})
-
-
 def _engine(ws: Workspace, *, running: bool, pid: int | None, table: Mapping[int, ProcessFacts]) -> EngineNow:
     facts = table.get(pid) if pid is not None else None
     if not running or facts is None:

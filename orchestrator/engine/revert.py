@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import Git, is_ancestor, rev_parse, tree_of, update_ref
-from orchestrator.adapters.git_checkout import checked_out_at, push_into_checkout
+from orchestrator.adapters.git import Git, is_ancestor, rev_parse, tree_of
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees
 from orchestrator.adapters.landing import heal_landings
 from orchestrator.adapters.ledger import Filing, Folder, format_record
-from orchestrator.adapters.mirrors import flush_elsewhere, publish_ref, write_ref
+from orchestrator.adapters.mirrors import publish_ref, write_ref
 from orchestrator.core.job import Job, State
 from orchestrator.core.records import MergeRecord, Reverted
 from orchestrator.core.transitions import Actor
 from orchestrator.engine.bases import mirror_with
-from orchestrator.engine.merge import MERGER, find_obstacle
+from orchestrator.engine.merge import MERGER, find_obstacle, move_target
 from orchestrator.engine.story import reverts_path
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import RefusedError
@@ -97,13 +96,7 @@ def _land(git: Git, mirror: Git, target: str, commit: str, tip: str) -> None:
     obstacle = find_obstacle(git, target, commit)
     if obstacle is not None:
         raise RefusedError(obstacle.problem, hint=obstacle.way_out)
-    checkouts = checked_out_at(git, target)
-    with effect(Effect.TARGET_MOVE):
-        if checkouts:
-            push_into_checkout(mirror, checkouts[0], commit, target, tip)
-        else:
-            update_ref(git, f"refs/heads/{target}", commit, tip)
-        flush_elsewhere(mirror, git.git_dir)
+    move_target(mirror, git, target, commit, tip)
 
 
 def _filing(found: Reverted, actor: Actor) -> Filing:

@@ -27,9 +27,10 @@ from orchestrator.adapters.files import (
 )
 from orchestrator.adapters.processes import become_subreaper, has_children, kill_descendants
 from orchestrator.adapters.run_folder import RunFolder, read_spec, write_result
-from orchestrator.adapters.run_values import RunSpec, RunStatus
+from orchestrator.adapters.run_values import RunSpec
 from orchestrator.adapters.shims import LEASE_FD
 from orchestrator.adapters.spans import mark
+from orchestrator.core.records import RunStatus
 from orchestrator.core.times import iso
 from orchestrator.engine.run_steps import Run, RunOver, execute
 from orchestrator.errors import ExitCode, OrcError
@@ -37,7 +38,7 @@ from orchestrator.errors import ExitCode, OrcError
 HEARTBEAT_SECONDS = 30.0
 
 STATUS_BY_PHASE = {"preparing": RunStatus.PREPARE_FAILED, "setup": RunStatus.SETUP_FAILED}
-"""What a run is called that broke in a phase; later ones were running and are called stopped."""
+"""What a run is called that broke in a phase; one that broke later is called broken."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -90,7 +91,7 @@ def _supervise(folder: RunFolder, lease: int) -> int:
 
 def _note_failure(run: Run, error: Exception) -> None:
     # A broken supervisor is not the agent's failure.
-    run.status = STATUS_BY_PHASE.get(run.phase, RunStatus.STOPPED)
+    run.status = STATUS_BY_PHASE.get(run.phase, RunStatus.BROKEN)
     words = (
         [str(error)] if isinstance(error, OrcError) else [f"orc's supervisor broke: {type(error).__name__}: {error}"]
     )

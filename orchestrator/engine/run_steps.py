@@ -40,16 +40,18 @@ from orchestrator.adapters.run_values import (
     RunKind,
     RunResult,
     RunSpec,
-    RunStatus,
     SealedWork,
 )
 from orchestrator.adapters.spans import mark
 from orchestrator.adapters.worktrees import Prepared, TreeSpec, prepare_tree, seal_tree, take_place
+from orchestrator.core.records import RunStatus
 from orchestrator.core.said import Said, Trouble
 from orchestrator.core.times import iso
 from orchestrator.errors import HostileFileError, OrcError
 
 ERROR_LINE_CHARS = 300
+LEAST_OUTPUT = 64 * 1024
+"""Bytes that each command of the checks may print, however much those before it have printed."""
 
 SETUP_INPUTS = (
     *(
@@ -433,7 +435,8 @@ def _check_twice(
     until: float,
 ) -> CommandResult:
     first = _check_once(run, spec, command, environment, files, until)
-    if first.outcome is not CheckOutcome.FAILED or run.status is not RunStatus.ENDED:
+    is_loud = run.output_bytes >= spec.limits.output_bytes
+    if first.outcome is not CheckOutcome.FAILED or run.status is not RunStatus.ENDED or is_loud:
         return first
     second = _check_once(run, spec, command, environment, files, until)
     passed = second.outcome is CheckOutcome.PASSED
@@ -457,7 +460,8 @@ def _check_once(
 ) -> CommandResult:
     left = max(0.0, until - time.monotonic())
     bounded = CommandSpec(command.run, min(command.timeout_s, left), command.name)
-    room = spec.limits.output_bytes - run.output_bytes
+    # One that prints without end must not silence those behind it.
+    room = max(LEAST_OUTPUT, spec.limits.output_bytes - run.output_bytes)
     outcome = _supervise(run, spec, bounded, environment, files, room)
     run.output_bytes += outcome.output_bytes
     _take_end(run, spec, outcome, whole_run_is_over=left < command.timeout_s)
@@ -469,13 +473,17 @@ def _check_once(
         exit=outcome.exit,
         seconds=outcome.seconds,
         outcome=CheckOutcome.TIMEOUT if outcome.end is End.TIMEOUT else good,
-        tail=outcome.tail.decode("utf-8", "replace"),
+        tail=outcome.tail.decode("utf-8", "replace") + _too_loud(spec, outcome),
     )
 
 
+def _too_loud(spec: RunSpec, outcome: Outcome) -> str:
+    return f"\n{_reason_text(spec, outcome.end)}" if outcome.end is End.OUTPUT_LIMIT else ""
+
+
 def _take_end(run: Run, spec: RunSpec, outcome: Outcome, *, whole_run_is_over: bool) -> None:
-    """Whether the end of one command is the end of the run."""
-    if outcome.end is End.ENDED or (outcome.end is End.TIMEOUT and not whole_run_is_over):
+    """Whether the end of one command is the end of the run. Too much output is a failure like any other."""
+    if outcome.end in (End.ENDED, End.OUTPUT_LIMIT) or (outcome.end is End.TIMEOUT and not whole_run_is_over):
         return
     run.status = RunStatus(outcome.end.value)
     run.error = outcome.problem or _reason_text(spec, outcome.end)

@@ -10,7 +10,7 @@ from orchestrator.adapters.ledger import Filing, format_record, parse_record
 from orchestrator.core.board import AgentView
 from orchestrator.core.job import Job
 from orchestrator.core.records import Attempt
-from orchestrator.core.sessions import Did, Plan, Session, after_run, plan_session
+from orchestrator.core.sessions import Did, Plan, Session, after_run, given_up, plan_session
 from orchestrator.core.transitions import Event, Move
 from orchestrator.engine.workspace import Workspace
 
@@ -66,8 +66,18 @@ def filings_after(ws: Workspace, moves: Iterable[Move]) -> Iterator[Filing]:
         if move.event not in (Event.COLLECT, Event.NOT_STARTED):
             continue
         for record in move.records.values():
-            if isinstance(record, Attempt) and record.session and record.spoke is not None:
-                yield _filing(ws, move.job, record)
+            if isinstance(record, Attempt) and record.spoke is not None:
+                yield from _filings(ws, move.job, record)
+
+
+def _filings(ws: Workspace, job: Job, attempt: Attempt) -> Iterator[Filing]:
+    if attempt.session:
+        yield _filing(ws, job, attempt)
+    elif attempt.resumed and (session := session_of(ws, attempt.worker.agent, job.at.project)) is not None:
+        path = session_path(session.agent, session.project)
+        subject = f"worker: {session.agent} in {session.project}, its session is over"
+        trailers = (("Agent", session.agent), ("Session", session.id or "-"))
+        yield Filing(subject, {path: format_record(given_up(session))}, trailers, with_step_of=job.id)
 
 
 def _filing(ws: Workspace, job: Job, attempt: Attempt) -> Filing:
@@ -95,4 +105,5 @@ def _filing(ws: Workspace, job: Job, attempt: Attempt) -> Filing:
     )
     path = session_path(worker.agent, job.at.project)
     subject = f"worker: {worker.agent} in {job.at.project}, run {after.runs} of its session"
-    return Filing(subject, {path: format_record(after)}, (("Agent", worker.agent), ("Session", attempt.session)))
+    trailers = (("Agent", worker.agent), ("Session", attempt.session))
+    return Filing(subject, {path: format_record(after)}, trailers, with_step_of=job.id)

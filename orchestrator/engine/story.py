@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.adapters.ledger import Folder, parse_record
 from orchestrator.core.ids import bucket
 from orchestrator.core.outbox import Requested, folder_path
-from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, Reverted, ReviewRecord
+from orchestrator.core.records import RECORDS, Attempt, Card, Evidence, Reverted, ReviewRecord
 from orchestrator.engine.workspace import Workspace
-
-RECORD_KINDS: Mapping[str, type[Any]] = {
-    "attempt": Attempt,
-    "evidence": Evidence,
-    "review": ReviewRecord,
-    "card": Card,
-    "merge": MergeRecord,
-}
 
 
 def records_of(ws: Workspace, folder: Folder) -> dict[str, Any]:
     """Every record of a job by file stem, in the order in which they came about."""
-    kinds = {stem: RECORD_KINDS[kind] for stem in folder.records if (kind := stem.partition("-")[0]) in RECORD_KINDS}
+    kinds = {stem: RECORDS[kind] for stem in folder.records if (kind := stem.partition("-")[0]) in RECORDS}
     found = {stem: ws.ledger.record(kind, folder, stem) for stem, kind in kinds.items() if "." not in stem}
     attempts = [record for record in found.values() if isinstance(record, Attempt)]
 
@@ -37,7 +28,7 @@ def records_of(ws: Workspace, folder: Folder) -> dict[str, Any]:
                 attempt = sum(each.started <= record.asked for each in attempts)
             case _:
                 attempt = max((each.number for each in attempts if each.tip == record.approved), default=len(attempts))
-        return (attempt, list(RECORD_KINDS.values()).index(type(record)), number)
+        return (attempt, list(RECORDS.values()).index(type(record)), number)
 
     return {stem: found[stem] for stem in sorted(found, key=order)}
 

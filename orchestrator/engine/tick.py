@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar, assert_never
 
+from orchestrator.adapters.git import GitError
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.adapters.shims import Nursery
@@ -33,6 +34,7 @@ from orchestrator.core.schedule import (
     CheckBase,
     Gather,
     Hold,
+    JobAction,
     Land,
     Release,
     StartAttempt,
@@ -52,7 +54,7 @@ from orchestrator.engine.collect import clear_up, collect_bases, collect_run, ru
 from orchestrator.engine.dispatch import ensure_run
 from orchestrator.engine.evidence import gather, known_result
 from orchestrator.engine.launch import RunState, folder_of, launch, state_of
-from orchestrator.engine.look import look
+from orchestrator.engine.look import Noted, look
 from orchestrator.engine.merge import build_merge, land, watch_landing
 from orchestrator.engine.notes import note_engine
 from orchestrator.engine.outbox import Outboxes, Taken
@@ -61,7 +63,7 @@ from orchestrator.engine.reviews import reserve_review
 from orchestrator.engine.sessions import filings_after
 from orchestrator.engine.upkeep import Upkeep
 from orchestrator.engine.workspace import UnwritableError, Workspace
-from orchestrator.errors import OrcError
+from orchestrator.errors import BusyError, OrcError
 
 log = logging.getLogger("orc.tick")
 LEDGER = "the ledger"
@@ -92,6 +94,7 @@ class Engine:
     look_again: float | None = None
     """When something that a person is still writing is to be looked at again, on the clock of `time.monotonic`."""
     backlog: Backlog = field(default_factory=Backlog)
+    noted: Noted = field(default_factory=Noted)
     history: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Attempts of each agent on each project since the engine began: who knows a project is preferred for it."""
     told_problems: dict[str, str] = field(default_factory=dict)
@@ -169,7 +172,8 @@ def _collect(engine: Engine) -> bool:
 
 
 def _decide(engine: Engine) -> bool:
-    board = look(engine.ws, history=engine.history, stopping=engine.stopping, since=engine.backlog.version)
+    since, noted = engine.backlog.version, engine.noted
+    board = look(engine.ws, history=engine.history, stopping=engine.stopping, since=since, noted=noted)
     return _perform(engine, board, decide(board, engine.ws.now(), engine.backlog))
 
 
@@ -194,8 +198,23 @@ def _perform(engine: Engine, board: Board, actions: Iterable[Action]) -> bool:
 def _act(ws: Workspace, board: Board, action: Action) -> Move | Reserved | Filing | None:
     """What an action comes to: a step to commit, perhaps with files, or nothing."""
     if isinstance(action, CheckBase):
-        return reserve_base(ws, action.project)
+        return reserve_base(ws, action.project, is_red=board.projects[action.project].is_red)
     job = board.jobs[action.job]
+    try:
+        return _act_on(ws, board, action, job)
+    except OrcError as error:
+        if not isinstance(action, Gather | BuildMerge | Land) or _passes(error):
+            raise
+        # It would stand in the way of all others for its target, in silence: it pauses, and asks after a few times.
+        return not_started(job, error.message, ws.config.limits, ws.stamp())
+
+
+def _passes(error: OrcError) -> bool:
+    """Whether an error is about the moment and not about the job."""
+    return isinstance(error, BusyError) or (isinstance(error, GitError) and error.was_killed)
+
+
+def _act_on(ws: Workspace, board: Board, action: JobAction, job: Job) -> Move | Reserved | Filing | None:
     match action:
         case Hold():
             return hold(job, action.reason, ws.stamp(), needs=action.needs)

@@ -1,18 +1,23 @@
-"""Upkeep, when nothing else is to be done: pack objects in time, the ledger's and the mirrors'; archive old refs."""
+"""Upkeep, when nothing else is to be done: pack objects in time, archive old refs, remove old logs."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.git import Git
 from orchestrator.adapters.ledger import REF
+from orchestrator.core.config import LogLimits
 from orchestrator.engine.archive import archive_ended
-from orchestrator.engine.workspace import Workspace
+from orchestrator.engine.run_logs import forget_checks, prune_logs
+from orchestrator.engine.workspace import Paths, Workspace
 from orchestrator.errors import OrcError
 
 log = logging.getLogger("orc.upkeep")
@@ -22,30 +27,67 @@ MOST_LOOSE = 1_500
 MOST_PACKS = 20
 """Packs at which they are put together: git starts a gc for the person from fifty on."""
 _FULL_SAMPLE = 256
+PAUSE_S = 600.0
+"""How long a repository is left alone after packing came to nothing."""
+PRUNE_S = 600.0
+"""How often at most it is looked for logs and remembered checks that are to go, where the last look left none."""
 
 
 class Upkeep:
-    """What is due from time to time. Packing may take seconds, so git does it beside the engine, one at a time."""
+    """What is due from time to time. It may take seconds, so it is done beside the engine, one round at a time."""
 
     def __init__(self) -> None:
-        self._packing: threading.Thread | None = None
+        self._work: threading.Thread | None = None
+        self._paused: dict[Path, float] = {}
+        """Until when a repository is left alone, on the clock of `time.monotonic`."""
+        self._prune_at = 0.0
 
     def look(self, ws: Workspace) -> None:
         """Begin what is due; cheap when nothing is."""
-        if self._packing is not None and self._packing.is_alive():
+        if self._work is not None and self._work.is_alive():
             return
-        git = ws.ledger.git
-        due = [each for each in (git, *_mirrors(ws)) if is_due(each.git_dir)]
+        now, git = time.monotonic(), ws.ledger.git
+        due = [each for each in (git, *_mirrors(ws)) if self._paused.get(each.git_dir, 0.0) <= now]
+        due = [each for each in due if is_due(each.git_dir)]
         if git in due:
             archive_ended(ws)
-        if due:
-            self._packing = threading.Thread(target=_pack_quietly, args=(due, git), daemon=True)
-            self._packing.start()
+        acts = [partial(self._prune, ws.paths, ws.config.logs, ws.now())] if now >= self._prune_at else []
+        acts += [partial(self._pack, each, is_ledger=each is git) for each in due]
+        if acts:
+            # An engine that ends waits for what is soon done; a git that packs goes on without it.
+            self._work = threading.Thread(target=_do_quietly, args=(acts,), daemon=bool(due))
+            self._work.start()
 
     def finish(self) -> None:
         """Wait for what was begun."""
-        if self._packing is not None:
-            self._packing.join()
+        if self._work is not None:
+            self._work.join()
+
+    def _pack(self, git: Git, *, is_ledger: bool) -> None:
+        before = loose_objects(git.git_dir) + packs(git.git_dir)
+        try:
+            pack(git)
+            if is_ledger:
+                write_graph(git)
+        finally:
+            # It failed, or what is there cannot be packed: to begin again at each look would never end.
+            if loose_objects(git.git_dir) + packs(git.git_dir) >= before:
+                self._paused[git.git_dir] = time.monotonic() + PAUSE_S
+
+    def _prune(self, paths: Paths, keep: LogLimits, now: datetime) -> None:
+        self._prune_at = time.monotonic() + PRUNE_S
+        is_done = [forget_checks(paths), prune_logs(paths, keep, now)]
+        if not all(is_done):
+            self._prune_at = 0.0
+
+
+def _do_quietly(acts: Sequence[Callable[[], None]]) -> None:
+    for act in acts:
+        try:
+            act()
+        except (OrcError, OSError) as error:
+            # It is tried again at a later occasion; nothing depends on it.
+            log.warning("upkeep: %s", error.message if isinstance(error, OrcError) else error)
 
 
 def _mirrors(ws: Workspace) -> list[Git]:
@@ -72,17 +114,6 @@ def packs(git_dir: Path) -> int:
         return sum(name.endswith(".pack") for name in os.listdir(git_dir / "objects" / "pack"))
     except OSError:
         return 0
-
-
-def _pack_quietly(due: Sequence[Git], ledger: Git) -> None:
-    for git in due:
-        try:
-            pack(git)
-            if git is ledger:
-                write_graph(git)
-        except OrcError as error:
-            # It is tried again at the next occasion; nothing depends on it.
-            log.warning("the objects of %s were not packed: %s", git.git_dir, error.message)
 
 
 def pack(git: Git) -> None:

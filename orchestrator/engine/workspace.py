@@ -148,7 +148,7 @@ class Workspace:
 
         Raises UnwritableError if some hold what no file of the ledger can; all others are committed then.
         """
-        now, done, bad = self.now(), [], []
+        moves, now, done, bad = list(moves), self.now(), [], []
         with self.ledger.writing() as writer:
             for move in moves:
                 try:
@@ -157,8 +157,10 @@ class Workspace:
                         done.append(move)
                 except (ValueError, TypeError, LedgerError) as error:
                     bad.append((move, str(error)))
+            left_out = {move.job.id for move in moves} - {move.job.id for move in done}
             for filing in filings:
-                writer.file(filing, now)
+                if filing.with_step_of not in left_out:
+                    writer.file(filing, now)
         if bad:
             raise UnwritableError(done, bad)
         return done

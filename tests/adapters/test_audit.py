@@ -15,7 +15,7 @@ import pytest
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.audit_rules import Rule
-from orchestrator.adapters.git import Git, delete_ref, rev_parse, tree_of, update_ref
+from orchestrator.adapters.git import Git, delete_refs, rev_parse, tree_of, update_ref
 from orchestrator.adapters.git_objects import commit_tree
 from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.objects import FILE_MODE, Entry
@@ -609,7 +609,7 @@ def test_a_landing_that_no_reflog_tells_of_is_no_lie(root: Path) -> None:
 
 def test_a_branch_that_was_deleted_is_no_lie(root: Path) -> None:
     door, ref = Git(root / ".git"), f"refs/heads/orc/{w.BRANCH}"
-    delete_ref(door, ref, rev_parse(door, ref) or "")
+    delete_refs(door, [(ref, rev_parse(door, ref) or "")])
     report = w.verify(root)
     assert report.lies == ()
     assert [doubt.job for doubt in report.unverifiable] == [w.BRANCH]

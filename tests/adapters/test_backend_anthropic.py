@@ -22,7 +22,7 @@ from run_helpers import Bench
 from orchestrator.adapters.backends.anthropic import AnthropicBackend
 from orchestrator.adapters.backends.anthropic_service import retry_after
 from orchestrator.adapters.backends.base import Order, Output
-from orchestrator.adapters.run_values import RunStatus
+from orchestrator.core.records import RunStatus
 from orchestrator.core.said import Said, Trouble, Usage
 from orchestrator.errors import InvalidFileError
 
@@ -131,9 +131,8 @@ def test_files_are_written_through_tools_and_the_last_text_is_the_answer(place: 
         {"tools": call("bash", command="cat src/a.txt")["tools"] + call("read", path="none")["tools"]},
         {"text": "Done."},
     )
-    assert said == Said(
-        ok=True, text="Done.", session=said.session, model="claude-test", usage=Usage(400, 40), tool_calls=4
-    )
+    told = {"usage": Usage(400, 40), "context": 110, "tool_calls": 4}
+    assert said == Said(ok=True, text="Done.", session=said.session, model="claude-test", **told)  # type: ignore[arg-type]
     assert (place.tree / "src" / "a.txt").read_text() == "a\n"
     bodies = place.bodies()
     assert result_of(bodies[1]) == "1\tone\n2\ttwo"
@@ -460,9 +459,9 @@ def test_a_model_that_calls_for_ever_is_stopped_after_its_turns(place: Place) ->
 # --- reading what was printed ---
 
 
-def read(*lines: object, exit: int | None = 0, ended: bool = True, stderr: str = "") -> Said:
+def read(*lines: object, exit: int | None = 0, signal: int | None = None, ended: bool = True, stderr: str = "") -> Said:
     text = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
-    said = BACKEND.read(Output(io.BytesIO(text.encode()), stderr, exit, None, ended))
+    said = BACKEND.read(Output(io.BytesIO(text.encode()), stderr, exit, signal, ended))
     assert said is not None
     return said
 
@@ -470,7 +469,8 @@ def read(*lines: object, exit: int | None = 0, ended: bool = True, stderr: str =
 def test_no_output_is_success_without_its_end() -> None:
     turn = {"type": "turn", "model": "m", "usage": {"input": 3, "output": 4}}
     said = read(turn, turn, {"type": "tool"}, {"type": "saved", "session": "s"}, ended=False, exit=None)
-    assert said == Said(trouble=Trouble.CUT, why=said.why, session="s", model="m", usage=Usage(6, 8), tool_calls=1)
+    used = {"usage": Usage(6, 8), "context": 7, "tool_calls": 1}
+    assert said == Said(trouble=Trouble.CUT, why=said.why, session="s", model="m", **used)  # type: ignore[arg-type]
     assert read(stderr="Traceback\nModuleNotFoundError: x\n", exit=1).why.endswith("ModuleNotFoundError: x")
 
 
@@ -486,6 +486,19 @@ def test_success_needs_the_exit_code_too() -> None:
         said = read(end, exit=code)
         assert (said.ok, said.trouble) == (False, Trouble.ERROR)
         assert said.why
+
+
+@pytest.mark.parametrize("how", [{"exit": 0, "ended": False}, {"exit": 0, "signal": 15}, {"exit": None, "signal": 9}])
+def test_one_that_was_ended_did_not_succeed_though_it_says_so(how: dict[str, Any]) -> None:
+    said = read({"type": "end", "status": "ok", "text": "t"}, **how)
+    assert (said.ok, said.trouble, said.text) == (False, Trouble.CUT, "t")
+    assert "stopped" in said.why or "signal" in said.why
+
+
+def test_the_conversation_is_as_long_as_its_newest_turn() -> None:
+    turns = [{"type": "turn", "model": "m", "usage": {"input": size, "output": 4}} for size in (100, 300)]
+    end = {"type": "end", "status": "ok", "text": "t", "usage": {"input": 400, "output": 8}}
+    assert read(*turns, end).context == 304
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,10 @@ def test_a_session_goes_on_instead_of_a_new_one(order: Order) -> None:
 
 
 def test_a_reviewer_has_no_tool_that_edits_and_is_not_sent_to_the_tree(order: Order) -> None:
-    argv = CLAUDE.launch({}, replace(order, read_only=True)).argv
+    launch = CLAUDE.launch({"env": {"CLAUDE_CODE_DISABLE_FILE_MENTIONS": "0"}}, replace(order, read_only=True))
+    argv = launch.argv
+    assert launch.env["CLAUDE_CODE_DISABLE_FILE_MENTIONS"] == launch.env["CLAUDE_CODE_DISABLE_CLAUDE_MDS"] == "1"
+    assert "CLAUDE_CODE_DISABLE_FILE_MENTIONS" not in CLAUDE.launch({}, order).env
     assert after(argv, "--tools") == after(argv, "--allowedTools") == "Bash,Glob,Grep,Read"
     assert after(argv, "--permission-mode") == "default"
     assert "--append-system-prompt" not in argv
@@ -224,6 +227,30 @@ def test_tokens_and_cost_are_those_of_the_run_though_the_totals_are_of_the_sessi
 def test_a_version_that_counts_by_run_is_taken_at_its_word() -> None:
     end = {key: value for key, value in END.items() if key != "model_usage_since_last_result"}
     assert read_said(CLAUDE, as_lines(INIT, end)).usage == Usage(100, 20, 30, 20, 5, 4500)
+
+
+def test_a_cost_that_was_not_told_is_none_and_one_of_nothing_is_told() -> None:
+    unpriced = {key: value for key, value in MODEL.items() if key != "costUSD"}
+    for told, cost in (
+        ({"a": unpriced}, None),
+        ({"a": {**MODEL, "costUSD": None}}, None),
+        ({"a": MODEL, "b": unpriced}, None),
+        ({}, None),
+        ({"a": {**MODEL, "costUSD": 0}}, 0),
+    ):
+        used = read_said(CLAUDE, as_lines(INIT, {**END, "model_usage_since_last_result": told})).usage
+        assert used is not None
+        assert used.cost_microusd == cost
+    old = {key: value for key, value in END.items() if key not in ("model_usage_since_last_result", "total_cost_usd")}
+    assert read_said(CLAUDE, as_lines(INIT, old)).usage == Usage(100, 20, 30, 20, 5)
+
+
+def test_the_conversation_is_as_long_as_its_newest_message_of_its_own() -> None:
+    newest = say("x", id="msg_2")
+    newest["message"]["usage"] = {**CALLED, "input_tokens": 300}
+    helper = say("helper", id="msg_3", parent_tool_use_id="toolu_1")
+    assert read_said(CLAUDE, as_lines(INIT, CALL, TOLD, newest, helper, END)).context == 351
+    assert read_said(CLAUDE, as_lines(INIT, END)).context == 0
 
 
 def test_what_an_unfinished_run_used_is_told_as_far_as_it_is_known() -> None:

@@ -106,6 +106,8 @@ def test_a_reviewer_may_not_write_to_the_tree_and_is_not_told_what_to_think(orde
     }
     assert "sandbox_mode" not in found
     assert found["project_doc_max_bytes"] == 0
+    assert found["skills"] == {"include_instructions": False}
+    assert "skills" not in configured(CODEX.launch({}, order))
 
 
 def test_a_path_with_quotes_stays_one(tmp_path: Path, order: Order) -> None:

@@ -94,7 +94,7 @@ def test_a_reviewer_has_the_soul_alone_and_may_not_edit(order: Order) -> None:
     launch = OPENCODE.launch({}, changed(order, read_only=True))
     assert config(launch)["instructions"] == [str(order.system)]
     # The last rule that fits counts.
-    assert list(config(launch)["permission"].items()) == [("*", "allow"), ("edit", "deny")]
+    assert list(config(launch)["permission"].items()) == [("*", "allow"), ("edit", "deny"), ("read", "deny")]
     assert launch.env["XDG_DATA_HOME"] == str(order.state / "review")
     assert launch.env["OPENCODE_DISABLE_EXTERNAL_SKILLS"] == "1"
 
@@ -225,6 +225,11 @@ def test_a_good_run_is_told_whole_and_its_steps_are_added_up() -> None:
     assert said.ok
     assert (said.text, said.session, said.tool_calls) == ("done it", SESSION, 1)
     assert said.usage == Usage(input=22, output=24, cache_read=66, cache_write=4, reasoning=10, cost_microusd=446)
+
+
+def test_the_conversation_is_as_long_as_its_newest_step() -> None:
+    assert read_said(OPENCODE, as_lines(*RUN)).context == 11 + 7 + 5 + 2 + 33
+    assert read_said(OPENCODE, as_lines(BEGIN)).context == 0
 
 
 def test_a_cost_of_nothing_is_no_price() -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,10 +15,12 @@ import pytest
 from run_helpers import Bench, StartedRun, is_alive, wait_until
 
 from orchestrator.adapters.backends.base import Backend, Order
-from orchestrator.adapters.backends.registry import find_backend
+from orchestrator.adapters.backends.registry import BACKENDS, find_backend
 from orchestrator.adapters.backends.scripted import parse_script
 from orchestrator.adapters.run_folder import CUT, REPORT_BYTES
-from orchestrator.adapters.run_values import RunResult, RunStatus
+from orchestrator.adapters.run_values import RunResult
+from orchestrator.core.config import BackendConfig
+from orchestrator.core.records import RunStatus
 from orchestrator.errors import InvalidFileError, NotFoundError
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs PDEATHSIG and a subreaper")
@@ -286,6 +289,47 @@ class TestEveryBackend:
 
     def test_it_is_found_by_its_name(self, agent: Agent) -> None:
         assert find_backend(agent.backend.name) is agent.backend
+
+
+SETTINGS_OF: dict[str, dict[str, Any]] = {"command": {"argv": ("x",)}, "agy": {"login": True}}
+"""Without these a type has another problem."""
+
+
+@pytest.mark.parametrize(
+    ("type_", "key", "value"),
+    [
+        ("command", "key_env", "KEY"),
+        ("command", "login", True),
+        ("command", "args", ("--quiet",)),
+        ("command", "base_url", "http://127.0.0.1:1"),
+        ("scripted", "argv", ("x",)),
+        ("claude", "argv", ("claude",)),
+        ("claude", "provider", "chat"),
+        ("codex", "script", "plays.yaml"),
+        ("gemini", "provider", "chat"),
+        ("opencode", "argv", ("opencode",)),
+        ("anthropic", "program", "claude"),
+        ("agy", "key_env", "KEY"),
+    ],
+)
+def test_a_setting_that_means_nothing_to_a_type_is_a_problem_and_no_launch(
+    type_: str, key: str, value: object, tmp_path: Path
+) -> None:
+    backend, settings = find_backend(type_), {**SETTINGS_OF.get(type_, {}), key: value}
+    if type_ == "scripted":
+        settings["script"] = str(tmp_path / "plays.yaml")
+        (tmp_path / "plays.yaml").write_text("[]")
+    told = backend.problem(settings, path="/bin")
+    assert f"`{key}` means nothing to the type {type_}" in told
+    assert "take it out" in told
+    with pytest.raises(InvalidFileError, match=f"`{key}`"):
+        backend.launch(settings, replace(an_order(tmp_path), model="m", person_home=tmp_path))
+
+
+@pytest.mark.parametrize("type_", BACKENDS)
+def test_settings_that_nobody_gave_are_no_problem(type_: str) -> None:
+    plain = asdict(BackendConfig(name="mine", type=type_, model="m", family="f", env={"A": "b"}, pass_env=("C",)))
+    assert "means nothing" not in find_backend(type_).problem({**plain, **SETTINGS_OF.get(type_, {})}, path="/bin")
 
 
 def test_an_unknown_backend_names_the_nearest() -> None:

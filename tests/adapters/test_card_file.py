@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from value_strategies import values_of
 
 from orchestrator.adapters.card_file import parse_card_answer, show_card, show_review
-from orchestrator.adapters.schemas import load_schema, schema_names
+from orchestrator.adapters.schemas import load_schema
 from orchestrator.adapters.strict_yaml import load
 from orchestrator.core.card import OPTIONS
 from orchestrator.core.codec import from_mapping, to_mapping
@@ -126,7 +126,6 @@ def test_every_schema_is_one_and_explains_every_key() -> None:
             if isinstance(each, dict):
                 check(each, f"{where}[]")
 
-    assert {"card", "config", "job", "verdict"} <= set(schema_names())
     for name in ("card", "config", "job", "verdict"):
         Draft202012Validator.check_schema(load_schema(name))
         check(load_schema(name), name)

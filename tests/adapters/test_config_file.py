@@ -17,6 +17,7 @@ from orchestrator.core.config import (
     BackendConfig,
     Config,
     Limits,
+    LogLimits,
     Project,
     ReviewDefaults,
     SessionLimits,
@@ -130,6 +131,7 @@ SECTIONS: list[tuple[tuple[str, ...], type[Any], set[str]]] = [
     (("sessions",), SessionLimits, set()),
     (("review",), ReviewDefaults, set()),
     (("limits",), Limits, set()),
+    (("logs",), LogLimits, set()),
 ]
 
 
@@ -171,6 +173,23 @@ def test_every_type_of_backend_is_told_in_the_schema() -> None:
     assert all(name in told for name in BACKENDS)
 
 
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_a_backend_with_the_name_of_a_type_is_of_that_type(name: str) -> None:
+    assert parse(f"version: 1\nbackends: {{{name}: {{model: m}}}}\n").backends[name].type == name
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("claude", "{argv: [claude, -p]}"), ("claude", "{type: command}"), ("mine", "{model: m}"), ("mine", "{}")],
+)
+def test_one_that_says_otherwise_or_has_a_name_of_its_own_is_a_command(name: str, settings: str) -> None:
+    assert parse(f"version: 1\nbackends: {{{name}: {settings}}}\n").backends[name].type == "command"
+
+
+def test_the_new_file_says_what_type_a_backend_has_that_names_none() -> None:
+    assert "the backend's own name" in re.sub(r"\n# ", " ", config_template(target="main"))
+
+
 @given(
     target=st.sampled_from(["main", "trunk", "release/1.0", "no", "1.0"]),
     checks=st.lists(
@@ -199,7 +218,7 @@ def test_the_template_with_every_comment_sign_taken_away_has_every_key() -> None
     project = config.projects["main"]
     assert project.setup is not None
     assert project.keep
-    for section in ("sessions", "review", "limits"):
+    for section in ("sessions", "review", "limits", "logs"):
         for key in _section((section,))["properties"]:
             assert re.search(rf"^#  {key}: ", text, re.MULTILINE), key
     for key in _section(("projects", "additionalProperties"))["properties"]:

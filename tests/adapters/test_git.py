@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from orchestrator.adapters.git import (
     Reader,
     RefMovedError,
     common_dir,
-    delete_ref,
+    delete_refs,
     is_ancestor,
     merge_base,
     personal_config,
@@ -90,7 +91,7 @@ def commit_files(git: Git, parent: str, **files: str | None) -> str:
         else:
             oid = git.run("hash-object", "-w", "--stdin", stdin=text.encode()).out.strip()
             lines += b"100644 " + oid + b"\t" + name.encode() + b"\0"
-    index = git.with_index(git.git_dir / "test-index")
+    index = replace(git, index=git.git_dir / "test-index")
     index.run("read-tree", parent)
     index.run("update-index", "-z", "--index-info", stdin=lines)
     return commit_tree(git, index.text("write-tree"), [parent], "change\n", author=AGENT, when=WHEN)
@@ -126,16 +127,25 @@ def test_a_held_lock_is_waited_for_and_then_told(git: Git) -> None:
     lock.touch()
     started = time.monotonic()
     with pytest.raises(GitError, match="File exists"):
-        git.with_index(git.git_dir / "index").run("read-tree", "HEAD")
+        replace(git, index=git.git_dir / "index").run("read-tree", "HEAD")
     assert time.monotonic() - started > 0.5
 
 
-def test_a_lock_that_goes_away_does_not_fail_the_command(git: Git) -> None:
-    lock = git.git_dir / "index.lock"
+def test_a_lock_that_goes_away_does_not_fail_the_command(
+    git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, calls, program = git.git_dir / "index.lock", tmp_path / "calls", tmp_path / "bin" / "git"
     lock.touch()
-    remover = subprocess.Popen([sys.executable, "-c", f"import os, time; time.sleep(0.2); os.unlink({str(lock)!r})"])
-    git.with_index(git.git_dir / "index").run("read-tree", "HEAD")
-    assert remover.wait() == 0
+    # The lock goes when the command has met it twice, and not before.
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\necho call >> "{calls}"\n"{shutil.which("git")}" "$@"\ncode=$?\n'
+        f'[ "$(grep -c call "{calls}")" -lt 2 ] || rm -f "{lock}"\nexit $code\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    replace(git, index=git.git_dir / "index").run("read-tree", "HEAD")
+    assert calls.read_text().splitlines() == ["call"] * 3
 
 
 def test_what_takes_too_long_is_ended(git: Git) -> None:
@@ -200,8 +210,8 @@ def test_a_ref_moves_only_from_its_old_value(git: Git) -> None:
         update_ref(git, "refs/orc/none", new, old)
     update_ref(git, "refs/orc/x", new, old)
     with pytest.raises(RefMovedError):
-        delete_ref(git, "refs/orc/x", old)
-    delete_ref(git, "refs/orc/x", new)
+        delete_refs(git, [("refs/orc/x", old)])
+    delete_refs(git, [("refs/orc/x", new)])
     assert rev_parse(git, "refs/orc/x") is None
 
 
@@ -418,7 +428,7 @@ def test_the_mark_of_a_landing_changes_with_what_decides_about_it(git: Git, proj
 
 
 def test_changes_in_a_checkout_are_listed_without_touching_its_index(git: Git, project: Path) -> None:
-    here = git.with_work_tree(project, git.git_dir / "index")
+    here = replace(git, work_tree=project, index=git.git_dir / "index")
     assert dirty_paths(here) == []
     shell("echo x >> two; touch three; echo new > new; echo s > staged; git add staged", project)
     before = (git.git_dir / "index").read_bytes()
@@ -427,7 +437,7 @@ def test_changes_in_a_checkout_are_listed_without_touching_its_index(git: Git, p
 
 
 def test_untracked_files_in_the_way_are_told(git: Git, project: Path) -> None:
-    here = git.with_work_tree(project, git.git_dir / "index")
+    here = replace(git, work_tree=project, index=git.git_dir / "index")
     tip = commit_files(git, head(git), **{"a": "1", "dir/b": "2", "c/d/e": "3", "free": "4", "ignored": "5"})
     shell("echo mine > a; mkdir dir; echo mine > dir/b; echo file > c; echo x > other; echo i > ignored", project)
     shell("echo ignored > .git/info/exclude", project)
@@ -527,7 +537,7 @@ def test_a_reader_sees_what_others_wrote_after_it_was_started(asked: Git, git: G
     blob = rev_parse(asked, "refs/heads/side:new")
     assert blob is not None
     assert reader_of(asked).contents([blob, moved, "1" * 40])[::2] == [b"newer\n", None]
-    delete_ref(git, "refs/heads/side", moved)
+    delete_refs(git, [("refs/heads/side", moved)])
     assert rev_parse(asked, "refs/heads/side") is None
 
 

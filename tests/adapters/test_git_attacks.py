@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tree_helpers import WHEN, Farm, contents, shell
 
+from orchestrator.adapters import clone_commits
+from orchestrator.adapters.files import remove_tree
 from orchestrator.adapters.mirrors import refresh_mirror
+from orchestrator.adapters.spans import TRACE
 from orchestrator.adapters.worktrees import prepare_tree
 from orchestrator.errors import OrcError
 
@@ -34,6 +39,10 @@ HOOKS = (
     "post-index-change",
     "proc-receive",
 )
+
+
+LONGEST = 4090
+"""Bytes of a path that can be opened, though no `.gitignore` in it can."""
 
 
 class Ground:
@@ -312,6 +321,46 @@ def rotten_objects(ground: Ground) -> None:
     )
 
 
+OWN = "git add -A; git commit -q -m own; cd .git/objects; own=$(git rev-parse HEAD | sed 's,^..,&/,'); "
+
+
+@attack
+def piped_object(ground: Ground) -> None:
+    shell(OWN + "rm -f $own; mkfifo $own", ground.tree)
+
+
+@attack
+def piped_object_in_a_closed_folder(ground: Ground) -> None:
+    shell(OWN + "rm -f $own; mkfifo $own; chmod 311 ${own%/*}", ground.tree)
+
+
+@attack
+def linked_object(ground: Ground) -> None:
+    shell(OWN + "mv $own ../../../object; ln -s ../../../../object $own", ground.tree)
+
+
+@attack
+def linked_folder_of_objects(ground: Ground) -> None:
+    shell(OWN + "mv ${own%/*} ../../../objects; ln -s ../../../objects ${own%/*}", ground.tree)
+
+
+@attack
+def alternates_with_own_commits(ground: Ground) -> None:
+    shell(OWN + "mkdir ../../../objects; mv ?? ../../../objects; echo ../../../objects >> info/alternates", ground.tree)
+
+
+@attack
+def very_long_alternates(ground: Ground) -> None:
+    alternates_with_own_commits(ground)
+    with (ground.tree / ".git" / "objects" / "info" / "alternates").open("a") as file:
+        file.write("# more\n" * 100_000)
+
+
+@attack
+def deep_folders_of_refs(ground: Ground) -> None:
+    shell(OWN + "mkdir -p ../refs/heads/$(printf 'd/%.0s' $(seq 1200))", ground.tree)
+
+
 @attack
 def grafts_and_replacements(ground: Ground) -> None:
     shell(
@@ -353,6 +402,34 @@ def names(ground: Ground) -> None:
 def very_deep(ground: Ground) -> None:
     script = "i=0; while [ $i -lt 40 ]; do mkdir " + "d" * 120 + "; cd " + "d" * 120 + "; i=$((i+1)); done; echo x > x"
     shell(script, ground.tree, check=False)
+
+
+def make_long_folder(ground: Ground) -> int:
+    """A folder in the tree, opened, whose whole path is as long as a path may be."""
+    path = os.fspath(ground.tree)
+    fd = os.open(path, os.O_RDONLY)
+    while room := LONGEST - len(path):
+        name = "d" * min(room - 1, 200 if room != 202 else 199)
+        path = f"{path}/{name}"
+        os.mkdir(name, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    return fd
+
+
+@attack
+def pipe_with_too_long_a_path(ground: Ground) -> None:
+    fd = make_long_folder(ground)
+    os.mkfifo(".gitignore", dir_fd=fd)
+    os.close(fd)
+
+
+@attack
+def file_with_too_long_a_path(ground: Ground) -> None:
+    fd = make_long_folder(ground)
+    os.close(os.open("a-long-name", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+    os.close(fd)
 
 
 @attack
@@ -410,6 +487,55 @@ def test_sealing_an_attacked_tree_runs_nothing_and_keeps_the_work(ground: Ground
         prepare_tree(ground.farm.spec(), when=WHEN)
         assert not ground.marker.exists()
         assert ground.valuables() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("piped_object", "is no plain file"),
+        ("piped_object_in_a_closed_folder", "is no plain file|cannot be looked at"),
+        ("linked_object", "is no plain file"),
+        ("linked_folder_of_objects", "is no plain file"),
+        ("alternates_with_own_commits", "borrowed from elsewhere"),
+        ("very_long_alternates", "cannot be looked at"),
+    ],
+)
+def test_git_is_not_shown_objects_that_lead_it_elsewhere_or_let_it_wait(ground: Ground, name: str, why: str) -> None:
+    ATTACKS[name](ground)
+    sealed = ground.farm.seal(ground.spec)
+    assert not sealed.own_commits
+    assert [note for note in sealed.notes if re.search(f"commits were not taken: .*({why})", note)]
+    assert ground.farm.file(sealed.commit, "work") == "work"
+
+
+def test_when_the_time_is_over_branches_are_not_tried_one_by_one(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell("git add -A; for n in 1 2 3; do git checkout -q -b b$n; git commit -q --allow-empty -m $n; done", ground.tree)
+    monkeypatch.setattr(clone_commits, "_FETCH_SECONDS", 0.0)
+    monkeypatch.setenv(TRACE, str(tmp_path / "spans"))
+    sealed = ground.farm.seal(ground.spec)
+    spans = [json.loads(line) for line in (tmp_path / "spans").read_text().splitlines()]
+    assert [each["name"] for each in spans].count("fetch") == 1
+    assert [note for note in sealed.notes if "longer than" in note]
+    assert ground.farm.file(sealed.commit, "work") == "work"
+
+
+def test_folders_may_be_nested_deeper_in_a_repository_in_the_tree_than_python_calls_itself(ground: Ground) -> None:
+    shell("git init -q inner; mkdir -p inner/$(printf 'd/%.0s' $(seq 1200)); cd inner/d; echo x > x", ground.tree)
+    sealed = ground.farm.seal(ground.spec)
+    assert ground.farm.paths(sealed.commit) >= {"inner/d/x", "work"}
+    remove_tree(ground.tree)
+
+
+def test_the_branches_that_can_be_brought_are_brought_beside_one_that_cannot(ground: Ground) -> None:
+    shell("git add -A; git commit -q -m own; git checkout -q -b other; git commit -q --allow-empty -m x", ground.tree)
+    good = shell("git rev-parse HEAD~1", ground.tree)
+    shell("cd .git/objects; own=$(git rev-parse HEAD | sed 's,^..,&/,'); chmod u+w $own; echo rot > $own", ground.tree)
+    sealed = ground.farm.seal(ground.spec)
+    assert [note for note in sealed.notes if note.startswith("Not all of")]
+    assert good in ground.farm.refs("refs/orc/rescue")
+    assert ground.farm.file(sealed.commit, "work") == "work"
 
 
 @pytest.mark.parametrize("name", ["hooks", "hooks_path", "fsmonitor", "filters", "include_path", "gitlink"])

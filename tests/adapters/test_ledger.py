@@ -314,6 +314,64 @@ def test_every_new_folder_above_the_ref_is_flushed(repo: Path) -> None:
     assert unchanged == {"refs/heads/orc"}, "the names above have not changed"
 
 
+UNFLUSHED = """
+import errno, os, sys
+from pathlib import Path
+git_dir, lost, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+objects, before, fails = git_dir / "objects", set(), False
+def stored():
+    return {path for path in objects.rglob("*") if path.is_file()}
+def watch(event, args):
+    global fails
+    if fails and event == "open" and str(args[0]) == str(git_dir):
+        fails = False
+        # By a second name each file is known again; nor does a new one get its inode.
+        for path in stored() - before:
+            os.makedirs(lost / path.relative_to(objects).parent, exist_ok=True)
+            os.link(path, lost / path.relative_to(objects))
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+sys.addaudithook(watch)
+from orchestrator.adapters import clock
+from orchestrator.adapters.ledger import Filing, open_ledger
+from orchestrator.core.transitions import ENGINE
+now, files = clock.now(), {f"notes/{number}": b"%d" % number for number in range(count)}
+with open_ledger(git_dir, git_dir / "orc") as ledger:
+    ledger.create(now, ENGINE)
+    before, first = stored(), ledger.tip()
+    for fails in (True, False):
+        try:
+            with ledger.writing() as writer:
+                writer.file(Filing("note: it", files), now)
+        except OSError as error:
+            print(error.errno == errno.EIO, ledger.tip() == first)
+    print(ledger.tip() != first)
+"""
+
+
+@pytest.mark.parametrize("count", [1, PACKED_FROM])
+def test_what_a_failed_flush_may_have_lost_is_written_anew(repo: Path, tmp_path: Path, count: int) -> None:
+    lost, objects = tmp_path / "lost", repo / ".git" / "objects"
+    argv = [sys.executable, "-c", UNFLUSHED, str(repo / ".git"), str(lost), str(count)]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["True True", "True"]
+    names = [path.relative_to(lost) for path in lost.rglob("*") if path.is_file()]
+    assert len(names) >= 2
+    assert [name for name in names if (objects / name).exists() and (objects / name).samefile(lost / name)] == []
+    door = Git(repo / ".git")
+    assert door.text("fsck", "--strict", "--no-dangling", REF) == ""
+    assert len(door.text("ls-tree", "--name-only", REF, "notes/").split()) == count
+
+
+def test_what_belongs_to_a_step_is_left_out_with_it(workspace: Workspace) -> None:
+    job = accepted(ONE)
+    assert workspace.commit([job]) == [job]
+    with_it = Filing("worker: ada", {"workers/ada/main.yaml": b"runs: 2\n"}, with_step_of=ONE)
+    other = Filing("library: x", {"library/x": b"x"}, with_step_of=TWO)
+    assert workspace.commit([accepted(ONE)], [with_it, other]) == [], "it is there already"
+    assert workspace.ledger.read_file("workers/ada/main.yaml") is None
+    assert workspace.ledger.read_file("library/x") == b"x"
+
+
 # --- what no file can hold ------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,8 @@ from orchestrator.adapters.library import (
     scan_rules,
     scan_skills,
 )
-from orchestrator.core.criteria import MOST_ITEMS, criteria_for
+from orchestrator.core.agent import section_of
+from orchestrator.core.criteria import criteria_for
 from orchestrator.core.rules import Enforcement
 from orchestrator.errors import InvalidFileError
 
@@ -106,7 +107,7 @@ def test_boundaries_are_taken_word_for_word(tmp_path: Path) -> None:
     text = SOUL + "## Boundaries\n- Never *this*.\n### Also\n```\n## not a heading\n```\n## Voice\nloud\n"
     write(tmp_path, "souls/good.md", text)
     soul = read_souls(tmp_path)[0]["good"]
-    assert soul.boundaries == "- Never *this*.\n### Also\n```\n## not a heading\n```"
+    assert section_of(soul.body, "Boundaries") == "- Never *this*.\n### Also\n```\n## not a heading\n```"
 
 
 @pytest.mark.parametrize("name", ["Big.md", "a_b.md", "a--b.md"])
@@ -185,7 +186,7 @@ def test_broken_criteria_leave_the_shipped_ones_in_force(tmp_path: Path) -> None
 
 def test_the_shipped_criteria_are_few_and_have_required_items(tmp_path: Path) -> None:
     for criteria in read_criteria(tmp_path).values():
-        assert 1 <= len(criteria.items) <= MOST_ITEMS
+        assert 1 <= len(criteria.items) <= 8
         assert any(item.required for item in criteria.items)
         assert criteria.threshold == 0.8
         assert all(item.question.endswith("?") for item in criteria.items)
@@ -208,7 +209,7 @@ def test_the_examples_of_this_repository_are_valid() -> None:
     souls, problems = read_souls(PROJECT)
     assert not problems
     assert {"engineer", "critic", "researcher"} <= set(souls)
-    assert all(soul.boundaries for soul in souls.values())
+    assert all(section_of(soul.body, "Boundaries") for soul in souls.values())
     skills = read_skills(PROJECT)
     assert {name for soul in souls.values() for name in soul.skills} <= set(skills)
     assert not scan_rules(PROJECT).problems

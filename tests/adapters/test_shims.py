@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from run_helpers import Bench, StartedRun, is_alive, wait_until
+from run_helpers import Bench, StartedRun, has_ended, is_alive, wait_until
 
 from orchestrator.adapters.files import release_lease, take_lease
 from orchestrator.adapters.run_folder import RunFolder, read_result, write_spec
-from orchestrator.adapters.run_values import RunResult, RunSpec, RunStatus
-from orchestrator.adapters.shims import Nursery, reap_shim
+from orchestrator.adapters.run_values import RunResult, RunSpec
+from orchestrator.adapters.shims import Nursery
+from orchestrator.core.records import RunStatus
 
 UNTIL_ASKED = "while ! test -e go; do sleep 0.02; done; echo went"
 
@@ -93,7 +94,6 @@ def test_several_runs_at_once_leave_their_results_free_their_leases_and_leave_no
         result = result_of(run)
         assert (result.run, result.status) == (run.folder.path.name, RunStatus.ENDED)
         wait_until(lambda run=run: not is_there(run.shim))  # type: ignore[misc]
-        assert reap_shim(run.shim)
 
 
 def test_a_shim_is_a_session_leader_and_has_nothing_open_of_the_nursery_or_of_other_runs(bench: NurseryBench) -> None:
@@ -161,7 +161,7 @@ def test_a_folder_whose_name_is_too_long_for_a_request_gets_a_shim_of_its_own(be
     deep.mkdir(parents=True)
     run = bench.start_folder(RunFolder(deep))
     assert parent_of(run.shim) == os.getpid()
-    wait_until(lambda: reap_shim(run.shim))
+    wait_until(lambda: has_ended(run.shim))
     assert not run.is_running()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -33,23 +34,24 @@ def known(tmp_path: Path) -> Path:
 def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the folders that were listed."""
     found: list[str] = []
-    real = tree_walk._list_opened
+    real = tree_walk._opened
 
-    def note(folder: str, status: os.stat_result) -> list[os.DirEntry[str]]:
-        found.append(os.path.basename(folder))
-        return real(folder, status)
+    def note(folder: str | Path, above: int | None = None) -> AbstractContextManager[int]:
+        if above is not None:
+            found.append(os.path.basename(folder))
+        return real(folder, above)
 
-    monkeypatch.setattr(tree_walk, "_list_opened", note)
+    monkeypatch.setattr(tree_walk, "_opened", note)
     return found
 
 
 def unusual(root: Path, known: Path) -> list[str]:
-    return sorted(os.path.relpath(entry.path, root) for entry in find_unusual(root, known=known))
+    return sorted(path for path, _ in find_unusual(root, known=known))
 
 
 def test_only_what_has_changed_is_listed_again(tree: Path, known: Path, listed: list[str]) -> None:
     assert unusual(tree, known) == []
-    assert sorted(listed) == ["a", "b", "c", "d", "tree"]
+    assert sorted(listed) == [".", "a", "b", "c", "d"]
     listed.clear()
     assert unusual(tree, known) == []
     assert listed == []
@@ -106,7 +108,7 @@ def test_a_folder_that_has_just_changed_is_listed_again(
     unusual(tree, known)
     listed.clear()
     unusual(tree, known)
-    assert sorted(listed) == ["a", "b", "c", "d", "tree"]
+    assert sorted(listed) == [".", "a", "b", "c", "d"]
 
 
 def test_a_file_that_git_reads_is_opened_though_its_folder_has_not_changed(tree: Path, known: Path) -> None:
@@ -123,7 +125,7 @@ def test_a_sweep_and_an_opening_share_what_they_know(tree: Path, known: Path, li
     open_up(tree, [], known=known)
     listed.clear()
     sweep(tree, (), known=known)
-    assert listed == ["tree"], "the tree's own .git makes its folder an unusual one"
+    assert listed == ["."], "the tree's own .git makes its folder an unusual one"
     assert not (tree / ".git").exists()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +117,37 @@ def quiet_for(wake: threading.Event, seconds: float) -> bool:
     """Whether no event comes for so long."""
     wake.clear()
     return not wake.wait(seconds)
+
+
+def test_a_folder_that_is_deleted_while_it_is_looked_at_is_gone(watch: Watch, folder: Path) -> None:
+    gone = threading.Event()
+
+    def delete_just_then(event: str, args: tuple[object, ...]) -> None:
+        if event == "os.listdir" and args[0] in (str(folder), folder) and not gone.is_set():
+            gone.set()
+            shutil.rmtree(folder)
+
+    sys.addaudithook(delete_just_then)
+    watch.renew()
+    assert gone.is_set()
+    (folder / "inbox").mkdir(parents=True)
+    watch.renew()
+    assert watch.take() is None, "in between nobody watched"
+    made = folder / "inbox" / "a.yaml"
+    made.touch()
+    taken_until(watch, made)
+
+
+def test_folders_that_vanish_one_by_one_end_nothing(watch: Watch, folder: Path) -> None:
+    for number in range(300):
+        (folder / f"{number:03}").mkdir()
+    sweeper = threading.Thread(target=shutil.rmtree, args=(folder,))
+    sweeper.start()
+    while sweeper.is_alive():
+        watch.renew()
+    sweeper.join()
+    watch.renew()
+    assert watch.take() is None
 
 
 def test_what_happened_while_folders_were_watched_anew_may_be_anything(watch: Watch, folder: Path) -> None:

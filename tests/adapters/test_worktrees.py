@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from orchestrator.adapters.worktrees import (
     TreeSpec,
     prepare_tree,
     read_record,
-    remove_tree_safely,
     take_place,
 )
 from orchestrator.errors import BusyError, InvalidFileError, OrcError, RefusedError, UnavailableError
@@ -119,6 +119,15 @@ def test_included_files_are_put_in_and_never_taken_out(farm: Farm) -> None:
     assert not sealed.own_commits
     assert "conf/.env" not in farm.paths(sealed.commit)
     assert farm.mirror.text("log", "--format=%h", sealed.commit, "--", "conf/.env") == ""
+
+
+def test_what_was_lent_is_left_out_also_when_it_would_not_be_lent_any_more(farm: Farm) -> None:
+    secret = farm.root / "env"
+    secret.write_text("KEY=1\n")
+    spec, _ = farm.prepare(include=[{"from": str(secret), "to": "conf/.env"}], keep=["cache"])
+    shell("echo nothing > .gitignore; echo code > conf/code; mkdir cache; echo x > cache/x", spec.path)
+    assert farm.paths(farm.seal(replace(spec, include=(), keep=())).commit) >= {"conf/code"}
+    assert not farm.paths(farm.value(str(spec.seal_ref))) & {"conf/.env", "cache/x"}
 
 
 def test_an_include_does_not_follow_a_link_of_the_project(farm: Farm) -> None:
@@ -436,36 +445,6 @@ def test_a_tree_that_vanished_is_told_and_built_anew(farm: Farm) -> None:
     with pytest.raises(OrcError, match="not a folder"):
         farm.seal(spec)
     assert farm.prepare()[1].fresh
-
-
-# --- removing ---
-
-
-def test_only_a_sealed_and_unchanged_tree_is_removed(farm: Farm) -> None:
-    spec, _ = farm.prepare()
-    shell("echo a > a", spec.path)
-    with pytest.raises(RefusedError, match="not sealed"):
-        remove_tree_safely(spec)
-    farm.seal(spec)
-    shell("echo b > b", spec.path)
-    with pytest.raises(RefusedError, match="not under its ref"):
-        remove_tree_safely(spec)
-    shell("rm b; git checkout -q -b side; git add -A; git commit -q -m more", spec.path)
-    with pytest.raises(RefusedError):
-        remove_tree_safely(spec)
-    farm.seal(spec)
-    remove_tree_safely(spec)
-    assert not spec.path.exists()
-    assert not spec.record.exists()
-    remove_tree_safely(spec)
-
-
-def test_an_unknown_tree_is_not_removed(farm: Farm) -> None:
-    spec, _ = farm.prepare()
-    spec.record.unlink()
-    with pytest.raises(RefusedError, match="nothing is known"):
-        remove_tree_safely(spec)
-    assert contents(spec.path) == farm.files
 
 
 # --- what others do meanwhile ---

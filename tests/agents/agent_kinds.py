@@ -34,6 +34,8 @@ class Kind:
     """The call that writes a text to a path."""
     shell: Callable[[str], Turn]
     """The call that runs a command."""
+    read: Callable[[str], Turn]
+    """The call that reads the file at a path, with the program's own tool where it has one."""
     edits: frozenset[str]
     """The tools that edit, which a review must not have."""
     refusal: Turn
@@ -58,6 +60,7 @@ CLAUDE = Kind(
     key_env="ANTHROPIC_API_KEY",
     write=lambda path, text: _tool("Write", file_path=path, content=text),
     shell=lambda command: _tool("Bash", command=command, description="A command"),
+    read=lambda path: _tool("Read", file_path=path),
     edits=frozenset({"Write", "Edit", "NotebookEdit"}),
     refusal={"text": "No.", "stop": "refusal"},
     hasty={"env": {"CLAUDE_CODE_MAX_RETRIES": "1"}},
@@ -69,6 +72,7 @@ CODEX = Kind(
     key_env="CODEX_API_KEY",
     write=_patch,
     shell=lambda command: _tool("exec_command", cmd=command),
+    read=lambda path: _tool("exec_command", cmd=f"cat {path}"),
     edits=frozenset(),
     refusal={"status": 400, "type": "invalid_prompt", "message": "Invalid prompt: it goes against the usage policy."},
     waits=True,
@@ -80,6 +84,7 @@ GEMINI = Kind(
     key_env="GEMINI_API_KEY",
     write=lambda path, text: _tool("write_file", file_path=path, content=text),
     shell=lambda command: _tool("run_shell_command", command=command),
+    read=lambda path: _tool("read_file", file_path=path),
     edits=frozenset({"write_file", "replace"}),
     refusal={"stop": "SAFETY"},
     repeats_cut=False,
@@ -91,6 +96,7 @@ OPENCODE = Kind(
     key_env="OPENAI_API_KEY",
     write=lambda path, text: _tool("write", filePath=path, content=text),
     shell=lambda command: _tool("bash", command=command, description="A command"),
+    read=lambda path: _tool("read", filePath=path),
     edits=frozenset({"write", "edit", "apply_patch", "patch", "multiedit"}),
     refusal={"text": "No.", "stop": "content_filter"},
     waits=True,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_kinds import Kind, Turn
-from fake_models import FakeModels
+from fake_models import FakeModels, Handler
 from run_helpers import Bench, StartedRun, git, wait_until
 
 from orchestrator.adapters.backends.base import Order
@@ -25,13 +25,35 @@ LINES, LINE = 60, 1500
 """So much of what a program printed explains a failure."""
 
 
+class HeardModels(FakeModels):
+    """The service, which keeps each request as it came: a client puts words of its own beside the result of a tool."""
+
+    def __enter__(self) -> HeardModels:
+        super().__enter__()
+        self.server.RequestHandlerClass = _HearingHandler
+        return self
+
+    def play(self, script: Sequence[Mapping[str, Any]]) -> None:
+        """Begin a new script, and forget what was asked."""
+        self.bodies: list[str] = []
+        super().play(script)
+
+
+class _HearingHandler(Handler):
+    def _body(self) -> bytes:
+        raw = super()._body()
+        assert isinstance(self.server.fake, HeardModels)
+        self.server.fake.bodies.append(raw.decode())
+        return raw
+
+
 @dataclass(repr=False)
 class Lab:
     """One kind of agent, ready to be run."""
 
     kind: Kind
     bench: Bench
-    fake: FakeModels
+    fake: HeardModels
     settings: Mapping[str, Any]
     orders: list[Order] = field(default_factory=list)
     runs: list[StartedRun] = field(default_factory=list)

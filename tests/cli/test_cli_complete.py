@@ -94,19 +94,6 @@ def test_completing_a_verb_imports_none_of_them(root: Path) -> None:
     assert mine == {"orchestrator.cli", "orchestrator.cli.app", "orchestrator.cli.main", "orchestrator.errors"}
 
 
-def test_projects_are_read_from_the_file(root: Path, tmp_path: Path) -> None:
-    import click
-
-    from orchestrator.cli.complete import complete_project
-
-    text = "version: 1\nprojects:   # mine\n\n  main:\n    path: .\n  # one\n  docs: {path: d}\nbackends:\n  x: {}\n"
-    (tmp_path / "orc.yaml").write_text(text)
-    context = click.Context(click.Command("orc"))
-    context.params["where"] = str(tmp_path)
-    assert complete_project(context, click.Argument(["p"]), "") == ["docs", "main"]
-    assert complete_project(context, click.Argument(["p"]), "d") == ["docs"]
-
-
 @pytest.mark.parametrize("line", ["orc show ", "orc answer x ", "orc workers ", "orc approve gr"])
 def test_outside_of_a_workspace_nothing_is_offered(tmp_path: Path, line: str) -> None:
     assert offered(tmp_path, line) == []

@@ -197,7 +197,7 @@ def test_run_folders_that_no_job_waits_for_are_put_away(root: Path) -> None:
     leave(root / ".git/orc/leases/gone-00000000.checks-2")
     mend(root, "runs")
     assert list((root / ".git/orc/runs").iterdir()) == list((root / ".git/orc/leases").iterdir()) == []
-    assert (root / "state/logs" / run / "stdout").read_text() == "what it said\n"
+    assert (root / "state/logs/00" / run / "stdout").read_text() == "what it said\n"
 
 
 def test_a_run_that_is_alive_is_asked_to_stop_and_never_removed(root: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import cli_world as w
@@ -104,6 +106,57 @@ def test_a_try_that_fails_says_why(root: Path, service: FakeModels) -> None:
     service.play([{"status": 401}])
     done = w.orc(root, "doctor", "--try", env=KEY, code=1)
     assert "try keeper: no answer (auth)" in done.out
+
+
+def test_a_try_leaves_out_the_agents_that_cannot_be_asked(root: Path, service: FakeModels) -> None:
+    add_api(root, service.url)
+    (root / "souls" / "gone.md").write_text(API_SOUL.replace("---\n", "---\ndrain: moving on\n", 1))
+    done = w.orc(root, "doctor", "--try", env=KEY, code=0)
+    assert "agent gone: gets nothing new: moving on" in done.out
+    assert "try keeper: answered" in done.out
+    assert "try gone" not in done.out
+    (root / "souls" / "worker.md").write_text(w.WORKER.replace("player", "absent"))
+    tried = [each["what"] for each in w.orc(root, "doctor", "--try", "--json", env=KEY, code=1).json()["findings"]]
+    assert "agent worker" in tried
+    assert "try worker" not in tried
+
+
+def test_doctor_tells_the_version_of_the_package_that_speaks_the_api(root: Path, tmp_path: Path) -> None:
+    add_api(root, "http://127.0.0.1:9")
+    decoy = tmp_path / "bin" / "anthropic"
+    decoy.parent.mkdir()
+    decoy.write_text("#!/bin/sh\necho another program\n")
+    decoy.chmod(0o755)
+    told = w.orc(root, "doctor", env={**KEY, "PATH": f"{decoy.parent}{os.pathsep}{os.environ['PATH']}"}, code=0).out
+    assert f"backend api: the Python package anthropic {version('anthropic')}; " in told
+    assert "another program" not in told
+
+
+def test_doctor_asks_the_program_that_lies_in_the_workspace(root: Path) -> None:
+    program = root / "tools" / "claude"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 7.7.7 of ours\n")
+    program.chmod(0o755)
+    config = root / "orc.yaml"
+    config.write_text(config.read_text().replace("backends:\n", "backends:\n  claude: {program: tools/claude}\n", 1))
+    (root / "souls" / "keeper.md").write_text(API_SOUL.replace("backend: api", "backend: claude"))
+    (root / "below").mkdir()
+    told = w.orc(root / "below", "doctor", env=KEY, code=0).out
+    assert f"backend claude: {program}: 7.7.7 of ours; " in told
+
+
+def test_show_tells_what_was_written_to_the_cache_before_anything_was_read_from_it(
+    root: Path, service: FakeModels
+) -> None:
+    add_api(root, service.url)
+    usage = {"input": 7, "output": 2, "cache_write": 2000}
+    write = {"name": "write", "input": {"path": "hello.py", "content": "print('hello')\n"}}
+    service.play(
+        [{"times": 1, "tools": [write], "usage": usage}, {"text": "Done.", "usage": {"input": 7, "output": 2}}]
+    )
+    job = w.submit(root, "title: greet\nprompt: greet\nagent: keeper\n")
+    w.orc(root, "run", "--until-idle", "--quiet", env=KEY, code=1)
+    assert "cache 0 read and 2,000 written" in w.orc(root, "show", job, code=0).out
 
 
 def test_an_agent_that_drains_gets_nothing_new(root: Path) -> None:

@@ -231,9 +231,14 @@ def test_versions_and_runs_are_compared(made: tuple[Path, str, str]) -> None:
 
 def test_a_diff_of_nothing_that_exists_says_what_to_give(made: tuple[Path, str, str]) -> None:
     root, one, _ = made
-    w.orc(root, "skills", "diff", "greeting", code=int(ExitCode.USAGE))
-    for wrong in (f"{one}.review-1", f"{one}.attempt-7", "nobody", ""):
-        w.orc(root, "skills", "diff", one, wrong, code=int(ExitCode.NOT_FOUND))
+    assert "give NAME BLOB BLOB, or RUN RUN." in w.orc(root, "skills", "diff", "greeting", code=int(ExitCode.USAGE)).err
+    for wrong, told in {
+        f"{one}.review-1": "a run is JOB.attempt-1",
+        "": "a run is JOB.attempt-1",
+        f"{one}.attempt-7": "attempt-7",
+        "nobody": "'nobody'",
+    }.items():
+        assert told in w.orc(root, "skills", "diff", one, wrong, code=int(ExitCode.NOT_FOUND)).err
 
 
 # --- souls ---

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import cli_world as w
@@ -78,6 +81,25 @@ def test_what_is_no_file_is_refused(root: Path) -> None:
     assert w.orc(root, "submit", "missing.yaml").code == ExitCode.NOT_FOUND
     assert w.orc(root, "submit", "souls").code == ExitCode.INVALID_FILE
     assert w.orc(root, "submit", "/dev/zero").code == ExitCode.INVALID_FILE
+
+
+def test_a_file_that_may_not_be_read_is_told_with_the_command_that_changes_it() -> None:
+    as_nobody = "os.setgroups([]); os.setgid(65534); os.setuid(65534)" if os.geteuid() == 0 else "pass"
+    # What it needs is loaded before: not everybody may read the interpreter's own files.
+    loaded = (
+        "import os, sys, orchestrator.cli.submit, orchestrator.engine.accept; from orchestrator.__main__ import main"
+    )
+    code = f"{loaded}; {as_nobody}; sys.argv[0] = 'orc'; main()"
+    with tempfile.TemporaryDirectory() as made:  # Not below `tmp_path`, which only its owner may enter.
+        file = Path(made) / "job.yaml"
+        file.write_text("prompt: greet\n")
+        os.chmod(made, 0o755)
+        file.chmod(0)
+        argv = [sys.executable, "-c", code, "submit", str(file)]
+        done = subprocess.run(argv, cwd=made, env=w.environment(), capture_output=True, text=True, timeout=50)
+    assert done.returncode == ExitCode.INVALID_FILE, done.stderr
+    assert f"{file}: may not be read by you" in done.stderr
+    assert f"chmod u+r {file}" in done.stderr
 
 
 def test_the_agents_last_error_line_stands_in_status_and_show(root: Path) -> None:
@@ -168,6 +190,21 @@ def test_logs_follow_a_live_run_to_its_end(root: Path, tmp_path: Path) -> None:
         follower.communicate()
     assert w.orc(root, "logs", "slow.attempt-1", code=0).out == "first line\nlast line\n"
     assert w.orc(root, "logs", "slow.attempt-9").code == ExitCode.NOT_FOUND
+
+
+def test_logs_that_were_pruned_are_told_to_be(root: Path) -> None:
+    id_ = w.asked(root, "crash")
+    kept = sorted(path.name for path in (root / "state/logs" / id_[-8:-6]).iterdir())
+    assert f"{id_}.attempt-1" in kept
+    with (root / "orc.yaml").open("a") as file:
+        file.write("logs: {runs: 0}\n")
+    w.orc(root, "run", "--once", "--quiet")
+    assert list((root / "state/logs").glob("*/*")) == []
+    for name in (id_, f"{id_}.attempt-1"):
+        done = w.orc(root, "logs", name, code=ExitCode.NOT_FOUND)
+        assert f"the log of {name} is gone: it was pruned" in done.err
+        assert "newest 0 runs" in done.err
+    assert f"there is no run {id_}.attempt-9" in w.orc(root, "logs", f"{id_}.attempt-9").err
 
 
 def test_logs_of_what_never_ran_say_so(root: Path) -> None:

@@ -136,6 +136,22 @@ def test_a_run_that_does_not_start_pauses_and_leads_back_and_spends_no_attempt(s
     assert at.not_before == iso(NOON + timedelta(seconds=10))
 
 
+def test_a_service_is_left_alone_for_as_long_as_it_asks_and_named_in_the_card() -> None:
+    job = a_job(state=State.REVIEWING, run="x")
+    at = not_started(job, "rate limited", LIMITS, NOW, wait_s=300, service_of="vera").job.at
+    assert at.not_before == iso(NOON + timedelta(seconds=300))
+    assert not_started(job, "gone", LIMITS, NOW, wait_s=1e9).job.at.not_before == iso(NOON + timedelta(days=1))
+    last = a_job(state=State.REVIEWING, run="x", failed_starts=LIMITS.failed_starts - 1)
+    asked = not_started(last, "rate limited", LIMITS, NOW, service_of="vera").job.at.reason
+    assert "The service behind vera failed" in asked
+
+
+@pytest.mark.parametrize("state", [State.COLLECTED, State.LANDING])
+def test_what_cannot_be_looked_at_or_landed_pauses_where_it_is(state: State) -> None:
+    at = not_started(a_job(state=state, tip=COMMIT, approved=COMMIT), "no branch", LIMITS, NOW).job.at
+    assert (at.state, at.failed_starts, at.not_before) == (state, 1, iso(NOON + timedelta(seconds=5)))
+
+
 @pytest.mark.parametrize("state", BEFORE_RUN)
 def test_too_many_crashes_or_failed_starts_make_a_card_that_names_the_step(state: State) -> None:
     job = a_job(state=state, run="x", crashes=2, failed_starts=4, approved=COMMIT, merged="d" * 40, tip=COMMIT)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from builders import CRITIC, NOON, a_board, a_job, a_run, a_spec, an_agent, numbered_id
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -291,7 +292,72 @@ def test_a_step_that_was_not_taken_is_asked_for_again_and_no_other_job_is_looked
     assert asked_for(kept, board) == [stuck]
 
 
-def test_what_waits_for_others_is_looked_at_with_each_change_and_leaves_nothing_behind() -> None:
+def needing(number: int, *needs: str, state: State = State.READY, **at: Any) -> Job:
+    return a_job(numbered_id(number, "needs"), state, spec=a_spec(needs=needs), **at)
+
+
+def waits_for(number: int, need: str, **at: Any) -> Job:
+    return needing(number, need, state=State.WAITING, reason=f"needs {need}", **at)
+
+
+def test_of_two_thousand_jobs_only_those_that_need_what_ended_are_looked_at() -> None:
+    done, other = numbered_id(1, "base"), numbered_id(2, "base")
+    waiting = [waits_for(number, done if number < 3 else other) for number in range(1000)]
+    jobs, kept = {**crowd(1000), **{job.id: job for job in waiting}}, Backlog()
+    jobs[done], jobs[other] = a_job(done, State.RUNNING), a_job(other, State.RUNNING)
+    asked_for(kept, version_of(jobs, 1, None))
+    del jobs[done]
+    for version, state in ((2, State.FAILED), (3, State.CANCELLED), (4, State.DONE)):
+        changed = frozenset({done} if version == 2 else ())
+        board = version_of(Untouched(jobs), version, changed, ended={done: state})
+        assert sorted(asked_for(kept, board)) == [job.id for job in waiting[:3]]
+
+
+def test_a_need_that_was_found_once_is_not_looked_up_when_another_job_gets_that_name() -> None:
+    base = numbered_id(1, "base")
+    bound = replace(waits_for(1, base, needs={"base": base}), spec=a_spec(needs=("base",)))
+    asking = replace(waits_for(2, base), spec=a_spec(needs=("base",)))
+    jobs, kept = {job.id: job for job in (a_job(base, State.RUNNING), bound, asking)}, Backlog()
+    asked_for(kept, version_of(jobs, 1, None))
+    newer = numbered_id(2, "base")
+    jobs[newer] = a_job(newer)
+    assert sorted(asked_for(kept, version_of(jobs, 2, frozenset({newer})))) == sorted([newer, asking.id])
+
+
+def test_a_circle_that_closes_far_away_is_told_to_all_that_wait_for_it_and_taken_back_from_all() -> None:
+    chain = [needing(number, numbered_id(number + 1, "needs")) for number in range(5)]
+    last, lone = needing(5), needing(9, numbered_id(7, "base"))
+    base = a_job(numbered_id(7, "base"), State.RUNNING)
+    jobs, kept = {job.id: job for job in (*chain, last, lone, base)}, Backlog()
+    asked_for(kept, version_of(jobs, 1, None))
+    for version, spec in ((2, a_spec(needs=(chain[3].id,))), (3, a_spec())):
+        jobs[last.id] = replace(last, spec=spec)
+        board = version_of(jobs, version, frozenset({last.id}))
+        told = {each.job: each.reason for each in decide(board, NOON, kept) if isinstance(each, Hold)}
+        assert told == {each.job: each.reason for each in decide(board, NOON) if isinstance(each, Hold)}
+        assert {id_ for id_, reason in told.items() if "circle" in reason} == (
+            {job.id for job in (*chain, last)} if version == 2 else set()
+        )
+
+
+def test_needs_of_a_job_that_has_begun_make_no_circle() -> None:
+    running, waiting = needing(1, numbered_id(2, "needs")), needing(2, numbered_id(1, "needs"))
+    running = replace(running, at=replace(running.at, state=State.RUNNING, run=a_run(running.id, RunKind.ATTEMPT)))
+    board = a_board(running, waiting)
+    assert Holds(board, NOON).reason(waiting)[0] == f"needs {running.id}"
+
+
+def test_what_was_interrupted_in_the_middle_begins_anew() -> None:
+    jobs, kept = crowd(5), Backlog()
+    asked_for(kept, version_of(jobs, 1, None))
+    broken = replace(jobs[numbered_id(3)], at=replace(jobs[numbered_id(3)].at, created="", since="never", priority=4))
+    board = version_of({**jobs, broken.id: broken}, 2, frozenset({broken.id}))
+    with pytest.raises(ValueError, match="never"):
+        kept.look(board, NOON, Holds(board, NOON))
+    assert len(asked_for(kept, version_of(jobs, 3, frozenset()))) == 5
+
+
+def test_what_waits_for_a_name_is_looked_at_with_each_job_of_that_name_and_leaves_nothing_behind() -> None:
     far = a_spec(needs=("job",), not_before="2030-01-01")
     jobs, kept = {"waits-0000000a": a_job("waits-0000000a", State.WAITING, spec=far), **crowd(3)}, Backlog()
     asked_for(kept, version_of(jobs, 1, None))

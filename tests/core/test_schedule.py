@@ -14,7 +14,7 @@ from builders import AUTHOR, COMMIT, CRITIC, NOON, NOW, a_board, a_job, a_review
 from orchestrator.core.accept import hold
 from orchestrator.core.config import Config, Limits, Project
 from orchestrator.core.ids import RunKind
-from orchestrator.core.job import Fix, Held, Independence, Job, LimitWishes, ReviewWishes, State, Worker
+from orchestrator.core.job import Check, Fix, Held, Independence, Job, LimitWishes, ReviewWishes, State, Worker
 from orchestrator.core.judge import review_started
 from orchestrator.core.records import CardKind
 from orchestrator.core.schedule import (
@@ -70,7 +70,11 @@ def in_review(number: int, **at: Any) -> Job:
     return a_job(numbered_id(number), State.REVIEWING, **{**known, **at})
 
 
-def merging(number: int, *, spec: Any = None, **at: Any) -> Job:
+CHECKED = a_spec(checks=(Check("make test"),))
+UNCHECKED = a_spec(checks=())
+
+
+def merging(number: int, *, spec: Any = CHECKED, **at: Any) -> Job:
     return a_job(numbered_id(number), State.MERGING, spec=spec, **{"approved": COMMIT, "tip": COMMIT, **at})
 
 
@@ -490,8 +494,8 @@ def test_a_project_that_is_unknown_or_cannot_be_worked_on_holds_its_jobs() -> No
 # --- checks, merges, landings
 
 
-def checking(number: int, **at: Any) -> Job:
-    return a_job(numbered_id(number), State.CHECKING, **{"tip": COMMIT, **at})
+def checking(number: int, *, spec: Any = CHECKED, **at: Any) -> Job:
+    return a_job(numbered_id(number), State.CHECKING, spec=spec, **{"tip": COMMIT, **at})
 
 
 def test_check_slots_are_a_ceiling_of_their_own_and_merges_come_first() -> None:
@@ -499,6 +503,16 @@ def test_check_slots_are_a_ceiling_of_their_own_and_merges_come_first() -> None:
     jobs = [checking(1), checking(2), merging(3, merged="d" * 40), busy]
     board = a_board(*jobs, config=Config(check_slots=3))
     assert decide(board, NOON) == (StartChecks(numbered_id(3)), StartChecks(numbered_id(1)))
+
+
+@pytest.mark.parametrize("job", [checking(1, spec=UNCHECKED), merging(1, spec=UNCHECKED, merged="d" * 40)])
+def test_a_job_without_checks_needs_no_slot_for_them_and_no_start(job: Job) -> None:
+    busy = checking(9, run=a_run(numbered_id(9), RunKind.CHECKS))
+    full, used_up = Config(check_slots=1), Config(limits=Limits(starts=2))
+    assert decide(a_board(job, checking(2), busy, config=full), NOON) == (StartChecks(job.id),)
+    assert decide(a_board(job, checking(2), config=full), NOON) == (StartChecks(job.id), StartChecks(numbered_id(2)))
+    assert only(a_board(with_at(job, starts=2), config=used_up)) == StartChecks(job.id)
+    assert only(a_board(job, stopping=True)) == StartChecks(job.id), "it comes to a result without a run"
 
 
 def test_the_check_of_a_base_takes_a_check_slot() -> None:
@@ -527,6 +541,23 @@ def test_only_a_blocked_landing_is_watched() -> None:
     blocked = a_job(numbered_id(1), State.DECIDE, approved=COMMIT, merged="d" * 40)
     asked = a_job(numbered_id(2), State.DECIDE, approved=COMMIT)
     assert decide(a_board(blocked, asked), NOON) == (WatchLanding(blocked.id),)
+
+
+def blocked(number: int, waited: float = 0, **keys: Any) -> Job:
+    keys = {"approved": COMMIT, "merged": "d" * 40, "since": minutes(waited), **keys}
+    return a_job(numbered_id(number), State.DECIDE, **keys)
+
+
+def test_of_many_blocked_landings_one_is_watched_for_each_target() -> None:
+    elsewhere = [blocked(5, 1, spec=a_spec(target="release")), blocked(6, 2, spec=a_spec(target="release"))]
+    other = blocked(7, project="other")
+    found = decide(a_board(*(blocked(n, n) for n in (1, 3, 2)), *elsewhere, other), NOON)
+    assert set(found) == {WatchLanding(numbered_id(n)) for n in (3, 6, 7)}, "those that were blocked first"
+
+
+def test_a_blocked_landing_that_a_person_holds_does_not_keep_the_next_from_being_watched() -> None:
+    first = blocked(1, 9, held=Held("human:ada", NOW))
+    assert only(a_board(first, blocked(2))) == WatchLanding(numbered_id(2))
 
 
 def test_no_new_job_begins_while_much_of_its_project_waits_to_land() -> None:

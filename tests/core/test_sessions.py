@@ -54,8 +54,8 @@ def plan(session: Session | None = SESSION, **changes: Any) -> Plan:
     return plan_session(session, **{**asked, **changes})
 
 
-def test_it_goes_on_and_knows_what_was_counted_before() -> None:
-    assert plan() == Plan(resume="s-1", before=Usage(input=100))
+def test_it_goes_on() -> None:
+    assert plan() == Plan(resume="s-1")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_it_goes_on_and_knows_what_was_counted_before() -> None:
         ({"failed_reviews": 2}, {}, "2 reviews in a row"),
         ({"context": 601}, {}, "601 of 1000 tokens"),
         ({"last_used": iso(NOW - timedelta(hours=24, seconds=1))}, {}, "last used"),
-        ({"id": ""}, {}, "none to go on with"),
+        ({"id": ""}, {}, "could not be gone on with"),
     ],
 )
 def test_it_begins_anew_and_says_why(changed: dict[str, Any], asked: dict[str, Any], why: str) -> None:
@@ -116,6 +116,20 @@ def test_runs_and_jobs_of_one_session_are_counted() -> None:
     assert other.used == Usage(input=30, output=3)
     assert [did.job for did in other.did] == ["third-00000003", "new-00000002"]
     assert other.started == first.started
+
+
+def test_a_conversation_is_as_long_as_the_program_says_else_as_what_came_in_new() -> None:
+    def after(before: Session | None, used: Usage, context: int) -> Session:
+        did = Did("new-00000002", "Another", "Done.")
+        begun = replace(SESSION, did=(), last_job="", context=0)
+        return after_run(before, begun, usage=used, so_far=None, sent_back=False, did=did, context=context)
+
+    # Thirty calls, each with the whole conversation and none of it from a cache.
+    uncached = Usage(input=600_000, output=3_000)
+    assert after(None, uncached, context=20_100).context == 20_100
+    assert after(after(None, uncached, context=20_100), uncached, context=35_000).context == 35_000
+    cached = Usage(input=5_000, output=1_000, cache_read=90_000, cache_write=2_000)
+    assert after(after(None, cached, context=0), cached, context=0).context == 16_000
 
 
 def test_another_session_is_counted_from_the_beginning() -> None:

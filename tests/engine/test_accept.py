@@ -21,6 +21,7 @@ from orchestrator.core.job import Job, Lane, Priority, State
 from orchestrator.core.merge import ask
 from orchestrator.core.records import Card, CardKind
 from orchestrator.core.transitions import Move
+from orchestrator.engine import accept as accepting
 from orchestrator.engine.accept import TakenIn, submit, take_in
 from orchestrator.engine.people import person_of
 from orchestrator.engine.project_queue import Projection
@@ -177,6 +178,57 @@ def test_five_hundred_drops_are_taken_in_by_one_update_of_the_ledger(desk: Desk)
     assert {job.spec.prompt for job in desk.jobs().values()} == {f"Do part {n}." for n in range(500)}
     assert len(desk.files()) == 500
     assert desk.look() == TakenIn()
+
+
+def lay_down(desk: Desk, *texts: str) -> list[Path]:
+    """Files that have lain there for long, the last of them for longest."""
+    paths = [desk.drop(f"part-{number}.yaml", text) for number, text in enumerate(texts)]
+    for number, path in enumerate(paths):
+        os.utime(path, (1000 - number, 1000 - number))
+    return paths
+
+
+def test_of_many_drops_only_so_many_are_read_at_one_look_and_what_lay_there_longest_first(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accepting, "MAX_DROPS", 2)
+    paths = lay_down(desk, "prompt: [no", "prompt: three\n", "prompt: two\n", "prompt: one\n")
+    taken = desk.look()
+    assert [move.job.spec.prompt for move in taken.moves] == ["one", "two"]
+    assert taken.rejected == (), "whoever had read the newest one would have seen that it is broken"
+    assert taken.waiting_until is not None
+    assert sorted(path.exists() for path in paths) == [False, False, True, True]
+    taken = desk.look()
+    assert [move.job.spec.prompt for move in taken.moves] == ["three"]
+    assert [each.path.name for each in taken.rejected] == [paths[0].name]
+    desk.settle()
+
+
+def test_what_an_engine_left_claimed_counts_among_the_drops_of_a_look(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accepting, "MAX_DROPS", 2)
+    known = desk.accepted(name="zoo.yaml")
+    for number, path in enumerate(lay_down(desk, *(f"prompt: do {number}\n" for number in range(3)))):
+        path.rename(path.with_name(f".accept-part-0000000{number}.yaml"))
+    left = desk.drop(f".accept-{known.id}.yaml")
+    os.utime(left, (1, 1))
+    assert len(desk.look().moves) == 2
+    assert not left.exists(), "what the ledger has already is only taken away"
+    desk.settle()
+    assert sorted(desk.jobs()) == [*(f"part-0000000{number}" for number in range(3)), known.id]
+
+
+def test_a_cancellation_does_not_wait_behind_many_drops(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepting, "MAX_DROPS", 1)
+    job = desk.accepted()
+    lay_down(desk, *(f"prompt: do {number}\n" for number in range(3)))
+    desk.path(job).rename(desk.queue.path(Lane.CANCELLED, job.file_name))
+    taken = desk.look()
+    assert job.id in {move.job.id for move in taken.moves}
+    assert desk.ended(job.id).state is State.CANCELLED
+    desk.settle()
+    assert len(desk.jobs()) == 3
 
 
 def test_a_file_that_is_still_being_written_is_waited_for(desk: Desk) -> None:

@@ -183,6 +183,25 @@ def test_a_session_that_is_gone_is_replaced_in_the_same_run(world: World, servic
     assert two.session not in ("", one.session)
 
 
+def test_a_session_that_its_program_gives_up_is_not_offered_again(world: World, service: FakeModels) -> None:
+    too_long = {"times": 1, "match": "second", "status": 400, "message": "prompt is too long"}
+    other = {"times": 1, "match": "second", "tools": [{"name": "write", "input": {"path": "b.py", "content": "2\n"}}]}
+    set_up(world, service, WRITES, too_long, {**other, "after_tool": False}, says("I lit it."))
+    for name in ("first", "second"):
+        world.drop(f"{name}.yaml", f"prompt: the {name}\n")
+        world.run()
+    assert world.state("second") is State.DONE
+    one, two = (world.records("second")[f"attempt-{number}"] for number in (1, 2))
+    assert (one.resumed, one.session) == (True, "")
+    assert (two.resumed, two.why_fresh) == (False, "the last one could not be gone on with")
+    asked = next(each.prompt for each in reversed(service.requests) if "the second" in each.prompt)
+    assert "I lit it." in asked
+    with open_workspace(world.root) as ws:
+        session = session_of(ws, "keeper", "main")
+    assert session is not None
+    assert session.id == two.session
+
+
 @pytest.mark.parametrize(
     ("status", "trouble"), [(401, Trouble.AUTH), (429, Trouble.RATE_LIMITED), (529, Trouble.OVERLOADED)]
 )

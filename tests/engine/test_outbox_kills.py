@@ -87,4 +87,5 @@ def test_wherever_the_ledger_is_written_an_engine_may_die_and_no_request_counts_
     world.kill_at = [f"{effect}:{side}:{times}"]
     world.go("asks")
     world.settle()
+    assert world.kill_at == []
     granted_once(world)

@@ -19,8 +19,9 @@ from orchestrator.core.job import State
 from orchestrator.core.outbox import MOST_REQUESTS, Requested
 from orchestrator.core.records import CardKind
 from orchestrator.engine.find import find_job
+from orchestrator.engine.run_logs import log_folder
 from orchestrator.engine.story import asked_so_far
-from orchestrator.engine.workspace import open_workspace
+from orchestrator.engine.workspace import Paths, open_workspace
 from orchestrator.errors import RefusedError
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -76,7 +77,7 @@ def prove(world: World) -> None:
 
 
 def answers(world: World, run: str) -> dict[str, Any]:
-    folder = world.root / "state" / "logs" / f"{world.id('greet')}.{run}" / "answers"
+    folder = log_folder(Paths(world.root, world.root / ".git"), f"{world.id('greet')}.{run}") / "answers"
     return {path.name: json.loads(path.read_text()) for path in folder.iterdir()}
 
 

@@ -6,14 +6,15 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.adapters.files import Signature, signature
 from orchestrator.adapters.queue_folder import QueueFolder
-from orchestrator.core.accept import cancel, hold
+from orchestrator.core.accept import accept, cancel, hold
 from orchestrator.core.answer import answer
-from orchestrator.core.job import Job, State, Worker
+from orchestrator.core.job import Job, JobSpec, Priority, State, Worker
 from orchestrator.core.judge import review_started
 from orchestrator.core.merge import ask
 from orchestrator.core.records import Card, CardKind, ReviewRecord
@@ -46,6 +47,13 @@ class Screen:
 
     def submit(self, name: str = "fix-login.yaml", text: str = "prompt: Put it right.\n") -> Job:
         return submit(self.ws, text.encode(), name).job
+
+    def accept(self, id_: str) -> Job:
+        """A new job with this id."""
+        keys: dict[str, Any] = {"markdown": False, "source": "test", "actor": ADA, "project": "main"}
+        move = accept("prompt: x\n", JobSpec("x"), id_=id_, now=self.ws.stamp(), priority=Priority.P2, **keys)
+        self.ws.commit([move])
+        return move.job
 
     def commit(self, *moves: Move) -> None:
         assert self.ws.commit(moves) == list(moves)
@@ -172,6 +180,24 @@ def test_the_newest_ended_jobs_are_shown_and_older_ones_go(screen: Screen, monke
         jobs.append(job)
     newest = sorted(f"cancelled/{job.file_name}" for job in jobs[2:])
     assert screen.files() == newest
+    screen.start()
+    assert screen.files() == newest
+
+
+def test_of_a_day_on_which_many_ended_a_start_shows_the_newest(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project_queue, "KEPT", 2)
+    monkeypatch.setattr(project_queue, "WALKED", 3)
+    for number in range(8):
+        # Those that end last stand last in the ledger's order of folders.
+        job = screen.accept(f"job-{number}0000000")
+        screen.projection.refresh()
+        screen.commit(cancel(job, f"2026-11-20T00:00:0{number}Z", actor=ADA))
+    newest = ["cancelled/job-60000000.yaml", "cancelled/job-70000000.yaml"]
+    assert screen.files() == newest
+    screen.start()
+    assert screen.files() == newest
+    for path in (screen.root / "cancelled").iterdir():
+        path.unlink()
     screen.start()
     assert screen.files() == newest
 

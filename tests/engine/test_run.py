@@ -14,7 +14,8 @@ from run_helpers import Bench, git, is_alive, wait_until
 
 from orchestrator.adapters.files import lease_is_free
 from orchestrator.adapters.run_folder import RunFolder, read_events, read_result, read_spec, write_result
-from orchestrator.adapters.run_values import CheckOutcome, RunResult, RunSpec, RunStatus
+from orchestrator.adapters.run_values import CheckOutcome, RunResult, RunSpec
+from orchestrator.core.records import RunStatus
 from orchestrator.errors import InvalidFileError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,11 +200,15 @@ class TestChecks:
         assert result.status is RunStatus.TIMEOUT
         assert (result.exit, len(result.commands)) == (None, 1)
 
-    def test_checks_that_write_without_end_end_the_run(self, bench: Bench) -> None:
-        run = bench.start(bench.checks({"run": "yes"}, {"run": "true"}, limits={"output_bytes": 50_000}))
+    def test_a_check_that_writes_without_end_fails_once_and_the_others_still_run(self, bench: Bench) -> None:
+        counter = bench.root / "counter"
+        loud = {"run": f"echo x >> {counter}; yes"}
+        run = bench.start(bench.checks(loud, {"run": "echo fine"}, limits={"output_bytes": 100_000}))
         result = run.wait()
-        assert result.status is RunStatus.OUTPUT_LIMIT
-        assert run.folder.stdout.stat().st_size == 50_000
+        assert [check.outcome for check in result.commands] == [CheckOutcome.FAILED, CheckOutcome.PASSED]
+        assert (result.status, result.exit, counter.read_text()) == (RunStatus.ENDED, 1, "x\n")
+        assert result.commands[0].tail.endswith("It wrote more than 100000 bytes and was ended.")
+        assert run.folder.stdout.stat().st_size == 100_000 + len("fine\n")
 
     def test_a_server_that_a_check_leaves_does_not_outlive_it(self, bench: Bench) -> None:
         script = "setsid sh -c 'echo $$ > pid; exec sleep 1000' & while ! [ -s pid ]; do sleep 0.01; done; cat pid"
@@ -249,6 +254,12 @@ class TestBrokenRuns:
         result = bench.run(bench.shell("true", tree={"mirror": str(bench.root / "nowhere.git")}))
         assert result.status is RunStatus.PREPARE_FAILED
         assert result.error
+
+    def test_a_supervisor_that_breaks_in_the_middle_says_so(self, bench: Bench) -> None:
+        launch = {"argv": ["/bin/sh", "-c", "echo kept > work"], "stdin": "prompt.md", "backend": "nobody"}
+        result = bench.run(bench.spec(launch=launch))
+        assert result.status is RunStatus.BROKEN
+        assert "nobody" in result.error
 
     def test_a_run_happens_once(self, bench: Bench) -> None:
         run = bench.start(bench.shell(f"echo x >> {bench.root}/counter"))

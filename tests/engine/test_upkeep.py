@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from hashlib import sha1
+from pathlib import Path
 
+import pytest
 from engine_world import git
 
 from orchestrator.adapters import clock
+from orchestrator.adapters.effects import TRACE
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.mirrors import open_mirror, refresh_mirror
 from orchestrator.core.accept import accept, cancel
@@ -100,15 +103,27 @@ def test_packing_never_starts_the_persons_gc(workspace: Workspace) -> None:
     assert not (workspace.paths.git_dir / "gc.log").exists()
 
 
-def test_refs_of_ended_jobs_become_one_chain_that_keeps_their_work(workspace: Workspace) -> None:
-    root = workspace.paths.root
-    count = 2 * archive.KEEP_JOBS + 5
+def attempts(root: Path, count: int) -> None:
+    """Refs of the work of so many jobs, the oldest first."""
     stream = "".join(
         f"commit refs/orc/attempts/job-{number:08x}/1\n"
         f"committer a <a@example.invalid> {1_700_000_000 + number} +0000\ndata 0\nfrom refs/heads/main^0\n\n"
         for number in range(count)
     )
     subprocess.run(["git", "-C", str(root), "fast-import", "--quiet"], input=stream, text=True, check=True)
+
+
+def garbage(objects: Path) -> None:
+    """Files that count as loose objects and are none, so that packing does not make them fewer."""
+    (objects / "17").mkdir(exist_ok=True)
+    for number in range(MOST_LOOSE // 256 + 1):
+        (objects / "17" / f"{number:038x}").write_bytes(b"no object")
+
+
+def test_refs_of_ended_jobs_become_one_chain_that_keeps_their_work(workspace: Workspace) -> None:
+    root = workspace.paths.root
+    count = 2 * archive.KEEP_JOBS + 5
+    attempts(root, count)
     tips = set(git(root, "for-each-ref", "--format=%(objectname)", "refs/orc/attempts/").split())
     end_all(workspace, count)
     archive.archive_ended(workspace)
@@ -118,6 +133,57 @@ def test_refs_of_ended_jobs_become_one_chain_that_keeps_their_work(workspace: Wo
     kept = set(git(root, "rev-list", chain, *left).split())
     assert tips <= kept
     assert f"refs/orc/attempts/job-{count - 1:08x}/1" in left
+
+
+def test_a_lock_that_a_killed_git_left_on_the_chain_or_on_a_job_does_not_stop_it(workspace: Workspace) -> None:
+    root, count = workspace.paths.root, 2 * archive.KEEP_JOBS + 1
+    attempts(root, count)
+    end_all(workspace, count)
+    chain = f"refs/orc/archive/main/{clock.now():%Y-%m}"
+    for ref in (chain, "refs/orc/attempts/job-00000000/1"):
+        lock = workspace.paths.git_dir / f"{ref}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    archive.archive_ended(workspace)
+    assert git(root, "for-each-ref", "--format=%(refname)", chain) == chain
+    assert len(git(root, "for-each-ref", "--format=%(refname)", "refs/orc/attempts/").split()) == archive.KEEP_JOBS
+
+
+def test_a_project_that_is_gone_stops_neither_the_others_nor_the_packing(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    root, count = workspace.paths.root, 2 * archive.KEEP_JOBS + 1
+    (root / "orc.yaml").write_text("version: 1\nprojects:\n  gone: {path: ../moved}\n  main: {target: main}\n")
+    workspace.reload_config()
+    assert list(workspace.config.projects) == ["gone", "main"]
+    attempts(root, count)
+    end_all(workspace, count)
+    fill(workspace, 30)
+    garbage(workspace.paths.git_dir / "objects")
+    before = loose(workspace)
+    upkeep = Upkeep()
+    upkeep.look(workspace)
+    upkeep.finish()
+    assert len(git(root, "for-each-ref", "--format=%(refname)", "refs/orc/attempts/").split()) == archive.KEEP_JOBS
+    assert loose(workspace) < before / 2
+    assert "of gone were not archived" in caplog.text
+
+
+def test_what_packing_does_not_help_is_left_alone_for_a_while(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = tmp_path / "trace"
+    monkeypatch.setenv(TRACE, str(trace))
+    garbage(workspace.paths.git_dir / "objects")
+    upkeep = Upkeep()
+    for _ in range(3):
+        upkeep.look(workspace)
+        upkeep.finish()
+    assert is_due(workspace.paths.git_dir)
+    packed = trace.read_text().count("ledger.pack:before")
+    upkeep.look(workspace)
+    upkeep.finish()
+    assert packed == trace.read_text().count("ledger.pack:before") <= 2, "once the objects, once the graph"
 
 
 def test_the_mirror_keeps_no_ref_of_an_ended_job_whose_work_is_archived(workspace: Workspace) -> None:

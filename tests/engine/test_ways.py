@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from engine_world import World, attempt, git
+from run_helpers import wait_until
 
 from orchestrator.core.job import State
-from orchestrator.core.records import CardKind, Verdict
+from orchestrator.core.records import CardKind, RunStatus, Verdict
 from orchestrator.engine.answer import cancel_job, retry_job
 from orchestrator.engine.find import find_job
 from orchestrator.engine.people import person_of
 from orchestrator.engine.report import summarize
 from orchestrator.engine.revert import revert_job
-from orchestrator.engine.workspace import open_workspace
+from orchestrator.engine.workspace import Workspace, open_workspace
 from orchestrator.errors import RefusedError
 
 WRITES = attempt(write={"code.py": "print('new')\n"})
@@ -285,6 +287,66 @@ def test_a_base_whose_checks_cannot_begin_is_tried_twice_before_anybody_is_asked
     world.answer("greet", "recheck")
     world.run()
     assert world.state("greet") is State.DONE
+
+
+def test_a_base_whose_checks_cannot_begin_is_tried_again_and_asked_about_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.engine.bases.TRY_AGAIN", timedelta(seconds=-2))
+    world.plays = [attempt(write={"one": "1\n"}, match={"title": "first"}), WRITES]
+    world.set_up()
+    in_the_way = world.root / "state/trees/.checks"
+    in_the_way.parent.mkdir(parents=True, exist_ok=True)
+    in_the_way.write_text("x")
+    for name in ("first", "second"):
+        world.drop(f"{name}.yaml", f"prompt: {name}\n")
+    world.run(until=lambda ws: sum("was not checked" in line for line in world.subjects) >= 6)
+    told = [line.partition(":")[0] for line in world.subjects]
+    assert (told.count("card"), told.count("supersede"), told.count("release")) == (1, 0, 0)
+    in_the_way.unlink()
+    world.run()
+    assert [world.state(name) for name in ("first", "second")] == [State.DONE, State.DONE]
+    told = [line.partition(":")[0] for line in world.subjects]
+    assert (told.count("card"), told.count("supersede")) == (1, 1)
+
+
+def test_a_merge_that_cannot_be_built_asks_and_lets_the_others_pass(world: World) -> None:
+    world.config = {"limits": {"failed_starts": 1}}
+    world.plays = [attempt(write={"one": "1\n"}, match={"title": "first"}), WRITES]
+    git(world.root, "branch", "release")
+    world.set_up(merge="ask")
+    world.drop("first.yaml", "prompt: first\ntarget: release\n")
+    world.run()
+    git(world.root, "branch", "-m", "release", "elsewhere")
+    world.answer("first", "approve")
+    world.run()
+    assert (world.card("first").kind, world.card("first").facts["step"]) == (CardKind.CANNOT_START, "merging")
+    assert "release" in world.card("first").context
+    git(world.root, "branch", "-m", "elsewhere", "release")
+    world.answer("first", "retry")
+    world.run()
+    assert world.state("first") is State.DONE
+    assert world.show("one", "release") == "1"
+
+
+@pytest.mark.parametrize("run", ["attempt", "review"])
+def test_a_result_that_cannot_be_read_is_nobodys_fault(world: World, run: str) -> None:
+    world.plays = [WRITES]
+    world.set_up()
+    world.drop("greet.yaml", "prompt: greet\n")
+
+    def begun(ws: Workspace) -> bool:
+        return any(f".{run}-1" in folder.job.at.run for folder in ws.ledger.snapshot().active)
+
+    world.run(until=begun)
+    result = world.root / ".git" / "orc" / "runs" / f"{world.id('greet')}.{run}-1" / "result.json"
+    wait_until(result.exists)
+    result.write_text("{")
+    world.run()
+    assert world.state("greet") is State.DONE
+    at = world.job("greet").at
+    assert (at.spent, at.excluded) == (0, ())
+    assert world.records("greet")[f"{run}-1"].status in (RunStatus.LOST, RunStatus.UNREADABLE)
 
 
 def test_a_need_is_waited_for_and_a_cancelled_one_is_told(world: World) -> None:

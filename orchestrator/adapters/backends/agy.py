@@ -9,7 +9,6 @@ prompt or a limit of turns.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,38 +16,32 @@ from typing import Any
 from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
 from orchestrator.adapters.backends.cli_parts import (
     NAME_CHARS,
+    behind_feed,
     count,
+    ended_well,
     how_it_ended,
     last_line,
     launch_of,
     mapping,
+    model_of,
     need_home,
-    refused_setting,
     require_right,
     session_of,
+    settings_problem,
     short,
     text,
     trouble_of,
     what_is_missing,
-    wrong_settings,
 )
 from orchestrator.core.said import Said, Trouble, Usage
 
 INSTALL = "Install the Antigravity CLI 1.1.8 or later and log in with it once, or name it in `program`."
+USED = ("program", "login", "args", "env", "pass_env")
 REFUSED = {
     "max_turns": "No way to bound the turns of agy is known: take `max_turns` out; the time limit of a run holds."
 }
 # It takes a prompt as an argument, which is too short for ours, or as one line of JSON.
-FEED_CODE = """
-import json, os, sys, tempfile
-prompt = sys.stdin.buffer.read().decode("utf-8", "replace")
-file = tempfile.TemporaryFile()
-file.write(json.dumps({"event": "user", "message": {"content": prompt}}).encode() + b"\\n")
-file.flush()
-os.lseek(file.fileno(), 0, os.SEEK_SET)
-os.dup2(file.fileno(), 0)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
+AS_LINE = 'prompt = json.dumps({"event": "user", "message": {"content": prompt}}) + chr(10)'
 QUOTA = re.compile(r"quota|RESOURCE_EXHAUSTED|code 429|credits balance", re.I)
 LOGIN = re.compile(r"authenticat|not logged in|sign in|signed in", re.I)
 MODEL = re.compile(r"invalid model|unknown model", re.I)
@@ -64,27 +57,26 @@ class AgyBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if it could be started, else the reason and the way out."""
-        if wrong := wrong_settings(settings):
+        if wrong := _wrong(settings):
             return wrong
         if not settings.get("login"):
             return (
                 "The backend agy (not verified) works with a person's login only: set `login: true`, "
                 "or use the backend gemini with a key."
             )
-        wrong = refused_setting(settings, REFUSED)
-        return wrong or what_is_missing(settings, self.name, path=path, install=INSTALL)
+        return what_is_missing(settings, self.name, path=path, install=INSTALL)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI with the person's HOME. Raises InvalidFileError."""
-        require_right(settings, self.name)
+        require_right(_wrong(settings), self.name)
         home = need_home(order, self.name)
-        model = order.model or settings.get("model")
+        model = model_of(settings, order)
         # Its own five minutes would cut the work and call it a success.
         options = ["--input-format", "stream-json", "--output-format", "stream-json", "--print-timeout", "24h"]
-        options += ["--model", str(model)] if model else []
+        options += ["--model", model] if model else []
         # Without it, all that would need to be asked for is denied: it looks and changes nothing.
         options += [] if order.read_only else ["--dangerously-skip-permissions"]
-        argv = (sys.executable, "-I", "-c", FEED_CODE, settings.get("program") or self.name, *options)
+        argv = behind_feed(AS_LINE, (settings.get("program") or self.name, *options))
         return launch_of(settings, argv, own={"HOME": str(home), "AGY_CLI_DISABLE_AUTO_UPDATE": "true"})
 
     def read(self, output: Output) -> Said | None:
@@ -115,14 +107,18 @@ class AgyBackend:
         )
 
 
+def _wrong(settings: Mapping[str, Any]) -> str:
+    return settings_problem(settings, "agy", used=USED, refused=REFUSED)
+
+
 def _trouble(result: Mapping[str, Any] | None, output: Output) -> tuple[Trouble, str]:
-    end = how_it_ended(exit=output.exit, signal=output.signal, ended=output.ended)
+    end = how_it_ended(output)
     if result is None or not output.ended or output.signal is not None:
         last = last_line(output.stderr)
         auth = output.ended and bool(output.exit) and LOGIN.search(last)
         return Trouble.AUTH if auth else Trouble.CUT, f"agy ended without its closing event: {end}. {last}".strip()
     message = short(result.get("error")) or last_line(output.stderr) or end
-    if result.get("status") != "SUCCESS" or output.exit != 0:
+    if result.get("status") != "SUCCESS" or not ended_well(output):
         for pattern, trouble in ((QUOTA, Trouble.RATE_LIMITED), (LOGIN, Trouble.AUTH), (MODEL, Trouble.REQUEST)):
             if pattern.search(message):
                 return trouble, f"agy failed: {message}"

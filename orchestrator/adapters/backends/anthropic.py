@@ -1,6 +1,7 @@
 """The backend `anthropic`: the Messages API itself, with tools of our own, in a program that lives as long as the run.
 
-It starts `anthropic_program` and reads what that prints; the package `anthropic` is loaded there and nowhere else.
+It starts `anthropic_program` and reads what that prints; the package `anthropic` is loaded there and nowhere else. Seen
+with 2.11.0 of it.
 """
 
 from __future__ import annotations
@@ -13,25 +14,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
 from orchestrator.adapters.backends.cli_parts import (
     WHY_CHARS,
     amount,
     count,
+    ended_well,
     how_it_ended,
     key_of,
     last_line,
     launch_of,
     mapping,
     missing_key,
-    refused_setting,
+    model_of,
+    read_events,
     require_right,
+    settings_problem,
     text,
-    wrong_settings,
 )
 from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
 
 KEY = "ANTHROPIC_API_KEY"
+USED = ("key_env", "base_url", "max_turns", "args", "env", "pass_env")
 REFUSED = {"login": "The backend anthropic works with a key only: take `login` out, or use the backend claude."}
 USAGE_KEYS = ("input", "output", "cache_read", "cache_write", "reasoning")
 
@@ -54,7 +58,7 @@ class AnthropicBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the package and the key are there, else what is missing. Nothing is asked of the service."""
-        if wrong := wrong_settings(settings) or refused_setting(settings, REFUSED):
+        if wrong := _wrong(settings):
             return wrong
         if importlib.util.find_spec("anthropic") is None:
             return "The Python package anthropic is not installed beside orc: run `pip install anthropic`."
@@ -62,7 +66,7 @@ class AnthropicBackend:
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """Our program in the tree, isolated. Raises InvalidFileError for settings of a wrong form."""
-        require_right(settings, self.name)
+        require_right(_wrong(settings), self.name)
         key = str(settings.get("key_env") or KEY)
         package = importlib.util.find_spec("anthropic")
         roots = [Path(__file__).resolve().parents[3]]
@@ -70,7 +74,7 @@ class AnthropicBackend:
             roots.append(Path(package.origin).parents[1])
         options = [
             f"--state={order.state}",
-            f"--model={order.model or settings.get('model') or ''}",
+            f"--model={model_of(settings, order)}",
             f"--key-env={key}",
         ]
         options += [f"--system={order.system}"] if order.system else []
@@ -85,10 +89,11 @@ class AnthropicBackend:
 
     def read(self, output: Output) -> Said | None:
         """What our program told. Without its closing event, what its turns told."""
-        told = _Told()
-        for line in json_lines(output.stdout):
-            told.take(line)
-        return told.said(output)
+        return read_events(_Told(), output)
+
+
+def _wrong(settings: Mapping[str, Any]) -> str:
+    return settings_problem(settings, "anthropic", used=USED, refused=REFUSED)
 
 
 @dataclass(slots=True)
@@ -99,13 +104,15 @@ class _Told:
     session: str = ""
     model: str = ""
     usage: Usage = NOTHING_USED
+    context: int = 0
     retries: int = 0
     tools: int = 0
 
     def take(self, line: Mapping[str, Any]) -> None:
         match line.get("type"):
             case "turn":
-                self.usage = self.usage.plus(_usage(line.get("usage")))
+                used = _usage(line.get("usage"))
+                self.usage, self.context = self.usage.plus(used), used.total
                 self.model = text(line.get("model")) or self.model
             case "start" if line.get("resumed") is True:
                 self.session = text(line.get("session"))
@@ -126,19 +133,21 @@ class _Told:
                 session=self.session,
                 model=self.model,
                 usage=self.usage,
+                context=self.context,
                 retries=self.retries,
                 tool_calls=self.tools,
             )
-        ok = self.end.get("status") == "ok" and output.exit == 0
-        trouble = Trouble.NONE if ok else _trouble(self.end.get("status"))
+        ok = self.end.get("status") == "ok" and ended_well(output)
+        trouble = Trouble.NONE if ok else _trouble(self.end.get("status"), output)
         return Said(
             ok=ok,
             text=text(self.end.get("text")),
             trouble=trouble,
-            why="" if ok else text(self.end.get("why"))[:WHY_CHARS] or f"It ended with exit code {output.exit}.",
+            why="" if ok else text(self.end.get("why"))[:WHY_CHARS] or f"our program was done: {how_it_ended(output)}",
             session=text(self.end.get("session")),
             model=text(self.end.get("model")),
             usage=_usage(self.end.get("usage")),
+            context=self.context,
             retries=count(self.end.get("retries")),
             retry_after_s=float(math.ceil(amount(self.end.get("retry_after_s")))),
             tool_calls=count(self.end.get("tool_calls")),
@@ -146,11 +155,14 @@ class _Told:
 
 
 def _why_cut(output: Output) -> str:
-    how = how_it_ended(exit=output.exit, signal=output.signal, ended=output.ended)
+    how = how_it_ended(output)
     return f"our program told no end: {how}. {last_line(output.stderr)}".strip()
 
 
-def _trouble(status: object) -> Trouble:
+def _trouble(status: object, output: Output) -> Trouble:
+    """What the end calls itself. One that calls itself well was cut if the program was ended by somebody else."""
+    if status == "ok" and (not output.ended or output.signal is not None):
+        return Trouble.CUT
     try:
         return Trouble(str(status)) or Trouble.ERROR
     except ValueError:

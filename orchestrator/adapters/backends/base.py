@@ -19,7 +19,7 @@ LINE_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a backend can do."""
+    """What a backend can do. `usage` and `cost` promise what its `Said` tells, and `tests/agents` holds it to that."""
 
     system_prompt: Literal["flag", "file", "none"] = "none"
     """How it takes a system prompt; with `none` it goes in front of the prompt, and the run is marked."""
@@ -30,7 +30,7 @@ class Capabilities:
     usage: Literal["run", "session", "none"] = "none"
     """What its token counts are about. With `session`, what earlier runs used is subtracted."""
     cost: bool = False
-    """Whether it tells what it cost."""
+    """Whether it tells what it cost, if only for models whose price it knows."""
     structured: bool = False
     """Whether it can be told the form of its answer (`Order.answer_schema`)."""
     family: str = ""

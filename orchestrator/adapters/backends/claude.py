@@ -1,4 +1,4 @@
-"""The backend `claude`: Claude Code without its screen, its events read line by line.
+"""The backend `claude`: Claude Code without its screen, its events read line by line. Seen with 2.1.329.
 
 Nothing that a repository brings along is loaded: no settings, hooks, tool servers or skills of its own. The tools are
 a list of ours, so that no later version can add one that leaves the tree or outlives the run.
@@ -9,27 +9,31 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
 from orchestrator.adapters.backends.cli_parts import (
     NAME_CHARS,
     amount,
     count,
+    ended_well,
     how_it_ended,
     key_of,
     last_line,
     launch_of,
     mapping,
+    model_of,
     need_home,
+    read_events,
     require_right,
     session_of,
+    settings_problem,
     short,
     text,
+    told_amount,
     trouble_of,
     what_is_missing,
-    wrong_settings,
 )
 from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
 
@@ -37,6 +41,7 @@ KEY = "ANTHROPIC_API_KEY"
 OWN_KEYS = (KEY, "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 """Credentials that it takes under their own names."""
 INSTALL = "Install it with `npm install -g @anthropic-ai/claude-code`, or name it in `program`."
+USED = ("program", "key_env", "base_url", "login", "max_turns", "args", "env", "pass_env")
 LOOK = ("Bash", "Glob", "Grep", "Read")
 WORK = (*LOOK, "Edit", "NotebookEdit", "Task", "WebFetch", "WebSearch", "Write")
 BEFORE_PROMPT = " "
@@ -47,6 +52,11 @@ SWITCHES = {
     "DISABLE_AUTOUPDATER": "1",
     # It would wait for such a task for ever.
     "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
+}
+REVIEW_SWITCHES = {
+    # The diff stands in the prompt: `@path` in it would put the file at that path there too.
+    "CLAUDE_CODE_DISABLE_FILE_MENTIONS": "1",
+    "CLAUDE_CODE_DISABLE_CLAUDE_MDS": "1",
 }
 PATIENCE = {
     # Its own ten take three minutes, and the engine tries again anyway.
@@ -89,11 +99,11 @@ class ClaudeBackend:
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and its key are there, else what is missing."""
         key = key_of(settings, KEY)
-        return wrong_settings(settings) or what_is_missing(settings, self.name, path=path, install=INSTALL, key=key)
+        return _wrong(settings) or what_is_missing(settings, self.name, path=path, install=INSTALL, key=key)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI with its prompt on stdin. Raises InvalidFileError."""
-        require_right(settings, self.name)
+        require_right(_wrong(settings), self.name)
         key = key_of(settings, KEY)
         own = {"CLAUDE_CONFIG_DIR": str(order.state)} if key else {"HOME": str(need_home(order, self.name))}
         if settings.get("base_url"):
@@ -104,22 +114,23 @@ class ClaudeBackend:
             key=key,
             wanted="" if key in OWN_KEYS else KEY,
             usual=PATIENCE,
-            own={**SWITCHES, **own},
+            own={**SWITCHES, **(REVIEW_SWITCHES if order.read_only else {}), **own},
         )
 
     def read(self, output: Output) -> Said | None:
         """What it said: the last answer, and why it ended."""
-        told = _Told()
-        for line in json_lines(output.stdout):
-            told.take(line)
-        return told.said(output)
+        return read_events(_Told(), output)
+
+
+def _wrong(settings: Mapping[str, Any]) -> str:
+    return settings_problem(settings, "claude", used=USED)
 
 
 def _options(settings: Mapping[str, Any], order: Order) -> tuple[str, ...]:
     tools = ",".join(LOOK if order.read_only else WORK)
     options = ["-p", BEFORE_PROMPT, "--output-format", "stream-json", "--verbose"]
-    if model := order.model or settings.get("model"):
-        options += ["--model", str(model)]
+    if model := model_of(settings, order):
+        options += ["--model", model]
     if order.resume:
         options += ["--resume", order.resume]
     elif order.session:
@@ -145,6 +156,7 @@ class _Told:
     end: Mapping[str, Any] | None = None
     calls: dict[str, Usage] = field(default_factory=dict)
     """What each call of the model used at least, for an end that is never told."""
+    context: int = 0
     tools: int = 0
     retries: int = 0
     retry: Mapping[str, Any] = field(default_factory=dict)
@@ -190,13 +202,13 @@ class _Told:
             self.calls[text(message.get("id"))] = used
         if is_own:
             self.model = model or self.model
+            self.context = used.total if used else self.context
             said = "".join(text(block.get("text")) for block in blocks if block.get("type") == "text")
             self.answer = said if said.strip() else self.answer
 
     def said(self, output: Output) -> Said:
         end = mapping(self.end)
-        is_clean = output.ended and output.exit == 0 and output.signal is None
-        ok = is_clean and end.get("subtype") == "success" and end.get("is_error") is False
+        ok = ended_well(output) and end.get("subtype") == "success" and end.get("is_error") is False
         trouble, why = (Trouble.NONE, "") if ok else self.reason(output)
         is_told = end.get("is_error") is False and text(end.get("result")).strip()
         form = end.get("structured_output")
@@ -210,6 +222,7 @@ class _Told:
             session="" if trouble is Trouble.SESSION else self.session,
             model=self.model,
             usage=_usage(end) or self.used_at_least(),
+            context=self.context,
             denials=_denials(end),
             retries=self.retries,
             fallbacks=tuple(self.fallbacks),
@@ -218,7 +231,7 @@ class _Told:
         )
 
     def reason(self, output: Output) -> tuple[Trouble, str]:
-        how = how_it_ended(exit=output.exit, signal=output.signal, ended=output.ended)
+        how = how_it_ended(output)
         if self.end is None or not output.ended or output.signal is not None:
             return self.cut(output, how)
         message, status = self.message(), count(self.end.get("api_error_status"))
@@ -280,10 +293,10 @@ def _usage(end: Mapping[str, Any]) -> Usage | None:
     since = end.get("model_usage_since_last_result")
     if not isinstance(since, dict):
         used = _usage_of_call(end.get("usage"))
-        total = end.get("total_cost_usd")
-        return used and used.plus(Usage(cost_microusd=_microusd(total)))
-    used = Usage(cost_microusd=0)
-    for each in map(mapping, since.values()):
+        return used and replace(used, cost_microusd=_microusd(end.get("total_cost_usd")))
+    used = NOTHING_USED
+    by_model = [mapping(each) for each in since.values()]
+    for each in by_model:
         out = count(each.get("outputTokens"))
         used = used.plus(
             Usage(
@@ -292,10 +305,11 @@ def _usage(end: Mapping[str, Any]) -> Usage | None:
                 cache_read=count(each.get("cacheReadInputTokens")),
                 cache_write=count(each.get("cacheCreationInputTokens")),
                 reasoning=min(out, count(each.get("thinkingTokens"))),
-                cost_microusd=_microusd(each.get("costUSD")),
             )
         )
-    return used
+    costs = [_microusd(each.get("costUSD")) for each in by_model]
+    # A cost of some of the models is not that of the run.
+    return replace(used, cost_microusd=sum(filter(None, costs)) if costs and None not in costs else None)
 
 
 def _usage_of_call(value: object) -> Usage | None:
@@ -311,8 +325,9 @@ def _usage_of_call(value: object) -> Usage | None:
     )
 
 
-def _microusd(value: object) -> int:
-    return count(round(amount(value) * 1_000_000))
+def _microusd(value: object) -> int | None:
+    told = told_amount(value)
+    return None if told is None else count(round(told * 1_000_000))
 
 
 def _denials(end: Mapping[str, Any]) -> tuple[str, ...]:

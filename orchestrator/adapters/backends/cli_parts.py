@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
-from orchestrator.adapters.backends.base import Launch, Order, text_list, text_map
+from orchestrator.adapters.backends.base import Launch, Order, Output, json_lines, text_list, text_map
 from orchestrator.adapters.processes import program_problem
-from orchestrator.core.said import Trouble
+from orchestrator.core.said import Said, Trouble
 from orchestrator.errors import InvalidFileError
 
 WHY_CHARS = 500
@@ -29,6 +30,20 @@ SERVICE_DOWN = re.compile(
 )
 BUSY = re.compile(r"rate.?limit|too many requests|RESOURCE_EXHAUSTED|insufficient_quota", re.I)
 BAD_KEY = re.compile(r"API key (not valid|expired|not found)|invalid (api|x-api-)key|UNAUTHENTICATED", re.I)
+OF_EVERY_TYPE = ("name", "type", "family", "model")
+"""Settings that are not the backend's own."""
+# The file is a temporary one without a name: there is nothing to remove, and no pipe that a program could find empty.
+FEED_CODE = """
+import json, os, re, sys, tempfile
+prompt = sys.stdin.buffer.read().decode("utf-8", "replace")
+CHANGE
+file = tempfile.TemporaryFile()
+file.write(prompt.encode())
+file.flush()
+os.lseek(file.fileno(), 0, os.SEEK_SET)
+os.dup2(file.fileno(), 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 # --- settings ---
@@ -52,15 +67,36 @@ def wrong_settings(settings: Mapping[str, Any]) -> str:
     return ""
 
 
-def refused_setting(settings: Mapping[str, Any], refused: Mapping[str, str]) -> str:
-    """What `refused` says of the first of its settings that is given, else ''."""
-    return next((why for name, why in refused.items() if settings.get(name)), "")
+def settings_problem(
+    settings: Mapping[str, Any],
+    backend: str,
+    *,
+    used: Collection[str],
+    refused: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """'' if the settings have the right form and each means something here. `refused` says of some why they do not."""
+    known = next((why for name, why in refused.items() if settings.get(name)), "")
+    return wrong_settings(settings) or known or unused_setting(settings, backend, used)
 
 
-def require_right(settings: Mapping[str, Any], backend: str, wrong: str = "") -> None:
-    """Raises InvalidFileError, with what `wrong_settings` says, else with `wrong`."""
-    if wrong := wrong_settings(settings) or wrong:
+def unused_setting(settings: Mapping[str, Any], backend: str, used: Collection[str]) -> str:
+    """'' if each setting that is given means something to the backend, else which does not, and the way out."""
+    unused = next((key for key, value in settings.items() if value and key not in (*used, *OF_EVERY_TYPE)), "")
+    if not unused:
+        return ""
+    known = ", ".join(f"`{key}`" for key in used)
+    return f"`{unused}` means nothing to the type {backend}: take it out, or say it with one of {known}."
+
+
+def require_right(wrong: str, backend: str) -> None:
+    """Raises InvalidFileError if something is wrong."""
+    if wrong:
         raise InvalidFileError(wrong, key=backend)
+
+
+def model_of(settings: Mapping[str, Any], order: Order) -> str:
+    """The model that a run asks for, else the one of the settings; '' if neither names one."""
+    return order.model or str(settings.get("model") or "")
 
 
 def key_of(settings: Mapping[str, Any], usual: str) -> str:
@@ -70,18 +106,14 @@ def key_of(settings: Mapping[str, Any], usual: str) -> str:
 
 def what_is_missing(settings: Mapping[str, Any], name: str, *, path: str, install: str, key: str = "") -> str:
     """'' if the program and the key that it needs are there, else the reason and the way out."""
-    missing = missing_program(settings, name, path=path, install=install)
-    return missing or (missing_key(key) if key else "")
-
-
-def missing_program(settings: Mapping[str, Any], name: str, *, path: str, install: str) -> str:
-    """'' if the program is on the PATH, else the reason and how to install it."""
     program = settings.get("program") or name
     problem = program_problem((program,), path=path, cwd="/")
     if "is not on the PATH" in problem:
         # Whoever has not installed it yet is not helped by the list of folders.
         problem = f"The program {program!r} is not on the PATH."
-    return f"{problem} {install}" if problem else ""
+    if problem:
+        return f"{problem} {install}"
+    return missing_key(key) if key else ""
 
 
 def missing_key(key: str) -> str:
@@ -131,6 +163,11 @@ def under_name(argv: tuple[str, ...], *, key: str, wanted: str) -> tuple[str, ..
     return ("/bin/sh", "-c", f'export {wanted}="${key}"; unset {key}; exec "$@"', "sh", *argv)
 
 
+def behind_feed(change: str, argv: tuple[str, ...]) -> tuple[str, ...]:
+    """The command, with a prompt that was changed on its way: `change` is Python that assigns `prompt` anew."""
+    return (sys.executable, "-I", "-c", FEED_CODE.replace("CHANGE", change.strip()), *argv)
+
+
 # --- values ---
 
 
@@ -162,9 +199,34 @@ def count(value: object) -> int:
 
 def amount(value: object) -> float:
     """A quantity; 0 for all that is none."""
+    return told_amount(value) or 0
+
+
+def told_amount(value: object) -> float | None:
+    """A quantity; None for all that is none, where nothing and nothing told are two things."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0
-    return value if 0 <= value <= MOST else 0  # NaN is not in between either.
+        return None
+    return value if 0 <= value <= MOST else None  # NaN is not in between either.
+
+
+# --- what was told ---
+
+
+class Told(Protocol):
+    """What the events of a program say together."""
+
+    def take(self, event: Mapping[str, Any], /) -> None:
+        """Take in one more event."""
+
+    def said(self, output: Output, /) -> Said:
+        """What all of them say, and the end of the program with them."""
+
+
+def read_events(told: Told, output: Output) -> Said:
+    """What a program said whose output is lines of JSON."""
+    for line in json_lines(output.stdout):
+        told.take(line)
+    return told.said(output)
 
 
 # --- trouble ---
@@ -192,8 +254,13 @@ def last_line(stderr: str) -> str:
     return said[-1] if said else ""
 
 
-def how_it_ended(*, exit: int | None, signal: int | None, ended: bool) -> str:
+def ended_well(output: Output) -> bool:
+    """Whether the process ended by itself and well. What it said is another matter."""
+    return output.ended and output.signal is None and output.exit == 0
+
+
+def how_it_ended(output: Output) -> str:
     """The end of a process in words."""
-    if not ended:
+    if not output.ended:
         return "it was stopped"
-    return f"it was killed by signal {signal}" if signal is not None else f"exit code {exit}"
+    return f"it was killed by signal {output.signal}" if output.signal is not None else f"exit code {output.exit}"

@@ -1,4 +1,4 @@
-"""The backend `codex`: OpenAI's Codex CLI without its screen, its events read line by line.
+"""The backend `codex`: OpenAI's Codex CLI without its screen, its events read line by line. Seen with 0.169.0.
 
 Its settings come from us alone and its sessions lie below the agent's state folder. A repository's own settings, hooks
 and tool servers are not read, for no folder is ever trusted. It is the only one whose commands run in a sandbox: they
@@ -13,28 +13,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
 from orchestrator.adapters.backends.cli_parts import (
     count,
+    ended_well,
     how_it_ended,
     key_of,
     last_line,
     launch_of,
     mapping,
+    model_of,
     need_home,
-    refused_setting,
+    read_events,
     require_right,
+    settings_problem,
     short,
     text,
     trouble_of,
     what_is_missing,
-    wrong_settings,
 )
 from orchestrator.core.said import Said, Trouble, Usage
 from orchestrator.errors import InvalidFileError
 
 KEY = "CODEX_API_KEY"
 INSTALL = "Install it with `npm install -g @openai/codex`, or name it in `program`."
+USED = ("program", "key_env", "base_url", "login", "args", "env", "pass_env")
 REFUSED = {"max_turns": "Codex cannot bound its turns: take `max_turns` out; the time limit of a run holds."}
 VENDOR = "https://api.openai.com"
 PROVIDER = "orc"
@@ -80,12 +83,12 @@ class CodexBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and its key are there, else what is missing."""
-        wrong = wrong_settings(settings) or refused_setting(settings, REFUSED)
+        wrong = _wrong(settings)
         return wrong or what_is_missing(settings, self.name, path=path, install=INSTALL, key=key_of(settings, KEY))
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI with its prompt on stdin. Raises InvalidFileError."""
-        require_right(settings, self.name)
+        require_right(_wrong(settings), self.name)
         key = key_of(settings, KEY)
         soul = f"developer_instructions={_toml(order.system_text)}" if order.system_text else ""
         argv = (settings.get("program") or self.name, *_options(settings, order, key))
@@ -103,21 +106,22 @@ class CodexBackend:
 
     def read(self, output: Output) -> Said | None:
         """What it said: the last answer, and why it ended."""
-        told = _Told()
-        for line in json_lines(output.stdout):
-            told.take(line)
-        return told.said(output)
+        return read_events(_Told(), output)
+
+
+def _wrong(settings: Mapping[str, Any]) -> str:
+    return settings_problem(settings, "codex", used=USED, refused=REFUSED)
 
 
 def _options(settings: Mapping[str, Any], order: Order, key: str) -> tuple[str, ...]:
-    model = order.model or settings.get("model")
-    options = ["exec", "--json", "--skip-git-repo-check", *(("-m", str(model)) if model else ())]
+    model = model_of(settings, order)
+    options = ["exec", "--json", "--skip-git-repo-check", *(("-m", model) if model else ())]
     options += [word for path in _answer_file(order) for word in ("--output-schema", path)]
     values = [*FAST, *(_sandbox(order)), *_provider(settings, key)]
     # A login shell would lose a PATH that was set for the run.
     values += ["allow_login_shell=false", "shell_environment_policy.ignore_default_excludes=false"]
-    # A review is not to be told by the author what to think.
-    values += ["project_doc_max_bytes=0"] if order.read_only else []
+    # A review is not to be told by the author what to think, in instructions or by a skill.
+    values += ["project_doc_max_bytes=0", "skills.include_instructions=false"] if order.read_only else []
     return (*options, *(word for value in values for word in ("-c", value)))
 
 
@@ -211,8 +215,7 @@ class _Told:
             self.tools += 1
 
     def said(self, output: Output) -> Said:
-        is_clean = output.ended and output.exit == 0 and output.signal is None
-        ok = is_clean and mapping(self.end).get("type") == "turn.completed"
+        ok = ended_well(output) and mapping(self.end).get("type") == "turn.completed"
         trouble, why = (Trouble.NONE, "") if ok else self.reason(output)
         so_far = _usage(self.end)
         return Said(
@@ -230,7 +233,7 @@ class _Told:
         )
 
     def reason(self, output: Output) -> tuple[Trouble, str]:
-        how = how_it_ended(exit=output.exit, signal=output.signal, ended=output.ended)
+        how = how_it_ended(output)
         if mapping(self.end).get("type") == "turn.failed":
             whole = text(mapping(mapping(self.end).get("error")).get("message"))
             message = short(whole) or self.error or last_line(output.stderr) or "it does not say why"

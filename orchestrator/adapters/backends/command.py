@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, text_list, text_map
+from orchestrator.adapters.backends.cli_parts import require_right, unused_setting
 from orchestrator.adapters.processes import program_problem
 from orchestrator.core.said import Said
-from orchestrator.errors import InvalidFileError
+
+USED = ("argv", "env", "pass_env")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,7 @@ class CommandBackend:
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The program as it is named. Raises InvalidFileError for wrong settings."""
-        wrong = _wrong_settings(settings)
-        if wrong:
-            raise InvalidFileError(wrong, key="command")
+        require_right(_wrong_settings(settings), self.name)
         return Launch(
             argv=text_list(settings, "argv") or (),
             env=text_map(settings, "env") or {},
@@ -55,4 +55,4 @@ def _wrong_settings(settings: Mapping[str, Any]) -> str:
         return "`env` must map names to texts."
     if text_list(settings, "pass_env") is None:
         return "`pass_env` must be a list of names of environment variables."
-    return ""
+    return unused_setting(settings, "command", USED)

@@ -1,4 +1,4 @@
-"""The backend `gemini`: Google's Gemini CLI without its screen, its events read line by line.
+"""The backend `gemini`: Google's Gemini CLI without its screen, its events read line by line. Seen with 0.61.0.
 
 Its settings, memory and sessions lie below the agent's state folder. A folder that it works in is never trusted: the
 repository's own settings, hooks, tool servers and `.env` are not read, and a policy of ours allows the tools instead.
@@ -13,33 +13,47 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
 from orchestrator.adapters.backends.cli_parts import (
     NAME_CHARS,
     amount,
+    behind_feed,
     count,
+    ended_well,
     how_it_ended,
     key_of,
     last_line,
     launch_of,
     mapping,
-    refused_setting,
+    model_of,
+    read_events,
     require_right,
     session_of,
+    settings_problem,
     short,
     text,
     trouble_of,
     what_is_missing,
-    wrong_settings,
 )
 from orchestrator.core.said import Said, Trouble, Usage
 
 KEY = "GEMINI_API_KEY"
 INSTALL = "Install it with `npm install -g @google/gemini-cli`, or name it in `program`."
+USED = ("program", "key_env", "base_url", "max_turns", "args", "env", "pass_env")
 REFUSED_SETTINGS = {"login": "The backend gemini works with a key only: take `login` out, or use the backend agy."}
 ATTEMPTS = 3
 """Its own ten take four minutes, and the engine tries again anyway."""
 NOTE = "The project's own instructions, if it has any, are in AGENTS.md or GEMINI.md of your folder: read them first."
+# The diff stands in the prompt of a review: `@path` in it would put the file at that path beside it, as if a person had
+# asked for it. A backslash makes it a plain word; it is put where a path of the tree could begin, and nowhere else.
+NO_MENTIONS = r"""
+names = set(os.listdir())
+longest = max(map(len, names), default=0)
+def is_path(word):
+    odd = len(word) == 300 or word[0] in "./~" or ".." in word or '"' in word or "\\" in word
+    return odd or any(word[:end] in names for end in range(1, longest + 1))
+prompt = re.sub(r"@(?=([^ \t\n\r]{1,300}))", lambda at: "\\@" if is_path(at[1]) else "@", prompt)
+"""
 RULE = '[[rule]]\ntoolName = {tools}\ndecision = "{decision}"\npriority = {priority}\n'
 ALLOW = RULE.format(tools='"*"', decision="allow", priority=900)
 # Without `allowRedirection`, `>` would have to be confirmed, which nobody can; without a pattern, so would `git`.
@@ -82,19 +96,20 @@ class GeminiBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and the key are there, else what is missing."""
-        wrong = wrong_settings(settings) or refused_setting(settings, REFUSED_SETTINGS)
+        wrong = _wrong(settings)
         return wrong or what_is_missing(settings, self.name, path=path, install=INSTALL, key=key_of(settings, KEY))
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI, not trusting the tree. Raises InvalidFileError."""
-        require_right(settings, self.name)
+        require_right(_wrong(settings), self.name)
         policy = order.run_folder / "gemini-policy.toml"
         # Apart, so that a review never writes the memory file that an attempt is about to read.
         home = order.state / ("review" if order.read_only else "work")
         argv = (settings.get("program") or self.name, "--output-format", "stream-json", *_options(settings, order))
+        argv = (*argv, "--extensions", "none", "--policy", str(policy))
         return launch_of(
             settings,
-            (*argv, "--extensions", "none", "--policy", str(policy)),
+            behind_feed(NO_MENTIONS, argv) if order.read_only else argv,
             key=settings.get("key_env") or KEY,
             wanted=KEY,
             own=_environment(settings, home),
@@ -107,15 +122,16 @@ class GeminiBackend:
 
     def read(self, output: Output) -> Said | None:
         """What it said: the last answer, and why it ended."""
-        told = _Told()
-        for line in json_lines(output.stdout):
-            told.take(line)
-        return told.said(output)
+        return read_events(_Told(), output)
+
+
+def _wrong(settings: Mapping[str, Any]) -> str:
+    return settings_problem(settings, "gemini", used=USED, refused=REFUSED_SETTINGS)
 
 
 def _options(settings: Mapping[str, Any], order: Order) -> tuple[str, ...]:
-    model = order.model or settings.get("model")
-    options = ("-m", str(model)) if model else ()
+    model = model_of(settings, order)
+    options = ("-m", model) if model else ()
     if order.resume:
         return (*options, f"--resume={order.resume}")
     return (*options, f"--session-id={order.session}") if order.session else options
@@ -140,6 +156,8 @@ def _own_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         "telemetry": {"enabled": False},
         "advanced": {"ignoreLocalEnv": True},
         "hooksConfig": {"enabled": False},
+        # For the `@` of an address or a diff, it would take the first file with what follows in its name.
+        "context": {"fileFiltering": {"enableRecursiveFileSearch": False}},
     }
     return {**own, "model": {"maxSessionTurns": settings["max_turns"]}} if settings.get("max_turns") else own
 
@@ -196,7 +214,7 @@ class _Told:
     def said(self, output: Output) -> Said:
         self.close_block()
         is_success = self.end is not None and self.end.get("status") == "success" and not self.is_stopped
-        ok = output.ended and output.exit == 0 and is_success
+        ok = ended_well(output) and is_success
         trouble, why = (Trouble.NONE, "") if ok else self.reason(output)
         delay = DELAY_IN_STDERR.findall(output.stderr)
         return Said(
@@ -215,7 +233,7 @@ class _Told:
 
     def reason(self, output: Output) -> tuple[Trouble, str]:
         message = _message(self.end) or self.error
-        end = how_it_ended(exit=output.exit, signal=output.signal, ended=output.ended)
+        end = how_it_ended(output)
         if output.ended and output.exit in EXITS:
             trouble, why = EXITS[output.exit]
             return trouble, f"gemini: {why} ({end}). {message or last_line(output.stderr)}".strip()

@@ -1,4 +1,4 @@
-"""The backend `opencode`: OpenCode without its screen, over any API, its events read line by line.
+"""The backend `opencode`: OpenCode without its screen, over any API, its events read line by line. Seen with 1.18.33.
 
 Its settings come from us alone. A repository that brings OpenCode plugins of its own is refused: no setting keeps
 the program from running them.
@@ -12,31 +12,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
 from orchestrator.adapters.backends.cli_parts import (
     NAME_CHARS,
     amount,
     count,
+    ended_well,
     how_it_ended,
     key_of,
     last_line,
     launch_of,
     mapping,
+    model_of,
     need_home,
-    refused_setting,
+    read_events,
     require_right,
     session_of,
+    settings_problem,
     short,
     text,
     trouble_of,
     what_is_missing,
-    wrong_settings,
 )
 from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
 from orchestrator.errors import InvalidFileError
 
 KEY = "OPENAI_API_KEY"
 INSTALL = "Install it with `npm install -g opencode-ai`, or name it in `program`."
+USED = ("program", "provider", "key_env", "base_url", "login", "args", "env", "pass_env")
 REFUSED = {"max_turns": "OpenCode cannot bound its turns: take `max_turns` out; the time limit of a run holds."}
 PROVIDERS = {
     "chat": ("orc", "@ai-sdk/openai-compatible", "/v1"),
@@ -101,12 +104,12 @@ class OpencodeBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and the key are there, else what is missing."""
-        wrong = wrong_settings(settings) or _wrong(settings)
+        wrong = _wrong(settings)
         return wrong or what_is_missing(settings, self.name, path=path, install=INSTALL, key=key_of(settings, KEY))
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI, behind a look for plugins in the tree. Raises InvalidFileError."""
-        require_right(settings, self.name, _wrong(settings))
+        require_right(_wrong(settings), self.name)
         options = ["--format", "json", "--title", "orc", "--dir", "."]
         options += [f"--session={order.resume}"] if order.resume else []
         argv = ("/bin/sh", "-c", NO_PLUGINS, "sh", settings.get("program") or self.name, "run", *options)
@@ -116,16 +119,15 @@ class OpencodeBackend:
 
     def read(self, output: Output) -> Said | None:
         """What it said: the last answer, the steps added up, and why it ended."""
-        told = _Told()
-        for line in json_lines(output.stdout):
-            told.take(line)
-        return told.said(output)
+        return read_events(_Told(), output)
 
 
 def _wrong(settings: Mapping[str, Any]) -> str:
+    if wrong := settings_problem(settings, "opencode", used=USED, refused=REFUSED):
+        return wrong
     if (settings.get("provider") or "chat") not in PROVIDERS:
         return f"`provider` must be one of {', '.join(PROVIDERS)}."
-    return refused_setting(settings, REFUSED)
+    return ""
 
 
 def _places(order: Order, *, login: bool) -> dict[str, str]:
@@ -139,7 +141,7 @@ def _places(order: Order, *, login: bool) -> dict[str, str]:
 
 
 def _config(settings: Mapping[str, Any], order: Order) -> dict[str, Any]:
-    model = order.model or settings.get("model") or ""
+    model = model_of(settings, order)
     instructions = [str(order.system)] if order.system else []
     config: dict[str, Any] = {
         "autoupdate": False,
@@ -147,7 +149,8 @@ def _config(settings: Mapping[str, Any], order: Order) -> dict[str, Any]:
         "snapshot": False,
         # The project's own settings are off, and these instructions with them.
         "instructions": instructions if order.read_only else [*instructions, str(order.tree / "AGENTS.md")],
-        "permission": {"*": "allow", "edit": "deny"} if order.read_only else {"*": "allow"},
+        # Its `read` puts the AGENTS.md of a file's folder beside the file, and no switch stops that; bash reads too.
+        "permission": {"*": "allow", "edit": "deny", "read": "deny"} if order.read_only else {"*": "allow"},
     }
     if settings.get("login"):
         return {**config, "model": model, "small_model": model} if model else config
@@ -174,6 +177,7 @@ class _Told:
     session: str = ""
     answer: str = ""
     usage: Usage | None = None
+    context: int = 0
     cost: float = 0.0
     reason: str = ""
     """Why the last step finished; '' while one is open."""
@@ -220,18 +224,17 @@ class _Told:
         tokens = mapping(part.get("tokens"))
         cache, reasoning = mapping(tokens.get("cache")), count(tokens.get("reasoning"))
         self.cost += amount(part.get("cost"))
-        self.usage = (self.usage or NOTHING_USED).plus(
-            Usage(
-                input=count(tokens.get("input")),
-                output=count(tokens.get("output")) + reasoning,
-                cache_read=count(cache.get("read")),
-                cache_write=count(cache.get("write")),
-                reasoning=reasoning,
-            )
+        used = Usage(
+            input=count(tokens.get("input")),
+            output=count(tokens.get("output")) + reasoning,
+            cache_read=count(cache.get("read")),
+            cache_write=count(cache.get("write")),
+            reasoning=reasoning,
         )
+        self.usage, self.context = (self.usage or NOTHING_USED).plus(used), used.total
 
     def said(self, output: Output) -> Said:
-        ok = bool(output.ended and output.exit == 0 and self.reason == "stop" and self.error is None)
+        ok = ended_well(output) and self.reason == "stop" and self.error is None
         trouble, why = (Trouble.NONE, "") if ok else self.why(output)
         # It tells 0 for every model that it has no price of.
         cost = round(self.cost * 1_000_000) if self.cost else None
@@ -244,6 +247,7 @@ class _Told:
             why=why,
             session=self.session,
             usage=self.usage and replace(self.usage, cost_microusd=cost),
+            context=self.context,
             denials=tuple(self.denials),
             retries=self.retries,
             retry_after_s=amount(float(wait)) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", wait) else 0.0,
@@ -251,7 +255,7 @@ class _Told:
         )
 
     def why(self, output: Output) -> tuple[Trouble, str]:
-        end = how_it_ended(exit=output.exit, signal=output.signal, ended=output.ended)
+        end = how_it_ended(output)
         if self.error is not None:
             return _failure(self.error)
         last = last_line(output.stderr)

@@ -26,10 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
+from orchestrator.adapters.backends.cli_parts import require_right, unused_setting
 from orchestrator.adapters.processes import run_shell
 from orchestrator.core.said import Said
 from orchestrator.errors import InvalidFileError
 
+USED = ("script", "env", "pass_env")
 NO_PLAY = 3
 """Exit code when no play fits."""
 SCRIPT_BYTES = 4 * 1024 * 1024
@@ -55,6 +57,7 @@ class ScriptedBackend:
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the script can be played, else what is wrong with it."""
         try:
+            require_right(unused_setting(settings, self.name, USED), self.name)
             read_script(_script_path(settings))
         except InvalidFileError as error:
             return str(error)
@@ -62,6 +65,7 @@ class ScriptedBackend:
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """This module as a program. Raises InvalidFileError when no script is named."""
+        require_right(unused_setting(settings, self.name, USED), self.name)
         yaml = importlib.util.find_spec("yaml")
         roots = [
             Path(__file__).resolve().parents[3],
