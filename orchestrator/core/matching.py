@@ -103,11 +103,6 @@ class Matching:
         return self._able[wishes]
 
 
-def match_worker(board: Board, job: Job, busy: Set[str]) -> tuple[str, str] | None:
-    """The agent for one attempt and the rule that chose it; for many jobs of one board use `Matching`."""
-    return Matching(board).worker(job, busy)
-
-
 def _able(agent: AgentView, job: Job) -> bool:
     spec, soul = job.spec, agent.soul
     return (

@@ -127,11 +127,6 @@ class Holds:
         return (pause + (problem or job.at.reason.removeprefix(pause) or "its last start failed"))[:400]
 
 
-def hold_reason(board: Board, job: Job, now: datetime) -> tuple[str, dict[str, str]]:
-    """Why one job cannot start yet; for many jobs of one board use `Holds`, which looks at the board once."""
-    return Holds(board, now).reason(job)
-
-
 def name_of(id_: str) -> str:
     """The name by which a job may be needed: its id without the digits."""
     return id_[:-9]

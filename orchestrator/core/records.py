@@ -67,6 +67,8 @@ class Spoke:
     """Of this run; None if it told nothing."""
     so_far: Usage | None = None
     """Over its whole session, where the program counts so."""
+    context: int = 0
+    """Tokens of its newest call, with the answer; 0 if it told none."""
     model: str = ""
     """The model that answered, as the program names it."""
     trouble: Trouble = Trouble.NONE

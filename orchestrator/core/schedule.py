@@ -40,8 +40,8 @@ from orchestrator.core.board import (
 )
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, Priority, State
-from orchestrator.core.matching import Matching, match_worker
-from orchestrator.core.needs import Holds, hold_reason
+from orchestrator.core.matching import Matching
+from orchestrator.core.needs import Holds
 from orchestrator.core.records import CardKind
 from orchestrator.core.step import is_due
 
@@ -66,8 +66,6 @@ __all__ = [
     "StartReview",
     "WatchLanding",
     "decide",
-    "hold_reason",
-    "match_worker",
     "terms_of",
 ]
 

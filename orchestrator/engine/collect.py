@@ -178,6 +178,7 @@ def spoke_of(ws: Workspace, said: Said | None, worker: Worker) -> Spoke | None:
     return Spoke(
         usage=said.usage,
         so_far=said.so_far,
+        context=said.context,
         model=said.model[:200],
         trouble=said.trouble,
         denials=tuple(each[:200] for each in said.denials[:20]),

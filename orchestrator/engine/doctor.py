@@ -112,8 +112,8 @@ def _agents(ws: Workspace) -> Iterator[Finding]:
             yield Finding(f"agent {name}", Health.WARN, text, f"take `drain:` out of souls/{name}.md")
         elif agent.problem:
             told = agent.soul.backend in ws.config.backends
-            where = f"mend `backends: {agent.soul.backend}:` in orc.yaml, or" if told else "or name another in"
-            hint = f"{where} souls/{name}.md"
+            settings = f"`backends: {agent.soul.backend}:` in orc.yaml, or " if told else ""
+            hint = f"mend {settings}`backend:` in souls/{name}.md"
             yield Finding(f"agent {name}", Health.FAIL, agent.problem, hint)
         elif not agent.family:
             text = "declares no family, so it can neither judge others nor be judged by them"

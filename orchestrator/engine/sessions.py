@@ -100,6 +100,7 @@ def _filing(ws: Workspace, job: Job, attempt: Attempt) -> Filing:
         session,
         usage=spoke.usage,
         so_far=spoke.so_far,
+        context=spoke.context,
         sent_back=any(fix.source == "reviewer" for fix in attempt.fixes),
         did=Did(job.id, job.spec.heading, told[:TOLD]),
     )

@@ -16,6 +16,8 @@ from orchestrator.core.config import Config, Limits, Project
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Check, Fix, Held, Independence, Job, LimitWishes, ReviewWishes, State, Worker
 from orchestrator.core.judge import review_started
+from orchestrator.core.matching import Matching
+from orchestrator.core.needs import Holds
 from orchestrator.core.records import CardKind
 from orchestrator.core.schedule import (
     LEAST_UNLANDED,
@@ -35,8 +37,6 @@ from orchestrator.core.schedule import (
     StartReview,
     WatchLanding,
     decide,
-    hold_reason,
-    match_worker,
 )
 from orchestrator.core.step import another_go
 from orchestrator.core.times import iso
@@ -229,7 +229,7 @@ def test_an_agent_may_review_while_it_makes_an_attempt() -> None:
 def test_the_matching_order(job: Job, expected: tuple[str, str]) -> None:
     expert, veteran = an_agent("expert", projects=("main",)), an_agent("veteran")
     board = a_board(job, agents=(*MANY, veteran, expert), history={"veteran": {"other": 3, "main": 9}})
-    assert match_worker(board, job, set()) == expected
+    assert Matching(board).worker(job, set()) == expected
 
 
 def test_fixes_wait_for_their_author() -> None:
@@ -343,7 +343,7 @@ BASE_ID = numbered_id(1, "base")
 
 
 def reason(board: Board, job: Job) -> str:
-    return hold_reason(board, job, NOON)[0]
+    return Holds(board, NOON).reason(job)[0]
 
 
 def test_a_job_waits_for_the_open_job_that_it_needs_by_name_or_id() -> None:
