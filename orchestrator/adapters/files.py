@@ -250,6 +250,16 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
+def sync_name(path: Path) -> None:
+    """Flush a file with its name: from now on it is there, whatever happens. Raises OSError; never to be retried."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _flush(fd)
+    finally:
+        os.close(fd)
+    sync_folder(path.parent)
+
+
 def sync_filesystem(path: Path) -> None:
     """Flush all that was written to the file system holding `path`. Raises OSError; never to be retried."""
     syncfs = getattr(_libc(), "syncfs", None) if sys.platform == "linux" else None

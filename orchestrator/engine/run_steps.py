@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from orchestrator.adapters import clock
 from orchestrator.adapters.backends.base import Output
 from orchestrator.adapters.backends.registry import find_backend
-from orchestrator.adapters.files import ensure_folder, remove, write_atomic
+from orchestrator.adapters.files import ensure_folder, remove, sync_name, write_atomic
 from orchestrator.adapters.processes import End, Limits, Outcome, Supervised
 from orchestrator.adapters.redact import Redactor
 from orchestrator.adapters.run_folder import (
@@ -199,6 +199,8 @@ def execute(run: Run, spec: RunSpec) -> None:
         if spec.kind is RunKind.CHECKS:
             run_checks(run, spec, environment)
         else:
+            # After a power cut a run whose lease is there has begun, and one without has not: or it would begin again.
+            sync_name(run.folder.lease)
             run_backend(run, spec, environment)
     finally:
         if run.launched and spec.kind is RunKind.ATTEMPT and tree_is_sealed(spec):

@@ -13,26 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.adapters.backends import cli_parts as cli
 from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
-from orchestrator.adapters.backends.cli_parts import (
-    NAME_CHARS,
-    behind_feed,
-    count,
-    ended_well,
-    how_it_ended,
-    last_line,
-    launch_of,
-    mapping,
-    model_of,
-    need_home,
-    require_right,
-    session_of,
-    settings_problem,
-    short,
-    text,
-    trouble_of,
-    what_is_missing,
-)
 from orchestrator.core.said import Said, Trouble, Usage
 
 INSTALL = "Install the Antigravity CLI 1.1.8 or later and log in with it once, or name it in `program`."
@@ -64,20 +46,20 @@ class AgyBackend:
                 "The backend agy (not verified) works with a person's login only: set `login: true`, "
                 "or use the backend gemini with a key."
             )
-        return what_is_missing(settings, self.name, path=path, install=INSTALL)
+        return cli.what_is_missing(settings, self.name, path=path, install=INSTALL)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI with the person's HOME. Raises InvalidFileError."""
-        require_right(_wrong(settings), self.name)
-        home = need_home(order, self.name)
-        model = model_of(settings, order)
+        cli.require_right(_wrong(settings), self.name)
+        home = cli.need_home(order, self.name)
+        model = cli.model_of(settings, order)
         # Its own five minutes would cut the work and call it a success.
         options = ["--input-format", "stream-json", "--output-format", "stream-json", "--print-timeout", "24h"]
         options += ["--model", model] if model else []
         # Without it, all that would need to be asked for is denied: it looks and changes nothing.
         options += [] if order.read_only else ["--dangerously-skip-permissions"]
-        argv = behind_feed(AS_LINE, (settings.get("program") or self.name, *options))
-        return launch_of(settings, argv, own={"HOME": str(home), "AGY_CLI_DISABLE_AUTO_UPDATE": "true"})
+        argv = cli.behind_feed(AS_LINE, (settings.get("program") or self.name, *options))
+        return cli.launch_of(settings, argv, own={"HOME": str(home), "AGY_CLI_DISABLE_AUTO_UPDATE": "true"})
 
     def read(self, output: Output) -> Said | None:
         """What its events say. Its word `SUCCESS` does not count alone: it says so of a run that was cut, too."""
@@ -85,18 +67,18 @@ class AgyBackend:
         tools = 0
         result: Mapping[str, Any] | None = None
         for line in json_lines(output.stdout):
-            session = session_of(line.get("conversation_id")) or session
+            session = cli.session_of(line.get("conversation_id")) or session
             if line.get("event") == "init":
-                model = short(mapping(line.get("init")).get("model"), NAME_CHARS)
+                model = cli.short(cli.mapping(line.get("init")).get("model"), cli.NAME_CHARS)
             elif line.get("event") == "step_update":
-                step = mapping(line.get("step_update"))
+                step = cli.mapping(line.get("step_update"))
                 tools += step.get("step_type") == "tool" and step.get("state") in ("DONE", "ERROR")
             elif line.get("event") == "result":
-                result = mapping(line.get("result"))
+                result = cli.mapping(line.get("result"))
         trouble, why = _trouble(result, output)
         return Said(
             ok=trouble is Trouble.NONE,
-            text=text(mapping(result).get("response")),
+            text=cli.text(cli.mapping(result).get("response")),
             trouble=trouble,
             why=why,
             session=session,
@@ -108,24 +90,24 @@ class AgyBackend:
 
 
 def _wrong(settings: Mapping[str, Any]) -> str:
-    return settings_problem(settings, "agy", used=USED, refused=REFUSED)
+    return cli.settings_problem(settings, "agy", used=USED, refused=REFUSED)
 
 
 def _trouble(result: Mapping[str, Any] | None, output: Output) -> tuple[Trouble, str]:
-    end = how_it_ended(output)
+    end = cli.how_it_ended(output)
     if result is None or not output.ended or output.signal is not None:
-        last = last_line(output.stderr)
+        last = cli.last_line(output.stderr)
         auth = output.ended and bool(output.exit) and LOGIN.search(last)
         return Trouble.AUTH if auth else Trouble.CUT, f"agy ended without its closing event: {end}. {last}".strip()
-    message = short(result.get("error")) or last_line(output.stderr) or end
-    if result.get("status") != "SUCCESS" or not ended_well(output):
+    message = cli.short(result.get("error")) or cli.last_line(output.stderr) or end
+    if result.get("status") != "SUCCESS" or not cli.ended_well(output):
         for pattern, trouble in ((QUOTA, Trouble.RATE_LIMITED), (LOGIN, Trouble.AUTH), (MODEL, Trouble.REQUEST)):
             if pattern.search(message):
                 return trouble, f"agy failed: {message}"
-        return trouble_of(0, message), f"agy failed: {message}"
+        return cli.trouble_of(0, message), f"agy failed: {message}"
     if PARTIAL.search(output.stderr):
         return Trouble.LIMIT, "agy ran into its own time limit and gave a part of its answer"
-    if not text(result.get("response")).strip():
+    if not cli.text(result.get("response")).strip():
         denied = ", ".join(_denials(result))
         return (Trouble.DENIED, f"agy was denied {denied}") if denied else (Trouble.CUT, "agy gave an empty answer")
     if _usage(result) is None:
@@ -134,14 +116,16 @@ def _trouble(result: Mapping[str, Any] | None, output: Output) -> tuple[Trouble,
 
 
 def _denials(result: Mapping[str, Any] | None) -> tuple[str, ...]:
-    denied = mapping(result).get("denied_actions")
-    names = [mapping(item) for item in denied] if isinstance(denied, list) else []
-    return tuple(short(each.get("display_name") or each.get("action"), NAME_CHARS) or "a tool" for each in names)
+    denied = cli.mapping(result).get("denied_actions")
+    names = [cli.mapping(item) for item in denied] if isinstance(denied, list) else []
+    return tuple(
+        cli.short(each.get("display_name") or each.get("action"), cli.NAME_CHARS) or "a tool" for each in names
+    )
 
 
 def _usage(result: Mapping[str, Any] | None) -> Usage | None:
     """Its input leaves the cache out, and its output includes thoughts, as far as others have seen."""
-    usage = mapping(mapping(result).get("usage"))
+    usage = cli.mapping(cli.mapping(result).get("usage"))
     keys = ("input_tokens", "output_tokens", "cache_read_tokens", "thinking_tokens")
-    read, out, cached, thoughts = (count(usage.get(key)) for key in keys)
+    read, out, cached, thoughts = (cli.count(usage.get(key)) for key in keys)
     return Usage(input=read, output=max(out, thoughts), cache_read=cached, reasoning=thoughts) if read or out else None

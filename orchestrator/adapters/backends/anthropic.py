@@ -14,24 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.adapters.backends import cli_parts as cli
 from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
-from orchestrator.adapters.backends.cli_parts import (
-    WHY_CHARS,
-    amount,
-    count,
-    ended_well,
-    how_it_ended,
-    key_of,
-    last_line,
-    launch_of,
-    mapping,
-    missing_key,
-    model_of,
-    read_events,
-    require_right,
-    settings_problem,
-    text,
-)
 from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
 
 KEY = "ANTHROPIC_API_KEY"
@@ -62,11 +46,11 @@ class AnthropicBackend:
             return wrong
         if importlib.util.find_spec("anthropic") is None:
             return "The Python package anthropic is not installed beside orc: run `pip install anthropic`."
-        return missing_key(key_of(settings, KEY))
+        return cli.missing_key(cli.key_of(settings, KEY))
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """Our program in the tree, isolated. Raises InvalidFileError for settings of a wrong form."""
-        require_right(_wrong(settings), self.name)
+        cli.require_right(_wrong(settings), self.name)
         key = str(settings.get("key_env") or KEY)
         package = importlib.util.find_spec("anthropic")
         roots = [Path(__file__).resolve().parents[3]]
@@ -74,7 +58,7 @@ class AnthropicBackend:
             roots.append(Path(package.origin).parents[1])
         options = [
             f"--state={order.state}",
-            f"--model={model_of(settings, order)}",
+            f"--model={cli.model_of(settings, order)}",
             f"--key-env={key}",
         ]
         options += [f"--system={order.system}"] if order.system else []
@@ -85,15 +69,15 @@ class AnthropicBackend:
         base = {"ANTHROPIC_BASE_URL": str(settings["base_url"])} if settings.get("base_url") else {}
         # Isolated: the agent's folder may well hold packages called `orchestrator` and `anthropic`.
         argv = (sys.executable, "-I", "-X", "utf8", "-c", PROGRAM_CODE, ":".join(map(str, roots)), *options)
-        return launch_of(settings, argv, key=key, own=base)
+        return cli.launch_of(settings, argv, key=key, own=base)
 
     def read(self, output: Output) -> Said | None:
         """What our program told. Without its closing event, what its turns told."""
-        return read_events(_Told(), output)
+        return cli.read_events(_Told(), output)
 
 
 def _wrong(settings: Mapping[str, Any]) -> str:
-    return settings_problem(settings, "anthropic", used=USED, refused=REFUSED)
+    return cli.settings_problem(settings, "anthropic", used=USED, refused=REFUSED)
 
 
 @dataclass(slots=True)
@@ -113,11 +97,11 @@ class _Told:
             case "turn":
                 used = _usage(line.get("usage"))
                 self.usage, self.context = self.usage.plus(used), used.total
-                self.model = text(line.get("model")) or self.model
+                self.model = cli.text(line.get("model")) or self.model
             case "start" if line.get("resumed") is True:
-                self.session = text(line.get("session"))
+                self.session = cli.text(line.get("session"))
             case "saved":
-                self.session = text(line.get("session"))
+                self.session = cli.text(line.get("session"))
             case "tool":
                 self.tools += 1
             case "retry":
@@ -137,26 +121,28 @@ class _Told:
                 retries=self.retries,
                 tool_calls=self.tools,
             )
-        ok = self.end.get("status") == "ok" and ended_well(output)
+        ok = self.end.get("status") == "ok" and cli.ended_well(output)
         trouble = Trouble.NONE if ok else _trouble(self.end.get("status"), output)
         return Said(
             ok=ok,
-            text=text(self.end.get("text")),
+            text=cli.text(self.end.get("text")),
             trouble=trouble,
-            why="" if ok else text(self.end.get("why"))[:WHY_CHARS] or f"our program was done: {how_it_ended(output)}",
-            session=text(self.end.get("session")),
-            model=text(self.end.get("model")),
+            why=""
+            if ok
+            else cli.text(self.end.get("why"))[: cli.WHY_CHARS] or f"our program was done: {cli.how_it_ended(output)}",
+            session=cli.text(self.end.get("session")),
+            model=cli.text(self.end.get("model")),
             usage=_usage(self.end.get("usage")),
             context=self.context,
-            retries=count(self.end.get("retries")),
-            retry_after_s=float(math.ceil(amount(self.end.get("retry_after_s")))),
-            tool_calls=count(self.end.get("tool_calls")),
+            retries=cli.count(self.end.get("retries")),
+            retry_after_s=float(math.ceil(cli.amount(self.end.get("retry_after_s")))),
+            tool_calls=cli.count(self.end.get("tool_calls")),
         )
 
 
 def _why_cut(output: Output) -> str:
-    how = how_it_ended(output)
-    return f"our program told no end: {how}. {last_line(output.stderr)}".strip()
+    how = cli.how_it_ended(output)
+    return f"our program told no end: {how}. {cli.last_line(output.stderr)}".strip()
 
 
 def _trouble(status: object, output: Output) -> Trouble:
@@ -170,4 +156,4 @@ def _trouble(status: object, output: Output) -> Trouble:
 
 
 def _usage(value: object) -> Usage:
-    return Usage(**{key: count(mapping(value).get(key)) for key in USAGE_KEYS})
+    return Usage(**{key: cli.count(cli.mapping(value).get(key)) for key in USAGE_KEYS})

@@ -12,29 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from orchestrator.adapters.backends import cli_parts as cli
 from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
-from orchestrator.adapters.backends.cli_parts import (
-    NAME_CHARS,
-    amount,
-    count,
-    ended_well,
-    how_it_ended,
-    key_of,
-    last_line,
-    launch_of,
-    mapping,
-    model_of,
-    need_home,
-    read_events,
-    require_right,
-    session_of,
-    settings_problem,
-    short,
-    text,
-    told_amount,
-    trouble_of,
-    what_is_missing,
-)
 from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
 
 KEY = "ANTHROPIC_API_KEY"
@@ -98,17 +77,16 @@ class ClaudeBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and its key are there, else what is missing."""
-        key = key_of(settings, KEY)
-        return _wrong(settings) or what_is_missing(settings, self.name, path=path, install=INSTALL, key=key)
+        return _wrong(settings) or cli.what_is_missing(settings, self.name, path=path, install=INSTALL, usual_key=KEY)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI with its prompt on stdin. Raises InvalidFileError."""
-        require_right(_wrong(settings), self.name)
-        key = key_of(settings, KEY)
-        own = {"CLAUDE_CONFIG_DIR": str(order.state)} if key else {"HOME": str(need_home(order, self.name))}
+        cli.require_right(_wrong(settings), self.name)
+        key = cli.key_of(settings, KEY)
+        own = {"CLAUDE_CONFIG_DIR": str(order.state)} if key else {"HOME": str(cli.need_home(order, self.name))}
         if settings.get("base_url"):
             own["ANTHROPIC_BASE_URL"] = settings["base_url"]
-        return launch_of(
+        return cli.launch_of(
             settings,
             (settings.get("program") or self.name, *_options(settings, order)),
             key=key,
@@ -119,17 +97,17 @@ class ClaudeBackend:
 
     def read(self, output: Output) -> Said | None:
         """What it said: the last answer, and why it ended."""
-        return read_events(_Told(), output)
+        return cli.read_events(_Told(), output)
 
 
 def _wrong(settings: Mapping[str, Any]) -> str:
-    return settings_problem(settings, "claude", used=USED)
+    return cli.settings_problem(settings, "claude", used=USED)
 
 
 def _options(settings: Mapping[str, Any], order: Order) -> tuple[str, ...]:
     tools = ",".join(LOOK if order.read_only else WORK)
     options = ["-p", BEFORE_PROMPT, "--output-format", "stream-json", "--verbose"]
-    if model := model_of(settings, order):
+    if model := cli.model_of(settings, order):
         options += ["--model", model]
     if order.resume:
         options += ["--resume", order.resume]
@@ -171,51 +149,57 @@ class _Told:
             case "system":
                 self.take_system(event)
             case "assistant":
-                self.take_message(mapping(event.get("message")), is_own=event.get("parent_tool_use_id") is None)
+                self.take_message(cli.mapping(event.get("message")), is_own=event.get("parent_tool_use_id") is None)
             case "result":
                 self.end = event
-                self.session = session_of(event.get("session_id")) or self.session
+                self.session = cli.session_of(event.get("session_id")) or self.session
 
     def take_system(self, event: Mapping[str, Any]) -> None:
         match event.get("subtype"):
             case "init":
-                self.session = session_of(event.get("session_id")) or self.session
-                self.model = short(event.get("model"), NAME_CHARS) or self.model
+                self.session = cli.session_of(event.get("session_id")) or self.session
+                self.model = cli.short(event.get("model"), cli.NAME_CHARS) or self.model
             case "api_retry":
                 self.retries += 1
                 self.retry, self.is_waiting = event, True
             case "model_fallback":
-                names = (short(event.get(f"{which}_model"), NAME_CHARS) or "?" for which in ("original", "fallback"))
+                names = (
+                    cli.short(event.get(f"{which}_model"), cli.NAME_CHARS) or "?" for which in ("original", "fallback")
+                )
                 self.fallbacks.append(" -> ".join(names))
             case "model_refusal_no_fallback":
                 self.is_refused = True
 
     def take_message(self, message: Mapping[str, Any], *, is_own: bool) -> None:
         self.is_waiting = False
-        model = short(message.get("model"), NAME_CHARS)
+        model = cli.short(message.get("model"), cli.NAME_CHARS)
         if model == SYNTHETIC:
             return
         content = message.get("content")
-        blocks = [mapping(block) for block in content] if isinstance(content, list) else []
+        blocks = [cli.mapping(block) for block in content] if isinstance(content, list) else []
         self.tools += sum(block.get("type") == "tool_use" for block in blocks)
         if used := _usage_of_call(message.get("usage")):
-            self.calls[text(message.get("id"))] = used
+            self.calls[cli.text(message.get("id"))] = used
         if is_own:
             self.model = model or self.model
             self.context = used.total if used else self.context
-            said = "".join(text(block.get("text")) for block in blocks if block.get("type") == "text")
+            said = "".join(cli.text(block.get("text")) for block in blocks if block.get("type") == "text")
             self.answer = said if said.strip() else self.answer
 
     def said(self, output: Output) -> Said:
-        end = mapping(self.end)
-        ok = ended_well(output) and end.get("subtype") == "success" and end.get("is_error") is False
+        end = cli.mapping(self.end)
+        ok = cli.ended_well(output) and end.get("subtype") == "success" and end.get("is_error") is False
         trouble, why = (Trouble.NONE, "") if ok else self.reason(output)
-        is_told = end.get("is_error") is False and text(end.get("result")).strip()
+        is_told = end.get("is_error") is False and cli.text(end.get("result")).strip()
         form = end.get("structured_output")
         return Said(
             ok=ok,
             # A model that answered in words although a form was asked for may have filled it in there.
-            text=json.dumps(form) if isinstance(form, dict) else text(end.get("result")) if is_told else self.answer,
+            text=json.dumps(form)
+            if isinstance(form, dict)
+            else cli.text(end.get("result"))
+            if is_told
+            else self.answer,
             trouble=trouble,
             why=why,
             # The id of a session that is not there is no session.
@@ -231,51 +215,51 @@ class _Told:
         )
 
     def reason(self, output: Output) -> tuple[Trouble, str]:
-        how = how_it_ended(output)
+        how = cli.how_it_ended(output)
         if self.end is None or not output.ended or output.signal is not None:
             return self.cut(output, how)
-        message, status = self.message(), count(self.end.get("api_error_status"))
+        message, status = self.message(), cli.count(self.end.get("api_error_status"))
         if self.end.get("is_error") is False and self.end.get("subtype") == "success":
-            return Trouble.ERROR, f"claude calls it a success and failed: {how}. {last_line(output.stderr)}".strip()
+            return Trouble.ERROR, f"claude calls it a success and failed: {how}. {cli.last_line(output.stderr)}".strip()
         where = f"HTTP {status}" if status else how
         return self.kind(status, message), f"claude failed ({where}): {message or 'it does not say why'}"
 
     def cut(self, output: Output, how: str) -> tuple[Trouble, str]:
         if self.is_waiting and self.end is None:
-            status = count(self.retry.get("error_status"))
-            trouble = trouble_of(status) if status else Trouble.OVERLOADED
+            status = cli.count(self.retry.get("error_status"))
+            trouble = cli.trouble_of(status) if status else Trouble.OVERLOADED
             return trouble, f"claude was still repeating a call that had failed (HTTP {status or 'none'}): {how}"
-        message = last_line(output.stderr)
+        message = cli.last_line(output.stderr)
         trouble = _by_message(message) if output.ended and output.signal is None else Trouble.NONE
         what = "ended without its closing event" if self.end is None else "was ended"
         return trouble or Trouble.CUT, f"claude {what}: {how}. {message}".strip()
 
     def message(self) -> str:
         """What the closing event says about a failure."""
-        end = mapping(self.end)
+        end = cli.mapping(self.end)
         errors = end.get("errors")
-        listed = "; ".join(filter(None, (short(each) for each in errors[:5]))) if isinstance(errors, list) else ""
-        return short(end.get("result")) or short(listed) or short(end.get("subtype"), NAME_CHARS)
+        listed = "; ".join(filter(None, (cli.short(each) for each in errors[:5]))) if isinstance(errors, list) else ""
+        return cli.short(end.get("result")) or cli.short(listed) or cli.short(end.get("subtype"), cli.NAME_CHARS)
 
     def kind(self, status: int, message: str) -> Trouble:
-        end = mapping(self.end)
-        if text(end.get("subtype")) in LIMITS:
+        end = cli.mapping(self.end)
+        if cli.text(end.get("subtype")) in LIMITS:
             return Trouble.LIMIT
         if self.is_refused or end.get("stop_reason") == "refusal":
             return Trouble.REFUSED
         if trouble := _by_message(message):
             return trouble
-        if text(end.get("terminal_reason")).startswith("aborted"):
+        if cli.text(end.get("terminal_reason")).startswith("aborted"):
             return Trouble.CUT
-        trouble = trouble_of(status, message)
+        trouble = cli.trouble_of(status, message)
         return Trouble.OVERLOADED if trouble is Trouble.ERROR and UNREACHABLE.search(message) else trouble
 
     def asked_to_wait(self, trouble: Trouble) -> float:
         """Seconds, where the pause before the last try was longer than its own would be."""
         if trouble not in (Trouble.RATE_LIMITED, Trouble.OVERLOADED):
             return 0.0
-        delay = amount(self.retry.get("retry_delay_ms"))
-        return delay / 1000 if delay > BACKOFF_MS * 2.0 ** min(20, count(self.retry.get("attempt")) - 1) else 0.0
+        delay = cli.amount(self.retry.get("retry_delay_ms"))
+        return delay / 1000 if delay > BACKOFF_MS * 2.0 ** min(20, cli.count(self.retry.get("attempt")) - 1) else 0.0
 
     def used_at_least(self) -> Usage | None:
         used = NOTHING_USED
@@ -295,16 +279,16 @@ def _usage(end: Mapping[str, Any]) -> Usage | None:
         used = _usage_of_call(end.get("usage"))
         return used and replace(used, cost_microusd=_microusd(end.get("total_cost_usd")))
     used = NOTHING_USED
-    by_model = [mapping(each) for each in since.values()]
+    by_model = [cli.mapping(each) for each in since.values()]
     for each in by_model:
-        out = count(each.get("outputTokens"))
+        out = cli.count(each.get("outputTokens"))
         used = used.plus(
             Usage(
-                input=count(each.get("inputTokens")),
+                input=cli.count(each.get("inputTokens")),
                 output=out,
-                cache_read=count(each.get("cacheReadInputTokens")),
-                cache_write=count(each.get("cacheCreationInputTokens")),
-                reasoning=min(out, count(each.get("thinkingTokens"))),
+                cache_read=cli.count(each.get("cacheReadInputTokens")),
+                cache_write=cli.count(each.get("cacheCreationInputTokens")),
+                reasoning=min(out, cli.count(each.get("thinkingTokens"))),
             )
         )
     costs = [_microusd(each.get("costUSD")) for each in by_model]
@@ -315,22 +299,22 @@ def _usage(end: Mapping[str, Any]) -> Usage | None:
 def _usage_of_call(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
-    out = count(value.get("output_tokens"))
+    out = cli.count(value.get("output_tokens"))
     return Usage(
-        input=count(value.get("input_tokens")),
+        input=cli.count(value.get("input_tokens")),
         output=out,
-        cache_read=count(value.get("cache_read_input_tokens")),
-        cache_write=count(value.get("cache_creation_input_tokens")),
-        reasoning=min(out, count(mapping(value.get("output_tokens_details")).get("thinking_tokens"))),
+        cache_read=cli.count(value.get("cache_read_input_tokens")),
+        cache_write=cli.count(value.get("cache_creation_input_tokens")),
+        reasoning=min(out, cli.count(cli.mapping(value.get("output_tokens_details")).get("thinking_tokens"))),
     )
 
 
 def _microusd(value: object) -> int | None:
-    told = told_amount(value)
-    return None if told is None else count(round(told * 1_000_000))
+    told = cli.told_amount(value)
+    return None if told is None else cli.count(round(told * 1_000_000))
 
 
 def _denials(end: Mapping[str, Any]) -> tuple[str, ...]:
     denied = end.get("permission_denials")
-    names = [mapping(each).get("tool_name") for each in denied] if isinstance(denied, list) else []
-    return tuple(short(name, NAME_CHARS) or "a tool" for name in names)
+    names = [cli.mapping(each).get("tool_name") for each in denied] if isinstance(denied, list) else []
+    return tuple(cli.short(name, cli.NAME_CHARS) or "a tool" for name in names)

@@ -104,7 +104,7 @@ def key_of(settings: Mapping[str, Any], usual: str) -> str:
     return "" if settings.get("login") else str(settings.get("key_env") or usual)
 
 
-def what_is_missing(settings: Mapping[str, Any], name: str, *, path: str, install: str, key: str = "") -> str:
+def what_is_missing(settings: Mapping[str, Any], name: str, *, path: str, install: str, usual_key: str = "") -> str:
     """'' if the program and the key that it needs are there, else the reason and the way out."""
     program = settings.get("program") or name
     problem = program_problem((program,), path=path, cwd="/")
@@ -113,6 +113,7 @@ def what_is_missing(settings: Mapping[str, Any], name: str, *, path: str, instal
         problem = f"The program {program!r} is not on the PATH."
     if problem:
         return f"{problem} {install}"
+    key = key_of(settings, usual_key) if usual_key else ""
     return missing_key(key) if key else ""
 
 

@@ -13,25 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.adapters.backends import cli_parts as cli
 from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
-from orchestrator.adapters.backends.cli_parts import (
-    count,
-    ended_well,
-    how_it_ended,
-    key_of,
-    last_line,
-    launch_of,
-    mapping,
-    model_of,
-    need_home,
-    read_events,
-    require_right,
-    settings_problem,
-    short,
-    text,
-    trouble_of,
-    what_is_missing,
-)
 from orchestrator.core.said import Said, Trouble, Usage
 from orchestrator.errors import InvalidFileError
 
@@ -83,22 +66,21 @@ class CodexBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and its key are there, else what is missing."""
-        wrong = _wrong(settings)
-        return wrong or what_is_missing(settings, self.name, path=path, install=INSTALL, key=key_of(settings, KEY))
+        return _wrong(settings) or cli.what_is_missing(settings, self.name, path=path, install=INSTALL, usual_key=KEY)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI with its prompt on stdin. Raises InvalidFileError."""
-        require_right(_wrong(settings), self.name)
-        key = key_of(settings, KEY)
+        cli.require_right(_wrong(settings), self.name)
+        key = cli.key_of(settings, KEY)
         soul = f"developer_instructions={_toml(order.system_text)}" if order.system_text else ""
         argv = (settings.get("program") or self.name, *_options(settings, order, key))
         argv += _as_argument(soul) if soul and not key else ()
-        return launch_of(
+        return cli.launch_of(
             settings,
             argv,
             behind=(*(("resume", order.resume) if order.resume else ()), "-"),
             key=key,
-            own={"CODEX_HOME": str(order.state)} if key else {"HOME": str(need_home(order, self.name))},
+            own={"CODEX_HOME": str(order.state)} if key else {"HOME": str(cli.need_home(order, self.name))},
             # An argument has at most 128 KiB, a file has not. An agent has one run at a time, so its configuration is
             # that of the run; without a soul it is emptied, or that of an earlier run would count.
             files={**({str(order.state / "config.toml"): f"{soul}\n"} if key else {}), **_answer_file(order)},
@@ -106,15 +88,15 @@ class CodexBackend:
 
     def read(self, output: Output) -> Said | None:
         """What it said: the last answer, and why it ended."""
-        return read_events(_Told(), output)
+        return cli.read_events(_Told(), output)
 
 
 def _wrong(settings: Mapping[str, Any]) -> str:
-    return settings_problem(settings, "codex", used=USED, refused=REFUSED)
+    return cli.settings_problem(settings, "codex", used=USED, refused=REFUSED)
 
 
 def _options(settings: Mapping[str, Any], order: Order, key: str) -> tuple[str, ...]:
-    model = model_of(settings, order)
+    model = cli.model_of(settings, order)
     options = ["exec", "--json", "--skip-git-repo-check", *(("-m", model) if model else ())]
     options += [word for path in _answer_file(order) for word in ("--output-schema", path)]
     values = [*FAST, *(_sandbox(order)), *_provider(settings, key)]
@@ -165,7 +147,7 @@ def _as_argument(soul: str) -> tuple[str, ...]:
 
 def _toml(value: str) -> str:
     """A string of TOML: JSON's form, with the one control character escaped that JSON leaves as it is."""
-    return json.dumps(text(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(cli.text(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 @dataclass(slots=True)
@@ -192,11 +174,11 @@ class _Told:
             case "turn.completed" | "turn.failed":
                 self.end, self.waiting = event, ""
             case "error":
-                self.take_error(short(event.get("message")))
+                self.take_error(cli.short(event.get("message")))
             case "item.started":
                 self.waiting = ""
             case "item.completed":
-                self.take_item(mapping(event.get("item")))
+                self.take_item(cli.mapping(event.get("item")))
 
     def take_error(self, message: str) -> None:
         if RETRY.match(message):
@@ -209,13 +191,13 @@ class _Told:
         self.waiting = ""
         kind = item.get("type")
         if kind == "agent_message":
-            said = text(item.get("text"))
+            said = cli.text(item.get("text"))
             self.answer = said if said.strip() else self.answer
         elif isinstance(kind, str) and kind in TOOLS:
             self.tools += 1
 
     def said(self, output: Output) -> Said:
-        ok = ended_well(output) and mapping(self.end).get("type") == "turn.completed"
+        ok = cli.ended_well(output) and cli.mapping(self.end).get("type") == "turn.completed"
         trouble, why = (Trouble.NONE, "") if ok else self.reason(output)
         so_far = _usage(self.end)
         return Said(
@@ -233,17 +215,17 @@ class _Told:
         )
 
     def reason(self, output: Output) -> tuple[Trouble, str]:
-        how = how_it_ended(output)
-        if mapping(self.end).get("type") == "turn.failed":
-            whole = text(mapping(mapping(self.end).get("error")).get("message"))
-            message = short(whole) or self.error or last_line(output.stderr) or "it does not say why"
+        how = cli.how_it_ended(output)
+        if cli.mapping(self.end).get("type") == "turn.failed":
+            whole = cli.text(cli.mapping(cli.mapping(self.end).get("error")).get("message"))
+            message = cli.short(whole) or self.error or cli.last_line(output.stderr) or "it does not say why"
             return _trouble(message), f"codex failed: {_inner(whole) or message}"
         is_ours = not output.ended or output.signal is not None
         if is_ours and self.waiting:
             return _trouble(self.waiting), f"codex was still waiting for its service: {how}. {self.waiting}"
         if self.end is not None:
             return (Trouble.CUT if is_ours else Trouble.ERROR), f"codex finished its turn and failed: {how}"
-        message = self.error or last_line(output.stderr)
+        message = self.error or cli.last_line(output.stderr)
         trouble = Trouble.CUT if is_ours or output.exit == 0 else _at_start(message, begun=bool(self.session))
         return trouble, f"codex ended without its closing event: {how}. {message}".strip()
 
@@ -265,17 +247,17 @@ def _trouble(message: str) -> Trouble:
                 return trouble
     if not code and message.startswith("{"):
         return Trouble.REQUEST  # It shows the whole answer of the service for a 400 and for nothing else.
-    trouble = trouble_of(code, message)
+    trouble = cli.trouble_of(code, message)
     return Trouble.OVERLOADED if trouble is Trouble.ERROR and DOWN.search(message) else trouble
 
 
 def _inner(whole: str) -> str:
     """The message within an answer of the service that is shown whole, '' if it is none."""
     try:
-        answer = mapping(json.loads(whole)) if whole.startswith("{") else {}
+        answer = cli.mapping(json.loads(whole)) if whole.startswith("{") else {}
     except (ValueError, RecursionError):
         return ""
-    return short(mapping(answer.get("error")).get("message"))
+    return cli.short(cli.mapping(answer.get("error")).get("message"))
 
 
 def _delay(message: str) -> float:
@@ -294,15 +276,15 @@ def _denials(stderr: str) -> tuple[str, ...]:
 
 def _usage(end: Mapping[str, Any] | None) -> Usage | None:
     """Over the whole thread. Its input includes what was read from and written to the cache."""
-    used = mapping(end).get("usage")
+    used = cli.mapping(end).get("usage")
     if not isinstance(used, dict):
         return None
     keys = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_input_tokens")
-    read, out, cached, written = (count(used.get(key)) for key in keys)
+    read, out, cached, written = (cli.count(used.get(key)) for key in keys)
     return Usage(
         input=max(0, read - cached - written),
         output=out,
         cache_read=cached,
         cache_write=written,
-        reasoning=min(out, count(used.get("reasoning_output_tokens"))),
+        reasoning=min(out, cli.count(used.get("reasoning_output_tokens"))),
     )

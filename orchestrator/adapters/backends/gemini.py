@@ -13,28 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.adapters.backends import cli_parts as cli
 from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
-from orchestrator.adapters.backends.cli_parts import (
-    NAME_CHARS,
-    amount,
-    behind_feed,
-    count,
-    ended_well,
-    how_it_ended,
-    key_of,
-    last_line,
-    launch_of,
-    mapping,
-    model_of,
-    read_events,
-    require_right,
-    session_of,
-    settings_problem,
-    short,
-    text,
-    trouble_of,
-    what_is_missing,
-)
 from orchestrator.core.said import Said, Trouble, Usage
 
 KEY = "GEMINI_API_KEY"
@@ -96,20 +76,19 @@ class GeminiBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and the key are there, else what is missing."""
-        wrong = _wrong(settings)
-        return wrong or what_is_missing(settings, self.name, path=path, install=INSTALL, key=key_of(settings, KEY))
+        return _wrong(settings) or cli.what_is_missing(settings, self.name, path=path, install=INSTALL, usual_key=KEY)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI, not trusting the tree. Raises InvalidFileError."""
-        require_right(_wrong(settings), self.name)
+        cli.require_right(_wrong(settings), self.name)
         policy = order.run_folder / "gemini-policy.toml"
         # Apart, so that a review never writes the memory file that an attempt is about to read.
         home = order.state / ("review" if order.read_only else "work")
         argv = (settings.get("program") or self.name, "--output-format", "stream-json", *_options(settings, order))
         argv = (*argv, "--extensions", "none", "--policy", str(policy))
-        return launch_of(
+        return cli.launch_of(
             settings,
-            behind_feed(NO_MENTIONS, argv) if order.read_only else argv,
+            cli.behind_feed(NO_MENTIONS, argv) if order.read_only else argv,
             key=settings.get("key_env") or KEY,
             wanted=KEY,
             own=_environment(settings, home),
@@ -122,15 +101,15 @@ class GeminiBackend:
 
     def read(self, output: Output) -> Said | None:
         """What it said: the last answer, and why it ended."""
-        return read_events(_Told(), output)
+        return cli.read_events(_Told(), output)
 
 
 def _wrong(settings: Mapping[str, Any]) -> str:
-    return settings_problem(settings, "gemini", used=USED, refused=REFUSED_SETTINGS)
+    return cli.settings_problem(settings, "gemini", used=USED, refused=REFUSED_SETTINGS)
 
 
 def _options(settings: Mapping[str, Any], order: Order) -> tuple[str, ...]:
-    model = model_of(settings, order)
+    model = cli.model_of(settings, order)
     options = ("-m", model) if model else ()
     if order.resume:
         return (*options, f"--resume={order.resume}")
@@ -188,20 +167,20 @@ class _Told:
     def take(self, event: Mapping[str, Any]) -> None:
         match event.get("type"):
             case "init":
-                self.session = session_of(event.get("session_id"))
-                self.model = short(event.get("model"), NAME_CHARS)
+                self.session = cli.session_of(event.get("session_id"))
+                self.model = cli.short(event.get("model"), cli.NAME_CHARS)
             case "message" if event.get("role") == "assistant":
-                self.block.append(text(event.get("content")))
+                self.block.append(cli.text(event.get("content")))
             case "tool_use":
                 self.close_block()
                 self.tools += 1
-                self.names[text(event.get("tool_id"))] = short(event.get("tool_name"), NAME_CHARS)
+                self.names[cli.text(event.get("tool_id"))] = cli.short(event.get("tool_name"), cli.NAME_CHARS)
             case "tool_result" if event.get("status") == "error":
-                error = mapping(event.get("error"))
-                if text(error.get("type")) in DENIED or UNCONFIRMED in text(error.get("message")):
-                    self.denials.append(self.names.get(text(event.get("tool_id"))) or "a tool")
+                error = cli.mapping(event.get("error"))
+                if cli.text(error.get("type")) in DENIED or UNCONFIRMED in cli.text(error.get("message")):
+                    self.denials.append(self.names.get(cli.text(event.get("tool_id"))) or "a tool")
             case "error":
-                self.error = short(event.get("message")) or self.error
+                self.error = cli.short(event.get("message")) or self.error
                 self.is_stopped = self.is_stopped or STOPPED in self.error
             case "result":
                 self.end = event
@@ -214,7 +193,7 @@ class _Told:
     def said(self, output: Output) -> Said:
         self.close_block()
         is_success = self.end is not None and self.end.get("status") == "success" and not self.is_stopped
-        ok = ended_well(output) and is_success
+        ok = cli.ended_well(output) and is_success
         trouble, why = (Trouble.NONE, "") if ok else self.reason(output)
         delay = DELAY_IN_STDERR.findall(output.stderr)
         return Said(
@@ -227,46 +206,46 @@ class _Told:
             usage=_usage(self.end),
             denials=tuple(self.denials),
             retries=len(RETRY_IN_STDERR.findall(output.stderr)),
-            retry_after_s=amount(float(delay[-1])) / 1000 if delay and not ok else 0.0,
+            retry_after_s=cli.amount(float(delay[-1])) / 1000 if delay and not ok else 0.0,
             tool_calls=self.tools,
         )
 
     def reason(self, output: Output) -> tuple[Trouble, str]:
         message = _message(self.end) or self.error
-        end = how_it_ended(output)
+        end = cli.how_it_ended(output)
         if output.ended and output.exit in EXITS:
             trouble, why = EXITS[output.exit]
-            return trouble, f"gemini: {why} ({end}). {message or last_line(output.stderr)}".strip()
+            return trouble, f"gemini: {why} ({end}). {message or cli.last_line(output.stderr)}".strip()
         if self.end is None and (not output.ended or output.signal is not None or output.exit == 0):
             return Trouble.CUT, f"gemini ended without its closing event: {end}. {message}".strip()
         status = STATUSES.get(output.exit or 0) or _status(self.end, output.stderr)
-        what = message or last_line(output.stderr) or "it does not say why"
-        trouble = Trouble.REFUSED if REFUSED.search(what) else trouble_of(status, what)
+        what = message or cli.last_line(output.stderr) or "it does not say why"
+        trouble = Trouble.REFUSED if REFUSED.search(what) else cli.trouble_of(status, what)
         return trouble, f"gemini failed ({f'HTTP {status}' if status else end}): {what}"
 
 
 def _message(end: Mapping[str, Any] | None) -> str:
     """The message of the closing event, out of the wrapping that it comes in."""
-    whole = text(mapping(mapping(end).get("error")).get("message"))
+    whole = cli.text(cli.mapping(cli.mapping(end).get("error")).get("message"))
     inner = whole.removeprefix("[API Error: ").rpartition("]")[0] if whole.startswith("[API Error: ") else ""
     try:
-        error = mapping(mapping(json.loads(inner)).get("error")) if inner.startswith("{") else {}
+        error = cli.mapping(cli.mapping(json.loads(inner)).get("error")) if inner.startswith("{") else {}
     except (ValueError, RecursionError):
         error = {}
-    return short(error.get("message")) or short(inner) or short(whole)
+    return cli.short(error.get("message")) or cli.short(inner) or cli.short(whole)
 
 
 def _status(end: Mapping[str, Any] | None, stderr: str) -> int:
-    found = CODE_IN_TEXT.findall(text(mapping(mapping(end).get("error")).get("message")))
+    found = CODE_IN_TEXT.findall(cli.text(cli.mapping(cli.mapping(end).get("error")).get("message")))
     found = found or STATUS_IN_STDERR.findall(stderr)
     return int(found[-1]) if found else 0
 
 
 def _usage(end: Mapping[str, Any] | None) -> Usage | None:
-    stats = mapping(end).get("stats")
+    stats = cli.mapping(end).get("stats")
     if not isinstance(stats, dict):
         return None
-    read, out, cached = (count(stats.get(key)) for key in ("input_tokens", "output_tokens", "cached"))
+    read, out, cached = (cli.count(stats.get(key)) for key in ("input_tokens", "output_tokens", "cached"))
     # Thoughts are in the total alone.
-    thoughts = max(0, count(stats.get("total_tokens")) - read - out)
+    thoughts = max(0, cli.count(stats.get("total_tokens")) - read - out)
     return Usage(input=max(0, read - cached), output=out + thoughts, cache_read=cached, reasoning=thoughts)

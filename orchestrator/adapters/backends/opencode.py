@@ -12,28 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from orchestrator.adapters.backends import cli_parts as cli
 from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
-from orchestrator.adapters.backends.cli_parts import (
-    NAME_CHARS,
-    amount,
-    count,
-    ended_well,
-    how_it_ended,
-    key_of,
-    last_line,
-    launch_of,
-    mapping,
-    model_of,
-    need_home,
-    read_events,
-    require_right,
-    session_of,
-    settings_problem,
-    short,
-    text,
-    trouble_of,
-    what_is_missing,
-)
 from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
 from orchestrator.errors import InvalidFileError
 
@@ -104,26 +84,25 @@ class OpencodeBackend:
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and the key are there, else what is missing."""
-        wrong = _wrong(settings)
-        return wrong or what_is_missing(settings, self.name, path=path, install=INSTALL, key=key_of(settings, KEY))
+        return _wrong(settings) or cli.what_is_missing(settings, self.name, path=path, install=INSTALL, usual_key=KEY)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI, behind a look for plugins in the tree. Raises InvalidFileError."""
-        require_right(_wrong(settings), self.name)
+        cli.require_right(_wrong(settings), self.name)
         options = ["--format", "json", "--title", "orc", "--dir", "."]
         options += [f"--session={order.resume}"] if order.resume else []
         argv = ("/bin/sh", "-c", NO_PLUGINS, "sh", settings.get("program") or self.name, "run", *options)
         config = json.dumps(_config(settings, order))
         own = {**SWITCHES, **_places(order, login=bool(settings.get("login"))), "OPENCODE_CONFIG_CONTENT": config}
-        return launch_of(settings, argv, key=key_of(settings, KEY), own=own)
+        return cli.launch_of(settings, argv, key=cli.key_of(settings, KEY), own=own)
 
     def read(self, output: Output) -> Said | None:
         """What it said: the last answer, the steps added up, and why it ended."""
-        return read_events(_Told(), output)
+        return cli.read_events(_Told(), output)
 
 
 def _wrong(settings: Mapping[str, Any]) -> str:
-    if wrong := settings_problem(settings, "opencode", used=USED, refused=REFUSED):
+    if wrong := cli.settings_problem(settings, "opencode", used=USED, refused=REFUSED):
         return wrong
     if (settings.get("provider") or "chat") not in PROVIDERS:
         return f"`provider` must be one of {', '.join(PROVIDERS)}."
@@ -133,7 +112,7 @@ def _wrong(settings: Mapping[str, Any]) -> str:
 def _places(order: Order, *, login: bool) -> dict[str, str]:
     """Where it keeps its sessions. Two first runs at once in one folder fail: reviews have their own."""
     if login:
-        home = need_home(order, "opencode")
+        home = cli.need_home(order, "opencode")
         return {"HOME": str(home), "XDG_DATA_HOME": str(home / ".local" / "share")}
     data = {"XDG_DATA_HOME": str(order.state / ("review" if order.read_only else "work"))}
     # Skills of the tree are words of the author in the reviewer's system prompt.
@@ -141,7 +120,7 @@ def _places(order: Order, *, login: bool) -> dict[str, str]:
 
 
 def _config(settings: Mapping[str, Any], order: Order) -> dict[str, Any]:
-    model = model_of(settings, order)
+    model = cli.model_of(settings, order)
     instructions = [str(order.system)] if order.system else []
     config: dict[str, Any] = {
         "autoupdate": False,
@@ -190,56 +169,56 @@ class _Told:
     tools: int = 0
 
     def take(self, event: Mapping[str, Any]) -> None:
-        part = mapping(event.get("part"))
-        self.session = session_of(event.get("sessionID")) or self.session
+        part = cli.mapping(event.get("part"))
+        self.session = cli.session_of(event.get("sessionID")) or self.session
         match event.get("type"):
             case "step_start":
-                message = text(part.get("messageID"))
+                message = cli.text(part.get("messageID"))
                 # The same message begun once more is a call that was repeated.
                 self.retries += bool(message) and message in self.started
                 self.started.add(message)
                 self.reason, self.rejected = "", False
             case "text":
-                answer = text(part.get("text"))
+                answer = cli.text(part.get("text"))
                 self.answer = answer if answer.strip() else self.answer
             case "tool_use":
                 self.take_tool(part)
             case "step_finish":
-                self.reason = short(part.get("reason"), NAME_CHARS)
+                self.reason = cli.short(part.get("reason"), cli.NAME_CHARS)
                 self.take_usage(part)
             case "error":
-                self.error = mapping(event.get("error"))
+                self.error = cli.mapping(event.get("error"))
 
     def take_tool(self, part: Mapping[str, Any]) -> None:
-        state = mapping(part.get("state"))
-        name = short(part.get("tool"), NAME_CHARS)
+        state = cli.mapping(part.get("state"))
+        name = cli.short(part.get("tool"), cli.NAME_CHARS)
         self.tools += 1
-        self.rejected = state.get("status") == "error" and bool(REJECTED.search(text(state.get("error"))[:1000]))
+        self.rejected = state.get("status") == "error" and bool(REJECTED.search(cli.text(state.get("error"))[:1000]))
         if self.rejected:
             self.denials.append(name or "a tool")
-        elif name == "invalid" and "unavailable tool" in text(mapping(state.get("input")).get("error")):
-            self.denials.append(short(mapping(state.get("input")).get("tool"), NAME_CHARS) or "a tool")
+        elif name == "invalid" and "unavailable tool" in cli.text(cli.mapping(state.get("input")).get("error")):
+            self.denials.append(cli.short(cli.mapping(state.get("input")).get("tool"), cli.NAME_CHARS) or "a tool")
 
     def take_usage(self, part: Mapping[str, Any]) -> None:
-        tokens = mapping(part.get("tokens"))
-        cache, reasoning = mapping(tokens.get("cache")), count(tokens.get("reasoning"))
-        self.cost += amount(part.get("cost"))
+        tokens = cli.mapping(part.get("tokens"))
+        cache, reasoning = cli.mapping(tokens.get("cache")), cli.count(tokens.get("reasoning"))
+        self.cost += cli.amount(part.get("cost"))
         used = Usage(
-            input=count(tokens.get("input")),
-            output=count(tokens.get("output")) + reasoning,
-            cache_read=count(cache.get("read")),
-            cache_write=count(cache.get("write")),
+            input=cli.count(tokens.get("input")),
+            output=cli.count(tokens.get("output")) + reasoning,
+            cache_read=cli.count(cache.get("read")),
+            cache_write=cli.count(cache.get("write")),
             reasoning=reasoning,
         )
         self.usage, self.context = (self.usage or NOTHING_USED).plus(used), used.total
 
     def said(self, output: Output) -> Said:
-        ok = ended_well(output) and self.reason == "stop" and self.error is None
+        ok = cli.ended_well(output) and self.reason == "stop" and self.error is None
         trouble, why = (Trouble.NONE, "") if ok else self.why(output)
         # It tells 0 for every model that it has no price of.
         cost = round(self.cost * 1_000_000) if self.cost else None
-        headers = mapping(mapping(mapping(self.error).get("data")).get("responseHeaders"))
-        wait = text(headers.get("retry-after"))
+        headers = cli.mapping(cli.mapping(cli.mapping(self.error).get("data")).get("responseHeaders"))
+        wait = cli.text(headers.get("retry-after"))
         return Said(
             ok=ok,
             text=self.answer,
@@ -250,18 +229,20 @@ class _Told:
             context=self.context,
             denials=tuple(self.denials),
             retries=self.retries,
-            retry_after_s=amount(float(wait)) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", wait) else 0.0,
+            retry_after_s=cli.amount(float(wait)) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", wait) else 0.0,
             tool_calls=self.tools,
         )
 
     def why(self, output: Output) -> tuple[Trouble, str]:
-        end = how_it_ended(output)
+        end = cli.how_it_ended(output)
         if self.error is not None:
             return _failure(self.error)
-        last = last_line(output.stderr)
+        last = cli.last_line(output.stderr)
         if output.ended and output.exit and not self.started:
             known = {PLUGINS_CODE: Trouble.ERROR}
-            trouble = Trouble.SESSION if "Session not found" in last else known.get(output.exit, trouble_of(0, last))
+            trouble = (
+                Trouble.SESSION if "Session not found" in last else known.get(output.exit, cli.trouble_of(0, last))
+            )
             return trouble, f"opencode did not begin ({end}): {last or 'it does not say why'}"
         if output.ended and self.rejected:
             return Trouble.DENIED, f"opencode stopped because {self.denials[-1]} was denied"
@@ -272,8 +253,8 @@ class _Told:
 
 
 def _failure(error: Mapping[str, Any]) -> tuple[Trouble, str]:
-    name, data = short(error.get("name"), NAME_CHARS), mapping(error.get("data"))
-    status = count(data.get("statusCode"))
-    what = short(data.get("message")) or "it does not say why"
-    trouble = ERRORS.get(name) or trouble_of(status, what)
+    name, data = cli.short(error.get("name"), cli.NAME_CHARS), cli.mapping(error.get("data"))
+    status = cli.count(data.get("statusCode"))
+    what = cli.short(data.get("message")) or "it does not say why"
+    trouble = ERRORS.get(name) or cli.trouble_of(status, what)
     return trouble, f"opencode failed ({f'HTTP {status}' if status else name or 'an error'}): {what}"
