@@ -169,16 +169,22 @@ def judge_job(found: FoundJob, now: Job, shown: Job | None) -> tuple[Request, ..
     return _in_order((*moved, *edited, *notes))
 
 
-def judge_answer(lane: Lane, key: str, message: str, card: Card, *, intact: bool) -> tuple[Request, ...]:
-    """What the file of a card asks for. Whether the card still stands is for `core.answer` to say."""
+def judge_answer(
+    lane: Lane, key: str, message: str, card: Card, *, intact: bool, touched: bool = False
+) -> tuple[Request, ...]:
+    """What the file of a card asks for. Whether the card still stands is for `core.answer` to say.
+
+    `touched`: there is something of the person's in it, if only a comment, which nothing may write over.
+    """
     if lane is not Lane.DECIDE:
         reason = "a card stays in decide/; write the answer into it there"
-        return (Quarantine(reason) if key or message else PutBack(reason),)
+        return (Quarantine(reason) if touched else PutBack(reason),)
     if key:
         return (Answer(card, key, message),)
     if message:
         return (Leave("there is a message, but no answer yet"),)
-    return () if intact else (PutBack("only `answer:` and `message:` of a card are yours"),)
+    reason = "only `answer:` and `message:` of a card are yours"
+    return () if intact else (Quarantine(reason) if touched else PutBack(reason),)
 
 
 def changed_keys(one: JobSpec, other: JobSpec) -> frozenset[str]:

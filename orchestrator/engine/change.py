@@ -147,7 +147,14 @@ def judge_card(view: View, seen: Seen, read: ReadFile, other: Other) -> Change:
     if given.card_id != card.id:
         raise RefusedError(f"the file is named after {card.id}, but is {given.card_id[:80]}")
     fresh = read_parts(show_card(card, folder.job.spec.heading), markdown=False, file=seen.path.name)
-    requests = judge_answer(seen.lane, given.answer, given.message, card, intact=given.block == fresh.block)
+    requests = judge_answer(
+        seen.lane,
+        given.answer,
+        given.message,
+        card,
+        intact=given.block == fresh.block,
+        touched=read_parts(read.data, markdown=False, file=seen.path.name).text != fresh.text,
+    )
     change = Change(seen.path, read.signature, home=view.queue.path(Lane.DECIDE, f"{card.id}.yaml"))
     return _grant(view, change, folder.job, requests)
 

@@ -291,7 +291,9 @@ def test_a_card_is_answered_by_filling_it_in() -> None:
     assert kinds(judge_answer(Lane.DECIDE, "", "half", card, intact=True)) == [Leave]
     assert kinds(judge_answer(Lane.DECIDE, "", "", card, intact=False)) == [PutBack]
     assert kinds(judge_answer(Lane.DONE, "", "", card, intact=True)) == [PutBack]
-    assert kinds(judge_answer(Lane.DONE, "approve", "", card, intact=True)) == [Quarantine]
+    assert kinds(judge_answer(Lane.DONE, "approve", "", card, intact=True, touched=True)) == [Quarantine]
+    assert kinds(judge_answer(Lane.DONE, "", "", card, intact=True, touched=True)) == [Quarantine], "a comment"
+    assert kinds(judge_answer(Lane.DECIDE, "", "", card, intact=False, touched=True)) == [Quarantine]
 
 
 # --- weaving ---
