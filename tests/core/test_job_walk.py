@@ -29,6 +29,8 @@ from hypothesis import strategies as st
 from orchestrator.core.accept import accept, cancel, edit, hold, release, retry
 from orchestrator.core.answer import answer
 from orchestrator.core.attempt import attempt_ended, not_started, run_lost, start_attempt
+from orchestrator.core.board import ProjectView
+from orchestrator.core.config import Check, Project
 from orchestrator.core.evidence import checks_ended, checks_started, evidence_found
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Expects, Independence, Job, JobSpec, MergePolicy, Priority, ReviewWishes, State
@@ -54,6 +56,8 @@ from orchestrator.core.step import next_run
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Event, Move
 
+CHECKED = Project(target="main", checks=(Check("make test"),))
+"""Checks that have to run: without any, none of the counted starts is spent on them."""
 AGENTS = (AUTHOR, CRITIC, an_agent("judge", family="east", roles=("review",)), an_agent("cousin", model="north-2"))
 SPECS = st.builds(
     a_spec,
@@ -83,7 +87,7 @@ class Walk:
 
     @property
     def board(self) -> Board:
-        return a_board(self.job, agents=AGENTS)
+        return a_board(self.job, agents=AGENTS, projects={"main": ProjectView(CHECKED)})
 
     def take(self, move: Move) -> None:
         before, after = self.job.at, move.job.at

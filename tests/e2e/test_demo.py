@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -53,15 +54,27 @@ def take_anything_for_a_job(data: bytes, *, name: str) -> JobText:
         return parse_job(b"prompt: Do something.\n", name=name)
 
 
+def switch(module: ModuleType, name: str, rule: Callable[..., Any]) -> Callable[[], None]:
+    """Puts another rule in the place of a function of a module."""
+    assert hasattr(module, name), f"{module.__name__}.{name} was renamed: name it anew here"
+    return lambda: setattr(module, name, rule)
+
+
+def always_pass(name: str) -> Callable[[], None]:
+    """Takes a rule out of the gate."""
+    assert name in gate.RULES, f"the gate's rule {name} was renamed: name it anew here"
+    return lambda: gate.RULES.update({name: lambda *_: ""})
+
+
 SWITCHED_OFF: Mapping[str, Callable[[], None]] = {
-    "merged": lambda: setattr(merge, "_move_target", lambda *_: None),
-    "empty-diff": lambda: gate.RULES.update(empty_diff=lambda *_: ""),
-    "unclear": lambda: setattr(collect, "judge_reply", take_prose_for_approval),
-    "fixes": lambda: setattr(judge, "fixes_of", lambda _: ()),
-    "merged-tree": lambda: setattr(evidence, "merge_checked", pass_every_merged_tree),
-    "ask": lambda: setattr(judge, "merge_policy", lambda *_, **__: (MergePolicy.AUTO, "")),
-    "paths": lambda: gate.RULES.update(out_of_scope=lambda *_: ""),
-    "malformed": lambda: setattr(accept, "parse_job", take_anything_for_a_job),
+    "merged": switch(merge, "move_target", lambda *_: None),
+    "empty-diff": always_pass("empty_diff"),
+    "unclear": switch(collect, "judge_reply", take_prose_for_approval),
+    "fixes": switch(judge, "fixes_of", lambda _: ()),
+    "merged-tree": switch(evidence, "merge_checked", pass_every_merged_tree),
+    "ask": switch(judge, "merge_policy", lambda *_, **__: (MergePolicy.AUTO, "")),
+    "paths": always_pass("out_of_scope"),
+    "malformed": switch(accept, "parse_job", take_anything_for_a_job),
 }
 
 
