@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ MOST_LOOSE = 1_500
 """Loose objects at which they are packed: well below the number at which git itself starts a gc for the person."""
 MOST_PACKS = 20
 """Packs at which they are put together: git starts a gc for the person from fifty on."""
-_FULL_SAMPLE = 256
+_FOLDERS = 256
 PAUSE_S = 600.0
 """How long a repository is left alone after packing came to nothing."""
 PRUNE_S = 600.0
@@ -38,8 +39,8 @@ class Upkeep:
 
     def __init__(self) -> None:
         self._work: threading.Thread | None = None
-        self._paused: dict[Path, float] = {}
-        """Until when a repository is left alone, on the clock of `time.monotonic`."""
+        self._paused: dict[tuple[Path, Heap], float] = {}
+        """Until when a heap of a repository is left alone, on the clock of `time.monotonic`."""
         self._prune_at = 0.0
 
     def look(self, ws: Workspace) -> None:
@@ -47,8 +48,7 @@ class Upkeep:
         if self._work is not None and self._work.is_alive():
             return
         now, git = time.monotonic(), ws.ledger.git
-        due = [each for each in (git, *_mirrors(ws)) if self._paused.get(each.git_dir, 0.0) <= now]
-        due = [each for each in due if is_due(each.git_dir)]
+        due = [each for each in (git, *_mirrors(ws)) if self._is_due(each.git_dir, now)]
         if git in due:
             archive_ended(ws)
         acts = [partial(self._prune, ws.paths, ws.config.logs, ws.now())] if now >= self._prune_at else []
@@ -63,16 +63,21 @@ class Upkeep:
         if self._work is not None:
             self._work.join()
 
+    def _is_due(self, git_dir: Path, now: float) -> bool:
+        return any(heap.is_high(git_dir) and self._paused.get((git_dir, heap), 0.0) <= now for heap in HEAPS)
+
     def _pack(self, git: Git, *, is_ledger: bool) -> None:
-        before = loose_objects(git.git_dir) + packs(git.git_dir)
+        before = {heap: heap.names(git.git_dir) for heap in HEAPS}
         try:
             pack(git)
             if is_ledger:
                 write_graph(git)
         finally:
-            # It failed, or what is there cannot be packed: to begin again at each look would never end.
-            if loose_objects(git.git_dir) + packs(git.git_dir) >= before:
-                self._paused[git.git_dir] = time.monotonic() + PAUSE_S
+            # It failed, or what is there cannot be packed: to begin again at each look would never end. By name and not
+            # by number, because work goes on meanwhile, and what it adds is packed the next time.
+            for heap, names in before.items():
+                if heap.is_high(git.git_dir) and names <= heap.names(git.git_dir):
+                    self._paused[git.git_dir, heap] = time.monotonic() + PAUSE_S
 
     def _prune(self, paths: Paths, keep: LogLimits, now: datetime) -> None:
         self._prune_at = time.monotonic() + PRUNE_S
@@ -95,25 +100,38 @@ def _mirrors(ws: Workspace) -> list[Git]:
     return [Git(path) for path in paths if (path / "HEAD").is_file()]
 
 
-def is_due(git_dir: Path) -> bool:
-    """Whether a repository has so many loose objects or packs that they are to be put together."""
-    return loose_objects(git_dir) >= MOST_LOOSE or packs(git_dir) >= MOST_PACKS
+@dataclass(frozen=True, slots=True)
+class Heap:
+    """What piles up in a repository until it is packed."""
+
+    names: Callable[[Path], frozenset[str]]
+    """The names of what lies there, or of a share of it."""
+    most: int
+    """From how many names on it is packed."""
+
+    def is_high(self, git_dir: Path) -> bool:
+        """Whether packing is due for it."""
+        return len(self.names(git_dir)) >= self.most
 
 
-def loose_objects(git_dir: Path) -> int:
-    """About how many loose objects a repository has: those of one folder in 256, which is how git itself counts."""
+def sample_loose_objects(git_dir: Path) -> frozenset[str]:
+    """The loose objects in one folder of 256, from which git itself concludes how many there are."""
+    return _list(git_dir / "objects" / "17")
+
+
+def list_packs(git_dir: Path) -> frozenset[str]:
+    """The packs of a repository."""
+    return frozenset(name for name in _list(git_dir / "objects" / "pack") if name.endswith(".pack"))
+
+
+def _list(folder: Path) -> frozenset[str]:
     try:
-        return sum(1 for _ in (git_dir / "objects" / "17").iterdir()) * _FULL_SAMPLE
+        return frozenset(os.listdir(folder))
     except OSError:
-        return 0
+        return frozenset()
 
 
-def packs(git_dir: Path) -> int:
-    """How many packs a repository has."""
-    try:
-        return sum(name.endswith(".pack") for name in os.listdir(git_dir / "objects" / "pack"))
-    except OSError:
-        return 0
+HEAPS = (Heap(sample_loose_objects, -(-MOST_LOOSE // _FOLDERS)), Heap(list_packs, MOST_PACKS))
 
 
 def pack(git: Git) -> None:

@@ -11,13 +11,15 @@ from engine_world import git
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.effects import TRACE
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.mirrors import open_mirror, refresh_mirror
 from orchestrator.core.accept import accept, cancel
 from orchestrator.core.job import JobSpec, Priority
 from orchestrator.core.transitions import Actor
 from orchestrator.engine import archive
-from orchestrator.engine.upkeep import MOST_LOOSE, MOST_PACKS, Upkeep, is_due, loose_objects, pack, packs
+from orchestrator.engine import upkeep as upkeep_module
+from orchestrator.engine.upkeep import HEAPS, MOST_LOOSE, MOST_PACKS, Upkeep, list_packs, pack, sample_loose_objects
 from orchestrator.engine.workspace import Workspace
 
 
@@ -31,6 +33,10 @@ def fill(ws: Workspace, count: int, *, at_once: int = 10) -> None:
 def loose(ws: Workspace) -> int:
     counted = git(ws.paths.root, "count-objects", "-v")
     return int(next(line.split()[1] for line in counted.splitlines() if line.startswith("count:")))
+
+
+def is_due(git_dir: Path) -> bool:
+    return any(heap.is_high(git_dir) for heap in HEAPS)
 
 
 def end_all(ws: Workspace, count: int) -> None:
@@ -60,7 +66,7 @@ def test_loose_objects_are_packed_and_the_ledger_reads_on(workspace: Workspace) 
     unreachable = workspace.ledger.objects.write("blob", b"of nobody's, and still kept")
     workspace.ledger.objects.store()
     before, tip = loose(workspace), workspace.ledger.tip()
-    assert loose_objects(workspace.paths.git_dir) >= MOST_LOOSE
+    assert 256 * len(sample_loose_objects(workspace.paths.git_dir)) >= MOST_LOOSE
     upkeep = Upkeep()
     upkeep.look(workspace)
     upkeep.finish()
@@ -75,13 +81,13 @@ def test_many_packs_become_few_before_git_would_start_a_gc(workspace: Workspace)
     for _ in range(MOST_PACKS):
         fill(workspace, 100, at_once=100)
         git(workspace.paths.root, "commit", "--quiet", "--allow-empty", "-m", "the person goes on")
-    assert packs(workspace.paths.git_dir) >= 2, "so many objects at once are one pack"
+    assert len(list_packs(workspace.paths.git_dir)) >= 2, "so many objects at once are one pack"
     tip = workspace.ledger.tip()
     upkeep = Upkeep()
     for _ in range(3):
         upkeep.look(workspace)
         upkeep.finish()
-    assert packs(workspace.paths.git_dir) < MOST_PACKS
+    assert len(list_packs(workspace.paths.git_dir)) < MOST_PACKS
     assert workspace.ledger.tip() == tip
     git(workspace.paths.root, "fsck", "--strict", "--no-dangling")
 
@@ -184,6 +190,47 @@ def test_what_packing_does_not_help_is_left_alone_for_a_while(
     upkeep.look(workspace)
     upkeep.finish()
     assert packed == trace.read_text().count("ledger.pack:before") <= 2, "once the objects, once the graph"
+
+
+class BusyMeanwhile(Upkeep):
+    """Upkeep of an engine that goes on to write while it packs: as much as lay there before, and more."""
+
+    def _pack(self, git: Git, *, is_ledger: bool) -> None:
+        def add_packs(*_: object, **__: object) -> None:
+            self.packed += 1
+            for _number in range(MOST_PACKS + 1):
+                fill(self.ws, 100, at_once=100)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(upkeep_module, "write_graph", add_packs)
+            super()._pack(git, is_ledger=is_ledger)
+
+    def __init__(self, ws: Workspace) -> None:
+        super().__init__()
+        self.ws, self.packed = ws, 0
+
+
+def test_what_is_written_while_it_packs_does_not_make_it_pause(workspace: Workspace) -> None:
+    for _ in range(MOST_PACKS):
+        fill(workspace, 100, at_once=100)
+    upkeep = BusyMeanwhile(workspace)
+    for _ in range(3):
+        upkeep.look(workspace)
+        upkeep.finish()
+    assert upkeep.packed == 3, "each look found more than the last one left, and packed it"
+
+
+def test_objects_that_cannot_be_packed_do_not_keep_packs_from_it(workspace: Workspace) -> None:
+    garbage(workspace.paths.git_dir / "objects")
+    upkeep = Upkeep()
+    upkeep.look(workspace)
+    upkeep.finish()
+    for _ in range(MOST_PACKS):
+        fill(workspace, 100, at_once=100)
+    assert len(list_packs(workspace.paths.git_dir)) >= MOST_PACKS
+    upkeep.look(workspace)
+    upkeep.finish()
+    assert len(list_packs(workspace.paths.git_dir)) < MOST_PACKS
 
 
 def test_the_mirror_keeps_no_ref_of_an_ended_job_whose_work_is_archived(workspace: Workspace) -> None:
