@@ -30,10 +30,10 @@ from orchestrator.core.accept import accept, cancel, edit, hold, release, retry
 from orchestrator.core.answer import answer
 from orchestrator.core.attempt import attempt_ended, not_started, run_lost, start_attempt
 from orchestrator.core.board import ProjectView
-from orchestrator.core.config import Check, Project
+from orchestrator.core.config import Project
 from orchestrator.core.evidence import checks_ended, checks_started, evidence_found
 from orchestrator.core.ids import RunId, RunKind
-from orchestrator.core.job import Expects, Independence, Job, JobSpec, MergePolicy, Priority, ReviewWishes, State
+from orchestrator.core.job import Check, Expects, Independence, Job, JobSpec, MergePolicy, Priority, ReviewWishes, State
 from orchestrator.core.judge import review_ended, review_started
 from orchestrator.core.merge import ask, landed, landing_blocked, landing_free, merge_built, merge_checked, target_moved
 from orchestrator.core.records import Card, Failure, Finding, Outcome, RunStatus
