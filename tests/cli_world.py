@@ -140,9 +140,14 @@ class Terminal:
         master, slave = pty.openpty()
         self._master = master
         self.shown = ""
-        self.process = subprocess.Popen(
-            orc_argv(*args), cwd=root, stdin=slave, stdout=slave, stderr=slave, env=environment(env)
-        )
+        # A shell that put the tests into the background had them ignore Ctrl-C, which a child would take over.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(
+                orc_argv(*args), cwd=root, stdin=slave, stdout=slave, stderr=slave, env=environment(env)
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
         os.close(slave)
 
     def read_until(self, text: str, *, seconds: float = 30) -> None:
