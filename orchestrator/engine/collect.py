@@ -305,11 +305,19 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
         records, service_of = {f"review-{run.number}": ended}, before.reviewer.agent if failed else ""
         return not_started(job, why, ws.config.limits, now, records=records, wait_s=wait_s, service_of=service_of)
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{before.evidence}")
-    nonce = _nonce(place)
+    ended, judgement = end_review(before, evidence, result, _nonce(place), now)
+    ended = replace(ended, spoke=spoke_of(ws, result.said, before.reviewer))
+    return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat)
+
+
+def end_review(
+    review: ReviewRecord, evidence: Evidence, result: RunResult, nonce: str, now: str
+) -> tuple[ReviewRecord, Judgement]:
+    """The record of a review whose run left a result, and what its answer comes to."""
     reply = blot_nonce(result.report, nonce)
-    judgement = judge_answer(before, evidence, result, reply, nonce)
+    judgement = _judge_result(review, evidence, result, reply, nonce)
     ended = replace(
-        before,
+        review,
         ended=now,
         status=result.status,
         exit=result.exit,
@@ -321,12 +329,11 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
         items=judgement.items,
         findings=judgement.findings,
         summary=judgement.summary[:1000],
-        spoke=spoke_of(ws, result.said, before.reviewer),
     )
-    return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat)
+    return ended, judgement
 
 
-def judge_answer(review: ReviewRecord, evidence: Evidence, result: RunResult, reply: str, nonce: str) -> Judgement:
+def _judge_result(review: ReviewRecord, evidence: Evidence, result: RunResult, reply: str, nonce: str) -> Judgement:
     """What a review came to, judged on the reply as the ledger keeps it, so that anybody can judge it again."""
     if not nonce:
         return Judgement(Verdict.INCONCLUSIVE, why="cannot be bound: the review's nonce is gone")

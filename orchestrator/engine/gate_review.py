@@ -20,7 +20,7 @@ from orchestrator.adapters.git_objects import read_patch
 from orchestrator.adapters.library import prompt_templates, read_criteria, read_souls
 from orchestrator.adapters.places import find_root
 from orchestrator.adapters.run_folder import find_orc
-from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunResult, RunSpec
+from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
 from orchestrator.core.agent import Soul
 from orchestrator.core.board import AgentView
 from orchestrator.core.config import BackendConfig, Config
@@ -30,9 +30,8 @@ from orchestrator.core.job import Job, JobSpec, Standing, State, Worker
 from orchestrator.core.prompt import fill_review, review_prompt
 from orchestrator.core.records import Attempt, Evidence, ReviewRecord, Used, Verdict
 from orchestrator.core.times import iso
-from orchestrator.core.verdict import blot_nonce, hash_nonce
 from orchestrator.engine.agents import BUILT_IN, backend_in, launch_soul, view_soul
-from orchestrator.engine.collect import judge_answer
+from orchestrator.engine.collect import end_review
 from orchestrator.engine.gate_runs import GRACE_S, Workshop
 from orchestrator.engine.launch import Start, export_in
 from orchestrator.engine.reviews import answer_schema, review_facts
@@ -143,27 +142,8 @@ def review_branch(shop: Workshop, git: Git, seen: Seen, spec: JobSpec, reviewer:
         return Reviewed(record, error.message if isinstance(error, OrcError) else str(error))
     if result.said is not None and result.said.trouble.is_of_service:
         return Reviewed(record, f"{result.said.trouble}: {result.said.why or result.error}", result.seconds)
-    return Reviewed(_judged(record, seen, result, nonce), "", result.seconds)
-
-
-def _judged(record: ReviewRecord, seen: Seen, result: RunResult, nonce: str) -> ReviewRecord:
-    """The review with what its answer comes to, as the engine reads it."""
-    reply = blot_nonce(result.report, nonce)
-    judgement = judge_answer(record, _evidence(seen), result, reply, nonce)
-    return replace(
-        record,
-        ended=iso(clock.now()),
-        status=result.status,
-        exit=result.exit,
-        verdict=judgement.verdict,
-        score=judgement.score,
-        why=judgement.why,
-        nonce_sha256=hash_nonce(nonce),
-        reply=reply,
-        items=judgement.items,
-        findings=judgement.findings,
-        summary=judgement.summary[:1000],
-    )
+    ended, _ = end_review(record, _evidence(seen), result, nonce, iso(clock.now()))
+    return Reviewed(ended, "", result.seconds)
 
 
 def _task(git: Git, seen: Seen, spec: JobSpec) -> str:
