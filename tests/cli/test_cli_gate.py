@@ -181,7 +181,8 @@ def waiting_gate(ground: Ground) -> subprocess.Popen[bytes]:
     """A gate whose check has begun and does not end by itself."""
     check = f"echo $$ > {ground.root}/pid; until test -e {ground.root}/go; do sleep 0.1; done"
     argv = w.orc_argv("gate", "feature", "--check", check)
-    gate = subprocess.Popen(argv, cwd=ground.repo, env=w.environment(own_tmp(ground)), stderr=subprocess.PIPE)
+    with w.hearing_signals():
+        gate = subprocess.Popen(argv, cwd=ground.repo, env=w.environment(own_tmp(ground)), stderr=subprocess.PIPE)
     w.wait_until(lambda: (ground.root / "pid").is_file() and (ground.root / "pid").read_text().strip())
     return gate
 
