@@ -58,9 +58,6 @@ class Objects:
         self._dir = git.git_dir / "objects"
         self._trees: dict[str, dict[str, Entry]] = {}
         self._entries = 0
-        self._replaced: set[str] = set()
-        self._replaced_before: set[str] = set()
-        """Trees that newer ones took the place of, since the last `store` and between that and the one before it."""
         self._pending: dict[str, tuple[str, bytes]] = {}
         self._ahead: dict[str, bytes] = {}
         self._kept: dict[str, bytes] = {}
@@ -132,7 +129,6 @@ class Objects:
         for oid in self._pending:
             self._entries -= len(self._trees.pop(oid, ()))
         self._pending.clear()
-        self._replaced.clear()
 
     def store(self) -> None:
         """Put what was written into the repository, where it is not there yet, and flush it. Raises OrcError, OSError.
@@ -158,10 +154,6 @@ class Objects:
             if kind == "blob":
                 self._keep(oid, data)
         self._pending.clear()
-        # Not at once: who was shown the tree before compares it with the new one.
-        for oid in self._replaced_before:
-            self._entries -= len(self._trees.pop(oid, ()))
-        self._replaced_before, self._replaced = self._replaced, set()
 
     def _store_pack(self, made: list[Path]) -> None:
         said = self._git.run("index-pack", "--stdin", stdin=_pack(list(self._pending.values()))).out
@@ -224,12 +216,7 @@ class Objects:
         # What is only replaced stays where it is in the order.
         touched = {path.partition("/")[0] for path in changes} & entries.keys()
         is_ordered = all(name in before and before[name].mode == entries[name].mode for name in touched)
-        changed = self._write_tree(entries if is_ordered else in_order(entries))
-        self._replaced.add(root)
-        # What comes back, such as a tree that was changed and changed back, is in use again.
-        self._replaced -= {changed}
-        self._replaced_before -= {changed}
-        return changed
+        return self._write_tree(entries if is_ordered else in_order(entries))
 
 
 @contextmanager
