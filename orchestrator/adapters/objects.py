@@ -62,6 +62,7 @@ class Objects:
         self._dir = git.git_dir / "objects"
         self._trees: dict[str, dict[str, Entry]] = {}
         self._entries = 0
+        self._trim_at = _TREE_ENTRIES
         self._pending: dict[str, tuple[str, bytes]] = {}
         self._ahead: dict[str, bytes] = {}
         self._kept: dict[str, bytes] = {}
@@ -108,13 +109,15 @@ class Objects:
     def _remember(self, oid: str, entries: dict[str, Entry]) -> None:
         """Keep a tree in memory, and when there are too many forget those that nobody asked for longest.
 
-        Those not yet stored stay, and the last one.
+        Those not yet stored stay.
         """
-        if self._entries + len(entries) > _TREE_ENTRIES:
+        if self._entries + len(entries) > self._trim_at:
             for old in [each for each in self._trees if each not in self._pending]:
                 if self._entries <= _TREE_ENTRIES // 2:
                     break
                 self._entries -= len(self._trees.pop(old))
+            # What had to stay is not looked through again for each tree that is added.
+            self._trim_at = max(_TREE_ENTRIES, 2 * self._entries)
         self._trees[oid] = entries
         self._entries += len(entries)
 
