@@ -107,19 +107,20 @@ class Objects:
         return known
 
     def _remember(self, oid: str, entries: dict[str, Entry]) -> None:
-        """Keep a tree in memory, and when there are too many forget those that nobody asked for longest.
-
-        Those not yet stored stay.
-        """
+        """Keep a tree in memory, and when there are too many forget others."""
         if self._entries + len(entries) > self._trim_at:
-            for old in [each for each in self._trees if each not in self._pending]:
-                if self._entries <= _TREE_ENTRIES // 2:
-                    break
-                self._entries -= len(self._trees.pop(old))
-            # What had to stay is not looked through again for each tree that is added.
-            self._trim_at = max(_TREE_ENTRIES, 2 * self._entries)
+            self._trim()
         self._trees[oid] = entries
         self._entries += len(entries)
+
+    def _trim(self) -> None:
+        """Forget the trees that nobody asked for longest. Those not yet stored stay."""
+        for old in [each for each in self._trees if each not in self._pending]:
+            if self._entries <= _TREE_ENTRIES // 2:
+                break
+            self._entries -= len(self._trees.pop(old))
+        # What had to stay is not looked through again for each tree that is added.
+        self._trim_at = max(_TREE_ENTRIES, 2 * self._entries)
 
     def find(self, tree: str, path: str) -> Entry | None:
         """What `path` names below `tree`, or None."""
@@ -169,6 +170,8 @@ class Objects:
             if kind == "blob":
                 self._keep(oid, data)
         self._pending.clear()
+        if self._entries > _TREE_ENTRIES:
+            self._trim()
 
     def _store_pack(self, made: list[Path]) -> None:
         said = self._git.run("index-pack", "--stdin", stdin=_pack(list(self._pending.values()))).out
