@@ -145,6 +145,7 @@ class Objects:
         for oid in self._pending:
             self._entries -= len(self._trees.pop(oid, ()))
         self._pending.clear()
+        self._trim_at = max(_TREE_ENTRIES, 2 * self._entries)
 
     def store(self) -> None:
         """Put what was written into the repository, where it is not there yet, and flush it. Raises OrcError, OSError.
