@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import re
 import shutil
 import time
 from pathlib import Path
@@ -13,8 +11,8 @@ from typing import Any
 import cli_world as w
 import pytest
 
+from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.adapters.files import hold_lock, release_lease, take_lease
-from orchestrator.engine.agent_programs import SEEN
 from orchestrator.errors import ExitCode
 
 OLD = time.time() - 3 * 86400
@@ -266,23 +264,37 @@ def test_a_tree_that_was_set_aside_goes_only_when_all_of_it_is_under_a_ref(root:
     assert (ignored / "a.log").read_text() == "only here\n"
 
 
-def test_reviewers_that_cannot_start_are_told_from_those_that_are_missing(root: Path) -> None:
+def test_reviewers_that_cannot_start_are_told_from_those_that_drain_or_are_missing(root: Path) -> None:
     soul = root / "souls/critic.md"
     text = soul.read_text()
     soul.write_text(text.replace("backend: player", "backend: absent"))
     found = {each["what"]: each for each in look(root, code=1)}
-    assert "cannot start: critic" in found["reviewers of worker"]["text"]
-    assert "add an agent" not in found["reviewers of worker"]["hint"]
+    assert "critic cannot start" in found["reviewers of worker"]["text"]
+    assert found["reviewers of worker"]["hint"] == "mend what stands above about critic"
+    soul.write_text(text.replace("---\n", "---\ndrain: true\n", 1))
+    found = {each["what"]: each for each in look(root)}
+    assert "critic drains" in found["reviewers of worker"]["text"]
+    assert found["reviewers of worker"]["hint"] == "orc drain critic --undo"
     soul.unlink()
     found = {each["what"]: each for each in look(root)}
     assert "add an agent of another family" in found["reviewers of worker"]["hint"]
+
+
+def test_that_an_agent_which_drains_cannot_start_comes_first(root: Path) -> None:
+    soul = root / "souls/worker.md"
+    soul.write_text(soul.read_text().replace("backend: player", "backend: absent\ndrain: for good"))
+    found = {each["what"]: each for each in look(root, code=1)}
+    assert "backend 'absent' is not in orc.yaml" in found["agent worker"]["text"]
+    shown = w.orc(root, "workers", code=0).out
+    assert "cannot start: backend 'absent'" in shown
+    assert "drains" not in shown
 
 
 def test_routing_to_nobody_fails_and_is_told_wherever_problems_are(root: Path) -> None:
     config = root / "orc.yaml"
     line = config.read_text().count("\n") + 1
     config.write_text(f"{config.read_text()}routing: {{code: workr}}\n")
-    told = f"orc.yaml:{line}: routing.code: agent 'workr' has no usable file in souls/; did you mean `worker`?"
+    told = f"orc.yaml:{line}: routing.code: agent 'workr' has no usable file in souls/; did you mean 'worker'?"
     assert [(each["what"], each["text"]) for each in look(root, code=1)] == [("routing", told)]
     assert f"! {told}" in w.orc(root, "status", code=0).out
     assert f"! {told}" in w.orc(root, "run", "--once").out
@@ -304,23 +316,14 @@ def test_a_program_of_another_version_and_one_that_nobody_uses_are_told_and_are_
         findings = w.orc(root, "doctor", "--json", env=env, code=0).json()["findings"]
         return {each["what"]: each["text"] for each in findings if each["what"].startswith("backend ")}
 
+    seen = find_backend("claude").seen
     assert told()["backend codex"] == "codex is installed, and no agent uses it"
-    assert told()["backend claude"].startswith(
-        f"claude: 9.0.0 (Claude Code) (orc was tried with {SEEN['claude']}); a key"
-    )
-    (programs / "claude").write_text(f"#!/bin/sh\necho '{SEEN['claude']} (Claude Code)'\n")
-    assert told()["backend claude"].startswith(f"claude: {SEEN['claude']} (Claude Code); a key")
+    assert told()["backend claude"].startswith(f"claude: 9.0.0 (Claude Code) (orc was tried with {seen}); a key")
+    (programs / "claude").write_text(f"#!/bin/sh\necho '{seen} (Claude Code)'\n")
+    assert told()["backend claude"].startswith(f"claude: {seen} (Claude Code); a key")
     with (root / "orc.yaml").open("a") as config:
         config.write("  claude: {login: true}\n")
     assert "your own login, with your HOME (orc doctor --try tells whether it is one)" in told()["backend claude"]
-
-
-def test_the_versions_that_doctor_knows_are_those_that_the_backends_were_tried_with() -> None:
-    found = {}
-    for name in SEEN:
-        module = importlib.import_module(f"orchestrator.adapters.backends.{name}")
-        found[name] = re.findall(r"Seen with ([0-9.]+[0-9])", module.__doc__ or "")
-    assert found == {name: [version] for name, version in SEEN.items()}
 
 
 def test_yes_goes_with_fix_only_and_an_agent_may_not_mend(root: Path) -> None:
