@@ -173,6 +173,26 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Tampering:
+    """Something that was done to the tests, to CI or to orc's own files."""
+
+    rule: str
+    """Which rule found it; the names are in `tamper.RULES`."""
+    path: str
+    text: str
+    """What was done, in words."""
+    line: int = 0
+    """In the new version; in the old one if it is about what is gone; 0: the file."""
+    declared: bool = False
+    """The job allows it, so it holds nothing up."""
+
+    @property
+    def place(self) -> str:
+        """`tests/test_login.py:12`."""
+        return f"{self.path}:{self.line}" if self.line else self.path
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """`evidence-N.yaml`: what the engine saw itself, on one exact commit."""
 
@@ -193,6 +213,11 @@ class Evidence:
     protected: tuple[str, ...] = ()
     guarded: tuple[str, ...] = ()
     """Globs of protected paths that the gate was told; () where nobody wrote them down."""
+    tampering: tuple[Tampering, ...] = ()
+    more_tampering: int = 0
+    """How many findings are left out, because there are too many."""
+    tamper_rules: int = 0
+    """The version of the rules that found it; 0 where nobody looked."""
     notes: tuple[str, ...] = ()
     tests: str = ""
     """passed, failed, flaky or none; '' until the checks have run."""
