@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 
 from orchestrator.core.suites import Case, Flaw, FlawKind, Suite
@@ -15,35 +15,43 @@ _STOPS = frozenset({"skip", "xfail", "skipTest", "importorskip", "exit", "_exit"
 """What ends a test that calls or raises it, without failing it."""
 _CATCHES_ALL = frozenset({"AssertionError", "Exception", "BaseException"})
 _ENDS = (ast.Return, ast.Raise, ast.Break, ast.Continue)
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_LEAVES = (ast.Name, ast.Constant, ast.expr_context, ast.operator, ast.cmpop)
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def read_python(data: bytes) -> Suite:
-    """The tests of a file, and what they assert."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(data)
-        return _Reader(data).read(tree)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        where = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        return Suite(problem=f"cannot be read as Python{where}")
-
-
-class _Reader:
-    """One file that is being read."""
+class PythonFile:
+    """One version of a test file in Python."""
 
     def __init__(self, data: bytes) -> None:
-        self.lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self.cases: dict[str, Case] = {}
-        self.flaws: list[Flaw] = []
-        self.marks: set[str] = set()
+        self.problem = ""
+        self._lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._tests: dict[str, _Function] = {}
+        self._flaws: list[Flaw] = []
+        self._aliases: set[str] = set()
         """Names that stand for a mark that skips."""
+        self._guarded(lambda: self._block(_parse(data).body, ""))
 
-    def read(self, tree: ast.Module) -> Suite:
-        self._block(tree.body, "")
-        return Suite(tuple(self.cases.values()), tuple(self.flaws))
+    def texts(self) -> frozenset[str]:
+        """Every test, letter by letter."""
+        return frozenset(self._text_of(name, node) for name, node in self._tests.items())
+
+    def suite(self, known: frozenset[str] = frozenset()) -> Suite:
+        """The tests, and what they assert, but for those whose text is known from another version."""
+        cases: list[Case] = []
+        wanted = [(name, node) for name, node in self._tests.items() if self._text_of(name, node) not in known]
+        self._guarded(lambda: cases.extend(self._case(name, node) for name, node in wanted))
+        return Suite(problem=self.problem) if self.problem else Suite(tuple(cases), tuple(self._flaws))
+
+    def _guarded(self, read: Callable[[], None]) -> None:
+        try:
+            read()
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            where = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+            self.problem = f"cannot be read as Python{where}"
+
+    def _text_of(self, name: str, node: _Function) -> str:
+        first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+        return name + b"\n".join(self._lines[first - 1 : node.end_lineno]).decode("utf-8", "replace")
 
     # --- what is collected ---
 
@@ -52,7 +60,7 @@ class _Reader:
             match node:
                 case ast.FunctionDef() | ast.AsyncFunctionDef() if node.name.startswith("test"):
                     # What is defined twice is collected once, as it was defined last.
-                    self.cases[prefix + node.name] = self._case(prefix + node.name, node)
+                    self._tests[prefix + node.name] = node
                 case ast.ClassDef() if node.name.startswith("Test") or node.bases:
                     self._marked(node.decorator_list, node.name)
                     self._block(node.body, f"{prefix}{node.name}.")
@@ -65,7 +73,7 @@ class _Reader:
                     self._assigned(node, prefix)
                 case ast.Delete():
                     for target in node.targets:
-                        self.cases.pop(prefix + _dotted(target), None)
+                        self._tests.pop(prefix + _dotted(target), None)
                 case ast.Expr() | ast.Raise():
                     self._stopped(node, prefix)
 
@@ -73,23 +81,25 @@ class _Reader:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         where = prefix.rstrip(".") or "the file"
         for name in (_dotted(each) for each in targets):
-            self.cases.pop(prefix + name, None)
+            self._tests.pop(prefix + name, None)
             if name == "__test__" and node.value is not None and _is_false(node.value):
-                self.flaws.append(Flaw(FlawKind.SKIPPED, node.lineno, f"{where}: __test__ = False"))
+                self._flaws.append(Flaw(FlawKind.SKIPPED, node.lineno, f"{where}: __test__ = False"))
             elif name == "pytestmark" and node.value is not None:
                 self._marked([node.value], where)
-            elif node.value is not None and any(self._skips([node.value])):
-                self.marks.add(name)
+            elif node.value is not None and (marks := list(self._skips([node.value]))):
+                # Tests that stay as they are may bear it.
+                self._aliases.add(name)
+                self._flaws.append(Flaw(FlawKind.SKIPPED, node.lineno, f"{name} = {marks[0].text}", firm=False))
 
     def _marked(self, marks: list[ast.expr], where: str) -> None:
-        self.flaws += [Flaw(each.kind, each.line, f"{where}: {each.text}", each.firm) for each in self._skips(marks)]
+        self._flaws += [Flaw(each.kind, each.line, f"{where}: {each.text}", each.firm) for each in self._skips(marks)]
 
     def _stopped(self, node: ast.stmt, prefix: str) -> None:
         """What stops the file itself from being collected."""
         name = _stop_of(node)
         if name and not prefix:
             firm = name.rpartition(".")[2] not in _CONDITIONAL
-            self.flaws.append(Flaw(FlawKind.SKIPPED, node.lineno, f"the file: {name}", firm))
+            self._flaws.append(Flaw(FlawKind.SKIPPED, node.lineno, f"the file: {name}", firm))
 
     def _skips(self, marks: Iterable[ast.expr]) -> Iterator[Flaw]:
         """Marks that skip, anywhere in these expressions: also on one set of parameters."""
@@ -100,20 +110,21 @@ class _Reader:
                 *before, name = _dotted(node).split(".")
                 if name in _SKIPS and (not before or before[-1] in ("mark", "pytest", "unittest", "ut")):
                     yield Flaw(FlawKind.SKIPPED, node.lineno, name, _is_firm(mark, name))
-                elif not before and name in self.marks:
+                elif not before and name in self._aliases:
                     yield Flaw(FlawKind.SKIPPED, node.lineno, name)
 
     # --- one test ---
 
     def _case(self, name: str, node: _Function) -> Case:
         first = node.body[0].lineno - 1 if node.body else node.lineno
-        body = (line.strip() for line in self.lines[first : node.end_lineno])
+        body = (line.strip() for line in self._lines[first : node.end_lineno])
         lines = frozenset(line.decode("utf-8", "replace") for line in body if line and not line.startswith(b"#"))
         asserts, flaws = [], list(self._skips(node.decorator_list))
         if all(_is_nothing(each) for each in node.body):
             flaws.append(Flaw(FlawKind.EMPTY, node.lineno, "it does nothing"))
-        flaws += self._stops(node)
-        for each in _live(node.body):
+        nodes = list(_live(node.body))
+        flaws += self._stops(node, nodes)
+        for each in nodes:
             for text, tells in self._assertions(each):
                 if tells is False:
                     flaws.append(Flaw(FlawKind.TAUTOLOGY, getattr(each, "lineno", node.lineno), text))
@@ -123,20 +134,20 @@ class _Reader:
                 flaws.append(Flaw(FlawKind.SWALLOWED, each.lineno, "an assertion that fails is caught"))
         return Case(name, node.lineno, lines, tuple(asserts), tuple(flaws), _size(node.decorator_list))
 
-    def _stops(self, node: _Function) -> Iterator[Flaw]:
+    def _stops(self, node: _Function, nodes: list[ast.AST]) -> Iterator[Flaw]:
         """What ends a test before its end."""
         for early in node.body[:-1]:
             if isinstance(early, ast.Return):
                 yield Flaw(FlawKind.SKIPPED, early.lineno, "return before its end")
         own = {id(each) for each in node.body}
-        for each in _live(node.body):
+        for each in nodes:
             if isinstance(each, ast.Expr | ast.Raise) and (name := _stop_of(each)):
                 firm = id(each) in own and name.rpartition(".")[2] not in _CONDITIONAL
                 yield Flaw(FlawKind.SKIPPED, each.lineno, name, firm)
 
     def _text(self, node: ast.stmt | ast.expr) -> str:
         end = node.end_lineno or node.lineno
-        rows = self.lines[node.lineno - 1 : end]
+        rows = self._lines[node.lineno - 1 : end]
         if not rows:
             return ""
         rows[-1] = rows[-1][: node.end_col_offset]
@@ -174,6 +185,13 @@ class _Reader:
         return not (fails or asserts or any(isinstance(each, ast.Raise) for each in found))
 
 
+def _parse(data: bytes) -> ast.Module:
+    with warnings.catch_warnings():
+        # Of what an agent wrote it is the tests that tell, not the parser.
+        warnings.simplefilter("ignore")
+        return ast.parse(data)
+
+
 # --- expressions --------------------------------------------------------------------------------------------------
 
 
@@ -183,6 +201,8 @@ def _live(body: list[ast.stmt]) -> Iterator[ast.AST]:
     while ahead:
         node = ahead.pop()
         yield node
+        if isinstance(node, _LEAVES):
+            continue
         for name, value in reversed(list(ast.iter_fields(node))):
             if isinstance(node, ast.If | ast.While) and name in ("body", "orelse"):
                 dead = _is_false(node.test) if name == "body" else isinstance(node, ast.If) and _is_true(node.test)

@@ -26,14 +26,14 @@ from orchestrator.core.suites import (
     new_flaws,
     pair_up,
 )
-from orchestrator.core.suites_python import read_python
-from orchestrator.core.suites_text import GRAMMARS, read_text
+from orchestrator.core.suites_python import PythonFile
+from orchestrator.core.suites_text import GRAMMARS, TextFile
 
 VERSION = 1
 """Of these rules. Whoever proves a finding again must look with the same ones."""
-MAX_BYTES = 256_000
+MAX_BYTES = 200_000
 """The largest file that is looked into."""
-MAX_ALL_BYTES = 3_000_000
+MAX_ALL_BYTES = 1_000_000
 """The most that is looked into of one change, both versions together."""
 MAX_BLOBS = 600
 KEPT = 40
@@ -111,19 +111,15 @@ class Looked:
         return _moves(self.changes)
 
     @cached_property
-    def before(self) -> dict[str, Suite]:
-        return {each.path: _suite(each.path, self.old(each)) for each in self.tests}
-
-    @cached_property
-    def after(self) -> dict[str, Suite]:
-        return {each.path: _suite(each.path, self.new(each)) for each in self.tests}
+    def suites(self) -> dict[str, tuple[Suite, Suite]]:
+        """What these files held and hold, by path, without the tests that stay as they are."""
+        return {each.path: _read_both(each.path, self.old(each), self.new(each)) for each in self.tests}
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
         """Every test of these files, before and after. What cannot be read is told of by a rule of its own."""
-        unread = {path for suites in (self.before, self.after) for path, each in suites.items() if each.problem}
-        old = {path: each for path, each in self.before.items() if path not in unread}
-        new = {path: each for path, each in self.after.items() if path not in unread}
+        read = {path: both for path, both in self.suites.items() if not (both[0].problem or both[1].problem)}
+        old, new = ({path: both[side] for path, both in read.items()} for side in (0, 1))
         return tuple(pair_up(old, new))
 
 
@@ -189,11 +185,11 @@ def flaws_of(kind: FlawKind, told: str) -> Callable[[Looked], Iterator[Found]]:
                 if flaw.kind is kind and (pair.old is not None or flaw.firm):
                     yield pair.path, flaw.line, told.format(name=pair.new.name, text=flaw.text)
         deleted = {each.path for each in looked.tests if not _is_file(each.new_mode)}
-        gone = [flaw for path in deleted for flaw in looked.before[path].flaws]
+        gone = [flaw for path in deleted for flaw in looked.suites[path][0].flaws]
         for each in looked.tests:
             is_new = not _is_file(each.old_mode)
-            were = gone if is_new else looked.before[each.path].flaws
-            for flaw in new_flaws(were, looked.after[each.path].flaws):
+            were = gone if is_new else looked.suites[each.path][0].flaws
+            for flaw in new_flaws(were, looked.suites[each.path][1].flaws):
                 if flaw.kind is kind and (flaw.firm or not is_new):
                     yield each.path, flaw.line, flaw.text
 
@@ -210,7 +206,7 @@ def assertions_removed(looked: Looked) -> Iterator[Found]:
 def tests_unread(looked: Looked) -> Iterator[Found]:
     """Test files that nobody can tell anything of."""
     for each in looked.tests:
-        was, now = looked.before[each.path].problem, looked.after[each.path].problem
+        was, now = (suite.problem for suite in looked.suites[each.path])
         if (was or now) and each.status != "A":
             told = now or f"its old version {was}"
             yield each.path, 0, f"{told}, so nobody can say what became of its tests"
@@ -326,13 +322,21 @@ def _is_moved(change: Change, moved: frozenset[tuple[str, str]]) -> bool:
     return (language_of(change.path), oid) in moved
 
 
-def _suite(path: str, data: bytes | None) -> Suite:
+def _read_both(path: str, old: bytes | None, new: bytes | None) -> tuple[Suite, Suite]:
+    was, now = _open(path, old), _open(path, new)
+    if isinstance(was, Suite) or isinstance(now, Suite):
+        return was if isinstance(was, Suite) else was.suite(), now if isinstance(now, Suite) else now.suite()
+    same = was.texts() & now.texts()
+    return was.suite(same), now.suite(same)
+
+
+def _open(path: str, data: bytes | None) -> PythonFile | TextFile | Suite:
     if data is None:
         return Suite(problem="is too large to be looked into")
     if not data.strip():
         return NO_SUITE
     language = language_of(path)
-    return read_python(data) if language == "python" else read_text(GRAMMARS[language], data)
+    return PythonFile(data) if language == "python" else TextFile(GRAMMARS[language], data)
 
 
 def _both(looked: Looked) -> Iterator[tuple[str, Case, Case]]:
