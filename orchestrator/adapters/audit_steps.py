@@ -113,7 +113,7 @@ MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.COLLECT: frozenset({"run", "tip", "crashes", "failed_starts"}) | _BACK,
     Event.LOST: frozenset({"run", "crashes", "not_before", "tip", "card"}),
     Event.NOT_STARTED: frozenset({"run", "failed_starts", "not_before", "card", "tip"}),
-    Event.EVIDENCE: frozenset({"evidence", "protected", "tests"}) | _BACK,
+    Event.EVIDENCE: frozenset({"evidence", "protected", "tampering", "tests"}) | _BACK,
     Event.CHECK: frozenset({"run", "starts"}),
     Event.CHECKED: frozenset({"run", "tests", "crashes", "failed_starts"}) | _BACK | _NEW_BASE,
     Event.REVIEW: frozenset({"run", "review", "starts"}),

@@ -12,14 +12,31 @@ from pathlib import Path
 
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, differ, lately_landing
 from orchestrator.adapters.git import ENGINE, Git, GitError, is_ancestor, merge_base, rev_parse, tree_of
-from orchestrator.adapters.git_objects import MergeResult, diff_stat, merge_trees, read_blob, whitespace_only_paths
+from orchestrator.adapters.git_objects import (
+    MergeResult,
+    diff_stat,
+    merge_trees,
+    read_blob,
+    read_small_blobs,
+    whitespace_only_paths,
+)
 from orchestrator.adapters.mirrors import guard_attributes, init_bare, object_format
 from orchestrator.adapters.strict_yaml import replace_unsafe
 from orchestrator.core.diffstat import DiffStat
 from orchestrator.core.evidence import first_paths, list_paths
 from orchestrator.core.gate import SYMLINK, DiffFacts, judge_diff, protected_paths
 from orchestrator.core.job import JobSpec
-from orchestrator.core.records import Attempt, ChangedPath, Evidence, MergeRecord
+from orchestrator.core.records import Attempt, ChangedPath, Evidence, MergeRecord, Tampering
+from orchestrator.core.tamper import (
+    MAX_ALL_BYTES,
+    MAX_BYTES,
+    VERSION,
+    Looked,
+    blobs_to_read,
+    find_tampering,
+    list_tampering,
+    needs_home,
+)
 from orchestrator.core.transitions import Event
 from orchestrator.errors import OrcError
 
@@ -78,6 +95,13 @@ class Work:
         return DiffFacts(
             changes, self.whitespace(base, tip), frozenset(empty), tuple(links), report, self.tree(tip), previous
         )
+
+    def tampering(self, base: str, tip: str, spec: JobSpec) -> tuple[Tampering, ...]:
+        """What the tamper guard finds."""
+        changes = self.stat(base, tip).changes
+        blobs = read_small_blobs(self._git, blobs_to_read(changes), MAX_BYTES, MAX_ALL_BYTES)
+        is_home = needs_home(changes) and rev_parse(self._git, f"{base}:orc.yaml") is not None
+        return find_tampering(Looked(changes, blobs, is_home), spec.allows)
 
     def _link(self, tip: str, path: str) -> str:
         try:
@@ -174,6 +198,7 @@ def prove_evidence(step: Step, work: Work) -> Iterator[Finding]:
     yield from differ(Rule.EVIDENCE, "the diff-stat", evidence.stat, stat.summary())
     yield from _prove_paths(evidence, stat)
     yield from _prove_refusals(step, work, evidence, base)
+    yield from _prove_tampering(step, work, evidence, base)
 
 
 def _prove_paths(evidence: Evidence, stat: DiffStat) -> Iterator[Finding]:
@@ -214,6 +239,31 @@ def _prove_refusals(step: Step, work: Work, evidence: Evidence, base: str) -> It
         yield from differ(Rule.EVIDENCE, "the protected paths", evidence.protected, guarded)
     for path in sorted(set(evidence.protected) - set(guarded)):
         yield Rule.EVIDENCE, f"says that the protected path {path} was changed, but it was not"
+
+
+def _prove_tampering(step: Step, work: Work, evidence: Evidence, base: str) -> Iterator[Finding]:
+    """The tamper guard finds what the evidence says, if it is the same that looked then."""
+    found = work.tampering(base, evidence.tip, step.after.spec)
+    if evidence.tamper_rules == 0 and not evidence.tampering:
+        # From a time when nobody looked: that is nothing to tell of if there was nothing to see.
+        for each in found:
+            raise GoneError(f"nobody looked for {each.rule} then, which there is: {each.place}: {each.text}")
+        return
+    if evidence.tamper_rules != VERSION:
+        raise GoneError(f"version {evidence.tamper_rules} of the tamper guard looked at it, and this is {VERSION}")
+    listed = list_tampering(found)
+    said, is_so = ({_tamper_key(each) for each in those} for those in (evidence.tampering, listed))
+    if said != is_so and any(rule == "tests_unread" and "as Python" in text for rule, _, text, *_ in said | is_so):
+        raise GoneError("this Python does not read the test files of the change as the one did that looked")
+    for rule, path, text, _, declared in sorted(is_so - said):
+        yield Rule.EVIDENCE, f"says nothing of {rule} in {path}{' (allowed)' if declared else ''}: {text}"
+    for rule, path, text, _, declared in sorted(said - is_so):
+        yield Rule.EVIDENCE, f"says {rule} of {path}{' (allowed)' if declared else ''}: {text}; but it is not so"
+    yield from differ(Rule.EVIDENCE, "the findings not listed", evidence.more_tampering, len(found) - len(listed))
+
+
+def _tamper_key(found: Tampering) -> tuple[str, str, str, int, bool]:
+    return found.rule, replace_unsafe(found.path), replace_unsafe(found.text), found.line, found.declared
 
 
 def _refusals(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> tuple[set[str], set[str]]:

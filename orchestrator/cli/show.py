@@ -162,6 +162,10 @@ def _evidence(record: Evidence) -> Iterator[str]:
         yield f"… and {more} more"
     for failure in record.failures:
         yield f"refused ({failure.rule}): {failure.text}"
+    for found in record.tampering[:SHOWN_PATHS]:
+        yield f"{'allowed' if found.declared else 'held'} ({found.rule}): {found.place}: {found.text}"
+    if (left := len(record.tampering) + record.more_tampering - SHOWN_PATHS) > 0:
+        yield f"… and {left} more of these (--json)"
     for check in record.checks:
         yield f"{check.outcome}: {check.run}"
         if not check.passed and check.tail.strip():

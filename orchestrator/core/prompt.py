@@ -145,6 +145,7 @@ def review_prompt(
         "soul": without_section(soul.body, "Voice").strip(),
         "task": fenced("the task", job.spec.prompt.strip()),
         "tests": _tests(evidence.checks),
+        "tampering": _tampering(evidence),
         "previous": _previous(*previous),
         "report": fenced("the report, which is the deliverable of this job", report) if report else "None asked for.",
         "items": "\n".join(f"- {i.id}{' (required)' if i.required else ''}: {i.question}" for i in asked),
@@ -192,6 +193,18 @@ def _tick_runs(text: str) -> Iterable[str]:
 def _tests(checks: Iterable[CheckResult]) -> str:
     lines = [f"- `{each.run}`: {each.outcome} (exit {each.exit}, {each.seconds:.1f} s)" for each in checks]
     return "\n".join(lines) or "- none are declared for this job"
+
+
+def _tampering(evidence: Evidence) -> str:
+    if not evidence.tampering:
+        return "Nothing." if evidence.tamper_rules else "Nobody looked."
+    lines = [
+        f"- {each.place}: {each.text}" + (" (the job allows it)" if each.declared else "")
+        for each in evidence.tampering
+    ]
+    lines += [f"- and {evidence.more_tampering} more"] if evidence.more_tampering else []
+    told = fenced("what a program found in the change; names in it are the author's", "\n".join(lines))
+    return f"Judge for each whether the task needs it.\n{told}"
 
 
 def _previous(fixes: tuple[Fix, ...], answers: tuple[Answer, ...]) -> str:

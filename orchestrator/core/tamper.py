@@ -14,7 +14,7 @@ from functools import cached_property
 from orchestrator.core.diffstat import Change
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Area
-from orchestrator.core.records import Tampering
+from orchestrator.core.records import Evidence, Tampering
 from orchestrator.core.runners import about_tests, is_partly, is_wholly
 from orchestrator.core.suites import (
     NO_SUITE,
@@ -297,11 +297,13 @@ def list_tampering(found: Iterable[Tampering]) -> tuple[Tampering, ...]:
     return tuple(sorted(found, key=lambda each: each.declared)[:KEPT])
 
 
-def held_for(found: Iterable[Tampering]) -> tuple[str, ...]:
+def held_for(evidence: Evidence) -> tuple[str, ...]:
     """What a person is to be told before the work goes on: a line for each finding that the job does not declare."""
-    told = [f"{each.place}: {each.text}" for each in found if not each.declared]
-    more = len(told) - TOLD
-    return tuple(told) if more <= 0 else (*told[:TOLD], f"… and {more} more")
+    told = [f"{_place(each)}: {each.text}" for each in evidence.tampering if not each.declared]
+    # What is declared is listed last: if any of it is listed, all is that is not.
+    hidden = evidence.more_tampering if len(told) == len(evidence.tampering) else 0
+    more = len(told[TOLD:]) + hidden
+    return (*told[:TOLD], f"… and {more} more") if told and more else tuple(told)
 
 
 # --- helpers ------------------------------------------------------------------------------------------------------
@@ -352,8 +354,18 @@ def _way(change: Change) -> str:
 
 def _clean(text: str) -> str:
     """In one line that can be shown anywhere: some of it was written by an agent."""
-    shown = "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
+    shown = _printable(text)
     return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
+
+
+def _place(found: Tampering) -> str:
+    """Where it is; of a long path the end. A card has no room for more, and must not leave out what follows."""
+    shown = _printable(found.place)
+    return shown if len(shown) <= _SHOWN else f"…{shown[1 - _SHOWN :]}"
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
 
 
 def _some(names: Iterable[str], limit: int = 4) -> str:

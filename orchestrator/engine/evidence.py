@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.adapters.git import Git, merge_base, tree_of
+from orchestrator.adapters.git import Git, merge_base, rev_parse, tree_of
 from orchestrator.adapters.git_objects import diff_stat, read_patch, read_small_blobs, whitespace_only_paths
 from orchestrator.core.diffstat import Change
 from orchestrator.core.evidence import checks_ended, evidence_found, first_paths, list_paths
 from orchestrator.core.gate import PASSING, SYMLINK, DiffFacts, judge_checks, judge_diff, protected_paths
 from orchestrator.core.job import Job, State
 from orchestrator.core.merge import merge_checked
-from orchestrator.core.records import Attempt, CheckResult, Evidence, MergeRecord
+from orchestrator.core.records import Attempt, CheckResult, Evidence, MergeRecord, Tampering
+from orchestrator.core.tamper import (
+    MAX_ALL_BYTES,
+    MAX_BYTES,
+    VERSION,
+    Looked,
+    blobs_to_read,
+    find_tampering,
+    list_tampering,
+    needs_home,
+)
 from orchestrator.core.transitions import Move
 from orchestrator.engine.bases import check_key, known_checks, mirror_with, remember_checks
 from orchestrator.engine.workspace import Workspace
@@ -38,6 +48,8 @@ def gather(ws: Workspace, job: Job) -> Move:
     stat = diff_stat(git, base, tip)
     facts = gather_facts(git, base, tip, stat.changes, report=attempt.report, previous=_previous_tree(ws, job, git))
     paths = list_paths(stat.changes)
+    found = _tampering(git, base, stat.changes, job)
+    tampering = list_tampering(found)
     evidence = Evidence(
         number=job.at.evidence + 1,
         attempt=attempt.number,
@@ -52,6 +64,9 @@ def gather(ws: Workspace, job: Job) -> Move:
         protected=first_paths(protected_paths(stat.changes, project.protected)),
         docs=project.docs,
         guarded=project.protected,
+        tampering=tampering,
+        more_tampering=len(found) - len(tampering),
+        tamper_rules=VERSION,
         notes=_notes(attempt),
     )
     return evidence_found(job, evidence, agreed, ws.stamp())
@@ -71,6 +86,13 @@ def gather_facts(
         tree=tree_of(git, tip),
         previous_tree=previous,
     )
+
+
+def _tampering(git: Git, base: str, changes: tuple[Change, ...], job: Job) -> tuple[Tampering, ...]:
+    """What was done to the tests, to CI and to orc's own files."""
+    blobs = read_small_blobs(git, blobs_to_read(changes), MAX_BYTES, MAX_ALL_BYTES)
+    is_home = needs_home(changes) and rev_parse(git, f"{base}:orc.yaml") is not None
+    return find_tampering(Looked(changes, blobs, is_home), job.spec.allows)
 
 
 def _links(git: Git, changes: list[Change]) -> tuple[tuple[str, str], ...]:
