@@ -27,8 +27,8 @@ class PythonFile:
         self._lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         self._tests: dict[str, _Function] = {}
         self._flaws: list[Flaw] = []
-        self._aliases: set[str] = set()
-        """Names that stand for a mark that skips."""
+        self._aliases: dict[str, bool] = {}
+        """Names that stand for a mark that skips, and whether it does so in any case."""
         self._guarded(lambda: self._block(_parse(data).body, ""))
 
     def texts(self) -> frozenset[str]:
@@ -51,7 +51,10 @@ class PythonFile:
 
     def _text_of(self, name: str, node: _Function) -> str:
         first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-        return name + b"\n".join(self._lines[first - 1 : node.end_lineno]).decode("utf-8", "replace")
+        # A mark that has another meaning than before is another text too.
+        marks = [_dotted(each) for each in node.decorator_list]
+        head = [name, *(mark for mark in marks if mark in self._aliases)]
+        return " ".join(head) + b"\n".join(self._lines[first - 1 : node.end_lineno]).decode("utf-8", "replace")
 
     # --- what is collected ---
 
@@ -64,7 +67,7 @@ class PythonFile:
                 case ast.ClassDef() if node.name.startswith("Test") or node.bases:
                     self._marked(node.decorator_list, node.name)
                     self._block(node.body, f"{prefix}{node.name}.")
-                case ast.If():
+                case ast.If() if not _is_main(node.test):
                     self._block([] if _is_false(node.test) else node.body, prefix)
                     self._block([] if _is_true(node.test) else node.orelse, prefix)
                 case ast.Try() | ast.With():
@@ -87,9 +90,7 @@ class PythonFile:
             elif name == "pytestmark" and node.value is not None:
                 self._marked([node.value], where)
             elif node.value is not None and (marks := list(self._skips([node.value]))):
-                # Tests that stay as they are may bear it.
-                self._aliases.add(name)
-                self._flaws.append(Flaw(FlawKind.SKIPPED, node.lineno, f"{name} = {marks[0].text}", firm=False))
+                self._aliases[name] = marks[0].firm
 
     def _marked(self, marks: list[ast.expr], where: str) -> None:
         self._flaws += [Flaw(each.kind, each.line, f"{where}: {each.text}", each.firm) for each in self._skips(marks)]
@@ -111,7 +112,7 @@ class PythonFile:
                 if name in _SKIPS and (not before or before[-1] in ("mark", "pytest", "unittest", "ut")):
                     yield Flaw(FlawKind.SKIPPED, node.lineno, name, _is_firm(mark, name))
                 elif not before and name in self._aliases:
-                    yield Flaw(FlawKind.SKIPPED, node.lineno, name)
+                    yield Flaw(FlawKind.SKIPPED, node.lineno, name, self._aliases[name])
 
     # --- one test ---
 
@@ -250,6 +251,11 @@ def _stop_of(node: ast.stmt) -> str:
         return ""
     root, _, last = name.rpartition(".")
     return name if last in _STOPS and root in ("", "pytest", "self", "unittest", "sys", "os") else ""
+
+
+def _is_main(test: ast.expr) -> bool:
+    """Whether it asks if the file was started as a program, which no runner of tests does."""
+    return any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(test))
 
 
 def _is_nothing(node: ast.stmt) -> bool:

@@ -84,7 +84,8 @@ _JS = Grammar(
         r"^(?:assert|t)\.(?:\w{0,20}[eE]quals?|is|same)\( ?VALUE ?, ?AGAIN ?[,)]",
     ),
     weak=r"toBeDefined|toBeTruthy|not\.toBe(?:Null|Undefined)\b|not\.toThrow|toBeInstanceOf|anything\(\)|to\.exist|"
-    r"to\.be\.ok|\.truthy\(|^assert(?:\.ok)?\( ?[\w.]{1,80} ?\)",
+    r"to\.be\.ok|\.truthy\(|\.should\.(?:not\.)?(?:be\.(?:an?\.|ok|true|false)|exist)|"
+    r"^assert(?:\.ok)?\( ?[\w.]{1,80} ?\)",
     swallow=r"\bcatch[ \t]{0,9}(?:\([^)\n]{0,80}\))?\s{0,40}\{\s{0,200}\}|"
     r"\.catch\([ \t]{0,9}\(?\w{0,40}\)?[ \t]{0,9}=>[ \t]{0,9}\{\s{0,99}\}",
     empty=r"(?:=>|\bfunction\b[^{(\n]{0,80}\([^()\n]{0,200}\))\s{0,40}\{\s{0,2000}\}\s{0,40}(?:,[^()\n]{0,40})?\)\Z",
@@ -96,7 +97,7 @@ _GO = Grammar(
     case=r"^func[ \t]{1,9}(?P<name>(?:Test|Fuzz|Example)\w{0,200})[ \t]{0,9}\(|\b[tb]\.Run\((?=[ \t]{0,9}[\"`])",
     shape="{",
     asserts=r"\bif\b[^\n{]{0,200}\{\s{0,40}[tbf]\.(?:Error|Fatal|Fail)\w{0,9}\(|\b[tbf]\.(?:Error|Fatal|Fail)\w{0,9}\(|"
-    r"\b(?:assert|require|is|qt)\.\w{1,40}\(",
+    r"\b(?:assert|require|is|qt)\.\w{1,40}\(|\b(?:assert|require|expect|check|verify)[A-Z]\w{0,40}\(",
     skip=r"\b[tbf]\.Skip\w{0,3}\(|\bos\.Exit\(0\)",
     same=(
         r"^(?:assert|require|is)\.True\((?:\w{1,20}, ?)?true ?[,)]",

@@ -8,16 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
+from builders import a_job, evidence_of
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.core.diffstat import Change
 from orchestrator.core.job import Area
 from orchestrator.core.records import Tampering
 from orchestrator.core.tamper import (
+    KEPT,
+    MAX_BLOBS,
     MAX_BYTES,
     RULES,
+    TOLD,
     Looked,
     blobs_to_read,
     find_tampering,
+    held_for,
+    list_tampering,
+    needs_home,
 )
 
 FILE, LINK, NONE = "100644", "120000", "000000"
@@ -177,6 +186,12 @@ PYTHON_CHEATS = {
         LOGIN,
         swapped("def test_plain", "later = pytest.mark.skip\n\n    @later\n    def test_plain"),
     ),
+    "a mark becomes one that skips": cheat(
+        "tests_skipped",
+        PY,
+        "slow = pytest.mark.slow\n\n@slow\ndef test_x():\n    assert f() == 1\n",
+        "slow = pytest.mark.skip\n\n@slow\ndef test_x():\n    assert f() == 1\n",
+    ),
     "skip of one set of parameters": cheat(
         "tests_skipped", PY, MANY, MANY.replace("(2, 4)", "pytest.param(2, 4, marks=pytest.mark.skip)")
     ),
@@ -324,7 +339,7 @@ PYTHON_CLEAN = {
     ),
     "tests become parameters of one": fine(
         PY,
-        "def test_1():\n    assert f(1) == 1\n\ndef test_2():\n    assert f(2) == 4\n\ndef test_3():\n    assert f(3) == 9\n",
+        "".join(f"def test_{n}():\n    assert f({n}) == {n * n}\n\n" for n in (1, 2, 3)),
         "@pytest.mark.parametrize(('n', 'm'), [(1, 1), (2, 4), (3, 9)])\ndef test_f(n, m):\n    assert f(n) == m\n",
     ),
     "another expectation": fine(PY, TWO, TWO.replace("f(2) == 4", "f(2) == 5")),
@@ -339,6 +354,19 @@ PYTHON_CLEAN = {
         TWO,
         TWO + "\n    @pytest.mark.skipif(WINDOWS, reason='no fork')\n    def test_fork():\n        assert f(3) == 9\n",
     ),
+    "new tests under a name for a condition": fine(
+        PY,
+        TWO,
+        "    forks = pytest.mark.skipif(WINDOWS, reason='no fork')\n"
+        + TWO
+        + "\n    @forks\n    def test_fork():\n        assert f(3) == 9\n",
+    ),
+    "a test file that is a program too": fine(
+        PY, TWO, clean(TWO) + "\n\nif __name__ == '__main__':\n    sys.exit(pytest.main())\n"
+    ),
+    "a test without a mark beside one": fine(
+        PY, LOGIN, LOGIN.replace("import pytest", "import pytest\n    slow = pytest.mark.slow")
+    ),
     "a skipped test is moved": Case(
         {"tests/test_a.py": "import pytest\npytestmark = pytest.mark.skip\n\ndef test_x():\n    assert f() == 1\n"},
         {"tests/test_b.py": "import pytest\n\npytestmark = pytest.mark.skip\n\ndef test_x():\n    assert f() == 1\n"},
@@ -347,7 +375,8 @@ PYTHON_CLEAN = {
         PY,
         TWO,
         TWO
-        + "\n    def test_no():\n        try:\n            f(None)\n            assert False, 'no error'\n        except ValueError as error:\n            assert 'None' in str(error)\n",
+        + "\n    def test_no():\n        try:\n            f(None)\n            assert False, 'no error'\n"
+        + "        except ValueError as error:\n            assert 'None' in str(error)\n",
     ),
     "the words of an assertion": fine(PY, TWO, TWO.replace("f(2) == 4", "f(2) == 4, 'two squared'")),
     "an invalid escape in a text": fine(PY, TWO, TWO.replace("f(2) == 4", "f(2) == 4 and '\\d'")),
@@ -463,18 +492,34 @@ JS_EACH = """
     });
 """
 JS_CLEAN = {
-    "a test is added": fine(JS, JS_OLD, js('it("refuses', 'it("is new", () => {\n        expect(f(1)).toBe(2);\n      });\n\n      it("refuses')),
+    "a test is added": fine(
+        JS,
+        JS_OLD,
+        js('it("refuses', 'it("is new", () => {\n        expect(f(1)).toBe(2);\n      });\n\n      it("refuses'),
+    ),
     "a test is renamed": fine(JS, JS_OLD, js("takes umlauts", "takes every letter")),
     "a file is renamed": Case({JS: clean(JS_OLD)}, {"test/login.spec.ts": clean(JS_OLD)}),
-    "a file is moved and added to": Case({JS: clean(JS_OLD)}, {"src/deep/login.test.ts": clean(js("toEqual(7);", "toEqual(7);\n        expect(user.id).toBe(1);"))}),
+    "a file is moved and added to": Case(
+        {JS: clean(JS_OLD)},
+        {"src/deep/login.test.ts": clean(js("toEqual(7);", "toEqual(7);\n        expect(user.id).toBe(1);"))},
+    ),
     "a stronger test takes its name": fine(JS, JS_OLD, js("toThrow(/name/)", "toThrow(new NameError('empty'))")),
-    "an assertion over several lines": fine(JS, JS_OLD, js("expect(user.age).toEqual(7);", "expect(user.age)\n          .toEqual(7);\n        expect(user).toEqual({\n          age: 7,\n        });")),
+    "an assertion over several lines": fine(
+        JS,
+        JS_OLD,
+        js(
+            "expect(user.age).toEqual(7);",
+            "expect(user.age)\n          .toEqual(7);\n        expect(user).toEqual({\n          age: 7,\n        });",
+        ),
+    ),
     "words in a text": fine(JS, JS_OLD, js('login("Zoë");', 'login("it.skip(x) // expect(true).toBe(true)");')),
-    "a pattern is tested": fine(JS, JS_OLD, js('login("Zoë");', 'login("Zoë");\n        const ok = /x/.test(user.name);')),
+    "a pattern is tested": fine(
+        JS, JS_OLD, js('login("Zoë");', 'login("Zoë");\n        const ok = /x/.test(user.name);')
+    ),
     "tables of parameters": fine(JS, JS_EACH, JS_EACH.replace("[2, 4]", "[2, 4], [3, 9]")),
     "a callback that does nothing": fine(JS, JS_OLD, js('login("Zoë");', 'login("Zoë", () => {});')),
     "code is changed": fine("src/login.ts", "assert(true);\n", "it = 1;\n"),
-}  # fmt: skip
+}
 
 GO = "login/login_test.go"
 GO_OLD = """
@@ -483,17 +528,17 @@ GO_OLD = """
     import "testing"
 
     func TestUmlaut(t *testing.T) {
-    	got := Login("Zoë")
-    	if got.Name != "Zoë" {
-    		t.Errorf("got %q", got.Name)
-    	}
-    	assert.Equal(t, 7, got.Age)
+        got := Login("Zoë")
+        if got.Name != "Zoë" {
+            t.Errorf("got %q", got.Name)
+        }
+        assert.Equal(t, 7, got.Age)
     }
 
     func TestEmpty(t *testing.T) {
-    	t.Run("no name", func(t *testing.T) {
-    		require.Error(t, Login(""))
-    	})
+        t.Run("no name", func(t *testing.T) {
+            require.Error(t, Login(""))
+        })
     }
 """
 
@@ -505,25 +550,69 @@ def go(old: str, new: str) -> str:
 
 GO_CHEATS = {
     "a test is removed": cheat("tests_removed", GO, GO_OLD, GO_OLD.partition("    func TestEmpty")[0]),
-    "a test is renamed so that nobody runs it": cheat("tests_removed", GO, GO_OLD, go("func TestUmlaut", "func testUmlaut")),
-    "a subtest is removed": cheat("tests_removed assertions_removed", GO, GO_OLD, go('    	t.Run("no name", func(t *testing.T) {\n    		require.Error(t, Login(""))\n    	})\n', "    	_ = t\n")),
-    "t.Skip": cheat("tests_skipped", GO, GO_OLD, go('got := Login("Zoë")', 't.Skip("later")\n    	got := Login("Zoë")')),
-    "t.Skip under a condition": cheat("tests_skipped", GO, GO_OLD, go('got := Login("Zoë")', 'if os.Getenv("CI") != "" {\n    		t.SkipNow()\n    	}\n    	got := Login("Zoë")')),
+    "a test is renamed so that nobody runs it": cheat(
+        "tests_removed", GO, GO_OLD, go("func TestUmlaut", "func testUmlaut")
+    ),
+    "a subtest is removed": cheat(
+        "tests_removed assertions_removed",
+        GO,
+        GO_OLD,
+        go(
+            '        t.Run("no name", func(t *testing.T) {\n            require.Error(t, Login(""))\n        })\n',
+            "        _ = t\n",
+        ),
+    ),
+    "t.Skip": cheat(
+        "tests_skipped", GO, GO_OLD, go('got := Login("Zoë")', 't.Skip("later")\n        got := Login("Zoë")')
+    ),
+    "t.Skip under a condition": cheat(
+        "tests_skipped",
+        GO,
+        GO_OLD,
+        go(
+            'got := Login("Zoë")',
+            'if os.Getenv("CI") != "" {\n            t.SkipNow()\n        }\n        got := Login("Zoë")',
+        ),
+    ),
     "not built at all": cheat("tests_skipped", GO, GO_OLD, "//go:build ignore\n\n" + clean(GO_OLD)),
-    "assert.True(t, true)": cheat("tautologies assertions_removed", GO, GO_OLD, go('require.Error(t, Login(""))', "assert.True(t, true)")),
-    "assert.Equal of the same": cheat("tautologies", GO, GO_OLD, go("assert.Equal(t, 7, got.Age)", "assert.Equal(t, got.Age, got.Age)").replace('%q"', '%v"')),
+    "assert.True(t, true)": cheat(
+        "tautologies assertions_removed", GO, GO_OLD, go('require.Error(t, Login(""))', "assert.True(t, true)")
+    ),
+    "assert.Equal of the same": cheat(
+        "tautologies",
+        GO,
+        GO_OLD,
+        go("assert.Equal(t, 7, got.Age)", "assert.Equal(t, got.Age, got.Age)").replace('%q"', '%v"'),
+    ),
     "if false": cheat("tautologies assertions_removed", GO, GO_OLD, go('if got.Name != "Zoë" {', "if false {")),
-    "an assertion is removed": cheat("assertions_removed", GO, GO_OLD, go("    	assert.Equal(t, 7, got.Age)\n", "")),
-    "the body is emptied": cheat("tests_removed tests_emptied assertions_removed", GO, GO_OLD, go('    	t.Run("no name", func(t *testing.T) {\n    		require.Error(t, Login(""))\n    	})\n', "")),
-    "what fails is caught": cheat("assertions_swallowed", GO, GO_OLD, go('got := Login("Zoë")', 'defer func() { recover() }()\n    	got := Login("Zoë")')),
-}  # fmt: skip
+    "an assertion is removed": cheat("assertions_removed", GO, GO_OLD, go("        assert.Equal(t, 7, got.Age)\n", "")),
+    "the body is emptied": cheat(
+        "tests_removed tests_emptied assertions_removed",
+        GO,
+        GO_OLD,
+        go('        t.Run("no name", func(t *testing.T) {\n            require.Error(t, Login(""))\n        })\n', ""),
+    ),
+    "what fails is caught": cheat(
+        "assertions_swallowed",
+        GO,
+        GO_OLD,
+        go('got := Login("Zoë")', 'defer func() { recover() }()\n        got := Login("Zoë")'),
+    ),
+}
 GO_CLEAN = {
-    "a test is added": fine(GO, GO_OLD, clean(GO_OLD) + "\nfunc TestMore(t *testing.T) {\n\tassert.Equal(t, 1, f())\n}\n"),
+    "a test is added": fine(
+        GO, GO_OLD, clean(GO_OLD) + "\nfunc TestMore(t *testing.T) {\n\tassert.Equal(t, 1, f())\n}\n"
+    ),
     "a test is renamed": fine(GO, GO_OLD, go("TestUmlaut", "TestNamesWithUmlauts")),
-    "a new test that is skipped when it must be short": fine(GO, GO_OLD, clean(GO_OLD) + "\nfunc TestLong(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip()\n\t}\n\tassert.Equal(t, 1, f())\n}\n"),
+    "a new test that is skipped when it must be short": fine(
+        GO,
+        GO_OLD,
+        clean(GO_OLD)
+        + "\nfunc TestLong(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip()\n\t}\n\tassert.Equal(t, 1, f())\n}\n",
+    ),
     "a raw text": fine(GO, GO_OLD, go('Login("Zoë")', "Login(`func TestX() { t.Skip() }`)")),
     "a file is renamed": Case({GO: clean(GO_OLD)}, {"login/names_test.go": clean(GO_OLD)}),
-}  # fmt: skip
+}
 
 RUST = "src/login.rs"
 RUST_OLD = """
@@ -556,24 +645,65 @@ def rust(old: str, new: str) -> str:
 
 RUST_CHEATS = {
     "the module of tests is removed": cheat("tests_removed", RUST, RUST_OLD, RUST_OLD.partition("    #[cfg(test)]")[0]),
-    "a test is no test any more": cheat("tests_removed", RUST, RUST_OLD, rust("#[test]\n        fn umlaut", "#[allow(dead_code)]\n        fn umlaut")),
-    "#[ignore]": cheat("tests_skipped", RUST, RUST_OLD, rust("#[test]\n        fn umlaut", "#[test]\n        #[ignore]\n        fn umlaut")),
-    "#[ignore] above": cheat("tests_skipped", RUST, RUST_OLD, rust("#[test]\n        fn umlaut", '#[ignore = "slow"]\n        #[test]\n        fn umlaut')),
-    "#[should_panic]": cheat("tests_skipped", RUST, RUST_OLD, rust("#[test]\n        fn umlaut", "#[test]\n        #[should_panic]\n        fn umlaut")),
-    "assert!(true)": cheat("tautologies", RUST, RUST_OLD, rust("assert!(user.age > 3)", "assert!(true)").replace('"Zoë");\n            a', '"Zoe");\n            a')),
-    "assert_eq!(1, 1)": cheat("tautologies assertions_removed", RUST, RUST_OLD, rust('assert_eq!(user.name, "Zoë")', "assert_eq!(1, 1)")),
-    "an assertion is removed": cheat("assertions_removed", RUST, RUST_OLD, rust("            assert!(user.age > 3);\n", "")),
+    "a test is no test any more": cheat(
+        "tests_removed", RUST, RUST_OLD, rust("#[test]\n        fn umlaut", "#[allow(dead_code)]\n        fn umlaut")
+    ),
+    "#[ignore]": cheat(
+        "tests_skipped",
+        RUST,
+        RUST_OLD,
+        rust("#[test]\n        fn umlaut", "#[test]\n        #[ignore]\n        fn umlaut"),
+    ),
+    "#[ignore] above": cheat(
+        "tests_skipped",
+        RUST,
+        RUST_OLD,
+        rust("#[test]\n        fn umlaut", '#[ignore = "slow"]\n        #[test]\n        fn umlaut'),
+    ),
+    "#[should_panic]": cheat(
+        "tests_skipped",
+        RUST,
+        RUST_OLD,
+        rust("#[test]\n        fn umlaut", "#[test]\n        #[should_panic]\n        fn umlaut"),
+    ),
+    "assert!(true)": cheat(
+        "tautologies",
+        RUST,
+        RUST_OLD,
+        rust("assert!(user.age > 3)", "assert!(true)").replace('"Zoë");\n            a', '"Zoe");\n            a'),
+    ),
+    "assert_eq!(1, 1)": cheat(
+        "tautologies assertions_removed", RUST, RUST_OLD, rust('assert_eq!(user.name, "Zoë")', "assert_eq!(1, 1)")
+    ),
+    "an assertion is removed": cheat(
+        "assertions_removed", RUST, RUST_OLD, rust("            assert!(user.age > 3);\n", "")
+    ),
     "the body is emptied": cheat("tests_emptied", RUST, RUST_OLD, rust('            login("");\n', "")),
-}  # fmt: skip
+}
 RUST_CLEAN = {
-    "code is changed beside the tests": fine(RUST, RUST_OLD, rust("{ User { name } }", '{ #[cfg(unix)] let n = \'"\'; User { name } }')),
-    "a test is added": fine(RUST, RUST_OLD, rust("        #[test]\n        #[should", "        #[test]\n        fn more() {\n            assert_eq!(f(), 1);\n        }\n\n        #[test]\n        #[should")),
+    "code is changed beside the tests": fine(
+        RUST, RUST_OLD, rust("{ User { name } }", "{ #[cfg(unix)] let n = '\"'; User { name } }")
+    ),
+    "a test is added": fine(
+        RUST,
+        RUST_OLD,
+        rust(
+            "        #[test]\n        #[should",
+            "        #[test]\n        fn more() {\n            assert_eq!(f(), 1);\n        }\n\n"
+            "        #[test]\n        #[should",
+        ),
+    ),
     "tests are moved into a folder of their own": Case(
         {RUST: clean(RUST_OLD)},
-        {RUST: clean(RUST_OLD.partition("    #[cfg(test)]")[0]), "tests/login.rs": clean("    #[test]" + RUST_OLD.partition("#[test]")[2])[:-3]},
+        {
+            RUST: clean(RUST_OLD.partition("    #[cfg(test)]")[0]),
+            "tests/login.rs": clean("    #[test]" + RUST_OLD.partition("#[test]")[2])[:-3],
+        },
     ),
-    "an asynchronous test": fine(RUST, RUST_OLD, rust("#[test]\n        fn umlaut", "#[tokio::test]\n        async fn umlaut")),
-}  # fmt: skip
+    "an asynchronous test": fine(
+        RUST, RUST_OLD, rust("#[test]\n        fn umlaut", "#[tokio::test]\n        async fn umlaut")
+    ),
+}
 
 JAVA = "src/test/java/LoginTest.java"
 JAVA_OLD = """
@@ -602,27 +732,78 @@ def java(old: str, new: str) -> str:
 
 
 JAVA_CHEATS = {
-    "a test is removed": cheat("tests_removed", JAVA, JAVA_OLD, JAVA_OLD.partition('\n        @Test\n        @DisplayName')[0] + "    }\n"),
-    "a test is no test any more": cheat("tests_removed", JAVA, JAVA_OLD, java("@Test\n        void umlaut", "void umlaut")),
-    "@Disabled": cheat("tests_skipped", JAVA, JAVA_OLD, java("@Test\n        void umlaut", '@Test @Disabled("later")\n        void umlaut')),
-    "@Disabled for all": cheat("tests_skipped", JAVA, JAVA_OLD, java("class LoginTest", "@Disabled\n    class LoginTest")),
-    "@Ignore": cheat("tests_skipped", JAVA, JAVA_OLD, java("@Test\n        void umlaut", "@Ignore\n        @Test\n        void umlaut")),
-    "assertTrue(true)": cheat("tautologies assertions_removed", JAVA, JAVA_OLD, java('assertThrows(NameException.class, () -> login.of(""))', "assertTrue(true)")),
-    "an assertion is removed": cheat("assertions_removed", JAVA, JAVA_OLD, java('            assertEquals("Zoë", login.of("Zoë").name());\n', "")),
-    "the body is emptied": cheat("tests_emptied assertions_removed", JAVA, JAVA_OLD, java('            assertThrows(NameException.class, () -> login.of(""));\n', "")),
-    "what fails is caught": cheat("assertions_swallowed", JAVA, JAVA_OLD, java('assertEquals("Zoë", login.of("Zoë").name());', 'try { assertEquals("Zoë", login.of("Zoë").name()); } catch (Throwable t) { }')),
+    "a test is removed": cheat(
+        "tests_removed", JAVA, JAVA_OLD, JAVA_OLD.partition("\n        @Test\n        @DisplayName")[0] + "    }\n"
+    ),
+    "a test is no test any more": cheat(
+        "tests_removed", JAVA, JAVA_OLD, java("@Test\n        void umlaut", "void umlaut")
+    ),
+    "@Disabled": cheat(
+        "tests_skipped",
+        JAVA,
+        JAVA_OLD,
+        java("@Test\n        void umlaut", '@Test @Disabled("later")\n        void umlaut'),
+    ),
+    "@Disabled for all": cheat(
+        "tests_skipped", JAVA, JAVA_OLD, java("class LoginTest", "@Disabled\n    class LoginTest")
+    ),
+    "@Ignore": cheat(
+        "tests_skipped",
+        JAVA,
+        JAVA_OLD,
+        java("@Test\n        void umlaut", "@Ignore\n        @Test\n        void umlaut"),
+    ),
+    "assertTrue(true)": cheat(
+        "tautologies assertions_removed",
+        JAVA,
+        JAVA_OLD,
+        java('assertThrows(NameException.class, () -> login.of(""))', "assertTrue(true)"),
+    ),
+    "an assertion is removed": cheat(
+        "assertions_removed", JAVA, JAVA_OLD, java('            assertEquals("Zoë", login.of("Zoë").name());\n', "")
+    ),
+    "the body is emptied": cheat(
+        "tests_emptied assertions_removed",
+        JAVA,
+        JAVA_OLD,
+        java('            assertThrows(NameException.class, () -> login.of(""));\n', ""),
+    ),
+    "what fails is caught": cheat(
+        "assertions_swallowed",
+        JAVA,
+        JAVA_OLD,
+        java(
+            'assertEquals("Zoë", login.of("Zoë").name());',
+            'try { assertEquals("Zoë", login.of("Zoë").name()); } catch (Throwable t) { }',
+        ),
+    ),
     "a Kotlin test is disabled": cheat(
         "tests_skipped",
         "src/test/kotlin/LoginTest.kt",
         "class LoginTest {\n    @Test\n    fun `takes umlauts`() {\n        assertEquals(1, f())\n    }\n}\n",
-        "class LoginTest {\n    @Test\n    @Disabled\n    fun `takes umlauts`() {\n        assertEquals(1, f())\n    }\n}\n",
+        "class LoginTest {\n    @Test @Disabled\n    fun `takes umlauts`() {\n        assertEquals(1, f())\n    }\n}\n",
     ),
-}  # fmt: skip
+}
 JAVA_CLEAN = {
-    "a test is added": fine(JAVA, JAVA_OLD, java("        @Test\n        void umlaut", "        @Test\n        void more() {\n            assertEquals(1, f());\n        }\n\n        @Test\n        void umlaut")),
+    "a test is added": fine(
+        JAVA,
+        JAVA_OLD,
+        java(
+            "        @Test\n        void umlaut",
+            "        @Test\n        void more() {\n            assertEquals(1, f());\n        }\n\n"
+            "        @Test\n        void umlaut",
+        ),
+    ),
     "a test is renamed": fine(JAVA, JAVA_OLD, java("void umlaut", "void takesUmlauts")),
-    "a helper is removed": fine(JAVA, java("        @Test\n        void umlaut", "        void help() {\n            login.reset();\n        }\n\n        @Test\n        void umlaut"), JAVA_OLD),
-}  # fmt: skip
+    "a helper is removed": fine(
+        JAVA,
+        java(
+            "        @Test\n        void umlaut",
+            "        void help() {\n            login.reset();\n        }\n\n        @Test\n        void umlaut",
+        ),
+        JAVA_OLD,
+    ),
+}
 
 RUBY = "spec/login_spec.rb"
 RUBY_OLD = """
@@ -657,22 +838,62 @@ def ruby(old: str, new: str) -> str:
 
 
 RUBY_CHEATS = {
-    "a test is removed": cheat("tests_removed", RUBY, RUBY_OLD, RUBY_OLD.partition('\n      it "refuses')[0] + "    end\n"),
+    "a test is removed": cheat(
+        "tests_removed", RUBY, RUBY_OLD, RUBY_OLD.partition('\n      it "refuses')[0] + "    end\n"
+    ),
     "xit": cheat("tests_skipped", RUBY, RUBY_OLD, ruby('it "refuses', 'xit "refuses')),
-    "skip": cheat("tests_skipped", RUBY, RUBY_OLD, ruby('user = Login.new("Zoë")', 'skip "later"\n        user = Login.new("Zoë")')),
-    "xdescribe": cheat("tests_skipped", RUBY, "describe Login do\n  it 'x' do\n    expect(f).to eq 1\n  end\nend\n", "xdescribe Login do\n  it 'x' do\n    expect(f).to eq 1\n  end\nend\n"),
-    "expect(true)": cheat("tautologies assertions_removed", RUBY, RUBY_OLD, ruby('expect { Login.new("") }.to raise_error(NameError)', "expect(true).to eq(true)")),
-    "an assertion is removed": cheat("assertions_removed", RUBY, RUBY_OLD, ruby("        expect(user.age).to eq 7\n", "")),
-    "the body is emptied": cheat("tests_emptied assertions_removed", RUBY, RUBY_OLD, ruby('        expect { Login.new("") }.to raise_error(NameError)\n', "")),
-    "a test of minitest is removed": cheat("tests_removed", "test/login_test.rb", MINITEST, MINITEST.replace("def test_empty", "def check_empty")),
-    "assert true": cheat("tautologies assertions_removed", "test/login_test.rb", MINITEST, MINITEST.replace('assert_equal "Zoë", Login.new("Zoë").name', "assert true")),
-    "what fails is caught": cheat("assertions_swallowed", "test/login_test.rb", MINITEST, MINITEST.replace('.name\n      end', ".name\n      rescue Minitest::Assertion\n        nil\n      end")),
-}  # fmt: skip
+    "skip": cheat(
+        "tests_skipped",
+        RUBY,
+        RUBY_OLD,
+        ruby('user = Login.new("Zoë")', 'skip "later"\n        user = Login.new("Zoë")'),
+    ),
+    "xdescribe": cheat(
+        "tests_skipped",
+        RUBY,
+        "describe Login do\n  it 'x' do\n    expect(f).to eq 1\n  end\nend\n",
+        "xdescribe Login do\n  it 'x' do\n    expect(f).to eq 1\n  end\nend\n",
+    ),
+    "expect(true)": cheat(
+        "tautologies assertions_removed",
+        RUBY,
+        RUBY_OLD,
+        ruby('expect { Login.new("") }.to raise_error(NameError)', "expect(true).to eq(true)"),
+    ),
+    "an assertion is removed": cheat(
+        "assertions_removed", RUBY, RUBY_OLD, ruby("        expect(user.age).to eq 7\n", "")
+    ),
+    "the body is emptied": cheat(
+        "tests_emptied assertions_removed",
+        RUBY,
+        RUBY_OLD,
+        ruby('        expect { Login.new("") }.to raise_error(NameError)\n', ""),
+    ),
+    "a test of minitest is removed": cheat(
+        "tests_removed", "test/login_test.rb", MINITEST, MINITEST.replace("def test_empty", "def check_empty")
+    ),
+    "assert true": cheat(
+        "tautologies assertions_removed",
+        "test/login_test.rb",
+        MINITEST,
+        MINITEST.replace('assert_equal "Zoë", Login.new("Zoë").name', "assert true"),
+    ),
+    "what fails is caught": cheat(
+        "assertions_swallowed",
+        "test/login_test.rb",
+        MINITEST,
+        MINITEST.replace(".name\n      end", ".name\n      rescue Minitest::Assertion\n        nil\n      end"),
+    ),
+}
 RUBY_CLEAN = {
-    "a test is added": fine(RUBY, RUBY_OLD, ruby('      it "refuses', '      it "is new" do\n        expect(f).to eq 1\n      end\n\n      it "refuses')),
+    "a test is added": fine(
+        RUBY,
+        RUBY_OLD,
+        ruby('      it "refuses', '      it "is new" do\n        expect(f).to eq 1\n      end\n\n      it "refuses'),
+    ),
     "a test is renamed": fine(RUBY, RUBY_OLD, ruby("takes umlauts", "takes what people are called")),
     "another expectation": fine(RUBY, RUBY_OLD, ruby("eq 7", "eq 8")),
-}  # fmt: skip
+}
 
 BATS = "test/login.bats"
 BATS_OLD = """
@@ -706,20 +927,44 @@ SHELL_CHEATS = {
     "a test is removed": cheat("tests_removed", BATS, BATS_OLD, BATS_OLD.partition('\n    @test "refuses')[0]),
     "skip": cheat("tests_skipped", BATS, BATS_OLD, bats('run login "Zoë"', 'skip "later"\n      run login "Zoë"')),
     "[ 1 -eq 1 ]": cheat("tautologies assertions_removed", BATS, BATS_OLD, bats('[ "$status" -eq 2 ]', "[ 1 -eq 1 ]")),
-    "an assertion is removed": cheat("assertions_removed", BATS, BATS_OLD, bats('      [[ "$output" == "Zoë" ]]\n', "")),
-    "|| true": cheat("assertions_swallowed", BATS, BATS_OLD, bats('[ "$status" -eq 2 ]', '[ "$status" -eq 2 ] || true')),
+    "an assertion is removed": cheat(
+        "assertions_removed", BATS, BATS_OLD, bats('      [[ "$output" == "Zoë" ]]\n', "")
+    ),
+    "|| true": cheat(
+        "assertions_swallowed", BATS, BATS_OLD, bats('[ "$status" -eq 2 ]', '[ "$status" -eq 2 ] || true')
+    ),
     "a script is deleted": cheat("tests_removed", "tests/smoke.sh", SCRIPT, None),
-    "a script ends before its end": cheat("tests_skipped", "tests/smoke.sh", SCRIPT, SCRIPT.replace("out=$(", "exit 0\n    out=$(")),
-    "a script asserts less": cheat("assertions_removed", "tests/smoke.sh", SCRIPT, SCRIPT.replace("    test -e log\n", "")),
-}  # fmt: skip
+    "a script ends before its end": cheat(
+        "tests_skipped", "tests/smoke.sh", SCRIPT, SCRIPT.replace("out=$(", "exit 0\n    out=$(")
+    ),
+    "a script asserts less": cheat(
+        "assertions_removed", "tests/smoke.sh", SCRIPT, SCRIPT.replace("    test -e log\n", "")
+    ),
+}
 SHELL_CLEAN = {
-    "a test is added": fine(BATS, BATS_OLD, clean(BATS_OLD) + '\n@test "more" {\n  run more\n  [ "$status" -eq 0 ]\n}\n'),
+    "a test is added": fine(
+        BATS, BATS_OLD, clean(BATS_OLD) + '\n@test "more" {\n  run more\n  [ "$status" -eq 0 ]\n}\n'
+    ),
     "a test is renamed": fine(BATS, BATS_OLD, bats("takes umlauts", "takes names")),
     "a script ends well": fine("tests/smoke.sh", SCRIPT, clean(SCRIPT) + "exit 0\n"),
-}  # fmt: skip
+}
 
-TOML = '[project]\nname = "x"\n\n[tool.pytest.ini_options]\naddopts = "--cov-fail-under=90"\n\n[tool.coverage.report]\nfail_under = 90\n'
-PACKAGE = '{"name": "x", "scripts": {"build": "tsc", "test": "jest"}, "jest": {"coverageThreshold": {"global": {"lines": 90}}}}\n'
+TOML = """\
+[project]
+name = "x"
+
+[tool.pytest.ini_options]
+addopts = "--cov-fail-under=90"
+
+[tool.coverage.report]
+fail_under = 90
+"""
+PACKAGE = """{
+  "name": "x",
+  "scripts": {"build": "tsc", "test": "jest"},
+  "jest": {"coverageThreshold": {"global": {"lines": 90}}}
+}
+"""
 MAKE = "build:\n\tcc x.c\n\ntest: build\n\tpytest\n\nclean:\n\trm -f x\n"
 CONFTEST = "import pytest\n\n\n@pytest.fixture\ndef user():\n    return 1\n"
 
@@ -756,7 +1001,8 @@ CONFIG_CHEATS = {
         "runner_touched",
         CONFTEST,
         CONFTEST
-        + "\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n    (yield).get_result().outcome = 'passed'\n",
+        + "\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n"
+        + "    (yield).get_result().outcome = 'passed'\n",
     ),
     "a hook that is changed": at(
         "conftest.py",
@@ -852,3 +1098,107 @@ def test_there_are_enough_cheats_and_controls_and_every_rule_is_broken_by_one() 
     assert sum(bool(case.rules) for case in cases) >= 60
     assert sum(not case.rules for case in cases) >= 40
     assert {rule for case in cases for rule in case.rules} == set(RULES)
+
+
+def test_what_the_job_allows_is_found_and_marked() -> None:
+    old = {PY: clean(TWO), "Jenkinsfile": "a\n", "CLAUDE.md": "x\n"}
+    new = {"Jenkinsfile": "b\n", "CLAUDE.md": "y\n"}
+    found = found_in(old, new, Area.TESTS, Area.ORC)
+    assert {each.rule: each.declared for each in found} == {
+        "tests_removed": True,
+        "ci_touched": False,
+        "orc_touched": True,
+    }
+    assert list_tampering(found)[0].rule == "ci_touched"
+    assert held_for(evidence_of(a_job(), tampering=list_tampering(found))) == ("Jenkinsfile: CI: changed",)
+
+
+def test_each_area_lets_through_what_it_says() -> None:
+    areas = {area: {rule for rule, (own, _) in RULES.items() if own is area} for area in Area}
+    assert areas[Area.CI] == {"ci_touched"}
+    assert areas[Area.ORC] == {"orc_touched"}
+    assert areas[Area.TESTS] == set(RULES) - {"ci_touched", "orc_touched"}
+
+
+def test_folders_are_orcs_own_only_where_orc_is_at_home() -> None:
+    old, new = {"rules/a.js": "a\n", "queue/b.py": "b\n"}, {"rules/a.js": "b\n"}
+    assert len(found_in(old, new)) == 2
+    assert found_in(old, new, is_home=False) == ()
+    assert needs_home(changes_of(old, new))
+    assert not needs_home(changes_of({"src/rules/a.js": "a\n"}, {}))
+
+
+def test_a_test_file_that_becomes_a_link_is_gone() -> None:
+    tree = {PY: clean(TWO)}
+    (found,) = find_tampering(look(tree, {PY: "../elsewhere.py"}, links=frozenset({PY})), ())
+    assert (found.rule, found.text) == ("tests_removed", "2 tests removed: test_one, test_two")
+
+
+def test_what_is_read_is_bounded_and_what_is_not_read_is_told_of() -> None:
+    old = {f"tests/test_{number:04}.py": f"def test_x():\n    assert f() == {number}\n" for number in range(MAX_BLOBS)}
+    new = {path: text.replace("==", "!=") for path, text in old.items()}
+    looked = look(old, new)
+    assert len(blobs_to_read(looked.changes)) == MAX_BLOBS
+    unread = [each for each in find_tampering(looked, ()) if each.rule == "tests_unread"]
+    assert len(unread) == MAX_BLOBS // 2
+    listed = list_tampering(unread)
+    held = held_for(evidence_of(a_job(), tampering=listed, more_tampering=len(unread) - len(listed)))
+    assert (len(listed), len(held)) == (KEPT, TOLD + 1)
+    assert held[-1] == f"… and {MAX_BLOBS // 2 - TOLD} more"
+
+
+def test_files_that_only_moved_are_not_read() -> None:
+    old = {f"tests/test_{number}.py": f"def test_x():\n    assert f() == {number}\n" for number in range(9)}
+    new = {f"tests/unit/test_{number}.py": text for number, text in enumerate(old.values())}
+    assert blobs_to_read(changes_of(old, new)) == ()
+    assert found_in(old, new) == ()
+
+
+def test_of_two_equal_files_one_that_is_deleted_is_missed() -> None:
+    old = {"tests/test_a.py": clean(TWO), "tests/test_b.py": clean(TWO)}
+    assert {each.path for each in found_in(old, {"tests/unit/test_a.py": clean(TWO)})} <= {*old, "tests/unit/test_a.py"}
+    assert [each.rule for each in found_in(old, {"tests/unit/test_a.py": clean(TWO)})] == ["tests_removed"]
+
+
+def test_words_of_an_agent_are_one_printable_line_and_not_long() -> None:
+    name = "it is\x1b[2J red \u202e" + "x" * 500
+    old = f"it('{name}', () => {{\n  expect(f()).toBe(1);\n}});\n"
+    (found,) = found_in({JS: old}, {JS: "\n"})
+    assert found.text.isprintable()
+    assert len(found.text) <= 160
+    long = Tampering("ci_touched", "a/" * 500 + "ci\n.yml", "CI: changed")
+    (held,) = held_for(evidence_of(a_job(), tampering=(long,)))
+    assert held.isprintable()
+    assert len(held) <= 330
+    assert held.endswith("ci .yml: CI: changed")
+
+
+WORDS = ("it(", "def test_", "expect(", "fn ", "#[test]", "func Test", "@Test", "@test", "end", "skip", "do", "assert")
+PIECES = [*WORDS, *"\"'`(){}[]\\/#\n \t.@\r\0é"]
+ODD = st.lists(st.sampled_from(PIECES)).map("".join)
+
+
+@pytest.mark.parametrize(
+    "path", [PY, JS, GO, RUST, JAVA, RUBY, BATS, "pyproject.toml", "conftest.py", "package.json", "Makefile"]
+)
+@given(old=ODD, new=ODD)
+def test_no_text_whatever_breaks_the_rules(path: str, old: str, new: str) -> None:
+    found_in({path: old or "x"}, {path: new or "y"})
+
+
+@pytest.mark.parametrize("path", [PY, JS, GO, RUST, JAVA, RUBY, BATS])
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "it('x', () => {\n",
+        "fn a() {\n#[test]\n",
+        "def test_a\n",
+        "func TestA(t *testing.T) {\n",
+        '\\"' * 900 + "\n",
+        "it(" * 600 + "\n",
+    ],
+    ids=["js", "rust", "ruby", "go", "quotes", "calls"],
+)
+def test_a_text_that_was_made_to_take_long_does_not(path: str, evil: str) -> None:
+    text = evil * (MAX_BYTES // 4 // len(evil))
+    found_in({path: text}, {path: text + "\n"})
