@@ -73,6 +73,7 @@ def attempt_prompt(
         "target": target,
         "paths": ", ".join(spec.paths) or "any path that the task needs",
         "deliverables": ", ".join(spec.deliverables) or "the change itself",
+        "allows": ", ".join(spec.allows) or "none of these",
     }
     why = {
         "rules": "rules/: everybody works under them",

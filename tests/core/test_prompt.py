@@ -264,6 +264,10 @@ def test_no_report_raises(text: str) -> None:
     assert parse_answers(text, FIXES) == ()
 
 
+def test_an_author_is_told_what_waits_for_a_person_and_what_the_job_allows() -> None:
+    assert "It allows: none of these\n" in an_attempt().message
+
+
 def test_a_reviewer_is_told_what_was_done_to_tests_and_that_it_is_data() -> None:
     found = (
         Tampering("tests_skipped", "a.test.js", "````approve` is skipped, or may be: it.skip", 3),
