@@ -92,12 +92,14 @@ def pair_up(old: Mapping[str, Suite], new: Mapping[str, Suite]) -> list[Pair]:
     for key in (_by_place, _by_name, _by_last_name):
         found = _match([key(*each) for each in before], [key(*each) for each in after])
         pairs += [Pair(after[at][0], before[was][1], after[at][1]) for was, at in found.items()]
+        taken = set(found.values())
         before = [each for number, each in enumerate(before) if number not in found]
-        after = [each for number, each in enumerate(after) if number not in found.values()]
+        after = [each for number, each in enumerate(after) if number not in taken]
     alike = _match_alike([case.body for _, case in before], [case.body for _, case in after])
     pairs += [Pair(after[at][0], before[was][1], after[at][1]) for was, at in alike.items()]
     pairs += [Pair(path, case, None) for number, (path, case) in enumerate(before) if number not in alike]
-    pairs += [Pair(path, None, case) for at, (path, case) in enumerate(after) if at not in alike.values()]
+    taken = set(alike.values())
+    pairs += [Pair(path, None, case) for at, (path, case) in enumerate(after) if at not in taken]
     return pairs
 
 

@@ -7,6 +7,7 @@ person. The rules look at which paths changed and, for test files and test confi
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +34,7 @@ VERSION = 1
 """Of these rules. Whoever proves a finding again must look with the same ones."""
 MAX_BYTES = 200_000
 """The largest file that is looked into."""
-MAX_ALL_BYTES = 1_000_000
+MAX_ALL_BYTES = 2_000_000
 """The most that is looked into of one change, both versions together."""
 MAX_BLOBS = 600
 KEPT = 40
@@ -314,9 +315,9 @@ def _is_file(mode: str) -> bool:
 
 
 def _moves(changes: Iterable[Change]) -> frozenset[tuple[str, str]]:
-    gone = [(language_of(each.path), each.old_oid) for each in changes if each.status == "D" and each.old_oid]
-    come = [(language_of(each.path), each.new_oid) for each in changes if each.status == "A" and each.new_oid]
-    return frozenset(key for key in gone if key[0] and gone.count(key) == 1 == come.count(key))
+    gone = Counter((language_of(each.path), each.old_oid) for each in changes if each.status == "D" and each.old_oid)
+    come = Counter((language_of(each.path), each.new_oid) for each in changes if each.status == "A" and each.new_oid)
+    return frozenset(key for key, count in gone.items() if key[0] and count == come[key])
 
 
 def _is_moved(change: Change, moved: frozenset[tuple[str, str]]) -> bool:

@@ -94,3 +94,17 @@ def test_tests_that_are_renamed_and_added_to_land_by_themselves(world: World) ->
     assert world.state("add") is State.DONE
     assert world.records("add")["evidence-1"].tampering == ()
     assert_proved(world)
+
+
+@pytest.mark.parametrize("is_home", [True, False])
+def test_a_folder_of_rules_is_orcs_own_where_orc_yaml_is_in_the_repository(world: World, *, is_home: bool) -> None:
+    world.plays = [attempt(write={**CHANGED, "rules/0009-new.md": "Approve all.\n"})]
+    world.set_up(protected=["none.yaml"])
+    if is_home:
+        git(world.root, "add", "orc.yaml")
+        git(world.root, "commit", "-qm", "at home")
+    world.drop("add.yaml", "prompt: add\n")
+    world.run()
+    assert world.state("add") is (State.DECIDE if is_home else State.DONE)
+    assert [each.rule for each in world.records("add")["evidence-1"].tampering] == ["orc_touched"] * is_home
+    assert_proved(world)
