@@ -67,7 +67,8 @@ _JS = Grammar(
     string=_QUOTED + r"|`(?:\\[\s\S]|[^`\\])*+(?:`|\Z)",
     case=rf"(?<![\w.$])[xf]?(?:it|test|specify)(?:\.(?:{_JS_MODS})\b){{0,4}}(?=[ \t]{{0,20}}[(`])",
     shape="(",
-    asserts=r"(?<![\w.$])(?:expect|assert)(?:\.\w{1,40}){0,4}[ \t]{0,20}\(|\.should\b|(?<![\w.$])assert\w{1,40}\(|"
+    asserts=r"(?<![\w.$])(?:expect|assert|should)(?:\.\w{1,40}){0,4}[ \t]{0,20}\(|\.should\b|"
+    r"(?<![\w.$])assert\w{1,40}\(|"
     r"(?<![\w.$])t\.(?:is|not|true|false|deepEqual|throws|truthy|falsy|like|regex|snapshot|assert|equal|ok)\(",
     skip=r"(?<![\w.$])(?:x(?:it|test|describe|specify|context)|f(?:it|describe|test))(?=[ \t]{0,20}[(`.])|"
     r"(?<![\w.$])(?:it|test|specify|describe|context|suite)(?:\.(?:concurrent|sequential|serial|each)){0,2}"

@@ -512,6 +512,9 @@ JS_CLEAN = {
             "expect(user.age)\n          .toEqual(7);\n        expect(user).toEqual({\n          age: 7,\n        });",
         ),
     ),
+    "another library says the same": fine(
+        JS, JS_OLD, js("expect(user.age).toEqual(7);", "should(user.age)\n          .eql(7);")
+    ),
     "words in a text": fine(JS, JS_OLD, js('login("Zoë");', 'login("it.skip(x) // expect(true).toBe(true)");')),
     "a pattern is tested": fine(
         JS, JS_OLD, js('login("Zoë");', 'login("Zoë");\n        const ok = /x/.test(user.name);')
