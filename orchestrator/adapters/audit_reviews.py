@@ -53,6 +53,10 @@ def judge_review(step: Step) -> Iterator[Finding]:
     if review.verdict is not None or review.ended or review.nonce_sha256 or review.reply:
         yield Rule.REVIEW, "starts a review that has ended already"
     yield from _judge_independence(step, review, attempt.worker)
+    texts = {"prompt": ("the prompt", review.prompt), "system": ("the system prompt", review.system)}
+    for name, (what, said) in texts.items():
+        text = step.new.entries.get(f"review-{review.number}.{name}.md")
+        yield from differ(Rule.REVIEW, f"{what} of the review", said, text.oid if text else "")
     told = {"Review": review.number, "Reviewed-Sha": review.commit, "Independence": review.independence}
     told |= {"Reviewer": review.reviewer.agent, "Reviewer-Model": review.reviewer.model}
     yield from check_trailers(step, {**told, "Reviewer-Family": review.reviewer.family})

@@ -223,6 +223,7 @@ _ATTEMPT = _ENDED | {
     "answers",
     "spoke",
     "session",
+    "session_job",
     "forgeable",
 }
 _REVIEWED = _ENDED | {"verdict", "score", "why", "nonce_sha256", "reply", "items", "findings", "summary", "spoke"}
