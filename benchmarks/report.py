@@ -30,8 +30,8 @@ def write_report(out: Path, facts: Mapping[str, Any], found: Mapping[str, Sequen
     draw(out / "latest.svg", results)
 
 
-def _figure(each: Mapping[str, Any]) -> str:
-    return min((str(result["figure"]) for result in each["results"]), default="")
+def _figure(each: Mapping[str, Any]) -> int:
+    return min((int(result["figure"]) for result in each["results"]), default=0)
 
 
 def _before(path: Path, *, quick: bool) -> dict[str, Any]:

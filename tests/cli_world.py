@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,20 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
+@contextmanager
+def hearing_signals() -> Iterator[None]:
+    """What is started here hears Ctrl-C and a terminal that closes, also where the tests themselves do not.
+
+    Who begins the tests in the background, or with `nohup`, has them ignore these, and children take that over.
+    """
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Terminal:
     """A command on a terminal of its own."""
 
@@ -140,9 +155,10 @@ class Terminal:
         master, slave = pty.openpty()
         self._master = master
         self.shown = ""
-        self.process = subprocess.Popen(
-            orc_argv(*args), cwd=root, stdin=slave, stdout=slave, stderr=slave, env=environment(env)
-        )
+        with hearing_signals():
+            self.process = subprocess.Popen(
+                orc_argv(*args), cwd=root, stdin=slave, stdout=slave, stderr=slave, env=environment(env)
+            )
         os.close(slave)
 
     def read_until(self, text: str, *, seconds: float = 30) -> None:

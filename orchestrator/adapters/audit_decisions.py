@@ -85,8 +85,9 @@ def judge_collect(step: Step) -> Iterator[Finding]:
         yield Rule.ATTEMPT, f"goes on to {step.after.state}, but the attempt's status is {attempt.status}"
     if attempt.ended and attempt.ended < attempt.started:
         yield Rule.TIME, f"says attempt {attempt.number} ended at {attempt.ended}, before it started"
-    place = place_in_session(_session_of(step, attempt), attempt.session, step.id)
-    yield from differ(Rule.ATTEMPT, "the attempt's place in its session", attempt.session_job, place)
+    if attempt.session_job:  # Older versions did not count.
+        place = place_in_session(_session_of(step, attempt), attempt.session, step.id)
+        yield from differ(Rule.ATTEMPT, "the attempt's place in its session", attempt.session_job, place)
     told = {"Attempt": attempt.number, "Tip": attempt.tip, "Exit": attempt.exit}
     yield from check_trailers(step, {**told, "Session-Job": attempt.session_job or None})
 

@@ -12,31 +12,16 @@ from pathlib import Path
 
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, differ, lately_landing
 from orchestrator.adapters.git import ENGINE, Git, GitError, is_ancestor, merge_base, rev_parse, tree_of
-from orchestrator.adapters.git_objects import (
-    MergeResult,
-    diff_stat,
-    merge_trees,
-    read_blob,
-    read_small_blobs,
-    whitespace_only_paths,
-)
+from orchestrator.adapters.git_objects import MergeResult, diff_stat, merge_trees, read_blob, whitespace_only_paths
 from orchestrator.adapters.mirrors import guard_attributes, init_bare, object_format
 from orchestrator.adapters.strict_yaml import replace_unsafe
+from orchestrator.adapters.tampering import look_for_tampering
 from orchestrator.core.diffstat import DiffStat
 from orchestrator.core.evidence import first_paths, list_paths
 from orchestrator.core.gate import SYMLINK, DiffFacts, judge_diff, protected_paths
 from orchestrator.core.job import JobSpec
 from orchestrator.core.records import Attempt, ChangedPath, Evidence, MergeRecord, Tampering
-from orchestrator.core.tamper import (
-    MAX_ALL_BYTES,
-    MAX_BYTES,
-    VERSION,
-    Looked,
-    blobs_to_read,
-    find_tampering,
-    list_tampering,
-    needs_home,
-)
+from orchestrator.core.tamper import VERSION, list_tampering
 from orchestrator.core.transitions import Event
 from orchestrator.errors import OrcError
 
@@ -98,10 +83,7 @@ class Work:
 
     def tampering(self, base: str, tip: str, spec: JobSpec) -> tuple[Tampering, ...]:
         """What the tamper guard finds."""
-        changes = self.stat(base, tip).changes
-        blobs = read_small_blobs(self._git, blobs_to_read(changes), MAX_BYTES, MAX_ALL_BYTES)
-        is_home = needs_home(changes) and rev_parse(self._git, f"{base}:orc.yaml") is not None
-        return find_tampering(Looked(changes, blobs, is_home), spec.allows)
+        return look_for_tampering(self._git, base, self.stat(base, tip).changes, spec.allows)
 
     def _link(self, tip: str, path: str) -> str:
         try:

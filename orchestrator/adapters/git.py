@@ -541,6 +541,11 @@ def common_dir(start: Path) -> Path:
     return Path(_discover(start, "--git-common-dir"))
 
 
+def own_dir(start: Path) -> Path:
+    """The git folder of the PERSON's checkout that holds `start`, with its own HEAD. Raises NotFoundError."""
+    return Path(_discover(start, "--git-dir"))
+
+
 def top_level(start: Path) -> Path:
     """The top folder of the PERSON's checkout that holds `start`. Raises NotFoundError."""
     return Path(_discover(start, "--show-toplevel"))

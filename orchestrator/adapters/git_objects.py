@@ -33,8 +33,7 @@ _UPLOAD_PACK = (
     "upload-pack"
 )
 
-# Mistakes of old programs that a project's history may hold for ever. They harm nobody.
-_OLD_MISTAKES = (
+FORGIVEN = (
     "zeroPaddedFilemode",
     "zeroPaddedDate",
     "badTimezone",
@@ -46,6 +45,7 @@ _OLD_MISTAKES = (
     "badName",
     "multipleAuthors",
 )
+"""Mistakes of old programs that a project's history may hold for ever. They harm nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ def fetch_ref(git: Git, source_git_dir: Path, refspecs: list[str], *, forgive_ol
     brings the objects only. `forgive_old_mistakes` lets pass what a project's old history may hold. Raises GitError.
     """
     forgiven = (
-        [word for name in _OLD_MISTAKES for word in ("-c", f"fetch.fsck.{name}=ignore")] if forgive_old_mistakes else []
+        [word for name in FORGIVEN for word in ("-c", f"fetch.fsck.{name}=ignore")] if forgive_old_mistakes else []
     )
     git.run(
         *forgiven,

@@ -522,7 +522,7 @@ def _parse(kind: type[T], data: bytes, path: str) -> T:
         raise LedgerError(f"{path} in the ledger cannot be read: {error}", hint="orc verify") from error
 
 
-_parse_small = lru_cache(maxsize=512)(_parse)
+_parse_small = lru_cache(maxsize=128)(_parse)
 
 
 def one_line(text: str) -> str:

@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +22,17 @@ from orchestrator.adapters.git import Git, reading
 from orchestrator.errors import LedgerError
 
 TREE_MODE, FILE_MODE = "40000", "100644"
+_MODES = {each.encode(): each for each in (TREE_MODE, FILE_MODE)}
+"""One string for all entries."""
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-_TREE_ENTRIES = 200_000
-"""So many entries of trees are kept in memory, at most some 50 MB: those of ten thousand open jobs fit."""
+_TREE_ENTRIES = 12_288
+"""So many entries of trees are kept in memory, at most some 3 MB: those that a step goes through, and wide ones.
+
+One that is asked for again is read from its file in some 50 µs, so those of jobs that wait, or have ended, may go.
+"""
 PACKED_FROM = 150
 """So many objects that are written at once become one pack: one file to make and to flush, instead of as many."""
-_KEPT, _KEPT_BYTES = 1024, 8192
+_KEPT, _KEPT_BYTES = 256, 8192
 _NEW_OBJECT = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _PACK_TYPES = {"commit": 1, "tree": 2, "blob": 3}
 
@@ -92,19 +96,27 @@ class Objects:
 
     def tree(self, oid: str) -> Tree:
         """The entries of a tree by name."""
-        known = self._trees.get(oid) if oid != EMPTY_TREE else {}
+        known = self._trees.pop(oid, None) if oid != EMPTY_TREE else {}
         if known is None:
             known = dict(parse_tree(self.read(oid)))
             self._remember(oid, known)
+        elif known:
+            # Put back at the end: what was asked for last is forgotten last.
+            self._trees[oid] = known
         return known
 
     def _remember(self, oid: str, entries: dict[str, Entry]) -> None:
-        """Keep a tree in memory, and forget the oldest when there are too many; those not yet stored stay."""
+        """Keep a tree in memory, and when there are too many forget those that nobody asked for longest.
+
+        Those not yet stored stay, and the last one.
+        """
+        if self._entries + len(entries) > _TREE_ENTRIES:
+            for old in [each for each in self._trees if each not in self._pending]:
+                if self._entries <= _TREE_ENTRIES // 2:
+                    break
+                self._entries -= len(self._trees.pop(old))
         self._trees[oid] = entries
         self._entries += len(entries)
-        if self._entries > _TREE_ENTRIES:
-            for old in [each for each in islice(self._trees, len(self._trees) // 2) if each not in self._pending]:
-                self._entries -= len(self._trees.pop(old))
 
     def find(self, tree: str, path: str) -> Entry | None:
         """What `path` names below `tree`, or None."""
@@ -290,7 +302,8 @@ def parse_tree(data: bytes) -> Iterator[tuple[str, Entry]]:
     while at < len(data):
         space, zero = data.index(b" ", at), data.index(b"\0", at)
         name = data[space + 1 : zero].decode("utf-8", "surrogateescape")
-        yield name, Entry(data[at:space].decode(), data[zero + 1 : zero + 21].hex())
+        mode = _MODES.get(raw := data[at:space]) or raw.decode()
+        yield name, Entry(mode, data[zero + 1 : zero + 21].hex())
         at = zero + 21
 
 
@@ -309,6 +322,6 @@ def in_order(entries: Tree) -> dict[str, Entry]:
 
 
 # Of a folder with hundreds of entries, one changes at each step.
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=2048)
 def _line(name: str, entry: Entry) -> bytes:
     return b"%s %s\0%s" % (entry.mode.encode(), name.encode("utf-8", "surrogateescape"), bytes.fromhex(entry.oid))

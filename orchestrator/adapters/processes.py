@@ -129,6 +129,22 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process has not ended yet. A child of ours that has is reaped."""
+    try:
+        if os.waitpid(pid, os.WNOHANG)[0] == pid:
+            return False
+    except ChildProcessError:
+        pass  # Somebody else's.
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _children(pid: int) -> list[int] | None:
     """The children of a process, zombies too; None where the kernel does not tell."""
     found: list[int] = []
@@ -234,6 +250,27 @@ def _file_problem(file: str) -> str:
 def run_shell(text: str, *, stdin: bytes = b"") -> int:
     """Run a line of shell in the present folder and environment, its output to ours. The exit code; -N for signal N."""
     return subprocess.run(["/bin/sh", "-c", text], input=stdin, check=False).returncode
+
+
+def remove_in_background(folder: Path) -> None:
+    """Remove a folder that nobody uses any more, in a process that nobody waits for; the file `lock` in it goes last.
+
+    Who finds that file later, and unlocked, knows that the removal did not come to its end.
+    """
+    # A check may have taken the permission away.
+    script = """cd "$1" && for each in * .[!.]*; do
+        test "$each" = lock || rm -rf "./$each" || { chmod -R u+rwx "./$each"; rm -rf "./$each"; }
+    done; cd / && rm -rf "$1"
+    """
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", script, "sh", str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
+    process.returncode = 0  # It may outlive us: `subprocess` must not warn or wait.
 
 
 def ask_version(program: str, *, path: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.core.codec import from_mapping
-from orchestrator.core.records import RunStatus
+from orchestrator.core.records import CheckResult, Outcome, RunStatus
 from orchestrator.core.said import NOTHING_USED, Said, Usage
 from orchestrator.errors import InvalidFileError
 
@@ -270,6 +270,20 @@ class RunResult:
             commands=tuple(CommandResult.from_json(_object(item, "commands")) for item in _commands(data)),
             survivors=tuple(item for item in _get(data, "survivors", list, default=[]) if isinstance(item, int)),
             notes=tuple(str(item) for item in _get(data, "notes", list, default=[])),
+        )
+
+    def check_results(self) -> tuple[CheckResult, ...]:
+        """What the commands of the checks said, as the ledger keeps it."""
+        return tuple(
+            CheckResult(
+                name=each.name or each.run,
+                run=each.run,
+                outcome=Outcome(each.outcome.value),
+                exit=each.exit,
+                seconds=round(each.seconds, 2),
+                tail=each.tail[-2000:],
+            )
+            for each in self.commands
         )
 
     def to_json(self) -> dict[str, Any]:

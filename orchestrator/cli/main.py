@@ -44,6 +44,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "drain": ("drain", "Give an agent nothing new; what it is at, it brings to its end."),
     "retire": ("retire", "Take an agent out of service; its soul is kept."),
     "revert": ("revert", "Undo a job that was merged, as a new commit."),
+    "gate": ("gate", "Judge a branch or pull request of any repository, without a workspace."),
     "verify": ("verify", "Prove the ledger again from the objects it cites."),
     "skills": ("skills", "The skills of your agents: versions, and what came of them."),
     "rules": ("rules", "Make CLAUDE.md, AGENTS.md and GEMINI.md from rules/."),

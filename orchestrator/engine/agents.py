@@ -33,7 +33,11 @@ def view_agents(ws: Workspace) -> tuple[dict[str, AgentView], list[str]]:
 
 def view_agent(ws: Workspace, soul: Soul) -> AgentView:
     """One agent: what it runs on, and why it could not be started."""
-    config = ws.config
+    return view_soul(ws.config, ws.paths.root, soul)
+
+
+def view_soul(config: Config, root: Path, soul: Soul) -> AgentView:
+    """The same for a soul that need not be in a workspace; paths of `config` are relative to `root`."""
     backend = backend_of(config, soul.backend)
     if backend is None:
         known = sorted({*config.backends, *BUILT_IN})
@@ -42,7 +46,7 @@ def view_agent(ws: Workspace, soul: Soul) -> AgentView:
     model = soul.model or backend.model
     # What is known of the model goes before what somebody says of it.
     family = family_of(config, model) or soul.family or backend.family or _family(backend)
-    return AgentView(soul, family, model, _problem(ws, soul, backend, model))
+    return AgentView(soul, family, model, _problem(config, root, soul, backend, model))
 
 
 def backend_of(config: Config, name: str) -> BackendConfig | None:
@@ -61,14 +65,14 @@ def _family(backend: BackendConfig) -> str:
     return find_backend(backend.type).capabilities.family if backend.type in BACKENDS else ""
 
 
-def _problem(ws: Workspace, soul: Soul, backend: BackendConfig, model: str) -> str:
-    models = ws.config.models
+def _problem(config: Config, root: Path, soul: Soul, backend: BackendConfig, model: str) -> str:
+    models = config.models
     if model and models and model not in models:
         known = ", ".join(sorted(models))
         return f"model {model!r} is not under models: in orc.yaml (there: {known})" + _guess(model, models)
     if not model and backend.type in BUILT_IN:
         return f"no model is named: add `model:` to its soul, or to backends.{backend.name} in orc.yaml"
-    return backend_problem(backend, ws.paths.root)
+    return backend_problem(backend, root)
 
 
 def _guess(name: str, known: Iterable[str]) -> str:
@@ -116,7 +120,12 @@ def soul_of(ws: Workspace, name: str) -> Soul:
 
 def backend_for(ws: Workspace, soul: Soul) -> tuple[BackendConfig, Backend]:
     """The settings and the backend that a soul asks for. Raises NotFoundError."""
-    settings = backend_of(ws.config, soul.backend)
+    return backend_in(ws.config, soul)
+
+
+def backend_in(config: Config, soul: Soul) -> tuple[BackendConfig, Backend]:
+    """The same for a soul that need not be in a workspace."""
+    settings = backend_of(config, soul.backend)
     if settings is None:
         raise NotFoundError(f"backend {soul.backend!r} is not in orc.yaml")
     return settings, find_backend(settings.type)
@@ -124,10 +133,15 @@ def backend_for(ws: Workspace, soul: Soul) -> tuple[BackendConfig, Backend]:
 
 def launch_spec(ws: Workspace, soul: Soul, order: Order, before: Usage = NOTHING_USED) -> LaunchSpec:
     """How the program of an agent is started for a run. Raises OrcError."""
-    settings, backend = backend_for(ws, soul)
+    return launch_soul(ws.config, ws.paths.root, soul, order, before)
+
+
+def launch_soul(config: Config, root: Path, soul: Soul, order: Order, before: Usage = NOTHING_USED) -> LaunchSpec:
+    """The same for a soul that need not be in a workspace; paths of `config` are relative to `root`."""
+    settings, backend = backend_in(config, soul)
     if settings.login and (home := os.environ.get("HOME")):
         order = replace(order, person_home=Path(home))
-    launch = backend.launch(backend_settings(settings, ws.paths.root), order)
+    launch = backend.launch(backend_settings(settings, root), order)
     can = backend.capabilities
     session = order.resume or (order.session if can.names_session else "")
     keeps_form = settings.type in BUILT_IN

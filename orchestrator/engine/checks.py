@@ -16,7 +16,7 @@ from orchestrator.core.records import BaseRecord
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
 from orchestrator.engine.bases import base_filing, base_record, check_key, find_start, mirror_with
-from orchestrator.engine.launch import Start, spec_for
+from orchestrator.engine.launch import Start, export_in, spec_for
 from orchestrator.engine.workspace import Workspace
 
 WALL_MINUTES = 6 * 60
@@ -43,21 +43,8 @@ def checks_start(ws: Workspace, job: Job, run: RunId) -> Start:
 def export_tree(ws: Workspace, project: Project, commit: str, *, read_only: bool = False) -> dict[str, Any]:
     """A checkout of one commit, in one of the project's folders for it that no other run uses."""
     kind = ".reviews" if read_only else ".checks"
-    return {
-        "mode": "export",
-        "path": str(ws.paths.state / "trees" / kind / project.name),
-        "pool": True,
-        "mirror": str(ws.paths.mirror(project.name)),
-        "commit": commit,
-        "reuse": None,
-        "branch": "",
-        "keep": [],
-        "include": [],
-        "record": None,
-        "seal_ref": None,
-        "author": {"name": "orc", "email": "engine@orc.invalid"},
-        "read_only": read_only,
-    }
+    pool = ws.paths.state / "trees" / kind / project.name
+    return export_in(pool, ws.paths.mirror(project.name), commit, read_only=read_only)
 
 
 def base_run(project: str, tree: str) -> str:

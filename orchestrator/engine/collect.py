@@ -25,9 +25,7 @@ from orchestrator.core.judge import review_ended
 from orchestrator.core.records import (
     Attempt,
     BaseRecord,
-    CheckResult,
     Evidence,
-    Outcome,
     ReviewRecord,
     RunStatus,
     Spoke,
@@ -236,25 +234,11 @@ def _checks(ws: Workspace, job: Job, result: RunResult) -> Move:
     if result.status is not RunStatus.ENDED:
         why = f"the checks could not be run ({result.status.value.replace('_', ' ')}): {result.error}"
         return not_started(job, why, ws.config.limits, ws.stamp())
-    results = _results(result)
+    results = result.check_results()
     if [each.run for each in results] != [check.run for check in ws.terms(job).checks]:
         why = "the checks that ran are not those that are declared now; they run again"
         return not_started(job, why, ws.config.limits, ws.stamp())
     return checks_result(ws, job, results)
-
-
-def _results(result: RunResult) -> tuple[CheckResult, ...]:
-    return tuple(
-        CheckResult(
-            name=each.name or each.run,
-            run=each.run,
-            outcome=Outcome(each.outcome.value),
-            exit=each.exit,
-            seconds=round(each.seconds, 2),
-            tail=each.tail[-2000:],
-        )
-        for each in result.commands
-    )
 
 
 def collect_bases(ws: Workspace) -> Iterator[Filing]:
@@ -288,7 +272,7 @@ def _base_ended(ws: Workspace, name: str, record: BaseRecord, place: RunFolder) 
     if result.status is not RunStatus.ENDED:
         why = result.error or result.status.value
         return base_filing(name, not_checked(record, why, at, is_sure=True), f"could not be checked: {why}")
-    results = _results(result)
+    results = result.check_results()
     if [each.run for each in results] != [check.run for check in ws.project(name).checks]:
         # Declared otherwise while they ran. Without a key nothing is known, so they run again.
         return base_filing(name, replace(record, run="", key="", at=at), "is checked again: the checks have changed")
@@ -321,11 +305,19 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
         records, service_of = {f"review-{run.number}": ended}, before.reviewer.agent if failed else ""
         return not_started(job, why, ws.config.limits, now, records=records, wait_s=wait_s, service_of=service_of)
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{before.evidence}")
-    nonce = _nonce(place)
+    ended, judgement = end_review(before, evidence, result, _nonce(place), now)
+    ended = replace(ended, spoke=spoke_of(ws, result.said, before.reviewer))
+    return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat)
+
+
+def end_review(
+    review: ReviewRecord, evidence: Evidence, result: RunResult, nonce: str, now: str
+) -> tuple[ReviewRecord, Judgement]:
+    """The record of a review whose run left a result, and what its answer comes to."""
     reply = blot_nonce(result.report, nonce)
-    judgement = _judge(before, evidence, result, reply, nonce)
+    judgement = _judge_result(review, evidence, result, reply, nonce)
     ended = replace(
-        before,
+        review,
         ended=now,
         status=result.status,
         exit=result.exit,
@@ -337,12 +329,11 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
         items=judgement.items,
         findings=judgement.findings,
         summary=judgement.summary[:1000],
-        spoke=spoke_of(ws, result.said, before.reviewer),
     )
-    return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat)
+    return ended, judgement
 
 
-def _judge(review: ReviewRecord, evidence: Evidence, result: RunResult, reply: str, nonce: str) -> Judgement:
+def _judge_result(review: ReviewRecord, evidence: Evidence, result: RunResult, reply: str, nonce: str) -> Judgement:
     """What a review came to, judged on the reply as the ledger keeps it, so that anybody can judge it again."""
     if not nonce:
         return Judgement(Verdict.INCONCLUSIVE, why="cannot be bound: the review's nonce is gone")

@@ -6,36 +6,19 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from orchestrator.adapters.git import Git, merge_base, rev_parse, tree_of
-from orchestrator.adapters.git_objects import diff_stat, read_patch, read_small_blobs, whitespace_only_paths
-from orchestrator.core.diffstat import Change
+from orchestrator.adapters.git import Git, merge_base
+from orchestrator.adapters.git_objects import diff_stat, read_patch
+from orchestrator.adapters.tampering import look_for_tampering
 from orchestrator.core.evidence import checks_ended, evidence_found, first_paths, list_paths
-from orchestrator.core.gate import PASSING, SYMLINK, DiffFacts, judge_checks, judge_diff, protected_paths
+from orchestrator.core.gate import PASSING, judge_checks, judge_diff, protected_paths
 from orchestrator.core.job import Job, State
 from orchestrator.core.merge import merge_checked
-from orchestrator.core.records import Attempt, CheckResult, Evidence, MergeRecord, Tampering
-from orchestrator.core.tamper import (
-    MAX_ALL_BYTES,
-    MAX_BYTES,
-    VERSION,
-    Looked,
-    blobs_to_read,
-    find_tampering,
-    list_tampering,
-    needs_home,
-)
+from orchestrator.core.records import Attempt, CheckResult, Evidence, MergeRecord
+from orchestrator.core.tamper import VERSION, list_tampering
 from orchestrator.core.transitions import Move
 from orchestrator.engine.bases import check_key, known_checks, mirror_with, remember_checks
+from orchestrator.engine.diff_facts import gather_facts
 from orchestrator.engine.workspace import Workspace
-
-EMPTY_BLOBS = frozenset(
-    {
-        "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-        "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
-    }
-)
-"""Ids of the file without content, in repositories of either format."""
-LINK_BYTES = 4096
 
 
 def gather(ws: Workspace, job: Job) -> Move:
@@ -50,7 +33,7 @@ def gather(ws: Workspace, job: Job) -> Move:
     stat = diff_stat(git, base, tip)
     facts = gather_facts(git, base, tip, stat.changes, report=attempt.report, previous=_previous_tree(ws, job, git))
     paths = list_paths(stat.changes)
-    found = _tampering(git, base, stat.changes, job)
+    found = look_for_tampering(git, base, stat.changes, job.spec.allows)
     tampering = list_tampering(found)
     evidence = Evidence(
         number=job.at.evidence + 1,
@@ -72,36 +55,6 @@ def gather(ws: Workspace, job: Job) -> Move:
         notes=_notes(attempt),
     )
     return evidence_found(job, evidence, agreed, ws.stamp())
-
-
-def gather_facts(
-    git: Git, base: str, tip: str, changes: tuple[Change, ...], *, report: str, previous: str
-) -> DiffFacts:
-    """What the rules of the diff gate look at. `changes` are those between the two commits."""
-    kept = [change for change in changes if change.status != "D"]
-    return DiffFacts(
-        changes=changes,
-        whitespace_only=frozenset(whitespace_only_paths(git, base, tip, changes)),
-        empty_files=frozenset(c.path for c in kept if c.new_mode != SYMLINK and c.new_oid in EMPTY_BLOBS),
-        links=_links(git, [change for change in kept if change.new_mode == SYMLINK]),
-        report=report,
-        tree=tree_of(git, tip),
-        previous_tree=previous,
-    )
-
-
-def _tampering(git: Git, base: str, changes: tuple[Change, ...], job: Job) -> tuple[Tampering, ...]:
-    """What was done to the tests, to CI and to orc's own files."""
-    blobs = read_small_blobs(git, blobs_to_read(changes), MAX_BYTES, MAX_ALL_BYTES)
-    is_home = needs_home(changes) and rev_parse(git, f"{base}:orc.yaml") is not None
-    return find_tampering(Looked(changes, blobs, is_home), job.spec.allows)
-
-
-def _links(git: Git, changes: list[Change]) -> tuple[tuple[str, str], ...]:
-    """What symbolic links point to; one that is too long to be a path points out of the tree, to be sure."""
-    targets = read_small_blobs(git, (change.new_oid for change in changes), LINK_BYTES)
-    found = ((change.path, targets.get(change.new_oid) or b"/") for change in changes)
-    return tuple((path, target.decode("utf-8", "surrogateescape")) for path, target in found)
 
 
 def _previous_tree(ws: Workspace, job: Job, git: Git) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import (
@@ -27,11 +27,15 @@ from orchestrator.adapters.files import (
 )
 from orchestrator.adapters.run_folder import RunFolder, find_orc, write_spec
 from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
-from orchestrator.core.config import Project
-from orchestrator.core.ids import RunId
-from orchestrator.core.job import Job
-from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from orchestrator.core.config import Project
+    from orchestrator.core.ids import RunId
+    from orchestrator.core.job import Job
+    from orchestrator.engine.workspace import Workspace
+
+T = TypeVar("T")
 
 
 class RunState(StrEnum):
@@ -105,22 +109,45 @@ def state_of(folder: RunFolder) -> RunState:
     return RunState.DEAD if folder.lease.exists() else RunState.MISSING
 
 
+def export_in(pool: Path, mirror: Path, commit: str, *, read_only: bool = False) -> dict[str, Any]:
+    """A checkout of one commit of `mirror`, in a folder of `pool` that no other run uses."""
+    return {
+        "mode": "export",
+        "path": str(pool),
+        "pool": True,
+        "mirror": str(mirror),
+        "commit": commit,
+        "reuse": None,
+        "branch": "",
+        "keep": [],
+        "include": [],
+        "record": None,
+        "seal_ref": None,
+        "author": {"name": "orc", "email": "engine@orc.invalid"},
+        "read_only": read_only,
+    }
+
+
 def launch(ws: Workspace, start: Start) -> None:
     """Start a run that is not there yet. Raises UnavailableError if no process can be started."""
-    folder = folder_of(ws, start.spec.run)
+    launch_in(folder_of(ws, start.spec.run), start, ws.spawn)
+
+
+def launch_in(folder: RunFolder, start: Start, spawn: Callable[[Path, int], T]) -> T | None:
+    """Start a run in this folder; what `spawn` tells of its process, None if the run was there already."""
     with effect(Effect.RUN_FOLDER):
         _write_folder(folder.path, start)
         ensure_folder(folder.lease.parent)
     with effect(Effect.RUN_SPAWN):
-        _spawn(ws, folder)
+        return _spawn(folder, spawn)
 
 
-def _spawn(ws: Workspace, folder: RunFolder) -> None:
+def _spawn(folder: RunFolder, spawn: Callable[[Path, int], T]) -> T | None:
     lease = take_lease(folder.lease)
     if lease is None:
-        return
+        return None
     try:
-        ws.spawn(folder.path, lease)
+        return spawn(folder.path, lease)
     except OSError as error:
         remove(folder.lease)
         raise UnavailableError(

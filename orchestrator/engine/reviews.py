@@ -130,7 +130,7 @@ def review_start(ws: Workspace, job: Job, run: RunId) -> Start:
     return Start(
         replace(spec, launch=launch_spec(ws, soul, _order(ws, review, Path(tree["path"]), system))),
         told,
-        {**_facts(job, evidence, attempt), "nonce": nonce, "items": _items(ws, job, review)},
+        {**review_facts(job, evidence, attempt), "nonce": nonce, "items": _items(ws, job, review)},
         patch or b" ",
         system=system,
     )
@@ -171,7 +171,8 @@ def _order(ws: Workspace, review: ReviewRecord, tree: Path, system: str) -> Orde
     )
 
 
-def _facts(job: Job, evidence: Evidence, attempt: Attempt) -> dict[str, Any]:
+def review_facts(job: Job, evidence: Evidence, attempt: Attempt) -> dict[str, Any]:
+    """What a reviewer's program may know as data."""
     return {
         "job": job.id,
         "title": job.spec.heading,

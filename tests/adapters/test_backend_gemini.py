@@ -332,12 +332,14 @@ def test_denied_tools_and_repeated_calls_are_counted() -> None:
 
     denied = result("tool_not_registered", 'Tool "write_file" not found.')
     asked = result("unhandled_exception", 'Tool execution for "Shell" requires user confirmation, which is not …')
+    outside = result("invalid_tool_params", 'Path not in workspace: Attempted path "/x" resolves outside the …')
     broke = result("file_not_found", "there is none")
     stderr = "Attempt 1 failed with status 503. Retrying with backoff... _ApiError: x\nAttempt 2 failed. Max attempts\n"
-    said = read_said(GEMINI, as_lines(INIT, CALL, denied, CALL, asked, CALL, broke, say("ok"), END), stderr=stderr)
+    told = [line for each in (denied, asked, outside, broke) for line in (CALL, each)]
+    said = read_said(GEMINI, as_lines(INIT, *told, say("ok"), END), stderr=stderr)
     assert said.ok
-    assert said.denials == ("write_file", "write_file")
-    assert said.tool_calls == 3
+    assert said.denials == ("write_file",) * 3
+    assert said.tool_calls == 4
     assert said.retries == 1
 
 

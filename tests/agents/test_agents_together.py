@@ -314,3 +314,36 @@ def test_the_demo_of_three_agents_side_by_side_plays_to_its_end(programs: Mappin
         assert re.match(rf"{name}-[0-9a-f]{{8}}  P2  done$", commands[f"show {name}"], re.M), printed
         assert re.search(r"^ +used: .*, \$0\.0\d+ \(", commands[f"show {name}"], re.M), printed
     assert len(re.findall(r"  done: ", commands["log"])) == 3, printed
+
+
+def test_an_author_reads_a_skill_that_its_message_only_names(world: World, service: FakeModels, pair: Pair) -> None:
+    author = pair.author
+    place = world.root / "skills" / "sweep"
+    (place / "references").mkdir(parents=True)
+    (place / "SKILL.md").write_text("---\nname: sweep\ndescription: How to sweep.\n---\n" + "Never ends.\n" * 4000)
+    (place / "references" / "more.md").write_text("From left to right.\n")
+    soul = world.root / "souls" / f"{AUTHOR}.md"
+    soul.write_text(soul.read_text().replace("roles:", "skills: [sweep]\nroles:", 1))
+
+    def reads(name: str) -> Callable[[Asked], dict[str, Any]]:
+        def reply(asked: Asked) -> dict[str, Any]:
+            text = next(each for each in asked.users if "which is in " in each)
+            return {"tools": [author.read(text.split("which is in ")[1].split("SKILL.md")[0] + name)]}
+
+        return reply
+
+    service.play(
+        [
+            {"api": author.api, "after_tool": False, "times": 1, "reply": reads("references/more.md")},
+            {"api": author.api, "after_tool": True, "times": 1, "reply": reads("SKILL.md")},
+            {"api": author.api, "after_tool": True, "times": 1, "tools": [writes(world, author, "greeting.py")]},
+            {"api": author.api, "text": "It is written."},
+        ]
+    )
+    world.drop("greeting.yaml", JOB)
+    world.run(until=lambda _: "collect" in str(world.steps("greeting")), timeout_s=100)
+    asked = [each for each in service.requests if each.api == author.api]
+    results = "".join(each.result or "" for each in asked)
+    assert "From left to right." in results, told(world, service)
+    assert "Never ends." in results, told(world, service)
+    assert not any(each.failed for each in asked), told(world, service)

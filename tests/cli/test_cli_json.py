@@ -128,6 +128,10 @@ def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> No
     check("log", third)
     check("show", third)
     check("revert", third)
+    check("gate", "HEAD", "--base", "HEAD~1", "--reviewer", "critic")
+    check("gate", "HEAD", "--base", "HEAD~1", "--check", "false", code=1)
+    check("gate", "main", "--base", "main", code=4)
+    check("gate", "nothing", code=3)
     check("verify")
     assert seen == {*commands(), "error"} - {"demo"}  # Its own test plays it.
 

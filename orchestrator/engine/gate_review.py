@@ -1,0 +1,267 @@
+"""The review of a branch by one agent, with the engine's own prompt, nonce and reading of the verdict.
+
+Who made the branch is not known, so neither is how far the reviewer is from its author: that is for people to judge.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import sys
+from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+from orchestrator.adapters import clock
+from orchestrator.adapters.backends.base import Order
+from orchestrator.adapters.config_file import FILE_NAME, read_config
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_objects import read_patch
+from orchestrator.adapters.library import prompt_templates, read_criteria, read_souls
+from orchestrator.adapters.places import find_root
+from orchestrator.adapters.run_folder import find_orc
+from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
+from orchestrator.core.agent import Soul
+from orchestrator.core.board import AgentView
+from orchestrator.core.config import BackendConfig, Config
+from orchestrator.core.criteria import Criteria, criteria_for
+from orchestrator.core.gated import Reviewed, Seen, Where
+from orchestrator.core.job import Job, JobSpec, Standing, State, Worker
+from orchestrator.core.prompt import fill_review, review_prompt
+from orchestrator.core.records import Attempt, Evidence, ReviewRecord, Used, Verdict
+from orchestrator.core.times import iso
+from orchestrator.engine.agents import BUILT_IN, backend_in, launch_soul, view_soul
+from orchestrator.engine.collect import end_review
+from orchestrator.engine.gate_runs import GRACE_S, Workshop
+from orchestrator.engine.launch import Start, export_in
+from orchestrator.engine.reviews import answer_schema, review_facts
+from orchestrator.engine.rules import PromptRules, rules_for_prompt
+from orchestrator.engine.sessions import new_session_id
+from orchestrator.errors import NotFoundError, OrcError, RefusedError
+
+COMMAND = "command"
+UNKNOWN = Worker("unknown")
+MAX_TASK = 4_000
+"""Characters of the commits' own words, where nobody says what the branch is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """Who reviews, and what it needs of the workspace that it comes from."""
+
+    agent: AgentView
+    config: Config
+    root: Path
+    """What relative paths of the configuration start from."""
+    library: Path | None = None
+    """The workspace with rules and criteria of its own; None without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One review: everything that its run is made of."""
+
+    shop: Workshop
+    git: Git
+    job: Job
+    seen: Seen
+    record: ReviewRecord
+    reviewer: Reviewer
+    criteria: Criteria
+    rules: str
+    patch: bytes
+    nonce: str
+
+
+def find_reviewer(start: Path, name: str, command: str) -> Reviewer | None:
+    """The reviewer that was asked for: an agent of the workspace here, BACKEND:MODEL, or a command; None for none.
+
+    Raises OrcError if it cannot be used.
+    """
+    if command:
+        argv = tuple(shlex.split(command))
+        config = Config(backends={COMMAND: BackendConfig(name=COMMAND, argv=argv)})
+        return _usable(Reviewer(view_soul(config, start, _critic(COMMAND, "")), config, start))
+    if not name:
+        return None
+    backend, colon, model = name.partition(":")
+    if colon:
+        if backend not in BUILT_IN or not model:
+            known = ", ".join(sorted(BUILT_IN))
+            raise NotFoundError(f"{name!r} is no BACKEND:MODEL", hint=f"BACKEND is one of {known}")
+        soul = _critic(backend, model)
+        return _usable(Reviewer(view_soul(Config(), start, soul), Config(), start))
+    return _usable(_of_workspace(start, name))
+
+
+def _critic(backend: str, model: str) -> Soul:
+    """The reviewer that `orc init` gives everybody, on another program."""
+    text = files("orchestrator").joinpath("starter", "souls", "critic.md").read_text(encoding="utf-8")
+    return Soul(name="critic", backend=backend, model=model, body=text.split("---\n", 2)[2])
+
+
+def _of_workspace(start: Path, name: str) -> Reviewer:
+    try:
+        root = find_root(start)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"there is no agent {name!r}: {start} is not in a workspace of orc",
+            cause=f"Agents are files in souls/, beside {FILE_NAME}.",
+            hint="--reviewer BACKEND:MODEL, such as codex:gpt-5.5, or --reviewer-command LINE",
+        ) from error
+    config, (souls, problems) = read_config(root), read_souls(root)
+    if name not in souls:
+        why = next((str(each) for each in problems if f"{name}.md" in str(each)), "")
+        raise NotFoundError(f"there is no agent {name!r} in {root / 'souls'}", cause=why, hint=", ".join(souls))
+    return Reviewer(view_soul(config, root, souls[name]), config, root, root)
+
+
+def _usable(reviewer: Reviewer) -> Reviewer:
+    if reviewer.agent.problem:
+        raise RefusedError(f"{reviewer.agent.soul.name} cannot review: {reviewer.agent.problem}")
+    return reviewer
+
+
+def review_branch(shop: Workshop, git: Git, seen: Seen, spec: JobSpec, reviewer: Reviewer) -> Reviewed:
+    """What the reviewer says of the branch. A review that could not be made has a `problem`."""
+    job = _job(seen, spec, _task(git, seen, spec))
+    criteria = criteria_for(spec.kind, read_criteria(reviewer.library or shop.folder))
+    rules = rules_for_prompt(reviewer.library) if reviewer.library else PromptRules("", None, ())
+    record = _record(job, seen, reviewer, criteria, rules)
+    limit = reviewer.config.review.max_diff_bytes
+    patch, is_cut = read_patch(git, seen.merge_base, seen.branch.commit, max_bytes=limit)
+    if is_cut or seen.more_paths:
+        why = f"more than {limit} bytes" if is_cut else f"more than the {len(seen.paths)} files that a review lists"
+        return Reviewed(record, f"the diff is too large to be reviewed whole: {why}")
+    nonce = secrets.token_hex(16)
+    try:
+        asked = _Asked(shop, git, job, seen, record, reviewer, criteria, rules.text, patch, nonce)
+        start = _start(asked)
+        result = shop.play(start, f"{record.reviewer.agent} reviews {seen.branch.name}")
+    except (OrcError, OSError) as error:
+        return Reviewed(record, error.message if isinstance(error, OrcError) else str(error))
+    if result.said is not None and result.said.trouble.is_of_service:
+        return Reviewed(record, f"{result.said.trouble}: {result.said.why or result.error}", result.seconds)
+    ended, _ = end_review(record, _evidence(seen), result, nonce, iso(clock.now()))
+    return Reviewed(ended, "", result.seconds)
+
+
+def _task(git: Git, seen: Seen, spec: JobSpec) -> str:
+    """What the branch is for: as somebody says, else as its own commits do."""
+    if spec.prompt.strip():
+        return spec.prompt
+    shape = ("--reverse", "--no-merges", "--no-commit-header", "--format=- %s", "--max-count=100")
+    said, is_cut = git.run_bounded("rev-list", *shape, f"{seen.merge_base}..{seen.branch.commit}", max_bytes=MAX_TASK)
+    more = "\n…" if is_cut else ""
+    told = "Nobody said what this branch is for. Its own commits, whose words are no evidence, say:"
+    return f"{told}\n{said.decode('utf-8', 'replace').strip()}{more}"
+
+
+def _job(seen: Seen, spec: JobSpec, task: str) -> Job:
+    now = iso(clock.now())
+    at = Standing(f"gate-{seen.branch.commit[:8]}", 1, State.REVIEWING, now, now)
+    title = spec.title or f"the branch {seen.branch.name}"
+    return Job("", False, replace(spec, prompt=task, title=title), at)
+
+
+def _record(job: Job, seen: Seen, reviewer: Reviewer, criteria: Criteria, rules: PromptRules) -> ReviewRecord:
+    agent = reviewer.agent
+    return ReviewRecord(
+        number=1,
+        attempt=1,
+        evidence=1,
+        commit=seen.branch.commit,
+        base=seen.merge_base,
+        reviewer=agent.worker(),
+        author=UNKNOWN,
+        run=f"{job.id}.review-1",
+        started=iso(clock.now()),
+        independence="",
+        threshold=reviewer.config.review.threshold,
+        required=tuple(item.id for item in criteria.items if item.required),
+        items_asked=tuple(item.id for item in criteria.items),
+        soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob) if agent.soul.blob else None,
+        rules=rules.used,
+        rule_ids=rules.ids,
+        verdict=Verdict.INCONCLUSIVE,
+    )
+
+
+def _evidence(seen: Seen) -> Evidence:
+    checked = seen.on(Where.BRANCH)
+    return Evidence(
+        number=1,
+        attempt=1,
+        base=seen.base.commit,
+        tip=seen.branch.commit,
+        merge_base=seen.merge_base,
+        tree=seen.tree,
+        stat=seen.stat,
+        paths=seen.paths,
+        more_paths=seen.more_paths,
+        protected=seen.protected,
+        tests=checked.tests if checked else "none",
+        checks=checked.results if checked else (),
+    )
+
+
+def _start(asked: _Asked) -> Start:
+    agent, evidence, items = asked.reviewer.agent, _evidence(asked.seen), list(asked.criteria.items)
+    diff = asked.patch.decode("utf-8", "replace")
+    told = review_prompt(
+        prompt_templates("review"),
+        asked.job,
+        soul=agent.soul,
+        evidence=evidence,
+        items=items,
+        diff=diff,
+        report="",
+        rules=asked.rules,
+        previous=((), ()),
+    )
+    has_system = backend_in(asked.reviewer.config, agent.soul)[1].capabilities.system_prompt != "none"
+    system = told.system if has_system else ""
+    message = told.message if has_system else told.in_one()
+    facts = review_facts(asked.job, evidence, Attempt(1, UNKNOWN, evidence.base, "", ""))
+    return Start(
+        _spec(asked, system),
+        fill_review(message, base=evidence.merge_base, commit=evidence.tip, diff=diff, nonce=asked.nonce),
+        {**facts, "nonce": asked.nonce, "items": [asdict(item) for item in items]},
+        asked.patch or b" ",
+        system=system,
+    )
+
+
+def _spec(asked: _Asked, system: str) -> RunSpec:
+    reviewer, run = asked.reviewer, asked.record.run
+    tree = export_in(asked.shop.folder / "trees" / "review", asked.git.git_dir, asked.record.commit, read_only=True)
+    folder, limits = asked.shop.run_folder(run).path, reviewer.config.limits
+    order = Order(
+        run_folder=folder,
+        tree=Path(tree["path"]),
+        state=folder / "home" / ".orc-agent",
+        model=reviewer.agent.model,
+        system=folder / "system.md" if system else None,
+        system_text=system,
+        session=new_session_id(f"{run} {asked.shop.folder.name}"),
+        read_only=True,
+        answer_schema=answer_schema(),
+    )
+    return RunSpec(
+        run=run,
+        kind=RunKind.REVIEW,
+        job=asked.job.id,
+        number=1,
+        orcdir=asked.shop.orcdir,
+        agent=reviewer.agent.soul.name,
+        project="gate",
+        tree=tree,
+        limits=LimitsSpec(
+            wall_s=limits.review_minutes * 60,
+            grace_s=GRACE_S,
+            output_bytes=limits.output_mb * 1024 * 1024,
+            silent_s=limits.silent_minutes * 60,
+        ),
+        launch=launch_soul(reviewer.config, reviewer.root, reviewer.agent.soul, order),
+        orc_folder=find_orc(sys.argv[0], sys.executable),
+    )

@@ -1,0 +1,169 @@
+"""Runs of the gate: the engine's own supervisor, in a temporary folder, waited for until nothing of it is left.
+
+A gate that is killed leaves its folder behind, and perhaps a run that comes to its end there; the next gate removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from orchestrator.adapters.effects import Effect, effect
+from orchestrator.adapters.files import (
+    lease_is_free,
+    release_lease,
+    remove_tree,
+    take_lease,
+    write_atomic,
+)
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.processes import is_alive, remove_in_background
+from orchestrator.adapters.run_folder import RunFolder, read_events, read_result
+from orchestrator.adapters.run_values import CommandSpec, LimitsSpec, RunKind, RunResult, RunSpec
+from orchestrator.adapters.shims import Nursery
+from orchestrator.core.gated import Checked, Where
+from orchestrator.core.job import Check
+from orchestrator.core.records import RunStatus
+from orchestrator.engine.launch import Start, export_in, launch_in
+from orchestrator.errors import OrcError, UnavailableError
+
+PREFIX = "orc-gate-"
+WALL_S = 6 * 3600
+GRACE_S = 5.0
+POLL_S = 0.01, 0.1
+"""How often a run is looked at: in its first second, and then."""
+
+Tell = Callable[[str, str], None]
+"""Told what takes long, and how far it is, again and again while it goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """The temporary folder of one gate, and where its runs are forked from."""
+
+    folder: Path
+    nursery: Nursery
+    tell: Tell
+
+    @property
+    def orcdir(self) -> Path:
+        """What `.git/orc` is in a workspace."""
+        return self.folder / "orc"
+
+    def run_folder(self, run: str) -> RunFolder:
+        """Where a run lives."""
+        return RunFolder(self.orcdir / "runs" / run)
+
+    def play(self, start: Start, told: str) -> RunResult:
+        """Start a run and wait for its end. Ctrl-C ends it first. Raises UnavailableError if it left no result."""
+        folder = self.run_folder(start.spec.run)
+        pid = launch_in(folder, start, self.nursery.spawn) or 0
+        try:
+            self._wait(folder, pid, told)
+        except KeyboardInterrupt:
+            with effect(Effect.RUN_STOP):
+                write_atomic(folder.stop, b"", sync=False)
+            self._wait(folder, pid, f"{told}: ending it")
+            raise
+        result = read_result(folder)
+        if result is None:
+            raise UnavailableError(f"{told}: the process that supervises it was killed", hint="try again")
+        return result
+
+    def _wait(self, folder: RunFolder, pid: int, told: str) -> None:
+        # Until the process is gone, not only its lock: at its very end it rings a bell in this folder.
+        began = time.monotonic()
+        while not lease_is_free(folder.lease) or (pid and is_alive(pid)):
+            seconds = time.monotonic() - began
+            if seconds > 1:
+                done = sum(each.get("event") == "checked" for each in read_events(folder))
+                self.tell(told, f"{seconds:.0f} s" + (f", {done} done" if done else ""))
+            time.sleep(POLL_S[seconds > 1])
+
+
+@contextmanager
+def open_workshop(tell: Tell) -> Iterator[Workshop]:
+    """A temporary folder that is gone soon afterwards, also after Ctrl-C and SIGTERM."""
+    above = Path(tempfile.gettempdir()).resolve()
+    with effect(Effect.RUN_CLEAN):
+        _sweep(above)
+    with effect(Effect.RUN_FOLDER):
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=above))
+        lease = take_lease(folder / "lock")
+    nursery, is_done = Nursery(), False
+    try:
+        with _ended_by_signals():
+            nursery.warm()
+            yield Workshop(folder, nursery, tell)
+            is_done = True
+    finally:
+        nursery.close()
+        with effect(Effect.RUN_CLEAN):
+            if lease is not None:
+                release_lease(lease)
+            # Thousands of files may take a while, for which nobody who has an answer wants to wait.
+            (remove_in_background if is_done else remove_tree)(folder)
+
+
+def _sweep(above: Path) -> None:
+    """Remove what gates that were killed have left, once nothing runs there any more."""
+    for folder in above.glob(f"{PREFIX}*"):
+        try:
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not (folder / "lock").is_file():
+                continue
+            leases = (folder / "orc" / "leases").glob("*")
+            if lease_is_free(folder / "lock") and all(lease_is_free(each) for each in leases):
+                remove_in_background(folder)
+        except OSError:
+            continue  # Another gate was quicker.
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_checks(
+    shop: Workshop, git: Git, where: Where, commit: str, tree: str, checks: tuple[Check, ...], setup: str, told: str
+) -> Checked:
+    """The checks on a clean checkout of one commit, as the engine runs them."""
+    run = f"gate.{where}"
+    limits = LimitsSpec(wall_s=WALL_S, grace_s=GRACE_S, silent_s=0)
+    spec = RunSpec(
+        run=run,
+        kind=RunKind.CHECKS,
+        job="gate",
+        number=1,
+        orcdir=shop.orcdir,
+        agent=None,
+        project="gate",
+        tree=export_in(shop.folder / "trees" / "checks", git.git_dir, commit),
+        limits=limits,
+        setup=CommandSpec(setup, checks[0].timeout_s) if setup else None,
+        commands=tuple(CommandSpec(each.run, each.timeout_s, each.label) for each in checks),
+    )
+    try:
+        result = shop.play(Start(spec), told)
+    except (OrcError, OSError) as error:
+        return Checked(where, commit, tree, problem=error.message if isinstance(error, OrcError) else str(error))
+    if result.status is not RunStatus.ENDED:
+        why = result.error or result.status.value.replace("_", " ")
+        is_setup = result.status is RunStatus.SETUP_FAILED
+        return Checked(where, commit, tree, result.check_results(), problem=why, setup_failed=is_setup)
+    return Checked(where, commit, tree, result.check_results())

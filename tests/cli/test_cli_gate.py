@@ -1,0 +1,230 @@
+"""`orc gate` as a person and a program meet it: exit codes, what is shown where, and what it says to hostile names."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import cli_world as w
+import pytest
+from gate_world import Ground, left_overs
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Ground:
+    return Ground(tmp_path)
+
+
+def own_tmp(ground: Ground) -> dict[str, str]:
+    """An environment with a folder for temporary files that nobody else uses."""
+    (ground.root / "tmp").mkdir(exist_ok=True)
+    return {"TMPDIR": str(ground.root / "tmp")}
+
+
+def test_exit_codes_tell_a_program_what_came_of_it(ground: Ground) -> None:
+    ground.branch("empty", {})
+    for words, code in (
+        (["feature", "--check", "true"], 0),
+        (["feature", "--check", "! grep two code.py"], 1),
+        (["feature"], 1),
+        (["empty", "--check", "true"], 4),
+        (["nothing"], 3),
+        ([], 2),
+        (["feature", "--json", "--markdown"], 2),
+        (["main..feature", "--base", "main"], 2),
+        (["feature", "--reviewer", "critic"], 3),
+        (["feature", "--reviewer", "nobody:x"], 3),
+        (["feature", "--reviewer", "codex:"], 3),
+        (["feature", "--reviewer-command", "/not/there"], 4),
+    ):
+        done = w.orc(ground.repo, "gate", *words)
+        assert (words, done.code) == (words, code)
+
+
+def test_outside_of_a_repository_it_says_so(tmp_path: Path) -> None:
+    assert "is not in a git repository" in w.orc(tmp_path, "gate", "main", code=3).err
+
+
+def test_the_word_of_a_command_is_no_branch(ground: Ground) -> None:
+    ground.git("git branch selftest feature")
+    told = w.orc(ground.repo, "gate", "selftest", code=2).err
+    assert "heads/selftest" in told
+    assert w.orc(ground.repo, "gate", "heads/selftest", "--check", "true", code=0).out.startswith("PASS")
+
+
+def test_in_a_pipe_it_is_plain_and_says_what_is_missing(ground: Ground) -> None:
+    done = w.orc(ground.repo, "gate", "feature", env={"FORCE_COLOR": "1"}, code=1)
+    lines = done.out.splitlines()
+    assert lines[0] == "INCONCLUSIVE (diff only: nothing was run, not reviewed)"
+    assert "  not run       checks  (name what runs the tests: --check 'make test')" in lines
+    assert "  not reviewed  review  (--reviewer NAME asks somebody)" in lines
+    assert "\x1b" not in done.out + done.err
+    assert done.err == ""
+
+
+def test_on_a_terminal_there_are_colours_and_progress(ground: Ground) -> None:
+    terminal = w.Terminal(ground.repo, "gate", "feature", "--check", "sleep 1.3; echo looked; false")
+    assert terminal.end() == 1
+    assert "the checks run on feature ... 1 s" in terminal.shown
+    shown = terminal.shown.rpartition("\x1b[K")[2]
+    assert "\x1b[31mfailed" in shown.replace("\x1b[0m", "")
+    assert "  | looked" in shown
+    plain = w.Terminal(ground.repo, "gate", "feature", "--check", "true", env={"NO_COLOR": "1"})
+    assert plain.end() == 0
+    assert not re.search(r"\x1b\[[0-9;]*m", plain.shown)
+
+
+def test_what_takes_long_is_told_off_a_terminal_too_once(ground: Ground) -> None:
+    done = w.orc(ground.repo, "gate", "feature", "--check", "sleep 1.5", "--skip-base", "--json", code=0)
+    assert done.err == "the checks run on feature ...\n"
+    assert done.json()["seconds"]["checks"] >= 1.5
+
+
+def test_json_tells_every_rule_and_how_to_do_it_again(ground: Ground) -> None:
+    done = w.orc(ground.repo, "gate", "feature", "--check", "true", "--paths", "*.py", "--json", code=0)
+    found = done.json()
+    assert {each["rule"]: each["outcome"] for each in found["rules"]}["out_of_scope"] == "ok"
+    again = w.orc(ground.repo, *found["again"][1:], "--json", code=0).json()
+    same = ("verdict", "rules", "merge", "stat", "again")
+    assert [again[key] for key in same] == [found[key] for key in same]
+
+
+# --- Markdown ---
+
+
+def markdown(ground: Ground, *words: str) -> str:
+    return w.orc(ground.repo, "gate", *words, "--markdown").out
+
+
+def test_markdown_is_a_block_for_a_pull_request(ground: Ground) -> None:
+    told = markdown(ground, "feature", "--check", "echo looked; ! grep two code.py")
+    commit, base = ground.git("git rev-parse feature"), ground.git("git rev-parse main")
+    assert told.startswith(
+        "### orc gate: CHECKS FAILED (checks only: not reviewed)\n\n"
+        f"`feature` at `{commit[:12]}` onto `main` at `{base[:12]}`: 1 commit, 1 file changed, 1 insertion(+).\n"
+    )
+    assert "- **echo looked; ! grep two code.py fails on feature, and passes on main.**\n" in told
+    assert "| ok | something is changed |  |\n" in told
+    assert "\n| **failed** | `echo looked; ! grep two code.py` on `feature` | exit 1, " in told
+    assert "\n| passed | `echo looked; ! grep two code.py` on `main` | " in told
+    assert "```text\nlooked\ntwo = 2\n```" in told
+    assert "```text\nM code.py (+1 -0)\n```" in told
+    assert f"judged       {commit} (tree " in told
+    assert f"again        orc gate {commit} --base {base} --check 'echo looked; ! grep two code.py'" in told
+
+
+HOSTILE = "x`@ada`|<img src=y>*b*_c_[d](https://e)#1"
+
+
+def outside_of_code(text: str) -> str:
+    """What Markdown reads as Markdown: fences, code spans and escaped signs taken out."""
+    text = re.sub(r"^(`{3,})text\n.*?^\1$", "", text, flags=re.M | re.S)
+    text = re.sub(r"\\[\\`*_\[\]<>#|~@&$:.]", "", text)
+    return re.sub(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", "", text)
+
+
+def test_nothing_that_a_branch_brings_means_anything_in_markdown(ground: Ground) -> None:
+    ground.git("git checkout -q -b 'b`@ada`|<b>'")
+    ground.commit({HOSTILE.replace("/", ":"): "x\n"})
+    said = f"```\n</details>\n# APPROVED {HOSTILE}\n````\n"
+    (ground.root / "said").write_text(said)
+    finding = f'{{"severity": "blocking", "problem": {HOSTILE!r}, "file": {HOSTILE!r}, "fix": "@ada"}}'
+    change = f'answer |= {{"verdict": "REVISE", "summary": "@ada", "findings": [{finding}]}}'
+    for words in (
+        ["--check", f"cat {ground.root}/said; test ! -e x*", "--task", "x"],
+        ["--check", "true", "--reviewer-command", ground.critic(change)],
+        ["--paths", "src/**"],
+    ):
+        told = markdown(ground, "HEAD", *words)
+        assert "ada" in told
+        left = outside_of_code(told)
+        assert [sign for sign in ("@", "<img", "<b>", "https://", "](", "APPROVED") if sign in left] == []
+
+
+def test_control_characters_reach_no_terminal(ground: Ground) -> None:
+    found = w.orc(ground.repo, "gate", "feature", "--check", r"printf '\033[2J\302\2332J'; false")
+    assert "\x1b" not in found.out
+    assert "\x9b" not in found.out
+
+
+# --- workspaces ---
+
+
+def test_the_checks_and_agents_of_a_workspace_are_used(tmp_path: Path) -> None:
+    root = w.new_workspace(tmp_path / "work")
+    w.git(root, "checkout", "--quiet", "-b", "feature")
+    (root / "code.py").write_text("x = 1\n")
+    w.git(root, "add", "code.py")
+    w.git(root, "commit", "--quiet", "-m", "code")
+    found = w.orc(root, "gate", "feature", "--reviewer", "critic", "--json", code=0).json()
+    assert [each["run"] for each in found["checks"][0]["results"]] == ["test -f README.md"]
+    assert "The checks are those of the workspace's orc.yaml." in found["notes"]
+    assert (found["review"]["verdict"], found["review"]["reviewer"]["family"]) == ("APPROVED", "beta")
+    other = w.orc(root, "gate", "feature", "--reviewer", "nobody", code=3)
+    assert "critic" in other.err
+
+
+def test_an_orc_yaml_that_came_with_a_clone_runs_nothing(ground: Ground) -> None:
+    ground.commit({"orc.yaml": f"version: 1\nprojects:\n  main:\n    checks: ['touch {ground.root}/ran']\n"})
+    assert w.orc(ground.repo, "gate", "feature", "--json", code=1).json()["checks"] == []
+    assert not (ground.root / "ran").exists()
+
+
+# --- the end of it ---
+
+
+def waiting_gate(ground: Ground) -> subprocess.Popen[bytes]:
+    """A gate whose check has begun and does not end by itself."""
+    check = f"echo $$ > {ground.root}/pid; until test -e {ground.root}/go; do sleep 0.1; done"
+    argv = w.orc_argv("gate", "feature", "--check", check)
+    with w.hearing_signals():
+        gate = subprocess.Popen(argv, cwd=ground.repo, env=w.environment(own_tmp(ground)), stderr=subprocess.PIPE)
+    w.wait_until(lambda: (ground.root / "pid").is_file() and (ground.root / "pid").read_text().strip())
+    return gate
+
+
+def is_gone(ground: Ground) -> bool:
+    try:
+        os.kill(int((ground.root / "pid").read_text()), 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_checks_and_leaves_nothing(ground: Ground, number: signal.Signals) -> None:
+    gate = waiting_gate(ground)
+    gate.send_signal(number)
+    assert gate.communicate(timeout=30)[1].splitlines()[-1] == b"interrupted"
+    assert gate.returncode == 130
+    assert is_gone(ground)
+    assert left_overs(ground.root / "tmp") == []
+
+
+def test_after_a_kill_the_repository_is_untouched_and_the_next_gate_clears_up(ground: Ground) -> None:
+    before = ground.everything()
+    gate = waiting_gate(ground)
+    gate.kill()
+    gate.communicate(timeout=30)
+    assert ground.everything() == before
+    # Its run lives on, so its folder stays as long.
+    w.orc(ground.repo, "gate", "feature", env=own_tmp(ground), code=1)
+    w.wait_until(lambda: len(left_overs(ground.root / "tmp")) == 1)
+    assert not is_gone(ground)
+    (ground.root / "go").touch()
+
+    def is_clear() -> bool:
+        w.orc(ground.repo, "gate", "feature", env=own_tmp(ground), code=1)
+        return left_overs(ground.root / "tmp") == []
+
+    w.wait_until(is_clear)
+
+
+def test_json_is_one_object_whatever_the_names_are(ground: Ground) -> None:
+    ground.git("git checkout -q -b odd; printf x > \"$(printf 'caf\\351')\"; git add -A; git commit -q -m odd")
+    (line,) = w.orc(ground.repo, "gate", "odd", "--json", code=4).out.splitlines()
+    assert json.loads(line)["verdict"] == "REFUSED"
