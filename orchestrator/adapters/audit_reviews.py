@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, check_trailers, differ
 from orchestrator.adapters.strict_yaml import replace_unsafe
+from orchestrator.core.claims import claims_asked
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.gate import PASSING
@@ -116,6 +117,7 @@ def reread(job: str, review: ReviewRecord, evidence: Evidence) -> Judgement:
         items=review.items_asked,
         required=frozenset(review.required),
         threshold=review.threshold,
+        claims=tuple(each.id for each in claims_asked(evidence, review.nonce_sha256)),
     )
     return judge_reply(review.reply, question, blotted=True)
 
@@ -127,8 +129,10 @@ def _judge_reading(review: ReviewRecord, found: Judgement) -> Iterator[Finding]:
         return
     yield from differ(Rule.VERDICT, "the score", review.score, found.score)
     said = _plain({"items": [to_mapping(each) for each in review.items]})
+    said |= _plain({"claims": [to_mapping(each) for each in review.claims]})
     said |= _plain({"findings": [to_mapping(each) for each in review.findings]})
     read = _plain({"items": [to_mapping(each) for each in found.items]})
+    read |= _plain({"claims": [to_mapping(each) for each in found.claims]})
     read |= _plain({"findings": [to_mapping(each) for each in found.findings]})
     # A reviewer that repeats its nonce in a remark: the kept answer has the hash there, the remark may not.
     if said != read and review.nonce_sha256 not in str(read):

@@ -106,7 +106,7 @@ def diff_stat(git: Git, base: str, tip: str) -> DiffStat:
             lines[path] = (_count(added), _count(deleted))
     return DiffStat(
         tuple(
-            Change(path, facts[4][:1], *lines.get(path, (0, 0)), facts[0], facts[1], facts[3])
+            Change(path, facts[4][:1], *lines.get(path, (0, 0)), facts[0], facts[1], facts[3], facts[2])
             for path, facts in raw.items()
         )
     )

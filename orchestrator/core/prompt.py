@@ -13,7 +13,7 @@ from string import Template
 from orchestrator.core.agent import Soul, voice_tag, without_section
 from orchestrator.core.criteria import Item
 from orchestrator.core.job import Fix, Job
-from orchestrator.core.records import Answer, CheckResult, Evidence, PromptPart
+from orchestrator.core.records import Answer, CheckResult, Claim, Evidence, PromptPart
 from orchestrator.core.skills import Chosen, tokens_of
 
 
@@ -116,6 +116,7 @@ def review_prompt(
     report: str,
     rules: str,
     previous: tuple[tuple[Fix, ...], tuple[Answer, ...]],
+    claims: tuple[Claim, ...] = (),
 ) -> Assembled:
     """What a reviewer gets. It does not learn who made the work, on what model, or how the author praises it.
 
@@ -129,6 +130,7 @@ def review_prompt(
         "verdict": "APPROVED | REVISE | REJECT",
         "files": [path.path for path in evidence.paths],
         "items": [{"id": item.id, "pass": True, "evidence": "what shows it"} for item in asked],
+        **_claims_form(claims),
         "findings": [
             {
                 "severity": "blocking | remark",
@@ -148,6 +150,7 @@ def review_prompt(
         "previous": _previous(*previous),
         "report": fenced("the report, which is the deliverable of this job", report) if report else "None asked for.",
         "items": "\n".join(f"- {i.id}{' (required)' if i.required else ''}: {i.question}" for i in asked),
+        "claims": _claims(claims),
         "diff": fenced("the whole diff", diff),
         "form": json.dumps(form, indent=2, ensure_ascii=False),
     }
@@ -159,6 +162,24 @@ def review_prompt(
         "files": "\n".join(f"- {path.status} {path.path}" for path in evidence.paths) or "- none",
     }
     return _assemble(templates, values, more, dict.fromkeys(values, ""))
+
+
+def _claims_form(claims: tuple[Claim, ...]) -> dict[str, object]:
+    result = {"result": "supported | contradicted | unverifiable", "evidence": "what stands at the place"}
+    return {"claims": [{"id": each.id, **result} for each in claims]} if claims else {}
+
+
+def _claims(claims: tuple[Claim, ...]) -> str:
+    """The part of a review about claims, '' if there are none to look up."""
+    if not claims:
+        return ""
+    listed = "\n".join(f"- {each.id}: {each.claim}\n  It is said to stand in: {each.locator}" for each in claims)
+    told = (
+        "# Claims to look up again\n"
+        "Go to the place that each of these names and read it yourself. Answer supported, contradicted or\n"
+        "unverifiable, and say what stands there. One that its source contradicts fails the work.\n"
+    )
+    return f"{told}{fenced('claims that were drawn by lot from those of the work', listed)}\n\n"
 
 
 def fix_list(fixes: Iterable[Fix]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from orchestrator.adapters.git import version
 from orchestrator.adapters.library import scan_criteria, scan_rules, scan_skills
+from orchestrator.adapters.spelling import speller
 from orchestrator.core.review import independence_of, is_enough
 from orchestrator.core.schedule import AgentView
 from orchestrator.engine.agent_programs import look_at_programs
@@ -160,6 +161,10 @@ def _library(ws: Workspace) -> Iterator[Finding]:
             yield Finding(what, Health.FAIL, str(problem))
         if not shelf.problems:
             yield Finding(what, Health.OK, f"{len(shelf.good)} read")
+    unspelled = [kind for kind, each in scan_criteria(root).good.items() if each.checks.spelling]
+    if unspelled and not speller():
+        text = f"the spelling of {' and '.join(unspelled)} is not checked: codespell is not installed"
+        yield Finding("spelling", Health.WARN, text, "pip install 'orc-orchestrator[spelling]'")
 
 
 def _disk(ws: Workspace) -> Iterator[Finding]:

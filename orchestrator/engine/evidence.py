@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from orchestrator.adapters.documents import read_kind_facts, read_previews
 from orchestrator.adapters.git import Git, merge_base, tree_of
 from orchestrator.adapters.git_objects import diff_stat, read_patch, read_small_blobs, whitespace_only_paths
+from orchestrator.adapters.spelling import speller
+from orchestrator.core.criteria import Criteria
 from orchestrator.core.diffstat import Change
 from orchestrator.core.evidence import checks_ended, evidence_found, first_paths, list_paths
 from orchestrator.core.gate import PASSING, SYMLINK, DiffFacts, judge_checks, judge_diff, protected_paths
-from orchestrator.core.job import Job, State
+from orchestrator.core.job import Job, JobSpec, State
+from orchestrator.core.kinds import judge_kind, notes_on
 from orchestrator.core.merge import merge_checked
-from orchestrator.core.records import Attempt, CheckResult, Evidence, MergeRecord
+from orchestrator.core.records import Attempt, CheckResult, Evidence, MergeRecord, Used
 from orchestrator.core.transitions import Move
 from orchestrator.engine.bases import check_key, known_checks, mirror_with, remember_checks
+from orchestrator.engine.criteria import criteria_of
 from orchestrator.engine.workspace import Workspace
 
 EMPTY_BLOBS = frozenset(
@@ -54,7 +59,26 @@ def gather(ws: Workspace, job: Job) -> Move:
         guarded=project.protected,
         notes=_notes(attempt),
     )
-    return evidence_found(job, evidence, agreed, ws.stamp())
+    return evidence_found(job, _by_kind(evidence, criteria_of(ws, job), git, job.spec, facts), agreed, ws.stamp())
+
+
+def _by_kind(evidence: Evidence, criteria: Criteria, git: Git, spec: JobSpec, facts: DiffFacts) -> Evidence:
+    """The same evidence, with what the criteria of the job's kind have the engine check."""
+    asked, changes = criteria.checks, facts.changes
+    seen = read_kind_facts(git, evidence.tip, changes, spec, asked, report=facts.report)
+    previews, more = read_previews(git, changes, spec, asked.documents, report=facts.report)
+    spelled_with = speller() if asked.spelling else ""
+    return replace(
+        evidence,
+        failures=(*evidence.failures, *judge_kind(spec, asked, seen)),
+        notes=(*evidence.notes, *notes_on(asked, seen, spelled_with)),
+        criteria=Used(f"criteria/{criteria.kind}.yaml", criteria.blob),
+        kind_checks=asked,
+        speller=spelled_with,
+        claims=seen.claims,
+        previews=previews,
+        more_deliverables=more,
+    )
 
 
 def gather_facts(

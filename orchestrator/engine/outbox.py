@@ -43,6 +43,7 @@ from orchestrator.core.outbox import (
 from orchestrator.core.requests import Drop, judge_drop
 from orchestrator.core.transitions import ENGINE, Move
 from orchestrator.engine.accept import project_problem
+from orchestrator.engine.criteria import command_problem
 from orchestrator.engine.launch import folder_of
 from orchestrator.engine.story import asked_so_far
 from orchestrator.engine.workspace import Workspace
@@ -214,7 +215,11 @@ class _Look:
             raise InvalidFileError("holds the part that orc writes", file=request.name)
         so_far = sum(each.kind == RequestKind.SUBMIT and not each.refused for each in self.known.values())
         project = self.job.at.project
-        problem = follow_up_problem(parsed.spec, self.job, so_far=so_far) or project_problem(self.ws, project)
+        problem = (
+            follow_up_problem(parsed.spec, self.job, so_far=so_far)
+            or project_problem(self.ws, project)
+            or command_problem(self.ws, parsed.spec, project)
+        )
         if problem:
             raise OrcError(problem)
         priority, note = lower_priority(drop.priority)

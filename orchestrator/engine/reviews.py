@@ -12,10 +12,10 @@ from typing import Any
 
 from orchestrator.adapters.backends.base import Order
 from orchestrator.adapters.git_objects import read_patch
-from orchestrator.adapters.library import prompt_templates, read_criteria
+from orchestrator.adapters.library import prompt_templates
 from orchestrator.adapters.run_values import RunKind
 from orchestrator.adapters.schemas import load_schema
-from orchestrator.core.criteria import Criteria, criteria_for
+from orchestrator.core.claims import claims_asked
 from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
 from orchestrator.core.job import Expects, Job
@@ -25,9 +25,11 @@ from orchestrator.core.records import Attempt, Evidence, ReviewRecord, Used
 from orchestrator.core.schedule import AgentView, StartReview
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
+from orchestrator.core.verdict import hash_nonce
 from orchestrator.engine.agents import backend_for, launch_spec, soul_of
 from orchestrator.engine.bases import mirror_with
 from orchestrator.engine.checks import export_tree
+from orchestrator.engine.criteria import criteria_of, threshold_of
 from orchestrator.engine.launch import Start, folder_of, spec_for
 from orchestrator.engine.rules import rules_for_prompt
 from orchestrator.engine.sessions import new_session_id
@@ -37,7 +39,7 @@ from orchestrator.errors import OrcError
 
 def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentView) -> Move:
     """The step that starts a review."""
-    run, criteria, rules = next_run(job, Kind.REVIEW), _criteria(ws, job), rules_for_prompt(ws.paths.root)
+    run, criteria, rules = next_run(job, Kind.REVIEW), criteria_of(ws, job), rules_for_prompt(ws.paths.root)
     folder = ws.open_job(job.id)
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
     attempt = ws.ledger.record(Attempt, folder, f"attempt-{evidence.attempt}")
@@ -53,7 +55,7 @@ def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentVie
         run=str(run),
         started=now,
         independence=action.independence,
-        threshold=ws.terms(job).threshold,
+        threshold=threshold_of(ws, job, criteria),
         required=tuple(item.id for item in criteria.items if item.required),
         items_asked=tuple(item.id for item in criteria.items),
         soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob),
@@ -62,10 +64,6 @@ def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentVie
         identity="degraded" if backend_for(ws, agent.soul)[1].capabilities.system_prompt == "none" else "",
     )
     return review_started(job, review, now)
-
-
-def _criteria(ws: Workspace, job: Job) -> Criteria:
-    return criteria_for(job.spec.kind, read_criteria(ws.paths.root))
 
 
 def review_start(ws: Workspace, job: Job, run: RunId) -> Start:
@@ -79,8 +77,9 @@ def review_start(ws: Workspace, job: Job, run: RunId) -> Start:
     patch, cut = read_patch(mirror, evidence.merge_base, evidence.tip, max_bytes=ws.config.review.max_diff_bytes)
     if cut:
         raise OrcError("the diff is too large to be reviewed whole")
-    asked = [item for item in _criteria(ws, job).items if item.id in review.items_asked]
+    asked = [item for item in criteria_of(ws, job).items if item.id in review.items_asked]
     nonce = secrets.token_hex(16)
+    claims = claims_asked(evidence, hash_nonce(nonce))
     soul = soul_of(ws, review.reviewer.agent)
     assembled = review_prompt(
         prompt_templates("review"),
@@ -88,6 +87,7 @@ def review_start(ws: Workspace, job: Job, run: RunId) -> Start:
         soul=soul,
         evidence=evidence,
         items=asked,
+        claims=claims,
         nonce=nonce,
         diff=patch.decode("utf-8", "replace"),
         report=_report(job, attempt),
@@ -101,7 +101,12 @@ def review_start(ws: Workspace, job: Job, run: RunId) -> Start:
     return Start(
         replace(spec, launch=launch_spec(ws, soul, _order(ws, review, Path(tree["path"]), system))),
         assembled.message if has_system else assembled.in_one(),
-        {**_facts(job, evidence, attempt), "nonce": nonce, "items": [asdict(item) for item in asked]},
+        {
+            **_facts(job, evidence, attempt),
+            "nonce": nonce,
+            "items": [asdict(item) for item in asked],
+            "claims": [asdict(each) for each in claims],
+        },
         patch or b" ",
         system=system,
     )

@@ -188,7 +188,8 @@ def test_the_shipped_criteria_are_few_and_have_required_items(tmp_path: Path) ->
     for criteria in read_criteria(tmp_path).values():
         assert 1 <= len(criteria.items) <= 8
         assert any(item.required for item in criteria.items)
-        assert criteria.threshold == 0.8
+        assert criteria.threshold is None
+        assert criteria.checks.viewable
         assert all(item.question.endswith("?") for item in criteria.items)
 
 

@@ -136,6 +136,10 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: isinstance(value, dict) and all(isinstance(item, bool) for item in value.values()),
         "a mapping of checklist ids to true or false",
     ),
+    "claims": (
+        lambda value: _is_text_map(value) and set(value.values()) <= {"supported", "contradicted", "unverifiable"},
+        "a mapping of the ids of claims to supported, contradicted or unverifiable",
+    ),
     "findings": (
         lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
         "a list of mappings",
@@ -320,7 +324,7 @@ def build_report(keys: Mapping[str, Any], scene: Scene) -> str:
 
 def build_verdict(keys: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """A verdict with all that the facts ask for: every file read, every item passed but those that the play fails."""
-    given = keys.get("items", {})
+    given, results = keys.get("items", {}), keys.get("claims", {})
     items = [
         {"id": item["id"], "pass": given.get(item["id"], True), "evidence": "seen in the diff"}
         for item in facts.get("items", [])
@@ -332,6 +336,10 @@ def build_verdict(keys: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str
         "verdict": keys["verdict"],
         "files": facts.get("files", []),
         "items": items,
+        "claims": [
+            {"id": each["id"], "result": results.get(each["id"], "supported"), "evidence": "looked it up"}
+            for each in facts.get("claims", [])
+        ],
         "findings": [_finding(finding) for finding in keys.get("findings", [])],
         "summary": keys.get("summary", f"The scripted reviewer says {keys['verdict']}."),
     }

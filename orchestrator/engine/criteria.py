@@ -1,0 +1,34 @@
+"""The criteria that are in force for a job: those of the workspace, else the shipped ones."""
+
+from __future__ import annotations
+
+from orchestrator.adapters.library import scan_criteria
+from orchestrator.core.config import terms
+from orchestrator.core.criteria import Criteria, criteria_for
+from orchestrator.core.job import Job, JobSpec
+from orchestrator.engine.workspace import Workspace
+
+
+def criteria_of(ws: Workspace, job: Job) -> Criteria:
+    """What is asked of a job's kind. Raises InvalidFileError if the workspace's own file for it is broken."""
+    shelf = scan_criteria(ws.paths.root)
+    for problem in shelf.problems:
+        if problem.file == f"criteria/{job.spec.kind}.yaml":
+            raise problem
+    return criteria_for(job.spec.kind, shelf.good)
+
+
+def threshold_of(ws: Workspace, job: Job, criteria: Criteria) -> float:
+    """The share of items that must pass: the job's own, else that of its criteria, else the workspace's."""
+    own = job.spec.review.threshold
+    return ws.terms(job).threshold if own is not None or criteria.threshold is None else criteria.threshold
+
+
+def command_problem(ws: Workspace, spec: JobSpec, project: str) -> str:
+    """Why a job cannot be accepted as it is: its kind is proved by a command, and there is none. '' if it can."""
+    known = criteria_for(spec.kind, scan_criteria(ws.paths.root).good)
+    if not known.checks.command or terms(ws.config, ws.project(project), spec).checks:
+        return ""
+    return (
+        f"work of the kind {spec.kind} is proved by a check command, and neither the job nor its project has `checks:`"
+    )
