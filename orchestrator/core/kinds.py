@@ -80,6 +80,39 @@ def judge_kind(spec: JobSpec, checks: Checks, facts: KindFacts) -> tuple[Failure
     return tuple(found)
 
 
+def told_to_author(spec: JobSpec, checks: Checks) -> str:
+    """What an author must know of the criteria beforehand, a line for each rule; '' if there is nothing."""
+    lines = []
+    if checks.viewable and spec.deliverables:
+        lines.append(
+            "A deliverable that is neither text nor an image has a preview beside it: NAME.preview.md, .txt or .png."
+        )
+    if checks.duplicates:
+        lines.append(f"No passage of {checks.duplicates.words} words stands twice in the documents.")
+    if checks.spelling:
+        lines.append("No word is misspelled.")
+    if checks.length and checks.length.min_words:
+        lines.append(f"Each document has at least {checks.length.min_words} words.")
+    if checks.length and checks.length.max_words:
+        lines.append(f"Each document has at most {checks.length.max_words} words.")
+    if checks.links and checks.links.relative:
+        lines.append("Relative links lead to files and headings that are there.")
+    if checks.claims:
+        where = "your final answer" if spec.expects is Expects.NO_CHANGE else "a changed document"
+        lines.append(f"Each key claim stands with its source in {where}, in a fenced yaml block of this form:")
+        lines.append(_CLAIMS_FORM)
+    return "\n".join(lines)
+
+
+_CLAIMS_FORM = """```yaml
+claims:
+  - id: c1
+    claim: One sentence that the answer rests on.
+    locator: a URL, path:line, or a work and the page
+```
+A reviewer looks some of them up again at the place that you name."""
+
+
 def notes_on(checks: Checks, facts: KindFacts, speller: str) -> Iterable[str]:
     """What was asked for and could not be checked."""
     if checks.spelling and not speller:

@@ -51,6 +51,7 @@ def attempt_prompt(
     rules: str,
     skills: Iterable[Chosen],
     target: str,
+    asked: str = "",
     previous_diff: str = "",
     handoff: str = "",
 ) -> Assembled:
@@ -61,6 +62,7 @@ def attempt_prompt(
         "rules": rules.strip(),
         "soul": soul.body.strip(),
         "skills": "\n\n".join(_skill(each) for each in chosen) or "None.",
+        "criteria": f"\n# What the engine checks\nWork is sent back for each of these:\n{asked}\n" if asked else "",
         "handoff": f"\n# From your last session\n{handoff.strip()}\n" if handoff else "",
         "fixes": fix_list(job.at.fixes) or "None: this is the first attempt.",
         "previous": fenced("the changes of the earlier attempt", previous_diff) if previous_diff else "None.",
@@ -78,6 +80,7 @@ def attempt_prompt(
         "rules": "rules/: everybody works under them",
         "soul": f"souls/{soul.name}.md: who the agent is",
         "skills": ", ".join(f"{each.skill.name} ({each.why})" for each in chosen) or "none was chosen",
+        "criteria": f"criteria/{spec.kind}.yaml: what the engine checks by itself",
         "handoff": "what the session before left for this one",
         "fixes": "what is to be put right" if job.at.fixes else "nothing is to be put right",
         "previous": "what the author has to go on from" if previous_diff else "there is nothing to go on from",

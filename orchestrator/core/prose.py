@@ -42,7 +42,7 @@ _FENCE = re.compile(r"[ \t>]*(?:[-*+] +)?(`{3,}|~{3,})")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
 _ITEM = re.compile(r" {0,3}(?:[-*+]|\d{1,9}[.)]) ")
 _NOT_PROSE = re.compile(
-    r"\]\([^()\n]{0,500}(?:\([^()\n]{0,200}\)[^()\n]{0,200})?\)"  # where a link leads
+    r"(?<=\])\([^()\n]{0,500}(?:\([^()\n]{0,200}\)[^()\n]{0,200})?\)"  # where a link leads
     r"|<[^<>\n]{1,300}>"  # a tag
     r"|\b[A-Za-z][A-Za-z0-9+.-]{1,20}://\S+|\bwww\.\S+|[\w.+-]{1,64}@[\w-]{1,64}\.[\w.-]{1,64}"
 )
@@ -184,14 +184,14 @@ def duplicate_passages(documents: Collection[Document], wanted: Duplicates) -> t
         places.append(begin)
         if len(places) > max(1, before[value]):
             again.append((begin, places[0]))
-    return _first([_repeated(words, run, wanted.words) for run in _runs(again)], "duplicate_passage")
+    return _first([_repeated(words, run, wanted.words) for run in _runs(again, wanted.words)], "duplicate_passage")
 
 
-def _runs(again: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
-    """Passages that overlap, as one."""
+def _runs(again: list[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:
+    """Passages that overlap or touch, as one."""
     run: list[tuple[int, int]] = []
     for each in again:
-        if run and each[0] != run[-1][0] + 1:
+        if run and each[0] > run[-1][0] + size:
             yield run
             run = []
         run.append(each)
@@ -200,7 +200,7 @@ def _runs(again: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
 
 
 def _repeated(words: list[_Word], run: list[tuple[int, int]], size: int) -> Failure:
-    (begin, first), length = run[0], size + len(run) - 1
+    (begin, first), length = run[0], run[-1][0] - run[0][0] + size
     told = " ".join(word.text for word in words[begin : begin + SHOWN_WORDS])
     place, where = words[first], words[begin]
     text = f"{length} words stand here that stand in {place.path}:{place.line} already: “{told} …”. Say it once."

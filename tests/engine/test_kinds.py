@@ -1,14 +1,18 @@
-"""One job of each kind through the real engine: what its criteria refuse, what passes, and what is proved afterwards."""
+"""One job of each kind through the real engine: what its criteria refuse, what passes, and what is proved."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import audit_world as w
 import pytest
 from engine_world import CHECK, World, attempt, git
 
 from orchestrator.adapters.audit import audit
+from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.spelling import known_misspellings
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.job import State
@@ -32,7 +36,12 @@ def list_of(claims: list[dict[str, str]]) -> str:
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    root = tmp_path / "work"
+    begin(tmp_path / "work")
+    return World(tmp_path / "work")
+
+
+def begin(root: Path) -> None:
+    """A repository with some facts and a guide that has a mistake."""
     root.mkdir()
     git(root, "init", "-q", "-b", "main")
     (root / "data").mkdir()
@@ -40,7 +49,6 @@ def world(tmp_path: Path) -> World:
     (root / "guide.md").write_text("# Guide\n\nTeh old text has its mistakes.\n")
     git(root, "add", "-A")
     git(root, "commit", "-q", "-m", "begin")
-    return World(root)
 
 
 def play(world: World, *plays: dict[str, Any]) -> None:
@@ -208,3 +216,63 @@ def test_a_binary_deliverable_comes_with_something_that_can_be_seen(world: World
     (preview,) = world.records("report")["evidence-2"].previews
     assert preview.about == "zip archive or office document, 6 bytes"
     proved(world)
+
+
+# --- proving it ---
+
+FORGERIES = {
+    "a refusal left out": ("evidence", "evidence-1.yaml", "rule: missing_locator", "rule: length"),
+    "another place": ("evidence", "evidence-1.yaml", "line: 7", "line: 8"),
+    "another claim": ("evidence", "evidence-2.yaml", "Fact 2 holds.", "Fact 2 is sure."),
+    "another preview": ("evidence", "evidence-2.yaml", "All facts hold.", "Nothing holds."),
+    "fewer claims to look up": ("verdict", "evidence-2.yaml", "claims: {}", "claims: {least: 1}"),
+    "another result": ("verdict", "review-1.yaml", "result: supported", "result: unverifiable"),
+}
+"""Which rule finds it out, and what is changed in which file."""
+
+
+def _swap(draft: w.Draft, name: str, old: str, new: str) -> None:
+    for path, entry in list(draft.changes.items()):
+        text = draft.objects.read(entry.oid).decode() if entry and path.endswith(f"/{name}") else ""
+        if old in text and new not in text:
+            draft.changes[path] = w.Entry(w.FILE_MODE, draft.objects.write("blob", text.replace(old, new, 1).encode()))
+
+
+@pytest.fixture(scope="module")
+def researched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A world in which a research job came back once and was done then."""
+    root = tmp_path_factory.mktemp("researched") / "work"
+    begin(root)
+    world = World(root)
+    report = "# Report\n\nAll facts hold.\n\n"
+    play(
+        world,
+        attempt(1, write={"report.md": report + list_of([{**CLAIMS[0], "locator": ""}])}),
+        attempt(2, write={"report.md": report + list_of(CLAIMS)}),
+    )
+    world.drop("facts.yaml", "prompt: look into the facts\nkind: research\n")
+    world.run()
+    assert world.state("facts") is State.DONE
+    return root
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_what_the_criteria_came_to_cannot_be_forged(researched: Path, tmp_path: Path, name: str) -> None:
+    root = tmp_path / "forged"
+    shutil.copytree(researched, root)
+    rule, file, old, new = FORGERIES[name]
+    before = rev_parse(Git(root / ".git"), REF)
+    w.forge(root, lambda draft: _swap(draft, file, old, new))
+    assert rev_parse(Git(root / ".git"), REF) != before
+    assert rule in {lie.rule for lie in w.verify(root).lies}
+
+
+def test_spelling_that_was_checked_with_another_list_is_a_doubt_and_no_lie(researched: Path, tmp_path: Path) -> None:
+    root = tmp_path / "other"
+    shutil.copytree(researched, root)
+    w.forge(root, lambda draft: _swap(draft, "evidence-2.yaml", "kind_checks:", "speller: codespell 0.1\nkind_checks:"))
+    report = w.verify(root)
+    assert report.lies == ()
+    assert [doubt.text for doubt in report.unverifiable] == [
+        "the spelling was checked with codespell 0.1, which is not installed"
+    ]
