@@ -10,8 +10,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 
 PACKAGE = "codespell"
-LANGUAGES = ("en",)
-MISSING = "codespell is not installed: pip install 'orc-orchestrator[spelling]'"
 _MOST_BYTES = 16 * 1024 * 1024
 
 

@@ -170,7 +170,7 @@ def _library(ws: Workspace) -> Iterator[Finding]:
     unspelled = [kind for kind, each in scan_criteria(root).good.items() if each.checks.spelling]
     if unspelled and not speller():
         text = f"the spelling of {' and '.join(unspelled)} is not checked: codespell is not installed"
-        yield Finding("spelling", Health.WARN, text, "pip install 'orc-orchestrator[spelling]'")
+        yield Finding("spelling", Health.WARN, text, "python -m pip install codespell, into the environment of orc")
 
 
 def _disk(ws: Workspace) -> Iterator[Finding]:
