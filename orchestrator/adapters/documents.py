@@ -25,6 +25,8 @@ from orchestrator.errors import InvalidFileError
 
 MOST_DOCUMENTS = 100
 DOCUMENT_BYTES = 256 * 1024
+ALL_BYTES = 2 * 1024 * 1024
+"""Of all documents of one change together."""
 SOURCE_BYTES = 2 * 1024 * 1024
 """The lines of a larger file that a locator names are not counted."""
 _UNCOUNTED = 10**9
@@ -61,17 +63,21 @@ def _read_documents(
     read, beyond = chosen[:MOST_DOCUMENTS], chosen[MOST_DOCUMENTS:]
     oids = [oid for each in read for oid in (each.old_oid, each.new_oid) if oid.strip("0")]
     data = read_small_blobs(git, oids, DOCUMENT_BYTES)
-    documents, unread = [], []
+    documents, unread, left = [], [], ALL_BYTES
     for each in read:
         before = _decode(data.get(each.old_oid))
         if each.status == "D":
             documents.append(Document(each.path, None, before))
             continue
         found = data.get(each.new_oid)
-        text = _decode(found)
-        if text is None:
-            why = f"is larger than {DOCUMENT_BYTES // 1024} kB" if found is None else "is not UTF-8 text"
-            unread.append((each.path, why))
+        text, left = _decode(found), left - len(found or b"")
+        if found is None:
+            unread.append((each.path, f"is larger than {DOCUMENT_BYTES // 1024} kB"))
+        elif text is None:
+            unread.append((each.path, "is not UTF-8 text"))
+        elif left < 0:
+            unread.append((each.path, f"is beyond the {ALL_BYTES // 1024} kB of documents that are read of one change"))
+            break
         else:
             documents.append(Document(each.path, text, before))
     if beyond:

@@ -62,7 +62,7 @@ def judge_kind(spec: JobSpec, checks: Checks, facts: KindFacts) -> tuple[Failure
     found: list[Failure] = []
     if checks.viewable:
         found += not_viewable(spec, facts.changes)
-    if spec.expects is not Expects.NO_CHANGE and not any(each.status != "D" for each in facts.changes):
+    if spec.expects is not Expects.NO_CHANGE and not facts.changes:
         return tuple(found)  # There is nothing to read, and that is refused elsewhere.
     found += [Failure("unread_document", f"It {why}, so nobody can check it.", path) for path, why in facts.unread]
     texts = [each for each in facts.documents if each.path != REPORT]

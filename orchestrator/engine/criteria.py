@@ -26,9 +26,9 @@ def threshold_of(ws: Workspace, job: Job, criteria: Criteria) -> float:
 
 def command_problem(ws: Workspace, spec: JobSpec, project: str) -> str:
     """Why a job cannot be accepted as it is: its kind is proved by a command, and there is none. '' if it can."""
-    known = criteria_for(spec.kind, scan_criteria(ws.paths.root).good)
-    if not known.checks.command or terms(ws.config, ws.project(project), spec).checks:
+    if terms(ws.config, ws.project(project), spec).checks:
         return ""
-    return (
-        f"work of the kind {spec.kind} is proved by a check command, and neither the job nor its project has `checks:`"
-    )
+    if not criteria_for(spec.kind, scan_criteria(ws.paths.root).good).checks.command:
+        return ""
+    why = f"work of the kind {spec.kind} is proved by a check command"
+    return f"{why}, and neither the job nor its project has `checks:`"

@@ -11,6 +11,7 @@ from orchestrator.core.records import Claim, ClaimResult, Verdict
 from orchestrator.core.review import fixes_of
 from orchestrator.core.verdict import judge_reply
 
+NOTHING: dict[str, int] = {}
 LIST = "claims:\n  - {id: c1, claim: It holds., locator: a.py:1}\n"
 
 
@@ -64,10 +65,10 @@ def test_a_claim_names_a_place_that_code_has_nothing_against(locator: str, rule:
 
 
 def test_a_report_without_claims_or_with_one_id_twice_is_refused() -> None:
-    assert [each.rule for each in judge_claims((), broken=False, lines_of={}.get)] == ["missing_claims"]
-    assert judge_claims((), broken=True, lines_of={}.get) == ()
+    assert [each.rule for each in judge_claims((), broken=False, lines_of=NOTHING.get)] == ["missing_claims"]
+    assert judge_claims((), broken=True, lines_of=NOTHING.get) == ()
     twice = (Claim("c1", "a", "b c"), Claim("c1", "d", "e f", "r.md", 3))
-    assert [each.place for each in judge_claims(twice, broken=False, lines_of={}.get)] == ["r.md:3"]
+    assert [each.place for each in judge_claims(twice, broken=False, lines_of=NOTHING.get)] == ["r.md:3"]
 
 
 def test_which_file_a_locator_names() -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import audit_world as w
 import pytest
 from engine_world import CHECK, World, attempt, git
+from spelling_helpers import install_list
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.git import Git, rev_parse
 from orchestrator.adapters.ledger import REF
+from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.adapters.spelling import known_misspellings
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.job import State
@@ -94,6 +96,22 @@ def test_writing_that_repeats_itself_or_links_to_nothing_comes_back_with_the_pla
     assert world.state("forms") is State.DONE
     (preview,) = world.records("forms")["evidence-2"].previews
     assert preview.text.splitlines()[0] == "# Forms"
+    proved(world)
+
+
+def test_spelling_that_could_not_be_checked_is_said_in_the_evidence(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_list(tmp_path / "packages", None)
+    monkeypatch.syspath_prepend(str(tmp_path / "packages"))
+    known_misspellings.cache_clear()
+    play(world, attempt(1, append={"guide.md": "\nThe form is then recieved by the clerk, and that is all.\n"}))
+    world.drop("guide.yaml", "prompt: go on with the guide\nkind: writing\n")
+    world.run()
+    known_misspellings.cache_clear()
+    evidence = world.records("guide")["evidence-1"]
+    assert evidence.failures == ()
+    assert any("the spelling was not checked" in note for note in evidence.notes)
     proved(world)
 
 
@@ -235,7 +253,7 @@ def _swap(draft: w.Draft, name: str, old: str, new: str) -> None:
     for path, entry in list(draft.changes.items()):
         text = draft.objects.read(entry.oid).decode() if entry and path.endswith(f"/{name}") else ""
         if old in text and new not in text:
-            draft.changes[path] = w.Entry(w.FILE_MODE, draft.objects.write("blob", text.replace(old, new, 1).encode()))
+            draft.changes[path] = Entry(FILE_MODE, draft.objects.write("blob", text.replace(old, new, 1).encode()))
 
 
 @pytest.fixture(scope="module")
