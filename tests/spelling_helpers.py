@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from orchestrator.adapters.spelling import known_misspellings
 
 
 def install_list(folder: Path, text: str | bytes | None) -> None:
@@ -14,3 +19,16 @@ def install_list(folder: Path, text: str | bytes | None) -> None:
     data.mkdir(parents=True)
     if text is not None:
         (data / "dictionary.txt").write_bytes(text.encode() if isinstance(text, str) else text)
+
+
+@contextmanager
+def list_in_front(folder: Path, text: str | bytes | None) -> Iterator[None]:
+    """The same, found by this process as long as the block lasts."""
+    install_list(folder, text)
+    sys.path.insert(0, str(folder))
+    known_misspellings.cache_clear()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        known_misspellings.cache_clear()

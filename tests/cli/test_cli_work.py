@@ -105,10 +105,10 @@ def test_a_file_that_may_not_be_read_is_told_with_the_command_that_changes_it() 
 
 
 def test_show_shows_the_work_itself_and_not_only_where_it_lies(tmp_path: Path) -> None:
-    text = "# Forms\n\n- One form\n    - indented \x1b[2J\n"
+    text = r"# Forms\n\n- One form\n    - indented \033[2J\n"
     png = r"\211PNG\r\n\032\n\000\000\000\rIHDR\000\000\002\200\000\000\001\340"
     plays = [
-        {"match": {"kind": "attempt"}, "write": {"forms.md": text}, "run": f"printf '{png}' > chart.png"},
+        {"match": {"kind": "attempt"}, "run": f"printf '{text}' > forms.md; printf '{png}' > chart.png"},
         {"match": {"kind": "review"}, "verdict": "APPROVED"},
     ]
     root = w.new_workspace(tmp_path / "work", json.dumps(plays))

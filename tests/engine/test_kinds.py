@@ -9,7 +9,7 @@ from typing import Any
 import audit_world as w
 import pytest
 from engine_world import CHECK, World, attempt, git
-from spelling_helpers import install_list
+from spelling_helpers import list_in_front
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.git import Git, rev_parse
@@ -99,20 +99,15 @@ def test_writing_that_repeats_itself_or_links_to_nothing_comes_back_with_the_pla
     proved(world)
 
 
-def test_spelling_that_could_not_be_checked_is_said_in_the_evidence(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install_list(tmp_path / "packages", None)
-    monkeypatch.syspath_prepend(str(tmp_path / "packages"))
-    known_misspellings.cache_clear()
+def test_spelling_that_could_not_be_checked_is_said_in_the_evidence(world: World, tmp_path: Path) -> None:
     play(world, attempt(1, append={"guide.md": "\nThe form is then recieved by the clerk, and that is all.\n"}))
     world.drop("guide.yaml", "prompt: go on with the guide\nkind: writing\n")
-    world.run()
-    known_misspellings.cache_clear()
-    evidence = world.records("guide")["evidence-1"]
-    assert evidence.failures == ()
-    assert any("the spelling was not checked" in note for note in evidence.notes)
-    proved(world)
+    with list_in_front(tmp_path / "packages", None):
+        world.run()
+        evidence = world.records("guide")["evidence-1"]
+        assert evidence.failures == ()
+        assert any("the spelling was not checked" in note for note in evidence.notes)
+        proved(world)
 
 
 @NEEDS_LIST
