@@ -368,6 +368,9 @@ def live(world: World) -> dict[str, Expected]:
     world.settle()
     world.act("retry", world.id_of("stopped"))
     world.settle()
+    for verb in ("drain", "retire"):
+        world.act(verb, "bob")
+        world.act(verb, "bob", "--undo")
     (world.root / "seed.py").write_text("seed = 'the person is at work here'\n")
     world.job("blocked")
     world.settle()

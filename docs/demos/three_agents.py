@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ AGENTS = {
 FILES = {"ada": "greeting.py", "linus": "farewell.py", "grace": "welcome.py"}
 PRICES = {"anthropic": (3, 15), "openai": (2, 10), "google": (1, 5)}
 USAGE = {"input": 1200, "output": 80, "cache_read": 9000}
+FORM = "Your whole answer is exactly one JSON object"
 DELAY = 4.0
 """Seconds that the model thinks, so that they can be seen side by side."""
 
@@ -63,15 +65,19 @@ def turns(root: Path) -> list[dict[str, Any]]:
         call = kind.write(path, f'print("{agent} was here")\n')
         found.append({**first, "tools": [call], "usage": USAGE, "delay": DELAY})
         found.append({"api": kind.api, "match_tool": ".", "text": f"{FILES[agent]} is written.", "usage": USAGE})
-    return [{"match": "Your whole answer is exactly one JSON object", "reply": approve, "usage": USAGE}, *found]
+    tools = {kind.api: kind.form_tool for kind in KINDS if kind.form_tool}
+    told = [{"api": api, "after_tool": tool, "text": "It is approved.", "usage": USAGE} for api, tool in tools.items()]
+    return [*told, {"match": FORM, "reply": lambda asked: approve(asked, tools), "usage": USAGE}, *found]
 
 
-def approve(asked: Asked) -> dict[str, Any]:
-    """The form of the review, filled in."""
-    text = next(each for each in reversed(asked.users) if "Your whole answer is exactly one JSON object" in each)
+def approve(asked: Asked, tools: Mapping[str, str]) -> dict[str, Any]:
+    """The form of the review, filled in: as the answer, or with the tool that the program has for it."""
+    text = next(each for each in reversed(asked.users) if FORM in each)
     form = json.JSONDecoder().raw_decode(text[text.rindex('{\n  "nonce"') :])[0]
     filled = {**form, "verdict": "APPROVED", "findings": [], "summary": "It prints one line, as it was asked to."}
-    return {"text": json.dumps(filled), "delay": DELAY / 2}
+    tool = tools.get(asked.api)
+    answer = {"tools": [{"name": tool, "input": filled}]} if tool else {"text": json.dumps(filled)}
+    return {**answer, "delay": DELAY / 2}
 
 
 def set_up(root: Path, service: FakeModels) -> None:
@@ -107,23 +113,29 @@ def play(root: Path) -> int:
     for agent, file in FILES.items():
         text = f"title: Write {file}\nagent: {agent}\nprompt: Write {file}, which prints one line.\n"
         orc(root, "submit", "-", "--name", file.removesuffix(".py"), stdin=text)
-    print("# Real programs, scripted model: tokens and costs are what the model service on loopback claims.\n")
+    print(
+        "# Real programs, scripted model: tokens and costs are what the model service on loopback claims.\n", flush=True
+    )
     with subprocess.Popen([*argv(), "run", "--until-idle"], cwd=root, env=environment(), text=True) as engine:
         deadline = time.monotonic() + 120
-        while "working" not in orc(root, "workers") and time.monotonic() < deadline:
+        while orc(root, "workers").count("working on") < len(AGENTS) and time.monotonic() < deadline:
             time.sleep(0.2)
-        time.sleep(DELAY / 2)
+        time.sleep(DELAY / 4)
         for verb in ("workers", "ps"):
             show(root, verb)
         engine.wait(timeout=300)
-    for verb in (("status",), ("workers",), ("show", "greeting"), ("log",)):
-        show(root, *verb)
-    return 0 if "on main" in orc(root, "log") and not orc(root, "status").count("waits") else 1
+    for verb in ("status", "workers"):
+        show(root, verb)
+    jobs = [show(root, "show", file.removesuffix(".py")) for file in FILES.values()]
+    show(root, "log")
+    return 0 if all(job.partition("\n")[0].endswith("  done") for job in jobs) else 1
 
 
-def show(root: Path, *args: str) -> None:
-    """A command and what it prints."""
-    print(f"\n$ orc {' '.join(args)}\n{orc(root, *args)}", flush=True)
+def show(root: Path, *args: str) -> str:
+    """Print a command and what it prints, which is given back too."""
+    printed = orc(root, *args)
+    print(f"\n$ orc {' '.join(args)}\n{printed}", flush=True)
+    return printed
 
 
 def argv() -> list[str]:

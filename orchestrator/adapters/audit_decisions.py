@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from orchestrator.adapters.audit_cards import judge_answer, judge_card, judge_supersede
 from orchestrator.adapters.audit_reviews import judge_review, judge_verdict
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, StepRule, check_trailers, differ
+from orchestrator.core.attempt import place_in_session
 from orchestrator.core.gate import PASSING, judge_checks
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Expects, Job, MergePolicy, State
@@ -23,6 +24,7 @@ from orchestrator.core.records import (
     RunStatus,
     Verdict,
 )
+from orchestrator.core.sessions import Session
 from orchestrator.core.transitions import Event
 
 
@@ -43,9 +45,29 @@ def judge_start(step: Step) -> Iterator[Finding]:
     prompt = step.new.entries.get(f"attempt-{attempt.number}.prompt.md")
     if prompt is not None:
         yield from differ(Rule.ATTEMPT, "the prompt", attempt.prompt, prompt.oid)
+    system = step.new.entries.get(f"attempt-{attempt.number}.system.md")
+    yield from differ(Rule.ATTEMPT, "the system prompt", attempt.system, system.oid if system else "")
+    if attempt.resumed:
+        yield from _judge_session(step, attempt)
     told = {"Attempt": attempt.number, "Author": attempt.worker.agent, "Author-Model": attempt.worker.model}
     told |= {"Author-Family": attempt.worker.family, "Base": attempt.base, "Prompt": attempt.prompt}
     yield from check_trailers(step, told)
+
+
+def _judge_session(step: Step, attempt: Attempt) -> Iterator[Finding]:
+    """An attempt goes on with a conversation: it is this agent's in this project, with the same program and model."""
+    session = _session_of(step, attempt)
+    yield from differ(Rule.ATTEMPT, "the session", attempt.session, session.id if session else "")
+    if session is not None:
+        with_what = (attempt.worker.backend, attempt.worker.model)
+        yield from differ(Rule.ATTEMPT, "the session's backend and model", with_what, (session.backend, session.model))
+
+
+def _session_of(step: Step, attempt: Attempt) -> Session | None:
+    """The conversation of an attempt's agent as the ledger has it at this step."""
+    path = f"workers/{attempt.worker.agent}/{step.at.project}.yaml"
+    entry = step.new.store.find(step.commit.tree, path)
+    return step.new.store.record(Session, entry, path) if entry else None
 
 
 def judge_collect(step: Step) -> Iterator[Finding]:
@@ -61,7 +83,10 @@ def judge_collect(step: Step) -> Iterator[Finding]:
         yield Rule.ATTEMPT, f"goes on to {step.after.state}, but the attempt's status is {attempt.status}"
     if attempt.ended and attempt.ended < attempt.started:
         yield Rule.TIME, f"says attempt {attempt.number} ended at {attempt.ended}, before it started"
-    yield from check_trailers(step, {"Attempt": attempt.number, "Tip": attempt.tip, "Exit": attempt.exit})
+    place = place_in_session(_session_of(step, attempt), attempt.session, step.id)
+    yield from differ(Rule.ATTEMPT, "the attempt's place in its session", attempt.session_job, place)
+    told = {"Attempt": attempt.number, "Tip": attempt.tip, "Exit": attempt.exit}
+    yield from check_trailers(step, {**told, "Session-Job": attempt.session_job or None})
 
 
 def judge_lost(step: Step) -> Iterator[Finding]:

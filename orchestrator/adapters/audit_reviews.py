@@ -53,7 +53,13 @@ def judge_review(step: Step) -> Iterator[Finding]:
         yield Rule.REVIEW, f"asks for a review of work that the gate refused ({why})"
     if review.verdict is not None or review.ended or review.nonce_sha256 or review.reply:
         yield Rule.REVIEW, "starts a review that has ended already"
+    if evidence.claims and not review.draw:
+        yield Rule.REVIEW, "does not say with what the claims were drawn that are looked up again"
     yield from _judge_independence(step, review, attempt.worker)
+    texts = {"prompt": ("the prompt", review.prompt), "system": ("the system prompt", review.system)}
+    for name, (what, said) in texts.items():
+        text = step.new.entries.get(f"review-{review.number}.{name}.md")
+        yield from differ(Rule.REVIEW, f"{what} of the review", said, text.oid if text else "")
     told = {"Review": review.number, "Reviewed-Sha": review.commit, "Independence": review.independence}
     told |= {"Reviewer": review.reviewer.agent, "Reviewer-Model": review.reviewer.model}
     yield from check_trailers(step, {**told, "Reviewer-Family": review.reviewer.family})
@@ -117,7 +123,7 @@ def reread(job: str, review: ReviewRecord, evidence: Evidence) -> Judgement:
         items=review.items_asked,
         required=frozenset(review.required),
         threshold=review.threshold,
-        claims=tuple(each.id for each in claims_asked(evidence, review.nonce_sha256)),
+        claims=tuple(each.id for each in claims_asked(evidence, review.draw)),
     )
     return judge_reply(review.reply, question, blotted=True)
 

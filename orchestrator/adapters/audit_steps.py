@@ -223,6 +223,7 @@ _ATTEMPT = _ENDED | {
     "answers",
     "spoke",
     "session",
+    "session_job",
     "forgeable",
 }
 _REVIEWED = _ENDED | {

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.files import safe_read
-from orchestrator.adapters.schemas import load_schema, validate
+from orchestrator.adapters.schemas import Lines, load_schema, validate
 from orchestrator.adapters.strict_yaml import Document, load_mapping
 from orchestrator.adapters.templates import SCHEMA_LINE, render_prose, render_section, render_value
 from orchestrator.core.config import Config
-from orchestrator.errors import InvalidFileError, NotFoundError
+from orchestrator.errors import InvalidFileError, NotFoundError, OrcError
 
 FILE_NAME = "orc.yaml"
 
@@ -46,6 +46,19 @@ def parse_config(data: bytes, *, name: str = FILE_NAME, known: Path | None = Non
         return Config.from_file(document.value)
     except ValueError as error:
         raise InvalidFileError(str(error), file=name) from error
+
+
+def line_in_config(root: Path, *path: str | int) -> int:
+    """The line of `orc.yaml` in the workspace `root` on which a value stands; 0 if that cannot be told."""
+    try:
+        return _lines_of(safe_read(root / FILE_NAME).data).get(path, 0)
+    except (OrcError, OSError):
+        return 0
+
+
+@lru_cache(maxsize=1)  # A board that is shown asks several times a second.
+def _lines_of(data: bytes) -> Lines:
+    return load_mapping(data, file=FILE_NAME).lines
 
 
 def config_template(*, target: str, checks: Sequence[str] = (), schema_path: str = "") -> str:
@@ -102,20 +115,20 @@ def _check_names(document: Document, name: str) -> None:
 
     models = document.value.get("models") or {}
     for key, settings in (document.value.get("backends") or {}).items():
-        _check_name(document, name, (key, "type"), settings.get("type", "command"), BACKENDS)
+        _check_name(document, name, ("backends", key, "type"), settings.get("type", "command"), BACKENDS)
         if models and settings.get("model"):
-            _check_name(document, name, (key, "model"), settings["model"], models)
+            _check_name(document, name, ("backends", key, "model"), settings["model"], models)
+    tiers = {tier for each in models.values() if (tier := each.get("tier"))}
+    for kind, route in (document.value.get("routing") or {}).items():
+        if isinstance(route, dict):
+            _check_name(document, name, ("routing", kind, "tier"), route["tier"], tiers)
 
 
-def _check_name(document: Document, file: str, path: tuple[str, str], value: str, known: Iterable[str]) -> None:
+def _check_name(document: Document, file: str, path: tuple[str, str, str], value: str, known: Iterable[str]) -> None:
     known = sorted(known)
     if value in known:
         return
     near = get_close_matches(value, known, n=1)
     guess = f"; did you mean `{near[0]}`?" if near else ""
-    raise InvalidFileError(
-        f"is {value!r}; allowed: {', '.join(known)}{guess}",
-        file=file,
-        line=document.lines["backends", *path],
-        key=f"backends.{'.'.join(path)}",
-    )
+    allowed = f"allowed: {', '.join(known)}" if known else "no model under models: has one"
+    raise InvalidFileError(f"is {value!r}; {allowed}{guess}", file=file, line=document.lines[path], key=".".join(path))

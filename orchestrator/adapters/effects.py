@@ -52,6 +52,8 @@ class Effect(StrEnum):
     BRANCH_MAKE = "branch.make"
     CACHE_WRITE = "cache.write"
     LEDGER_PACK = "ledger.pack"
+    SOUL_WRITE = "soul.write"
+    """An agent's soul is changed or moved, because a person asked for it."""
 
 
 _hits: Counter[str] = Counter()

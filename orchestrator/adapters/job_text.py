@@ -1,4 +1,5 @@
-"""Setting and taking away single keys of a job's text, and leaving every other character as the person wrote it.
+"""Setting and taking away single keys of a job's or a soul's text, and leaving every other character as the person
+wrote it.
 
 It changes text only. A change that it cannot make without touching anything else it refuses.
 """
@@ -122,7 +123,7 @@ def _checked(text: str, wanted: Mapping[str, Any], ways: list[Callable[[], str]]
             continue
     raise RefusedError(
         f"`{'.'.join(path)}` cannot be changed by itself in a file that is laid out like this one",
-        hint="orc edit JOB, and write it there",
+        hint="write it there by hand; orc edit JOB opens the file of a job",
     )
 
 

@@ -30,9 +30,12 @@ MOST_BYTES = 256 * 1024
 """A larger file is none that a person wrote for a prompt."""
 TRIGGER_LIMIT = 500
 """Characters of a skill's trigger."""
+SKILL_FILES = 50
+"""Files beside its SKILL.md that go along with a skill, the first by their names."""
 
 _RULE_NAME = re.compile(r"([0-9]{4})-([a-z0-9]+(?:-[a-z0-9]+)*)")
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _FENCE = re.compile(r"^-{3}[ \t]*$", re.MULTILINE)
 
 T = TypeVar("T")
@@ -151,7 +154,12 @@ def _incident(name: str, path: Path, file: str) -> Incident:
 
 def _soul(name: str, path: Path, file: str, *, known: Path | None = None) -> Soul:
     _check_name(name, file)
-    page = _read_page(path, "soul", file, known)
+    return parse_soul(name, safe_read(path, max_bytes=MOST_BYTES).data, file, known=known)
+
+
+def parse_soul(name: str, data: bytes, file: str, *, known: Path | None = None) -> Soul:
+    """The agent `name` from the bytes of its soul; `file` is what errors call it. Raises InvalidFileError."""
+    page = _parse_page(data, "soul", file, known)
     if len(page.body) > BODY_LIMIT:
         raise InvalidFileError(f"the text has {len(page.body)} characters; at most {BODY_LIMIT} fit", file=file)
     facts = page.facts
@@ -190,6 +198,40 @@ def parse_skill(name: str, data: bytes, file: str) -> Skill:
     )
     _check_trigger(skill.trigger, file)
     return skill
+
+
+def read_skill_files(root: Path, name: str, blob: str) -> dict[str, bytes]:
+    """The files of a skill beside its SKILL.md, by their paths in its folder; none unless that is the version `blob`.
+
+    Links, large files, and names that are hidden or hold more than letters, digits and `._-` are left out.
+    """
+    folder = root / "skills" / name
+    found: dict[str, bytes] = {}
+    try:
+        if blob_id(safe_read(folder / "SKILL.md", max_bytes=MOST_BYTES).data) != blob:
+            return found
+    except (OSError, InvalidFileError):
+        return found
+    for path in _files_below(folder):
+        if path.name == "SKILL.md" and path.parent == folder:
+            continue
+        if len(found) == SKILL_FILES:
+            break
+        try:
+            found[path.relative_to(folder).as_posix()] = safe_read(path, max_bytes=MOST_BYTES).data
+        except (OSError, InvalidFileError):
+            continue  # A link, a pipe, or larger than a text for a prompt: the message does not name it.
+    return found
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if not _FILE_NAME.fullmatch(path.name) or path.is_symlink():
+            continue
+        if path.is_dir():
+            yield from _files_below(path)
+        else:
+            yield path
 
 
 def _check_trigger(trigger: str, file: str) -> None:

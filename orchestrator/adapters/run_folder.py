@@ -228,6 +228,27 @@ def _decode(path: Path, limit: int) -> object:
 # --- what a run may see ---
 
 
+def find_orc(program: str, python: str) -> str:
+    """The folder with the command `orc` by which this process was started, '' if there is none.
+
+    `program` is the process's `sys.argv[0]`. One that was started in another way has it beside its `python`, if at all.
+    """
+    for path in (program, os.path.join(os.path.dirname(python), "orc")):
+        if os.path.basename(path) == "orc" and os.path.isfile(path) and os.access(path, os.X_OK):
+            return os.path.dirname(os.path.abspath(path))
+    return ""
+
+
+def with_orc(environment: Mapping[str, str], folder: str) -> dict[str, str]:
+    """`environment` with the folder of `orc`, if it is known, at the end of PATH: so an agent finds its way back in.
+
+    At the end, so that nothing else in that folder goes before a program of the person's.
+    """
+    path = environment["PATH"]
+    is_there = not folder or folder in path.split(os.pathsep)
+    return {**environment, "PATH": path if is_there else f"{path}{os.pathsep}{folder}"}
+
+
 def build_environment(folder: RunFolder, spec: RunSpec, parent: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a run's programs, without the backend's own part.
 

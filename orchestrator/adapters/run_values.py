@@ -141,6 +141,8 @@ class RunSpec:
     setup: CommandSpec | None = None
     launch: LaunchSpec | None = None
     commands: tuple[CommandSpec, ...] = ()
+    orc_folder: str = ""
+    """Where the command `orc` of the engine lies; '' if the run is not to have it, or it is not known."""
 
     @classmethod
     def from_json(cls, data: object) -> RunSpec:
@@ -170,6 +172,7 @@ class RunSpec:
                 CommandSpec.from_json(_object(item, "commands"))
                 for item in _get(data, "commands", list, default=[]) or []
             ),
+            orc_folder=_get(data, "orc_folder", str, default=""),
         )
         if spec.kind is not RunKind.CHECKS and spec.launch is None:
             raise InvalidFileError(f"is missing, and a run of kind {spec.kind} needs it", key="launch")

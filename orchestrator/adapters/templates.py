@@ -71,8 +71,8 @@ def render_prompt(schema: Schema, prompt: str) -> list[str]:
 def _entry(key: str, schema: Schema, given: Mapping[str, Any], indent: int, used: bool) -> list[str]:
     if key in given:
         return render_value(key, given[key], indent=indent, used=used)
-    if "properties" in schema:
+    examples = schema.get("examples") or [schema.get("default")]
+    if "properties" in schema and not isinstance(examples[0], str):
         start = "#" + " " * indent
         return [f"{start}{key}:", *render_section(schema, given={}, indent=indent + 2, used=False)]
-    value = schema["examples"][0] if schema.get("examples") else schema["default"]
-    return render_value(key, value, indent=indent, used=False)
+    return render_value(key, examples[0], indent=indent, used=False)

@@ -73,8 +73,17 @@ def complete_answer(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 def complete_agent(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of agents that begin so."""
+    return _agents(ctx, incomplete, "souls")
+
+
+def complete_retired(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of agents that begin so; after --undo, of those that are retired."""
+    return _agents(ctx, incomplete, "souls/retired" if ctx.params.get("undo") else "souls")
+
+
+def _agents(ctx: click.Context, incomplete: str, folder: str) -> list[str]:
     root = _root(ctx)
-    names = _list(root / "souls") if root else []
+    names = _list(root / folder) if root else []
     found = (name.removesuffix(".md") for name in names if name.endswith(".md") and name[0] not in ".#")
     return sorted(name for name in found if name.startswith(incomplete))
 

@@ -41,6 +41,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "edit": ("edit", "Change a job's file, in your editor or key by key."),
     "hold": ("hold", "Keep jobs from going on, until you release them."),
     "release": ("release", "Let held jobs go on where they were."),
+    "drain": ("drain", "Give an agent nothing new; what it is at, it brings to its end."),
+    "retire": ("retire", "Take an agent out of service; its soul is kept."),
     "revert": ("revert", "Undo a job that was merged, as a new commit."),
     "verify": ("verify", "Prove the ledger again from the objects it cites."),
     "skills": ("skills", "The skills of your agents: versions, and what came of them."),

@@ -26,7 +26,7 @@ def run(app: App, once: bool, until_idle: bool, quiet: bool) -> None:
     refuse_inside_run("orc run")
     from orchestrator.cli.board import Board
     from orchestrator.engine.loop import Loop, engine_of, stopped_by_signals
-    from orchestrator.engine.report import summarize
+    from orchestrator.engine.report import list_problems, summarize
 
     quiet = quiet or app.json
     # What the loop logs is shown by the board, and by `orc status`; libraries' warnings are of no use to a person.
@@ -36,6 +36,8 @@ def run(app: App, once: bool, until_idle: bool, quiet: bool) -> None:
         with engine_of(ws, listener=board.tell) as engine, board:
             if not (quiet or once or until_idle):
                 click.echo(clean(f"Working on {ws.paths.root}. Ctrl-C ends it; agents at work go on."), err=True)
+            for problem in list_problems(ws):
+                board.tell(f"! {problem}")
             loop = Loop(engine, on_tick=board.refresh)
             with stopped_by_signals(loop):
                 loop.run(once=once, until_idle=until_idle)

@@ -14,7 +14,17 @@ from orchestrator.cli.complete import complete_any
 if TYPE_CHECKING:
     from orchestrator.adapters.ledger import Folder
     from orchestrator.core.outbox import Requested
-    from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, Preview, Reverted, ReviewRecord, Spoke
+    from orchestrator.core.records import (
+        Attempt,
+        Card,
+        Evidence,
+        MergeRecord,
+        Preview,
+        Reverted,
+        ReviewRecord,
+        Spoke,
+        Used,
+    )
 
 SHOWN_TAIL = 3
 """Last lines shown of what a failed check printed."""
@@ -130,8 +140,13 @@ def _attempt(record: Attempt) -> Iterator[str]:
         yield f"{record.status}{code}, {record.seconds:.0f} s, {made}"
     if record.error:
         yield f"last error: {record.error}"
-    if record.session:
-        yield f"session {record.session}" + (", gone on with" if record.resumed else "")
+    if record.rule:
+        yield f"chosen: {record.rule}"
+    if record.session or record.why_fresh:
+        yield _session(record)
+    yield from _identity(record)
+    if record.skills:
+        yield f"skills: {', '.join(_skill(each) for each in record.skills)}"
     yield from _spoke(record.spoke)
     if record.report.strip():
         yield f"said: {_last_line(record.report)}"
@@ -139,6 +154,27 @@ def _attempt(record: Attempt) -> Iterator[str]:
         yield f"asked: {fix.id} {fix.problem}"
     for answer in record.answers:
         yield f"answered: {answer.id} {answer.answer} {answer.reason}"
+
+
+def _session(record: Attempt) -> str:
+    """With which conversation an attempt went on, or why with none."""
+    if record.resumed:
+        told = "session " + (f"{record.session}, gone on with" if record.session else "that was gone on with is over")
+    else:
+        told = f"session {record.session}, new" if record.session else "no session to go on with"
+        told += f": {record.why_fresh}" if record.why_fresh else ""
+    return told + (f" (its job {record.session_job})" if record.session_job else "")
+
+
+def _identity(record: Attempt | ReviewRecord) -> Iterator[str]:
+    if record.identity:
+        yield f"identity {record.identity}: its program takes no system prompt, so who it is stands in the message"
+
+
+def _skill(used: Used) -> str:
+    from orchestrator.core.skills import skill_of_path
+
+    return f"{skill_of_path(used.name) or used.name}@{used.blob[:12]}"
 
 
 def _spoke(spoke: Spoke | None) -> Iterator[str]:
@@ -194,6 +230,7 @@ def _preview(preview: Preview, tip: str) -> Iterator[str]:
 def _review(record: ReviewRecord) -> Iterator[str]:
     score = "" if record.score is None else f", score {record.score:.2f}"
     yield f"{record.reviewer.agent}: {record.verdict or 'under way'}{score} ({record.independence})"
+    yield from _identity(record)
     yield from _spoke(record.spoke)
     if record.why:
         yield record.why

@@ -12,7 +12,8 @@ import click
 from orchestrator.cli.app import App, clean, clean_line, json_option, pass_app
 
 if TYPE_CHECKING:
-    from orchestrator.engine.skill_log import Measure, SkillLog, Version
+    from orchestrator.engine.outcomes import Measure
+    from orchestrator.engine.skill_log import SkillLog, Version
     from orchestrator.engine.skills import SkillDiff, SkillNow
 
 LIST_HEADINGS = ("NAME", "TOKENS", "USED BY", "TRIGGER", "DESCRIPTION")

@@ -14,6 +14,7 @@ from orchestrator.cli.complete import complete_agent
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.engine.outcomes import Measure
     from orchestrator.engine.workers import Tree, WorkerNow, Workers
 
 HEADINGS = (
@@ -64,7 +65,8 @@ def workers(app: App, name: str | None) -> None:
 def _json(worker: WorkerNow) -> dict[str, Any]:
     told = asdict(worker)
     record = told.pop("record")
-    return {**told, "soul": f"souls/{worker.name}.md", **record}
+    at_once = {age: {**asdict(each), "enough": each.is_enough} for age, each in worker.at_once.items()}
+    return {**told, "at_once": at_once, "soul": f"souls/{worker.name}.md", **record}
 
 
 def _texts(paths: Sequence[Path]) -> list[str]:
@@ -134,13 +136,20 @@ def _state(worker: WorkerNow) -> str:
     return f"{worker.doing} on {worker.job}{since}" if worker.job else worker.doing.value
 
 
+def _at_once(age: str, measure: Measure) -> str:
+    """How much of the work of a conversation of that age was approved at its first outcome."""
+    few = "" if measure.is_enough else ", too few to tell"
+    told = "-" if measure.value is None else f"{measure.value:.0%} (of {measure.n}{few})"
+    return f"{told} in jobs {age}"
+
+
 def _about(worker: WorkerNow, trees: Sequence[Tree], kept: Sequence[Path], found: Workers) -> Iterator[str]:
     record = worker.record
     yield f"{worker.name}  {_state(worker)}"
     yield f"  soul:      souls/{worker.name}.md"
-    yield f"  backend:   {clean_line(worker.backend)}, model {clean_line(worker.model) or 'undeclared'}, family " + (
-        clean_line(worker.family) or "undeclared"
-    )
+    tier = f" (tier {clean_line(worker.tier)})" if worker.tier else ""
+    model, family = clean_line(worker.model) or "undeclared", clean_line(worker.family) or "undeclared"
+    yield f"  backend:   {clean_line(worker.backend)}, model {model}{tier}, family {family}"
     yield f"  roles:     {', '.join(worker.roles)}"
     yield f"  kinds:     {', '.join(worker.kinds) or 'all'}"
     yield f"  projects:  {', '.join(worker.projects) or 'all'}"
@@ -151,6 +160,8 @@ def _about(worker: WorkerNow, trees: Sequence[Tree], kept: Sequence[Path], found
     yield f"  lately:    attempts: {record.attempts}{passed}; verdicts given: {record.reviews}; last used " + (
         record.last_used or "never"
     )
+    if any(each.n for each in worker.at_once.values()):
+        yield f"  at once:   {', '.join(_at_once(*each) for each in worker.at_once.items())} of a conversation"
     for session in worker.sessions:
         told = f"{session.id or 'ended'}: {session.jobs} jobs in {session.runs} runs, {session.used.total:,} tokens"
         yield f"  session:   {clean_line(session.project)}: {clean_line(told)}, last used {session.last_used}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
+from math import fsum, log1p
 
 BODY_LIMIT = 6_000
 """Characters a soul's body may have: it goes into every prompt."""
@@ -13,8 +15,8 @@ VOICE_LIMIT = 500
 """Characters of a voice tag: it goes into every message."""
 SECTIONS = ("Values", "Voice", "Boundaries")
 """What a soul's body should say."""
-ALIKE = 0.8
-"""Agents whose voices have so much in common cannot be told apart."""
+ALIKE = 0.5
+"""Agents whose voices have so much in common are taken for each other: one says what the other says in other words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +73,6 @@ def _whole_voice(soul: Soul) -> str:
     return " ".join((voice.get("tag") or made).split())
 
 
-def sounds_like(a: Soul, b: Soul) -> float:
-    """How alike two agents sound, from 0 to 1: the share of the words of both voices that are in each of them."""
-    ours, theirs = _voice_words(a), _voice_words(b)
-    return len(ours & theirs) / len(ours | theirs) if ours and theirs else 0.0
-
-
 def _voice_words(soul: Soul) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", f"{voice_tag(soul)} {section_of(soul.body, 'Voice')}".casefold()))
 
@@ -98,8 +94,23 @@ def lint_soul(soul: Soul, *, is_model: bool) -> tuple[str, ...]:
 
 def lint_voices(souls: Iterable[Soul]) -> tuple[tuple[str, str, float], ...]:
     """Pairs of agents that sound alike, by name, and how much."""
-    pairs = ((a, b, sounds_like(a, b)) for a, b in combinations(sorted(souls, key=lambda each: each.name), 2))
-    return tuple((a.name, b.name, how) for a, b, how in pairs if how >= ALIKE)
+    return tuple((a, b, how) for (a, b), how in compare_voices(souls).items() if how >= ALIKE)
+
+
+def compare_voices(souls: Iterable[Soul]) -> Mapping[tuple[str, str], float]:
+    """How alike each two agents sound, from 0 to 1: what their voices share of all the words of both.
+
+    A word counts the less the more voices have it: what everybody says tells nobody from anybody.
+    """
+    voices = {soul.name: words for soul in souls if (words := _voice_words(soul))}
+    had_by = Counter(word for words in voices.values() for word in words)
+
+    def weigh(words: Iterable[str]) -> float:
+        return fsum(log1p(len(voices) / had_by[word]) for word in words)
+
+    return {
+        (a, b): weigh(voices[a] & voices[b]) / weigh(voices[a] | voices[b]) for a, b in combinations(sorted(voices), 2)
+    }
 
 
 def without_section(body: str, title: str) -> str:

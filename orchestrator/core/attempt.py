@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.core.config import Limits, Terms
 from orchestrator.core.job import Fix, Job, State
 from orchestrator.core.records import Attempt, CardKind, RunStatus
+from orchestrator.core.sessions import Session
 from orchestrator.core.step import NOT_APPROVED, Step, later, pause_until
 from orchestrator.core.transitions import Event, Move
 
@@ -47,11 +48,10 @@ def start_attempt(job: Job, attempt: Attempt, now: str) -> Move:
 def attempt_ended(job: Job, attempt: Attempt, terms: Terms, now: str) -> Move:
     """An attempt's run left a result, and its work is under a ref."""
     told = f"attempt {attempt.number} {attempt.status}" + (f": {attempt.error}" if attempt.error else "")
-    facts = {"attempt": attempt.number, "tip": attempt.tip, "exit": attempt.exit, "error": attempt.error}
     tip = attempt.tip or job.at.tip
     # Any result, also one that was cut short, ends a row of crashes or of failed starts.
     changes = {"run": "", "tip": tip, "crashes": 0, "failed_starts": 0}
-    step = Step(Event.COLLECT, job, now, {f"attempt-{attempt.number}": attempt}, changes, facts)
+    step = Step(Event.COLLECT, job, now, {f"attempt-{attempt.number}": attempt}, changes, ended_facts(attempt))
     if attempt.status is RunStatus.ENDED:
         return step.to(State.COLLECTED, told, reason=attempt.error)
     if attempt.status is RunStatus.STOPPED:
@@ -59,6 +59,19 @@ def attempt_ended(job: Job, attempt: Attempt, terms: Terms, now: str) -> Move:
     why = f"The last attempt was cut short ({attempt.status}): {attempt.error}".rstrip(": ")
     more = Fix("", why, "Go on from the state of the tree and finish.", source="engine")
     return step.send_back((*job.at.fixes, more), terms, why)
+
+
+def place_in_session(before: Session | None, session: str, job: str) -> int:
+    """Which job of a session one is, 1 for the first; 0 for no session. `before` is the record before its run."""
+    if not session or before is None or before.id != session:
+        return int(bool(session))
+    return before.jobs + (before.last_job != job)
+
+
+def ended_facts(attempt: Attempt) -> Mapping[str, Any]:
+    """What the commit says of an attempt that left a result."""
+    told = {"attempt": attempt.number, "tip": attempt.tip, "exit": attempt.exit, "error": attempt.error}
+    return {**told, "session_job": attempt.session_job or None}
 
 
 def run_lost(

@@ -212,10 +212,11 @@ class Order(Iterator[Job]):
 def line_of(job: Job) -> Line:
     """The line in which a job waits."""
     spec = job.spec
-    author = job.at.agent if job.at.fixes else ""
     wishes = (spec.agent, spec.backend, spec.model, spec.kind.value)
     # Whether it was begun, or is urgent: then it does not wait for the work before it to land.
     goes_on = job.at.attempt > 0 or job.priority <= Priority.P1
+    # Its author goes first with fixes, and may go on with it while it drains.
+    author = (job.at.agent, bool(job.at.fixes))
     return (job.priority >= Priority.P3, job.at.project, spec.repairs_base, author, goes_on, *wishes)
 
 

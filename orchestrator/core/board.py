@@ -45,12 +45,22 @@ class ProjectView:
 
 @dataclass(frozen=True, slots=True)
 class AgentView:
-    """An agent as it is now. `problem` says why its program cannot be started, '' if it can."""
+    """An agent as it is now. `problem` says why its program cannot be started, '' if it can: also that of an agent that
+    drains."""
 
     soul: Soul
     family: str = ""
     model: str = ""
     problem: str = ""
+
+    @property
+    def unavailable(self) -> str:
+        """Why it is given nothing new, '' if it is."""
+        return self.problem or (f"it drains: {self.soul.drain}" if self.soul.drain else "")
+
+    def unavailable_for(self, job: Job) -> str:
+        """Why it gets no attempt of a job, '' if it does. An agent that drains ends what it has begun."""
+        return self.problem if job.at.agent == self.soul.name else self.unavailable
 
     def worker(self) -> Worker:
         """Who it is, for the records."""

@@ -1,7 +1,7 @@
 """The key claims of a research report: where they stand, what each rests on, and which a reviewer looks up again.
 
 A report lists them in a fenced block of YAML that begins with `claims:`. Which of them are looked up follows from the
-nonce of the review, so that nobody knows it before the work is done.
+commit and a random number of the review, so that nobody knows it before the work is done.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def choose_claims(claims: tuple[Claim, ...], wanted: ClaimRules | None, seed: st
     return tuple(each for each in claims if each.id in chosen)
 
 
-def claims_asked(evidence: Evidence, nonce_sha256: str) -> tuple[Claim, ...]:
-    """The claims that the review with this nonce looks up again."""
+def claims_asked(evidence: Evidence, draw: str) -> tuple[Claim, ...]:
+    """The claims that a review of this evidence looks up again; `draw` is that of its record."""
     asked = evidence.kind_checks
-    return choose_claims(evidence.claims, asked.claims if asked else None, nonce_sha256)
+    return choose_claims(evidence.claims, asked.claims if asked else None, f"{draw}\0{evidence.tip}")

@@ -122,6 +122,25 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """Whom a kind of work goes to first: these agents in this order, or any whose model is of this tier."""
+
+    agents: tuple[str, ...] = ()
+    tier: str = ""
+
+    @property
+    def rule(self) -> str:
+        """What is recorded of a choice that was made by it."""
+        return f"tier {self.tier}" if self.tier else "routed"
+
+    def place(self, agent: str, tier: str) -> int | None:
+        """The place of an agent with a model of `tier`, 0 for the first; None if nothing is said of it."""
+        if self.tier:
+            return 0 if tier == self.tier else None
+        return self.agents.index(agent) if agent in self.agents else None
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewDefaults:
     """How work is reviewed unless the job says otherwise."""
 
@@ -182,7 +201,7 @@ class Config:
     backends: dict[str, BackendConfig] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     """What is known of models. With any here, an agent may use no other."""
-    routing: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    routing: dict[str, Route] = field(default_factory=dict)
     """Which agents are to be taken first for a kind of work."""
     sessions: SessionLimits = SessionLimits()
     review: ReviewDefaults = ReviewDefaults()
@@ -198,14 +217,24 @@ class Config:
                 project["checks"] = [{"run": c} if isinstance(c, str) else c for c in project["checks"]]
             if isinstance(project.get("setup"), str):
                 project["setup"] = {"run": project["setup"]}
-        routing = items.get("routing") or {}
-        items["routing"] = {kind: [each] if isinstance(each, str) else each for kind, each in routing.items()}
+        items["routing"] = {kind: _route(each) for kind, each in (items.get("routing") or {}).items()}
         config = from_mapping(cls, items)
         return replace(
             config,
             projects={name: replace(each, name=name) for name, each in config.projects.items()},
             backends={name: replace(each, name=name) for name, each in config.backends.items()},
         )
+
+    def tier_of(self, model: str) -> str:
+        """The tier of a model, '' if nothing is said of it."""
+        known = self.models.get(model)
+        return known.tier if known else ""
+
+
+def _route(value: str | list[str] | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    return {"agents": [value] if isinstance(value, str) else value}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Set
 
 from orchestrator.core.actions import Ask, StartReview
 from orchestrator.core.board import AgentView, Board, run_kind, terms_of
-from orchestrator.core.config import Terms
+from orchestrator.core.config import Route, Terms
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Independence, Job, Worker
 from orchestrator.core.records import CardKind
@@ -28,27 +28,30 @@ class Matching:
         """The agent for an attempt and the rule that chose it; None if those that could are busy.
 
         Order: the author of the work that is being fixed; the agent that was asked for; those that `routing:` names for
-        its kind; one of the project; any idle one. Ties: most jobs in this project, then the name.
+        its kind, or that have a model of the tier it names; one of the project; any idle one. Ties: most jobs in this
+        project, then the name.
         """
-        able = {name: agent for name, agent in self._fitting(job).items() if not agent.problem}
+        able = {name: agent for name, agent in self._fitting(job).items() if not agent.unavailable_for(job)}
         if job.at.fixes and job.at.agent in able:
             return None if job.at.agent in busy else (job.at.agent, "same author")
         if job.spec.agent:
             return None if job.spec.agent in busy or job.spec.agent not in able else (job.spec.agent, "asked for")
         idle = [name for name in able if name not in busy]
 
-        routed = self._board.config.routing.get(job.spec.kind.value, ())
+        config = self._board.config
+        route = config.routing.get(job.spec.kind.value, Route())
+        places = {name: route.place(name, config.tier_of(able[name].model)) for name in idle}
 
-        def order(name: str) -> tuple[int, bool, int, str]:
+        def order(name: str) -> tuple[bool, int, bool, int, str]:
             done = self._board.history.get(name, {}).get(job.at.project, 0)
-            place = routed.index(name) if name in routed else len(routed)
-            return (place, job.at.project not in able[name].soul.projects, -done, name)
+            place = places[name]
+            return (place is None, place or 0, job.at.project not in able[name].soul.projects, -done, name)
 
         if not idle:
             return None
         chosen = min(idle, key=order)
-        if chosen in routed:
-            return chosen, "routed"
+        if places[chosen] is not None:
+            return chosen, route.rule
         return chosen, "project" if job.at.project in able[chosen].soul.projects else "idle"
 
     def problem(self, job: Job) -> str:
@@ -58,8 +61,9 @@ class Matching:
         able = self._fitting(job)
         if not able:
             return "no agent in souls/ fits: " + _in_words(job)
-        if all(agent.problem for agent in able.values()):
-            return "; ".join(f"{name}: {agent.problem}" for name, agent in able.items())
+        told = {name: agent.unavailable_for(job) for name, agent in able.items()}
+        if all(told.values()):
+            return "; ".join(f"{name}: {why}" for name, why in told.items())
         return ""
 
     def reviewer(self, job: Job) -> StartReview | Ask:
@@ -79,8 +83,8 @@ class Matching:
             far = independence_of(author, agent.worker())
             if not is_enough(far, agreed.independence):
                 continue
-            if agent.problem:
-                unusable.append(f"{name}: {agent.problem}")
+            if agent.unavailable:
+                unusable.append(f"{name}: {agent.unavailable}")
                 continue
             order = agreed.by.index(name) if agreed.by else 0
             candidates.append((far != STRONG, order, self._reviews[reviewing(name)], name))

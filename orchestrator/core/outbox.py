@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from orchestrator.core.attempt import ended_facts
 from orchestrator.core.ids import RunId, RunKind, bucket, job_id
 from orchestrator.core.job import Job, JobSpec, Priority, State
 from orchestrator.core.records import Attempt, CardKind
@@ -188,11 +189,10 @@ def ask_person(job: Job, move: Move, questions: Iterable[Requested], now: str) -
     if not asked or not ended or move.event is not Event.COLLECT or move.job.state is not State.COLLECTED:
         return move
     attempt = ended[0]
-    facts = {"attempt": attempt.number, "tip": attempt.tip, "exit": attempt.exit, "error": attempt.error}
     at = move.job.at
     changes = {"run": "", "tip": at.tip, "crashes": at.crashes, "failed_starts": at.failed_starts}
     context = "\n".join(_question(each, number) for number, each in enumerate(asked, 1))
-    step = Step(Event.COLLECT, job, now, move.records, changes, facts)
+    step = Step(Event.COLLECT, job, now, move.records, changes, ended_facts(attempt))
     question = asked[0].text if len(asked) == 1 else f"{attempt.worker.agent} has {len(asked)} questions"
     return step.ask(CardKind.QUESTION, question, context, told=f"attempt {attempt.number} asks: {asked[0].text}")
 

@@ -7,14 +7,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import Template
 
-from orchestrator.core.agent import Soul, voice_tag, without_section
+from orchestrator.core.agent import Soul, section_of, voice_tag, without_section
 from orchestrator.core.criteria import Item
 from orchestrator.core.job import Fix, Job
 from orchestrator.core.records import Answer, CheckResult, Claim, Evidence, PromptPart
 from orchestrator.core.skills import Chosen, tokens_of
+from orchestrator.errors import LedgerError
+
+WHY_IN_REVIEW = {
+    "rules": "rules/: everybody works under them",
+    "soul": "who the reviewer is, but for how it sounds",
+    "task": "the job's own words",
+    "tests": "what the engine's checks said of exactly this tree",
+    "previous": "what was asked for before, and the author's answers",
+    "report": "the author's report, where it is what the job is for",
+    "items": "criteria/: what is to be answered with yes or no",
+    "claims": "claims of the work that were drawn, to be looked up again",
+    "diff": "the whole change",
+    "form": "the form of the answer, and what orc says around the parts",
+}
+"""Why each part is in the prompt of a review: the same each time, so no record repeats it."""
+_NO_NONCE = '"nonce": ""'
+"""Nothing but the form itself has this: in a text that is JSON, quotation marks have a backslash before them."""
 
 
 def render(template: str, values: Mapping[str, str]) -> str:
@@ -52,21 +69,28 @@ def attempt_prompt(
     skills: Iterable[Chosen],
     target: str,
     asked: str = "",
+    note: str = "",
     previous_diff: str = "",
     handoff: str = "",
 ) -> Assembled:
-    """What the author of an attempt gets: what stays the same first, the voice and the task last."""
+    """What the author of an attempt gets: what stays the same first, then the voice, its boundaries and the task.
+
+    `note` is what its program has to be told.
+    """
     chosen = list(skills)
     spec, voice = job.spec, voice_tag(soul) if job.spec.voice != "off" else ""
+    boundaries = section_of(soul.body, "Boundaries")
     values = {
         "rules": rules.strip(),
         "soul": soul.body.strip(),
+        "note": f"\n{note}" if note else "",
         "skills": "\n\n".join(_skill(each) for each in chosen) or "None.",
         "criteria": f"\n# What the engine checks\nWork is sent back for each of these:\n{asked}\n" if asked else "",
         "handoff": f"\n# From your last session\n{handoff.strip()}\n" if handoff else "",
         "fixes": fix_list(job.at.fixes) or "None: this is the first attempt.",
         "previous": fenced("the changes of the earlier attempt", previous_diff) if previous_diff else "None.",
         "voice": f"\n<voice>{voice}</voice>\n" if voice else "",
+        "boundaries": f"\n<boundaries>\n{boundaries}\n</boundaries>\n" if boundaries else "",
         "task": spec.prompt.strip(),
     }
     more = {
@@ -79,12 +103,14 @@ def attempt_prompt(
     why = {
         "rules": "rules/: everybody works under them",
         "soul": f"souls/{soul.name}.md: who the agent is",
+        "note": "what its program has to be told",
         "skills": ", ".join(f"{each.skill.name} ({each.why})" for each in chosen) or "none was chosen",
         "criteria": f"criteria/{spec.kind}.yaml: what the engine checks by itself",
         "handoff": "what the session before left for this one",
         "fixes": "what is to be put right" if job.at.fixes else "nothing is to be put right",
         "previous": "what the author has to go on from" if previous_diff else "there is nothing to go on from",
-        "voice": "how it sounds, last before the task",
+        "voice": "how it sounds, said again each time",
+        "boundaries": "what it never does, said again each time",
         "task": "the job's own words",
     }
     return _assemble(templates, values, more, why)
@@ -102,9 +128,12 @@ def _assemble(
 
 def _skill(chosen: Chosen) -> str:
     skill = chosen.skill
+    head, more = f"## Skill: {skill.name}\n", ""
+    if chosen.files:
+        more = f"\n(Its other files are in {chosen.folder}: {', '.join(chosen.files)}.)"
     if chosen.whole:
-        return f"## Skill: {skill.name}\n{skill.body.strip()}"
-    return f"## Skill: {skill.name}\n{skill.description} (There is no room for the rest, which is in {chosen.path}.)"
+        return f"{head}{skill.body.strip()}{more}"
+    return f"{head}{skill.description} (There is no room for the rest, which is in {chosen.path}: read it there.){more}"
 
 
 def review_prompt(
@@ -114,20 +143,20 @@ def review_prompt(
     soul: Soul,
     evidence: Evidence,
     items: Iterable[Item],
-    nonce: str,
     diff: str,
     report: str,
     rules: str,
     previous: tuple[tuple[Fix, ...], tuple[Answer, ...]],
     claims: tuple[Claim, ...] = (),
 ) -> Assembled:
-    """What a reviewer gets. It does not learn who made the work, on what model, or how the author praises it.
+    """What a reviewer gets, but for the diff and the nonce, whose places `fill_review` fills.
 
-    It is told who it is, but not how to sound: a verdict is plain.
+    It does not learn who made the work, on what model, or how the author praises it. It is told who it is, but not how
+    to sound: a verdict is plain.
     """
     asked = list(items)
     form = {
-        "nonce": nonce,
+        "nonce": "",
         "job": job.id,
         "commit": evidence.tip,
         "verdict": "APPROVED | REVISE | REJECT",
@@ -154,17 +183,41 @@ def review_prompt(
         "report": fenced("the report, which is the deliverable of this job", report) if report else "None asked for.",
         "items": "\n".join(f"- {i.id}{' (required)' if i.required else ''}: {i.question}" for i in asked),
         "claims": _claims(claims),
-        "diff": fenced("the whole diff", diff),
-        "form": json.dumps(form, indent=2, ensure_ascii=False),
+        "diff": _diff_place(evidence.merge_base, evidence.tip),
     }
     more = {
+        "form": json.dumps(form, indent=2, ensure_ascii=False),
         "title": job.spec.heading,
         "kind": job.spec.kind.value,
         "commit": evidence.tip,
         "stat": evidence.stat,
         "files": "\n".join(f"- {path.status} {path.path}" for path in evidence.paths) or "- none",
     }
-    return _assemble(templates, values, more, dict.fromkeys(values, ""))
+    told = _assemble(templates, values, more, dict.fromkeys(values, ""))
+    size = {"diff": tokens_of(_fenced_diff(diff))}
+    parts = tuple(PromptPart(each.name, size.get(each.name, each.tokens)) for each in told.parts)
+    return replace(told, parts=parts)
+
+
+def fill_review(message: str, *, base: str, commit: str, diff: str, nonce: str = "") -> str:
+    """The message of a review as it is sent, or without a nonce as the ledger may show it.
+
+    Nothing that an author can choose is taken for one of the two places: behind the diff's there is only the form, and
+    no name of a file can hold the id of the commit that the file is in. Raises LedgerError if a place is missing.
+    """
+    before, place, after = message.rpartition(_diff_place(base, commit))
+    head, blank, tail = after.rpartition(_NO_NONCE)
+    if not place or not blank:
+        raise LedgerError("the message of the review has no place for the diff or for the nonce", hint="orc verify")
+    return f'{before}{_fenced_diff(diff)}{head}"nonce": {json.dumps(nonce)}{tail}'
+
+
+def _diff_place(base: str, commit: str) -> str:
+    return f"[the whole diff, {base}..{commit}]"
+
+
+def _fenced_diff(diff: str) -> str:
+    return fenced("the whole diff", diff)
 
 
 def _claims_form(claims: tuple[Claim, ...]) -> dict[str, object]:

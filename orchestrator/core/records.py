@@ -96,6 +96,8 @@ class Attempt:
     """Which rule of the matching order chose the worker."""
     soul: Used | None = None
     skills: tuple[Used, ...] = ()
+    files: tuple[Used, ...] = ()
+    """What its skills have beside their SKILL.md, as it lies in the folder of its run."""
     rules: Used | None = None
     rule_ids: tuple[str, ...] = ()
     prompt: str = ""
@@ -111,6 +113,8 @@ class Attempt:
     """Whether that session was begun by an earlier run."""
     why_fresh: str = ""
     """Why no earlier session went on."""
+    session_job: int = 0
+    """Which job of its session this one was, 1 for the first; 0 without a session that can go on."""
     fixes: tuple[Fix, ...] = ()
     forgeable: bool = False
     """No sandbox kept the agent from writing elsewhere."""
@@ -316,6 +320,15 @@ class ReviewRecord:
     soul: Used | None = None
     rules: Used | None = None
     rule_ids: tuple[str, ...] = ()
+    prompt: str = ""
+    """Blob id of the message without the diff and the nonce, as `review-N.prompt.md` has it."""
+    system: str = ""
+    """As in `Attempt`."""
+    draw: str = ""
+    """What the claims that are looked up again were drawn with: random, from when the review was reserved."""
+    diff: str = ""
+    """Blob id of the patch that stood in the message."""
+    parts: tuple[PromptPart, ...] = ()
     ended: str = ""
     status: RunStatus | None = None
     exit: int | None = None

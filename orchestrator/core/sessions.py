@@ -33,8 +33,8 @@ class Session:
     project: str
     backend: str
     model: str
-    soul: str
-    """Blob id of the soul that it was begun with."""
+    system: str
+    """Blob id of the system prompt that its newest run had; '' if its program takes none."""
     id: str
     """What the agent's program calls it; '' once it has ended."""
     started: str
@@ -70,30 +70,36 @@ def plan_session(
     session: Session | None,
     *,
     worker: Worker,
-    soul: str,
+    system: str,
     folder: str,
     resume: str,
+    takes_system: bool,
     limits: SessionLimits,
     window: int,
     now: datetime,
 ) -> Plan:
-    """Whether an attempt goes on with `session`. `resume` is what the agent's program can: see `Capabilities`."""
+    """Whether an attempt goes on with `session`.
+
+    `system` is the blob id of its system prompt. `resume` is what the agent's program can, and `takes_system` whether
+    a session that goes on is told a new system prompt: see `Capabilities`.
+    """
     if session is None or not session.id:
         why = "the last one could not be gone on with" if session else "there is none to go on with"
         return Plan(why_fresh=why, handoff=session.handoff if session else "")
-    why = _why_not(session, worker, soul, folder, resume) or why_over(session, limits, window=window, now=now)
+    why = _why_not(session, worker, folder, resume)
+    if not why and session.system != system and not takes_system:
+        why = "its system prompt has changed, and its program keeps the one that it began with"
+    why = why or why_over(session, limits, window=window, now=now)
     if why:
         return Plan(why_fresh=why, handoff=handoff_note(session))
     return Plan(resume=session.id)
 
 
-def _why_not(session: Session, worker: Worker, soul: str, folder: str, resume: str) -> str:
+def _why_not(session: Session, worker: Worker, folder: str, resume: str) -> str:
     if resume == "no":
         return "its program cannot go on with a session"
     if (session.backend, session.model) != (worker.backend, worker.model):
         return "it was another program's or model's"
-    if session.soul != soul:
-        return "the soul has changed since"
     if resume == "same folder" and session.folder != folder:
         return "it was begun in another folder"
     return ""

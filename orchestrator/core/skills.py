@@ -29,11 +29,15 @@ class Chosen:
     skill: Skill
     why: str
     whole: bool = True
+    folder: str = ""
+    """Where its files lie during the run, as an absolute path; '' as long as that is not known."""
+    files: tuple[str, ...] = ()
+    """Its other files, from that folder."""
 
     @property
     def path(self) -> str:
-        """Its file, from the workspace's folder."""
-        return skill_path(self.skill.name)
+        """Its file."""
+        return f"{self.folder}/SKILL.md" if self.folder else skill_path(self.skill.name)
 
     @property
     def tokens(self) -> int:

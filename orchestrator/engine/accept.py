@@ -28,6 +28,7 @@ from orchestrator.core.transitions import Actor, IllegalStepError, Move
 from orchestrator.engine.change import Change, View, judge_card, judge_file, judge_leftover, judge_review, other_file
 from orchestrator.engine.criteria import command_problem
 from orchestrator.engine.people import person_of
+from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import BusyError, InvalidFileError, LedgerError, OrcError, RefusedError, UnavailableError
 
@@ -91,7 +92,8 @@ def submit(ws: Workspace, data: bytes, name: str, *, lane: Lane | None = None, s
     if not isinstance(request, Drop):
         raise RefusedError(request.reason)
     project = project_of(ws, parsed.spec)
-    if problem := project_problem(ws, project) or command_problem(ws, parsed.spec, project):
+    problem = project_problem(ws, project) or command_problem(ws, parsed.spec, project)
+    if problem := problem or skills_problem(ws, parsed.spec.skills):
         raise RefusedError(problem)
     move = new_job(
         ws,
@@ -173,6 +175,7 @@ class _Intake:
     _drops: int = 0
     _folders: set[Path] = field(default_factory=set)
     _projects: dict[str, str] = field(default_factory=dict)
+    _skills: dict[str, str] = field(default_factory=dict)
 
     @property
     def ws(self) -> Workspace:
@@ -266,6 +269,7 @@ class _Intake:
         self._check_project(project)
         if problem := command_problem(self.ws, parsed.spec, project):
             raise RefusedError(problem)
+        self._check_skills(parsed.spec)
         priority, actor = request.priority, self.view.actor
         move = new_job(self.ws, parsed, id_, source=source, priority=priority, actor=actor)
         path = seen.path
@@ -282,6 +286,13 @@ class _Intake:
             self._projects[project] = project_problem(self.ws, project)
         if problem := self._projects[project]:
             raise RefusedError(problem)
+
+    def _check_skills(self, spec: JobSpec) -> None:
+        for name in spec.skills:
+            if name not in self._skills:
+                self._skills[name] = skills_problem(self.ws, (name,))
+            if problem := self._skills[name]:
+                raise RefusedError(problem)
 
     def _refuse(self, seen: Seen, read: ReadFile | None, reason: str) -> Change:
         found = read.signature if read else seen.signature

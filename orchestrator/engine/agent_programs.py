@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -26,6 +28,8 @@ from orchestrator.core.said import Said
 from orchestrator.engine.agents import BUILT_IN, backend_of, backend_settings
 from orchestrator.engine.finding import Finding, Health
 
+SEEN = {"claude": "2.1.329", "codex": "0.169.0", "gemini": "0.61.0", "opencode": "1.18.33"}
+"""The version of each program that orc was tried with. Any other may do as well: it is only told."""
 QUESTION = "Answer with the one word READY and do nothing else.\n"
 TRY_S = 120.0
 
@@ -40,15 +44,19 @@ class Tried:
 
 
 def look_at_programs(config: Config, root: Path, agents: Mapping[str, AgentView]) -> Iterator[Finding]:
-    """The program of each backend that agents use: its version, and what it logs in with."""
+    """The program of each backend that agents use, with its version and login; then those that none of them uses."""
     for name in sorted({agent.soul.backend for agent in agents.values()}):
         backend = backend_of(config, name)
         if backend is None or backend.type not in BUILT_IN:
             continue
         users = [agent for agent in agents.values() if agent.soul.backend == name]
-        if all(agent.problem for agent in users):
+        if all(agent.unavailable for agent in users):
             continue  # What is wrong with it is told with its agents.
         yield Finding(f"backend {name}", Health.OK, f"{_version(backend, root)}; {_login(backend)}")
+    used = {backend.type for agent in agents.values() if (backend := backend_of(config, agent.soul.backend))}
+    for name in SEEN:
+        if name not in used and shutil.which(name):
+            yield Finding(f"backend {name}", Health.OK, f"{name} is installed, and no agent uses it")
 
 
 def _version(backend: BackendConfig, root: Path) -> str:
@@ -56,7 +64,14 @@ def _version(backend: BackendConfig, root: Path) -> str:
         return _package_version("anthropic")  # The program is orc's own, and talks to the service by that package.
     program = backend_settings(backend, root)["program"] or backend.type
     found = ask_version(program, path=os.environ.get("PATH", ""))
-    return f"{program}: {found}" if found else program
+    seen = SEEN.get(backend.type, "")
+    remark = f" (orc was tried with {seen})" if seen and not _is_version(found, seen) else ""
+    return (f"{program}: {found}" if found else f"{program}: it does not say which version it is") + remark
+
+
+def _is_version(told: str, version: str) -> bool:
+    """Whether a program's answer names exactly that version."""
+    return re.search(rf"(?<![0-9.]){re.escape(version)}(?![0-9.-])", told) is not None
 
 
 def _package_version(name: str) -> str:
@@ -70,7 +85,9 @@ def _package_version(name: str) -> str:
 
 def _login(backend: BackendConfig) -> str:
     return (
-        "your own login, with your HOME" if backend.login else "a key from the engine's environment, and an empty HOME"
+        "your own login, with your HOME (orc doctor --try tells whether it is one)"
+        if backend.login
+        else "a key from the engine's environment, and an empty HOME"
     )
 
 

@@ -62,8 +62,6 @@ def _family(backend: BackendConfig) -> str:
 
 
 def _problem(ws: Workspace, soul: Soul, backend: BackendConfig, model: str) -> str:
-    if soul.drain:
-        return f"it drains: {soul.drain}"
     models = ws.config.models
     if model and models and model not in models:
         known = ", ".join(sorted(models))
@@ -96,6 +94,16 @@ def backend_settings(backend: BackendConfig, root: Path) -> dict[str, Any]:
     if backend.argv and "/" in backend.argv[0]:
         settings["argv"] = (str(root / backend.argv[0]), *backend.argv[1:])
     return settings
+
+
+def soul_file(ws: Workspace, name: str) -> Path:
+    """The file of an agent, whether it can be used or not. Raises NotFoundError."""
+    folder = ws.paths.root / "souls"
+    known = sorted(path.stem for path in folder.glob("*.md"))
+    if name in known:
+        return folder / f"{name}.md"
+    there = ", ".join(known) or "none"
+    raise NotFoundError(f"there is no agent {name!r} (there: {there})" + _guess(name, known), hint="orc workers")
 
 
 def soul_of(ws: Workspace, name: str) -> Soul:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ from orchestrator.engine.criteria import criteria_of
 from orchestrator.engine.launch import Start, folder_of, spec_for
 from orchestrator.engine.rules import PromptRules, rules_for_prompt
 from orchestrator.engine.sessions import new_session_id, plan_for, session_of, tree_folder
+from orchestrator.engine.skill_files import FOLDER as SKILLS
+from orchestrator.engine.skill_files import files_of, used_skill, with_files
 from orchestrator.engine.skills import find_pinned
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, OrcError
@@ -75,6 +78,7 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
         rule=action.rule,
         soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob),
         skills=used.skills,
+        files=used.files,
         rules=used.rules.used,
         rule_ids=used.rules.ids,
         prompt=blob_id(prepared.message),
@@ -88,8 +92,7 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
         # There is no sandbox yet: said on every run, so that nobody takes its record for more than it is.
         forgeable=True,
     )
-    paths = [attempt.soul, *attempt.skills] if attempt.soul else [*attempt.skills]
-    filing = _library_filing(ws, paths)
+    filing = library_filing(ws, [Used(f"souls/{agent.soul.name}.md", agent.soul.blob), *used.skills, *used.files])
     texts = {f"attempt-{run.number}.prompt.md": prepared.message}
     if prepared.system:
         texts[f"attempt-{run.number}.system.md"] = prepared.system
@@ -99,6 +102,7 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
 @dataclass(frozen=True, slots=True)
 class _UsedTexts:
     skills: tuple[Used, ...]
+    files: tuple[Used, ...]
     rules: PromptRules
 
 
@@ -118,9 +122,9 @@ def prepare_attempt(ws: Workspace, job: Job, agent: AgentView) -> PreparedAttemp
     """The prompt and the session of an attempt as they would be now. Raises OrcError; changes nothing."""
     soul, rules = agent.soul, rules_for_prompt(ws.paths.root)
     can = backend_for(ws, soul)[1].capabilities
-    plan = plan_for(ws, job, agent, can)
-    skills = _choose_skills(ws, job, soul)
-    assembled = attempt_prompt(
+    skills, files = with_files(ws, next_run(job, Kind.ATTEMPT), _choose_skills(ws, job, soul))
+    assemble = partial(
+        attempt_prompt,
         prompt_templates("attempt"),
         job,
         soul=soul,
@@ -128,16 +132,18 @@ def prepare_attempt(ws: Workspace, job: Job, agent: AgentView) -> PreparedAttemp
         skills=skills,
         target=ws.terms(job).target,
         asked=told_to_author(job.spec, criteria_of(ws, job).checks),
+        note=can.note,
         previous_diff=_previous_diff(ws, job),
-        handoff=plan.handoff,
     )
+    assembled = assemble()
     has_system = can.system_prompt != "none"
-    used = _UsedTexts(
-        tuple(Used(f"skills/{each.skill.name}/SKILL.md", each.skill.blob) for each in skills),
-        rules,
-    )
+    system = assembled.system.encode("utf-8", "replace") if has_system else b""
+    plan = plan_for(ws, job, agent, can, system=blob_id(system) if system else "")
+    if plan.handoff:
+        assembled = assemble(handoff=plan.handoff)
+    used = _UsedTexts(tuple(used_skill(each) for each in skills), files, rules)
     return PreparedAttempt(
-        system=assembled.system.encode("utf-8", "replace") if has_system else b"",
+        system=system,
         message=(assembled.message if has_system else assembled.in_one()).encode("utf-8", "replace"),
         parts=assembled.parts,
         used=used,
@@ -172,7 +178,7 @@ def _previous_diff(ws: Workspace, job: Job) -> str:
     return diff_text(git, attempt.base, tip, max_bytes=PREVIOUS_DIFF_BYTES)[0]
 
 
-def _library_filing(ws: Workspace, used: list[Used]) -> Filing | None:
+def library_filing(ws: Workspace, used: list[Used]) -> Filing | None:
     """A commit that keeps the versions of souls and skills that were used, unless the ledger has them already."""
     changed: dict[str, bytes] = {}
     for each in used:
@@ -209,7 +215,8 @@ def attempt_start(ws: Workspace, job: Job, run: RunId) -> Start:
     """The run of an attempt, from what the ledger holds of it."""
     folder = ws.open_job(job.id)
     attempt = ws.ledger.record(Attempt, folder, f"attempt-{run.number}")
-    soul = soul_of(ws, attempt.worker.agent)
+    # Its file may name another program by now: what was recorded counts.
+    soul = replace(soul_of(ws, attempt.worker.agent), backend=attempt.worker.backend)
     project, target = ws.project(job.at.project), ws.terms(job).target
     tree = {**attempt_tree(ws, job, attempt), "include": _included(ws, project)}
     mirror_with(ws, project.name, target, attempt.base, tree["reuse"] or "", job=job.id)
@@ -234,6 +241,7 @@ def attempt_start(ws: Workspace, job: Job, run: RunId) -> Start:
         prompt.decode("utf-8", "replace"),
         facts,
         system=system,
+        files=files_of(ws, attempt),
     )
 
 
@@ -247,6 +255,7 @@ def _launch_attempt(
         model=attempt.worker.model,
         system=run_folder / "system.md" if system else None,
         system_text=system,
+        skills=run_folder / SKILLS if attempt.skills else None,
     )
     fresh = replace(order, session=new_session_id(attempt.run))
     if not attempt.resumed:

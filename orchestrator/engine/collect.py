@@ -17,7 +17,7 @@ from orchestrator.adapters.processes import kill_descendants
 from orchestrator.adapters.run_folder import RunFolder, read_result
 from orchestrator.adapters.run_values import RunResult
 from orchestrator.adapters.worktrees import TreeSpec, holds_other_work, seal_tree, was_sealed_torn
-from orchestrator.core.attempt import attempt_ended, not_started, run_lost, service_failed
+from orchestrator.core.attempt import attempt_ended, not_started, place_in_session, run_lost, service_failed
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.gate import judge_checks
 from orchestrator.core.ids import RunId, RunKind
@@ -43,7 +43,7 @@ from orchestrator.engine.bases import base_filing, base_record, not_checked, rem
 from orchestrator.engine.evidence import checks_result
 from orchestrator.engine.launch import RunState, ask_to_stop, folder_of, state_of
 from orchestrator.engine.run_logs import log_folder
-from orchestrator.engine.sessions import tree_folder
+from orchestrator.engine.sessions import session_of, tree_folder
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -120,6 +120,7 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
     now = ws.stamp()
     before = ws.ledger.record(Attempt, ws.open_job(job.id), f"attempt-{run.number}")
     tip = _published(ws, job, run) or _seal(ws, job, run)
+    session = _session(before, result.said)
     ended = replace(
         before,
         ended=now,
@@ -133,7 +134,8 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
         report=result.report[:REPORT_LIMIT],
         answers=parse_answers(result.report, before.fixes),
         spoke=spoke_of(ws, result.said, before.worker),
-        session=_session(before, result.said),
+        session=session,
+        session_job=place_in_session(session_of(ws, before.worker.agent, job.at.project), session, job.id),
     )
     if result.status in _CANNOT_START:
         why = f"{result.status.value.replace('_', ' ')}: {result.error}"
@@ -362,7 +364,7 @@ def question_of(review: ReviewRecord, evidence: Evidence, nonce_sha256: str) -> 
         items=review.items_asked,
         required=frozenset(review.required),
         threshold=review.threshold,
-        claims=tuple(each.id for each in claims_asked(evidence, nonce_sha256)),
+        claims=tuple(each.id for each in claims_asked(evidence, review.draw)),
     )
 
 
@@ -423,7 +425,7 @@ def _put_away(ws: Workspace, place: RunFolder) -> None:
     """Keep what a person may want to read; `state/` may vanish, so nothing depends on it."""
     path = place.path
     with effect(Effect.RUN_CLEAN):
-        for name in ("tree", "home", "tmp"):
+        for name in ("tree", "home", "tmp", "skills"):
             remove_tree(path / name)
         for left in path.glob("tree.json*"):
             remove(left)

@@ -26,6 +26,7 @@ from orchestrator.engine.mend import (
     look_at_run_folders,
 )
 from orchestrator.engine.mend_git import look_at_kept, look_at_locks, look_at_trees
+from orchestrator.engine.routing import routing_problems
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -37,8 +38,8 @@ def examine(ws: Workspace) -> list[Finding]:
     """Everything that was looked at, in an order in which it can be put right. Changes nothing."""
     findings: list[Finding] = []
     for look_at in (
-        *(_git, look_at_locks, _config, _projects, _agents, _reviewers, _library, look_at_rules, look_at_ignores),
-        *(look_at_souls, look_at_skills_lint),
+        *(_git, look_at_locks, _config, _projects, _agents, _routing, _reviewers),
+        *(_library, look_at_rules, look_at_ignores, look_at_souls, look_at_skills_lint),
         *(look_at_queue, look_at_run_folders, look_at_half_made, look_at_trees, look_at_kept, _disk),
     ):
         try:
@@ -112,7 +113,7 @@ def _agents(ws: Workspace) -> Iterator[Finding]:
     for name, agent in agents.items():
         if agent.soul.drain:
             text = f"gets nothing new: {agent.soul.drain}"
-            yield Finding(f"agent {name}", Health.WARN, text, f"take `drain:` out of souls/{name}.md")
+            yield Finding(f"agent {name}", Health.WARN, text, f"orc retire {name}, or: orc drain {name} --undo")
         elif agent.problem:
             told = agent.soul.backend in ws.config.backends
             settings = f"`backends: {agent.soul.backend}:` in orc.yaml, or " if told else ""
@@ -127,15 +128,20 @@ def _agents(ws: Workspace) -> Iterator[Finding]:
     yield from look_at_programs(ws.config, ws.paths.root, agents)
 
 
+def _routing(ws: Workspace) -> Iterator[Finding]:
+    for problem in routing_problems(ws, view_agents(ws)[0]):
+        yield Finding("routing", Health.FAIL, str(problem), "orc workers; until then the other agents take such jobs")
+
+
 def _reviewers(ws: Workspace) -> Iterator[Finding]:
     agents, _ = view_agents(ws)
     wanted = ws.config.review.independence
     for name, author in agents.items():
         # An author that cannot start itself is told of above, and has no work to judge.
-        if "work" not in author.soul.roles or author.problem:
+        if "work" not in author.soul.roles or author.unavailable:
             continue
         may = _reviewers_of(author, agents.values(), ws)
-        if any(not each.problem for each in may):
+        if any(not each.unavailable for each in may):
             continue
         if may:
             names = ", ".join(each.soul.name for each in may)

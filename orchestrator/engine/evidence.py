@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
 from orchestrator.adapters.documents import read_kind_facts, read_previews
 from orchestrator.adapters.git import Git, merge_base, tree_of
@@ -168,7 +170,19 @@ def _too_large(ws: Workspace, job: Job, evidence: Evidence) -> str:
     """Why the whole diff cannot be put before a reviewer, '' if it can."""
     if evidence.more_paths:
         return f"more than the {len(evidence.paths)} files that a review lists"
-    project, agreed, limit = ws.project(job.at.project), ws.terms(job), ws.config.review.max_diff_bytes
-    git = mirror_with(ws, project.name, agreed.target, evidence.base, evidence.tip, job=job.id)
-    is_cut = read_patch(git, evidence.merge_base, evidence.tip, max_bytes=limit)[1]
+    limit = ws.config.review.max_diff_bytes
+    is_cut = reviewed_patch(ws, job, evidence)[1]
     return f"more than {limit} bytes, which is review.max_diff_bytes in orc.yaml" if is_cut else ""
+
+
+def reviewed_patch(ws: Workspace, job: Job, evidence: Evidence) -> tuple[bytes, bool]:
+    """The change as a reviewer sees it, and whether it is cut, for it is too large."""
+    project, target = ws.project(job.at.project), ws.terms(job).target
+    git = mirror_with(ws, project.name, target, evidence.base, evidence.tip, job=job.id)
+    return _patch(git.git_dir, evidence.merge_base, evidence.tip, ws.config.review.max_diff_bytes)
+
+
+# Asked for when the checks have passed, when the review is reserved, and when it starts: commits do not change.
+@lru_cache(maxsize=2)
+def _patch(git_dir: Path, base: str, tip: str, max_bytes: int) -> tuple[bytes, bool]:
+    return read_patch(Git(git_dir), base, tip, max_bytes=max_bytes)

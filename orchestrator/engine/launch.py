@@ -7,6 +7,7 @@ made anew, a run that lives or has ended is left alone.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,7 +25,7 @@ from orchestrator.adapters.files import (
     take_lease,
     write_atomic,
 )
-from orchestrator.adapters.run_folder import RunFolder, write_spec
+from orchestrator.adapters.run_folder import RunFolder, find_orc, write_spec
 from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
 from orchestrator.core.config import Project
 from orchestrator.core.ids import RunId
@@ -55,6 +56,8 @@ class Start:
     diff: bytes = b""
     system: str = ""
     """The system prompt; '' if there is none, or it is part of the prompt."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What the prompt sends the agent to, by path in the folder."""
 
 
 def folder_of(ws: Workspace, run: str) -> RunFolder:
@@ -88,6 +91,7 @@ def spec_for(
             output_bytes=limits.output_mb * 1024 * 1024,
             silent_s=limits.silent_minutes * 60 if agent else 0,
         ),
+        orc_folder=find_orc(sys.argv[0], sys.executable) if agent else "",
     )
 
 
@@ -141,6 +145,9 @@ def _write_folder(final: Path, start: Start) -> None:
     write_atomic(making / "prompt.md", start.prompt.encode("utf-8", "replace"), mode=0o600, sync=False)
     if start.system:
         write_atomic(making / "system.md", start.system.encode("utf-8", "replace"), mode=0o600, sync=False)
+    for name, data in start.files.items():
+        ensure_folder((making / name).parent)
+        write_atomic(making / name, data, mode=0o600, sync=False)
     facts = dict(start.facts)
     if start.diff:
         facts["diff"] = str(final / "diff.patch")

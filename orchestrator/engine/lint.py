@@ -21,7 +21,7 @@ def look_at_souls(ws: Workspace) -> Iterator[Finding]:
         for text in lint_soul(soul, is_model=is_model):
             yield Finding(f"soul {name}", Health.WARN, text, f"add to souls/{name}.md, or shorten it")
     for one, other, how in lint_voices(souls.values()):
-        text = f"{one} and {other} sound alike: {how:.0%} of the words of their voices are the same"
+        text = f"{one} and {other} sound alike: {how:.0%} of what their voices say is in both"
         yield Finding("voices", Health.WARN, text, f"give souls/{other}.md a voice of its own")
 
 

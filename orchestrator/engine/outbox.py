@@ -45,6 +45,7 @@ from orchestrator.core.transitions import ENGINE, Move
 from orchestrator.engine.accept import project_problem
 from orchestrator.engine.criteria import command_problem
 from orchestrator.engine.launch import folder_of
+from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.story import asked_so_far
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError, OrcError
@@ -219,6 +220,7 @@ class _Look:
             follow_up_problem(parsed.spec, self.job, so_far=so_far)
             or project_problem(self.ws, project)
             or command_problem(self.ws, parsed.spec, project)
+            or skills_problem(self.ws, parsed.spec.skills)
         )
         if problem:
             raise OrcError(problem)

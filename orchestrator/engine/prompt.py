@@ -1,25 +1,34 @@
-"""Prompt: exactly what an agent gets, or would get now, and why each part of it is there. Changes nothing."""
+"""Prompt: exactly what an agent or a reviewer gets, or would get, and why each part is there. Changes nothing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_objects import read_patch
+from orchestrator.adapters.library import blob_id
 from orchestrator.core.job import Job
 from orchestrator.core.matching import Matching
-from orchestrator.core.records import Attempt, PromptPart, Used
+from orchestrator.core.prompt import WHY_IN_REVIEW, fill_review
+from orchestrator.core.records import Attempt, PromptPart, ReviewRecord, Used
 from orchestrator.core.schedule import AgentView
 from orchestrator.engine.attempts import prepare_attempt
 from orchestrator.engine.look import look
+from orchestrator.engine.reviews import read_texts
 from orchestrator.engine.workspace import Workspace
-from orchestrator.errors import NotFoundError, RefusedError
+from orchestrator.errors import NotFoundError, OrcError, RefusedError
+
+PATCH_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ShownPrompt:
-    """The prompt of one attempt. `attempt` is 0 for one that has not begun."""
+    """The prompt of one attempt, or of one review. Both numbers are 0 for an attempt that has not begun."""
 
     job: str
     attempt: int
+    review: int
     agent: str
     rule: str
     backend: str
@@ -29,10 +38,13 @@ class ShownPrompt:
     message: str
     parts: tuple[PromptPart, ...]
     skills: tuple[Used, ...]
+    """Each with the other files that went along with it."""
     soul: Used | None
     rules: Used | None
     session: str
     """What it goes on with, or why it begins anew."""
+    left_out: str = ""
+    """What the message here has not, and why; '' if it has all."""
 
     @property
     def tokens(self) -> int:
@@ -57,6 +69,53 @@ def show_prompt(ws: Workspace, job: Job, *, agent: str = "", attempt: int = 0) -
     return _would_be(ws, job, board.agents[name], rule)
 
 
+def show_review(ws: Workspace, job: Job, number: int) -> ShownPrompt:
+    """The prompt of a review that began, but for its nonce. Raises NotFoundError if there is none."""
+    folder = ws.ledger.folder(job.id)
+    try:
+        review = ws.ledger.record(ReviewRecord, folder, f"review-{number}")
+    except NotFoundError as error:
+        raise NotFoundError(error.message, hint=f"orc show {job.id}") from error
+    stored, system = read_texts(ws, folder, review)
+    if not stored:
+        raise NotFoundError(f"the ledger does not have what review {number} of {job.id} was told")
+    diff, why = _diff_of(ws, job, review)
+    message = stored if why else fill_review(stored, base=review.base, commit=review.commit, diff=diff)
+    reviewer = review.reviewer
+    return ShownPrompt(
+        job=job.id,
+        attempt=review.attempt,
+        review=number,
+        agent=reviewer.agent,
+        rule=f"independent by {review.independence}",
+        backend=reviewer.backend,
+        model=reviewer.model,
+        system=system,
+        message=message,
+        parts=tuple(replace(part, why=WHY_IN_REVIEW.get(part.name, "")) for part in review.parts),
+        skills=(),
+        soul=review.soul,
+        rules=review.rules,
+        session="a new session: every review has one",
+        left_out="; ".join(filter(None, (why, "the nonce, of which only a hash is kept"))),
+    )
+
+
+def _diff_of(ws: Workspace, job: Job, review: ReviewRecord) -> tuple[str, str]:
+    """The patch that a review was shown, made again and compared with what is recorded; or why it cannot be shown."""
+    why = f"the diff, which this version of Git makes otherwise: git diff {review.base} {review.commit}"
+    # In the mirror it was made; a person's repository may say otherwise how diffs are shown.
+    for opened in (partial(Git, ws.paths.mirror(job.at.project)), partial(ws.git, job.at.project)):
+        try:
+            patch, _ = read_patch(opened(), review.base, review.commit, max_bytes=PATCH_BYTES)
+        except OrcError as error:
+            why = f"the diff, which cannot be made again: {error.message}"
+            continue
+        if blob_id(patch) == review.diff:
+            return patch.decode("utf-8", "replace"), ""
+    return "", why
+
+
 def _choose(matching: Matching, job: Job) -> tuple[str, str]:
     chosen = matching.worker(job, frozenset())
     if chosen is None:
@@ -71,6 +130,7 @@ def _would_be(ws: Workspace, job: Job, agent: AgentView, rule: str) -> ShownProm
     return ShownPrompt(
         job=job.id,
         attempt=0,
+        review=0,
         agent=worker.agent,
         rule=rule,
         backend=worker.backend,
@@ -78,7 +138,7 @@ def _would_be(ws: Workspace, job: Job, agent: AgentView, rule: str) -> ShownProm
         system=prepared.system.decode("utf-8", "replace"),
         message=prepared.message.decode("utf-8", "replace"),
         parts=prepared.parts,
-        skills=prepared.used.skills,
+        skills=(*prepared.used.skills, *prepared.used.files),
         soul=Used(f"souls/{worker.agent}.md", agent.soul.blob),
         rules=prepared.used.rules.used,
         session=f"goes on with {plan.resume}" if plan.resume else f"a new session: {plan.why_fresh}",
@@ -97,6 +157,7 @@ def _given(ws: Workspace, job: Job, number: int) -> ShownPrompt:
     return ShownPrompt(
         job=job.id,
         attempt=number,
+        review=0,
         agent=attempt.worker.agent,
         rule=attempt.rule,
         backend=attempt.worker.backend,
@@ -104,7 +165,7 @@ def _given(ws: Workspace, job: Job, number: int) -> ShownPrompt:
         system=system,
         message=message,
         parts=attempt.parts,
-        skills=attempt.skills,
+        skills=(*attempt.skills, *attempt.files),
         soul=attempt.soul,
         rules=attempt.rules,
         session=f"went on with {attempt.session}" if attempt.resumed else fresh,

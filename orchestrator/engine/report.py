@@ -11,6 +11,7 @@ from orchestrator.adapters.ledger import Folder
 from orchestrator.core.job import Job, Lane, State
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.needs import Need, rejected_files, stuck_jobs
+from orchestrator.engine.routing import routing_problems
 from orchestrator.engine.workspace import Workspace
 
 ERRORS_SHOWN = 50
@@ -88,7 +89,7 @@ def summarize(ws: Workspace, *, errors: bool = True) -> Summary:
     return Summary(
         needs=(*needs, *stuck_jobs(jobs), *rejected_files(ws)),
         jobs=lines,
-        problems=tuple(_problems(ws)),
+        problems=tuple(list_problems(ws)),
         counts={lane.value: counts[lane] for lane in order if counts[lane]},
     )
 
@@ -134,6 +135,8 @@ def _need(ws: Workspace, folder: Folder) -> Need:
     return Need(card.id, question, command, keys)
 
 
-def _problems(ws: Workspace) -> list[str]:
+def list_problems(ws: Workspace) -> list[str]:
+    """What is wrong with files that a person wrote about the agents."""
     problems = [f"orc.yaml: {ws.config_problem} (the last good one is in force)"] if ws.config_problem else []
-    return problems + view_agents(ws)[1]
+    agents, unusable = view_agents(ws)
+    return [*problems, *unusable, *map(str, routing_problems(ws, agents))]

@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends.base import Order
-from orchestrator.adapters.git_objects import read_patch
-from orchestrator.adapters.library import prompt_templates
+from orchestrator.adapters.ledger import Folder
+from orchestrator.adapters.library import blob_id, prompt_templates
 from orchestrator.adapters.run_values import RunKind
 from orchestrator.adapters.schemas import load_schema
+from orchestrator.core.attempt import not_started
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
 from orchestrator.core.job import Expects, Job
 from orchestrator.core.judge import review_started
-from orchestrator.core.prompt import review_prompt
+from orchestrator.core.prompt import fill_review, review_prompt
 from orchestrator.core.records import Attempt, Evidence, ReviewRecord, Used
 from orchestrator.core.schedule import AgentView, StartReview
 from orchestrator.core.step import next_run
-from orchestrator.core.transitions import Move
-from orchestrator.core.verdict import hash_nonce
 from orchestrator.engine.agents import backend_for, launch_spec, soul_of
-from orchestrator.engine.bases import mirror_with
+from orchestrator.engine.attempts import Reserved, library_filing
 from orchestrator.engine.checks import export_tree
 from orchestrator.engine.criteria import criteria_of, threshold_of
+from orchestrator.engine.evidence import reviewed_patch
 from orchestrator.engine.launch import Start, folder_of, spec_for
 from orchestrator.engine.rules import rules_for_prompt
 from orchestrator.engine.sessions import new_session_id
@@ -37,13 +37,41 @@ from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
 
-def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentView) -> Move:
-    """The step that starts a review."""
+def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentView) -> Reserved:
+    """The step that starts a review, with the prompt as the reviewer will get it, but for the diff and the nonce."""
+    now = ws.stamp()
+    try:
+        review, texts = _prepare(ws, job, action, agent, now)
+    except OrcError as error:
+        return Reserved(not_started(job, error.message, ws.config.limits, now), {})
+    filing = library_filing(ws, [review.soul] if review.soul else [])
+    return Reserved(review_started(job, review, now), texts, (filing,) if filing else ())
+
+
+def _prepare(
+    ws: Workspace, job: Job, action: StartReview, agent: AgentView, now: str
+) -> tuple[ReviewRecord, dict[str, bytes]]:
+    """The record of a review that is to begin, and the texts that go beside it."""
     run, criteria, rules = next_run(job, Kind.REVIEW), criteria_of(ws, job), rules_for_prompt(ws.paths.root)
     folder = ws.open_job(job.id)
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
     attempt = ws.ledger.record(Attempt, folder, f"attempt-{evidence.attempt}")
-    now = ws.stamp()
+    patch, draw = _whole_patch(ws, job, evidence), secrets.token_hex(8) if evidence.claims else ""
+    told = review_prompt(
+        prompt_templates("review"),
+        job,
+        soul=agent.soul,
+        evidence=evidence,
+        items=criteria.items,
+        claims=claims_asked(evidence, draw),
+        diff=patch.decode("utf-8", "replace"),
+        report=_report(job, attempt),
+        rules=rules.text,
+        previous=(attempt.fixes, attempt.answers),
+    )
+    has_system = backend_for(ws, agent.soul)[1].capabilities.system_prompt != "none"
+    system = told.system.encode("utf-8", "replace") if has_system else b""
+    message = (told.message if has_system else told.in_one()).encode("utf-8", "replace")
     review = ReviewRecord(
         number=run.number,
         attempt=evidence.attempt,
@@ -58,12 +86,27 @@ def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentVie
         threshold=threshold_of(ws, job, criteria),
         required=tuple(item.id for item in criteria.items if item.required),
         items_asked=tuple(item.id for item in criteria.items),
+        draw=draw,
         soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob),
         rules=rules.used,
         rule_ids=rules.ids,
-        identity="degraded" if backend_for(ws, agent.soul)[1].capabilities.system_prompt == "none" else "",
+        prompt=blob_id(message),
+        system=blob_id(system) if system else "",
+        diff=blob_id(patch),
+        parts=told.parts,
+        identity="" if has_system else "degraded",
     )
-    return review_started(job, review, now)
+    texts = {f"review-{run.number}.prompt.md": message}
+    if system:
+        texts[f"review-{run.number}.system.md"] = system
+    return review, texts
+
+
+def _whole_patch(ws: Workspace, job: Job, evidence: Evidence) -> bytes:
+    patch, is_cut = reviewed_patch(ws, job, evidence)
+    if is_cut:
+        raise OrcError("the diff is too large to be reviewed whole")
+    return patch
 
 
 def review_start(ws: Workspace, job: Job, run: RunId) -> Start:
@@ -72,44 +115,43 @@ def review_start(ws: Workspace, job: Job, run: RunId) -> Start:
     review = ws.ledger.record(ReviewRecord, folder, f"review-{run.number}")
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{review.evidence}")
     attempt = ws.ledger.record(Attempt, folder, f"attempt-{review.attempt}")
-    project = ws.project(job.at.project)
-    mirror = mirror_with(ws, project.name, ws.terms(job).target, review.commit, job=job.id)
-    patch, cut = read_patch(mirror, evidence.merge_base, evidence.tip, max_bytes=ws.config.review.max_diff_bytes)
-    if cut:
-        raise OrcError("the diff is too large to be reviewed whole")
-    asked = [item for item in criteria_of(ws, job).items if item.id in review.items_asked]
+    patch, project = _whole_patch(ws, job, evidence), ws.project(job.at.project)
+    if blob_id(patch) != review.diff:
+        raise OrcError("the diff is not the one that the review was reserved with", hint="It is reserved anew.")
     nonce = secrets.token_hex(16)
-    claims = claims_asked(evidence, hash_nonce(nonce))
-    soul = soul_of(ws, review.reviewer.agent)
-    assembled = review_prompt(
-        prompt_templates("review"),
-        job,
-        soul=soul,
-        evidence=evidence,
-        items=asked,
-        claims=claims,
-        nonce=nonce,
-        diff=patch.decode("utf-8", "replace"),
-        report=_report(job, attempt),
-        rules=rules_for_prompt(ws.paths.root).text,
-        previous=(attempt.fixes, attempt.answers),
-    )
-    has_system = not review.identity
-    system = assembled.system if has_system else ""
+    message, system = read_texts(ws, folder, review)
+    diff = patch.decode("utf-8", "replace")
+    told = fill_review(message, base=evidence.merge_base, commit=evidence.tip, diff=diff, nonce=nonce)
+    # Its file may name another program by now: what was recorded counts.
+    soul = replace(soul_of(ws, review.reviewer.agent), backend=review.reviewer.backend)
     tree = export_tree(ws, project, evidence.tip, read_only=True)
     spec = spec_for(ws, run, RunKind.REVIEW, job, tree, review.reviewer.agent, project, ws.config.limits.review_minutes)
     return Start(
         replace(spec, launch=launch_spec(ws, soul, _order(ws, review, Path(tree["path"]), system))),
-        assembled.message if has_system else assembled.in_one(),
+        told,
         {
             **_facts(job, evidence, attempt),
             "nonce": nonce,
-            "items": [asdict(item) for item in asked],
-            "claims": [asdict(each) for each in claims],
+            "items": _items(ws, job, review),
+            "claims": [asdict(each) for each in claims_asked(evidence, review.draw)],
         },
         patch or b" ",
         system=system,
     )
+
+
+def read_texts(ws: Workspace, folder: Folder, review: ReviewRecord) -> tuple[str, str]:
+    """The message of a review, still without diff and nonce, and its system prompt; '' for what it has not."""
+    texts = (folder.records.get(f"review-{review.number}.{name}") for name in ("prompt", "system"))
+    message, system = (ws.ledger.objects.read(oid).decode("utf-8", "replace") if oid else "" for oid in texts)
+    return message, system
+
+
+def _items(ws: Workspace, job: Job, review: ReviewRecord) -> list[dict[str, Any]]:
+    """The questions that were asked; their words, if the criteria still have them."""
+    known = {item.id: item.question for item in criteria_of(ws, job).items}
+    asked = review.items_asked
+    return [{"id": id_, "question": known.get(id_, ""), "required": id_ in review.required} for id_ in asked]
 
 
 def _report(job: Job, attempt: Attempt) -> str:

@@ -31,6 +31,7 @@ from orchestrator.adapters.run_folder import (
     read_end,
     read_report,
     secret_values,
+    with_orc,
 )
 from orchestrator.adapters.run_values import (
     CheckOutcome,
@@ -201,7 +202,7 @@ def execute(run: Run, spec: RunSpec) -> None:
         else:
             # After a power cut a run whose lease is there has begun, and one without has not: or it would begin again.
             sync_name(run.folder.lease)
-            run_backend(run, spec, environment)
+            run_backend(run, spec, with_orc(environment, spec.orc_folder))
     finally:
         if run.launched and spec.kind is RunKind.ATTEMPT and tree_is_sealed(spec):
             seal(run, tree)

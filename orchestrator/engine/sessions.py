@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from uuid import NAMESPACE_URL, uuid5
 
@@ -13,7 +14,9 @@ from orchestrator.core.records import Attempt
 from orchestrator.core.sessions import Did, Plan, Session, after_run, given_up, plan_session
 from orchestrator.core.transitions import Event, Move
 from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import LedgerError
 
+log = logging.getLogger("orc.sessions")
 TOLD = 300
 """Characters of a report that go into the note for the next session."""
 
@@ -24,10 +27,16 @@ def session_path(agent: str, project: str) -> str:
 
 
 def session_of(ws: Workspace, agent: str, project: str) -> Session | None:
-    """The newest conversation of an agent in a project, None if it has had none."""
+    """The newest conversation of an agent in a project; None if it has had none, or if what is noted of it is not known
+    to this version: then it begins anew, and no job waits for a person because of a note that only saves tokens.
+    """
     path = session_path(agent, project)
     data = ws.ledger.read_file(path)
-    return None if data is None else parse_record(Session, data, path)
+    try:
+        return None if data is None else parse_record(Session, data, path)
+    except LedgerError as error:
+        log.warning("%s begins anew: %s", agent, error.message)
+        return None
 
 
 def new_session_id(run: str) -> str:
@@ -35,8 +44,11 @@ def new_session_id(run: str) -> str:
     return str(uuid5(NAMESPACE_URL, f"orc:{run}"))
 
 
-def plan_for(ws: Workspace, job: Job, agent: AgentView, can: Capabilities) -> Plan:
-    """With which session an attempt begins. Only a persistent agent takes one from job to job."""
+def plan_for(ws: Workspace, job: Job, agent: AgentView, can: Capabilities, *, system: str) -> Plan:
+    """With which session an attempt begins. Only a persistent agent takes one from job to job.
+
+    `system` is the blob id of the system prompt that the attempt is to have.
+    """
     if can.resume == "no":
         return Plan(why_fresh="its program cannot go on with a session")
     session = session_of(ws, agent.soul.name, job.at.project)
@@ -46,9 +58,10 @@ def plan_for(ws: Workspace, job: Job, agent: AgentView, can: Capabilities) -> Pl
     return plan_session(
         session,
         worker=agent.worker(),
-        soul=agent.soul.blob,
+        system=system,
         folder=tree_folder(ws, agent.soul.name, job.at.project),
         resume=can.resume,
+        takes_system=can.system_on_resume,
         limits=ws.config.sessions,
         window=known.window if known else 200_000,
         now=ws.now(),
@@ -88,7 +101,7 @@ def _filing(ws: Workspace, job: Job, attempt: Attempt) -> Filing:
         project=job.at.project,
         backend=worker.backend,
         model=worker.model,
-        soul=attempt.soul.blob if attempt.soul else "",
+        system=attempt.system,
         id=attempt.session,
         started=attempt.started,
         last_used=attempt.ended,

@@ -6,31 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.adapters.library import blob_id, scan_skills
-from orchestrator.core.job import State
-from orchestrator.core.records import Attempt, Verdict
+from orchestrator.core.records import Attempt
 from orchestrator.core.skills import skill_of_path, skill_path
 from orchestrator.core.transitions import Event
 from orchestrator.engine.history import Told, read_history
-from orchestrator.engine.workers import STEPS
+from orchestrator.engine.outcomes import CLEAR, NOT_MEASURED, STEPS, Measure, event_of, mean_of, with_first_outcomes
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, OrcError
-
-ENOUGH = 20
-"""With fewer of them chance says more than the skill does."""
-_SENT_BACK = frozenset({Event.EVIDENCE, Event.CHECKED})
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A mean over `n` cases; None if there is none."""
-
-    value: float | None = None
-    n: int = 0
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether it says anything."""
-        return self.n >= ENOUGH
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +24,10 @@ class Version:
     first: str = ""
     last: str = ""
     runs: int = 0
-    first_pass: Measure = Measure()
-    score: Measure = Measure()
-    tokens: Measure = Measure()
-    tokens_before: Measure = Measure()
+    first_pass: Measure = NOT_MEASURED
+    score: Measure = NOT_MEASURED
+    tokens: Measure = NOT_MEASURED
+    tokens_before: Measure = NOT_MEASURED
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +65,7 @@ def read_skill_log(ws: Workspace, name: str) -> SkillLog:
     if not blobs:
         raise NotFoundError(f"nothing is known of a skill {name!r}", hint="orc skills list")
     versions: list[Version] = []
-    before = Measure()
+    before = NOT_MEASURED
     for blob in blobs:
         versions.append(_version(ws, blob, tallies.get(blob), before, is_current=blob == now))
         before = versions[-1].tokens if versions[-1].tokens.n else before
@@ -99,15 +81,11 @@ def _version(ws: Workspace, blob: str, tally: Tally | None, before: Measure, *, 
         tally.first,
         tally.last,
         len(tally.attempts),
-        _mean(tally.passes),
-        _mean(tally.scores),
-        _mean(list(_tokens(ws, tally.attempts))),
+        mean_of(tally.passes),
+        mean_of(tally.scores),
+        mean_of(list(_tokens(ws, tally.attempts))),
         before,
     )
-
-
-def _mean(values: list[float]) -> Measure:
-    return Measure(round(sum(values) / len(values), 4), len(values)) if values else Measure()
 
 
 def _tokens(ws: Workspace, attempts: Iterable[tuple[str, int]]) -> Iterator[float]:
@@ -124,28 +102,21 @@ def _tokens(ws: Workspace, attempts: Iterable[tuple[str, int]]) -> Iterator[floa
 def count_skill(steps: Iterable[Told], name: str) -> Mapping[str, Tally]:
     """What steps, the oldest first, say of each version of a skill.
 
-    The first outcome of a job is its first clear verdict, or being sent back before anybody judged. It counts for the
-    version with which that work was made, and only where the job's first attempt is among the steps.
+    The first outcome of a job counts for the version with which that work was made.
     """
     found: dict[str, Tally] = {}
     using: dict[str, Tally | None] = {}
-    fresh: set[str] = set()
-    for step in steps:
-        event, facts = step.subject.partition(":")[0], step.facts
-        job = facts.get("Job", "")
-        if event == Event.START:
+    for step, outcome in with_first_outcomes(steps):
+        job = step.facts.get("Job", "")
+        if event_of(step) == Event.START:
             using[job] = _start(found, step, name)
-            if facts.get("Attempt") == "1":
-                fresh.add(job)
-            continue
-        outcome, score = _outcome(event, facts)
         tally = using.get(job)
-        if tally is not None and score is not None:
+        if tally is None:
+            continue
+        if (score := _score(step)) is not None:
             tally.scores.append(score)
-        if outcome is not None and job in fresh:
-            fresh.discard(job)
-            if tally is not None:
-                tally.passes.append(outcome)
+        if outcome is not None:
+            tally.passes.append(outcome)
     return found
 
 
@@ -161,20 +132,11 @@ def _start(found: dict[str, Tally], step: Told, name: str) -> Tally | None:
     return None
 
 
-def _outcome(event: str, facts: Mapping[str, str]) -> tuple[float | None, float | None]:
-    """1.0 for an approval, 0.0 for work that has to be done again, None for what is neither; and the score."""
-    if event == Event.VERDICT:
-        verdict = facts.get("Verdict", "")
-        if verdict not in (Verdict.APPROVED, Verdict.REVISE, Verdict.REJECT):
-            return None, None
-        return float(verdict == Verdict.APPROVED), _number(facts.get("Score", ""))
-    # The merged tree is checked too, but what fails there may be somebody else's.
-    is_sent_back = event in _SENT_BACK and facts.get("To") == State.READY and facts.get("From") != State.MERGING
-    return (0.0, None) if is_sent_back else (None, None)
-
-
-def _number(text: str) -> float | None:
+def _score(step: Told) -> float | None:
+    """The score of a clear verdict."""
+    if event_of(step) != Event.VERDICT or step.facts.get("Verdict") not in CLEAR:
+        return None
     try:
-        return float(text)
+        return float(step.facts.get("Score", ""))
     except ValueError:
         return None

@@ -6,9 +6,9 @@ An earlier version is asked of Git by its blob id. It counts only if it reads as
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import unified_diff
+from difflib import get_close_matches, unified_diff
 
 from orchestrator.adapters.git_objects import read_small_blobs
 from orchestrator.adapters.ledger import REF
@@ -91,6 +91,18 @@ def missing_skills(souls: Mapping[str, Soul], skills: Mapping[str, Skill]) -> It
                 yield f"{soul.name}.md: skill {asked!r} has no usable file in skills/"
 
 
+def skills_problem(ws: Workspace, names: Iterable[str]) -> str:
+    """Why no job can have the skills that it asks for, by `name` or `name@blob`; '' if it can."""
+    for each in names:
+        try:
+            find_skill(ws, each)
+        except InvalidFileError as error:
+            return str(error)
+        except NotFoundError as error:
+            return error.message + (f". {error.cause}" if error.cause else "")
+    return ""
+
+
 def lint_skill(skill: Skill) -> Iterator[str]:
     """What a person should put right in a skill that can be used."""
     if skill.trigger and is_slow(skill.trigger):
@@ -117,7 +129,9 @@ def find_skill(ws: Workspace, asked: str) -> Skill:
         if problem.file == skill_path(name):
             raise problem
     known = ", ".join(shelf.good) or "none"
-    raise NotFoundError(f"there is no skill {name!r} (there: {known})", hint="orc skills list")
+    near = get_close_matches(name, shelf.good, n=1)
+    guess = f"; did you mean {near[0]!r}?" if near else ""
+    raise NotFoundError(f"there is no skill {name!r} (there: {known}){guess}", hint="orc skills list")
 
 
 def find_pinned(ws: Workspace, name: str, blob: str) -> Skill:

@@ -5,6 +5,7 @@ Nothing that is looked at grows with the number of ended jobs: open jobs, live r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -18,13 +19,14 @@ from orchestrator.core.sessions import Session
 from orchestrator.core.transitions import Event
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.history import Told, read_history
+from orchestrator.engine.outcomes import CLEAR, NOT_MEASURED, STEPS, Measure, event_of, mean_of, with_first_outcomes
 from orchestrator.engine.ps import LiveRun, find_runs
 from orchestrator.engine.sessions import session_of
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError
 
-STEPS = 2000
-"""So many of the newest steps of the ledger are counted."""
+AGES = {"1-5": 5, "6-20": 20, "21+": math.inf}
+"""How old a conversation is, by the number of its job: each up to that many jobs."""
 
 
 class Doing(StrEnum):
@@ -58,6 +60,7 @@ class WorkerNow:
     name: str
     backend: str
     model: str
+    tier: str
     family: str
     roles: tuple[str, ...]
     projects: tuple[str, ...]
@@ -72,6 +75,8 @@ class WorkerNow:
     record: Record = field(default_factory=Record)
     sessions: tuple[Session, ...] = ()
     """Its conversations, one in each project."""
+    at_once: Mapping[str, Measure] = field(default_factory=dict)
+    """How much of its work was approved at the first outcome, by the age of the conversation: see `AGES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +104,14 @@ def look_at_workers(ws: Workspace) -> Workers:
     agents, problems = view_agents(ws)
     runs = [run for run in find_runs(ws) if run.alive or run.named]
     steps = read_history(ws, None, STEPS)
-    records = count_steps(reversed(steps))
+    records, ages = count_steps(reversed(steps)), count_ages(reversed(steps))
     jobs = {id_: folder.job for id_, folder in ws.ledger.snapshot().folders.items()}
     listed = []
     for name, view in agents.items():
         worker = replace(
-            _worker(name, view, runs),
+            _worker(name, view, ws.config.tier_of(view.model), runs),
             record=records.get(name, Record()),
+            at_once=ages.get(name, dict.fromkeys(AGES, NOT_MEASURED)),
             persistent=view.soul.persistent,
             sessions=tuple(
                 session for project in ws.config.projects if (session := session_of(ws, name, project)) is not None
@@ -125,18 +131,17 @@ def find_worker(found: Workers, name: str) -> WorkerNow:
     raise NotFoundError(f"there is no agent {name!r} (there: {known})", hint="orc workers")
 
 
-def _worker(name: str, view: AgentView, runs: Iterable[LiveRun]) -> WorkerNow:
+def _worker(name: str, view: AgentView, tier: str, runs: Iterable[LiveRun]) -> WorkerNow:
     soul = view.soul
-    now = WorkerNow(
-        name, soul.backend, view.model, view.family, soul.roles, soul.projects, soul.kinds, soul.skills, Doing.IDLE
-    )
+    runs_on = (soul.backend, view.model, tier, view.family)
+    now = WorkerNow(name, *runs_on, soul.roles, soul.projects, soul.kinds, soul.skills, Doing.IDLE)
     # A run that a job waits for goes before one that is only ending.
     mine = sorted((run for run in runs if run.agent == name), key=lambda run: (not run.named, run.run))
     if mine:
         run = mine[0]
         doing = Doing.REVIEWING if run.kind == RunKind.REVIEW else Doing.WORKING
         return replace(now, doing=doing if run.named else Doing.ENDING, job=run.job, run=run.run)
-    if not view.problem:
+    if not view.unavailable:
         return now
     return replace(now, doing=Doing.DRAINED if soul.drain else Doing.CANNOT_START, why=soul.drain or view.problem)
 
@@ -146,7 +151,7 @@ def count_steps(steps: Iterable[Told]) -> Mapping[str, Record]:
     found: dict[str, Record] = {}
     authors: dict[str, str] = {}
     for step in steps:
-        event, facts = step.subject.partition(":")[0], step.facts
+        event, facts = event_of(step), step.facts
         job = facts.get("Job", "")
         if event == Event.START and (name := facts.get("Author")):
             authors[job] = name
@@ -162,9 +167,30 @@ def count_steps(steps: Iterable[Told]) -> Mapping[str, Record]:
 
 
 def _count_verdict(found: dict[str, Record], author: str, verdict: str) -> None:
-    if author and verdict in (Verdict.APPROVED, Verdict.REVISE, Verdict.REJECT):
+    if author and verdict in CLEAR:
         was = found.get(author, Record())
         found[author] = replace(was, judged=was.judged + 1, approved=was.approved + (verdict == Verdict.APPROVED))
+
+
+def count_ages(steps: Iterable[Told]) -> Mapping[str, Mapping[str, Measure]]:
+    """By agent and age of the conversation, how much work was approved at its first outcome. `steps`: oldest first.
+
+    Work that was made without a conversation that could go on has no age.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    authors: dict[str, str] = {}
+    made: dict[str, tuple[str, str]] = {}
+    for step, outcome in with_first_outcomes(steps):
+        job, number = step.facts.get("Job", ""), step.facts.get("Session-Job", "")
+        if event_of(step) == Event.START:
+            authors[job] = step.facts.get("Author", "")
+            made.pop(job, None)
+        elif event_of(step) == Event.COLLECT and number.isdecimal():
+            made[job] = (authors.get(job, ""), next(age for age, most in AGES.items() if int(number) <= most))
+        if outcome is not None and job in made:
+            author, age = made[job]
+            found.setdefault(author, {each: [] for each in AGES})[age].append(outcome)
+    return {name: {age: mean_of(values) for age, values in each.items()} for name, each in found.items()}
 
 
 def trees_of(ws: Workspace, agent: str) -> tuple[list[Tree], list[Path]]:

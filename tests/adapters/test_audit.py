@@ -541,6 +541,31 @@ FORGERIES: dict[str, Forgery] = {
     "another prompt": Forgery(
         at(LOGIN, "start", lambda d: d.write("attempt-1.prompt.md", "Do something else.\n")), Rule.ATTEMPT, "the prompt"
     ),
+    "another system prompt": Forgery(
+        at(LOGIN, "start", lambda d: d.write("attempt-1.system.md", "You agree.\n")), Rule.ATTEMPT, "the system prompt"
+    ),
+    "another prompt of a review": Forgery(
+        at(LOGIN, "review", lambda d: d.write("review-1.prompt.md", "Approve.\n")), Rule.REVIEW, "prompt of the review"
+    ),
+    "another system prompt of a review": Forgery(
+        at(LOGIN, "review", lambda d: d.write("review-1.system.md", "You agree.\n")),
+        Rule.REVIEW,
+        "the system prompt of the review",
+    ),
+    "a conversation that nobody had": Forgery(
+        at(
+            LOGIN,
+            "start",
+            lambda d: d.write("attempt-1.yaml", d.read("attempt-1.yaml") + "session: s-1\nresumed: true\n"),
+        ),
+        Rule.ATTEMPT,
+        "the session is s-1",
+    ),
+    "an old conversation passed off as work without one": Forgery(
+        at(LOGIN, "collect", lambda d: d.write("attempt-1.yaml", d.read("attempt-1.yaml") + "session_job: 21\n")),
+        Rule.ATTEMPT,
+        "place in its session",
+    ),
     "a file removed that was kept": Forgery(not_an_ending, Rule.FILING, "removes library"),
     "a file where none belongs": Forgery(filed_elsewhere, Rule.FILING, "orders.yaml"),
     "a step that changes nothing": Forgery(at(LOGIN, "start", empty_step), Rule.SCOPE, "changes no job"),

@@ -193,6 +193,7 @@ def test_a_review_is_offered_nothing_that_writes(place: Place) -> None:
     assert said.ok
     assert [tool["name"] for tool in place.bodies()[0]["tools"]] == ["read", "glob", "grep", "bash"]
     assert "no tool 'write'" in result_of(place.bodies()[1])
+    assert said.denials == ("write",)
     assert not (place.tree / "x").exists()
 
 
@@ -216,6 +217,7 @@ def test_a_path_outside_is_refused_and_the_model_told(place: Place) -> None:
     for body in place.bodies()[1:]:
         result = body["messages"][-1]["content"][0]
         assert result["is_error"] is True
+    assert said.denials == ("read", "write")
     assert "outside" in result_of(place.bodies()[1])
     assert "nobody" not in json.dumps(place.bodies())
     assert not (place.root / "out").exists()

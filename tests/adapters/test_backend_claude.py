@@ -49,12 +49,9 @@ def a_program(tmp_path: Path, script: str) -> str:
 def test_the_command_is_this_one(order: Order) -> None:
     launch = CLAUDE.launch({"max_turns": 7, "args": ["--effort", "low"], "base_url": "http://127.0.0.1:1"}, order)
     tools = "Bash,Glob,Grep,Read,Edit,NotebookEdit,Task,WebFetch,WebSearch,Write"
-    note = (
-        "The project's own instructions, if it has any, are in CLAUDE.md or AGENTS.md of your folder: read them first."
-    )
     assert launch.argv == (
         *("claude", "-p", " ", "--output-format", "stream-json", "--verbose", "--model", "claude-sonnet-5"),
-        *("--session-id", ID, "--append-system-prompt-file", str(order.system), "--append-system-prompt", note),
+        *("--session-id", ID, "--append-system-prompt-file", str(order.system)),
         *("--permission-mode", "acceptEdits", "--tools", tools, "--allowedTools", tools),
         *("--setting-sources", "", "--strict-mcp-config", "--max-turns", "7", "--effort", "low"),
     )
@@ -78,14 +75,13 @@ def test_a_session_goes_on_instead_of_a_new_one(order: Order) -> None:
     assert "--append-system-prompt-file" in argv
 
 
-def test_a_reviewer_has_no_tool_that_edits_and_is_not_sent_to_the_tree(order: Order) -> None:
+def test_a_reviewer_has_no_tool_that_edits(order: Order) -> None:
     launch = CLAUDE.launch({"env": {"CLAUDE_CODE_DISABLE_FILE_MENTIONS": "0"}}, replace(order, read_only=True))
     argv = launch.argv
     assert launch.env["CLAUDE_CODE_DISABLE_FILE_MENTIONS"] == launch.env["CLAUDE_CODE_DISABLE_CLAUDE_MDS"] == "1"
     assert "CLAUDE_CODE_DISABLE_FILE_MENTIONS" not in CLAUDE.launch({}, order).env
     assert after(argv, "--tools") == after(argv, "--allowedTools") == "Bash,Glob,Grep,Read"
     assert after(argv, "--permission-mode") == "default"
-    assert "--append-system-prompt" not in argv
 
 
 def test_the_form_of_a_verdict_is_told_and_what_is_filled_in_is_the_answer(order: Order) -> None:

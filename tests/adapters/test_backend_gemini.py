@@ -76,15 +76,24 @@ def test_a_session_goes_on_instead_of_a_new_one(order: Order) -> None:
     assert not any(each.startswith("--session-id") for each in argv)
 
 
-def test_the_soul_is_the_memory_file_and_the_agent_is_sent_to_the_projects_own_words(order: Order) -> None:
-    memory = GEMINI.launch({}, order).files[str(order.state / "work/.gemini/GEMINI.md")]
-    assert memory.startswith("You are Vera.\n\n")
-    assert "AGENTS.md" in memory
+def test_the_system_prompt_is_the_memory_file_and_nothing_is_added_to_it(order: Order) -> None:
+    assert GEMINI.launch({}, order).files[str(order.state / "work/.gemini/GEMINI.md")] == order.system_text
+    assert "AGENTS.md" in GEMINI.capabilities.note
 
 
-def test_a_reviewer_has_a_home_of_its_own_is_not_sent_to_the_tree_and_may_not_edit(order: Order) -> None:
+def test_its_tools_may_open_the_skills_of_the_run_and_nothing_else_outside_of_the_tree(order: Order) -> None:
+    def included(order: Order) -> list[str]:
+        settings = json.loads(GEMINI.launch({}, order).files[str(order.state / "work/.gemini/settings.json")])
+        found: list[str] = settings["context"]["includeDirectories"]
+        return found
+
+    assert included(order) == []
+    assert included(changed(order, skills=order.run_folder / "skills")) == [str(order.run_folder / "skills")]
+
+
+def test_a_reviewer_has_a_home_of_its_own_and_may_not_edit(order: Order) -> None:
     launch = GEMINI.launch({}, changed(order, read_only=True))
-    assert launch.files[str(order.state / "review/.gemini/GEMINI.md")].strip() == "You are Vera."
+    assert launch.files[str(order.state / "review/.gemini/GEMINI.md")] == order.system_text
     rules = tomllib.loads(launch.files[str(order.run_folder / "gemini-policy.toml")])["rule"]
     denied = [rule for rule in rules if "write_file" in rule["toolName"]]
     shell = [rule for rule in rules if rule["toolName"] == "run_shell_command"]

@@ -82,9 +82,10 @@ def test_each_provider_has_its_package_and_its_url(
     assert made(base_url="http://h:1")["options"]["baseURL"] == f"http://h:1{end}"
 
 
-def test_an_author_has_the_soul_and_the_projects_words_and_may_do_all(order: Order) -> None:
+def test_an_author_has_the_system_prompt_alone_and_may_do_all(order: Order) -> None:
     launch = OPENCODE.launch({}, order)
-    assert config(launch)["instructions"] == [str(order.system), str(order.tree / "AGENTS.md")]
+    assert config(launch)["instructions"] == [str(order.system)]
+    assert "AGENTS.md" in OPENCODE.capabilities.note
     assert config(launch)["permission"] == {"*": "allow"}
     assert launch.env["XDG_DATA_HOME"] == str(order.state / "work")
     assert launch.files == {}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.adapters.backends.registry import BACKENDS
-from orchestrator.adapters.config_file import config_template, parse_config, read_config
+from orchestrator.adapters.config_file import config_template, line_in_config, parse_config, read_config
 from orchestrator.adapters.schemas import load_schema
 from orchestrator.adapters.strict_yaml import dump
 from orchestrator.core.config import (
@@ -20,6 +20,7 @@ from orchestrator.core.config import (
     LogLimits,
     Project,
     ReviewDefaults,
+    Route,
     SessionLimits,
     Setup,
 )
@@ -60,6 +61,24 @@ def test_every_section_arrives() -> None:
         name="mine", argv=("prog", "-x"), env={"A": "1"}, pass_env=("KEY",), family="f", model="m"
     )
     assert (config.review.rounds, config.limits.minutes) == (2, 5)
+
+
+def test_a_kind_is_routed_to_names_or_to_a_tier() -> None:
+    config = parse(
+        "version: 1\nmodels: {big-1: {tier: strong}, small-1: {}}\n"
+        "routing: {code: ada, writing: [ada, ben], ops: {tier: strong}}\n"
+    )
+    assert config.routing == {"code": Route(("ada",)), "writing": Route(("ada", "ben")), "ops": Route(tier="strong")}
+    assert [config.tier_of(model) for model in ("big-1", "small-1", "unknown")] == ["strong", "", ""]
+
+
+def test_the_line_of_a_value_is_found_and_nothing_else_is_an_error(tmp_path: Path) -> None:
+    assert line_in_config(tmp_path, "routing") == 0
+    (tmp_path / "orc.yaml").write_text("version: 1\nrouting:\n  code:\n    - ada\n    - ben\n")
+    assert line_in_config(tmp_path, "routing", "code", 1) == 5
+    assert line_in_config(tmp_path, "routing", "ops") == 0
+    (tmp_path / "orc.yaml").write_text("version: [1\n")
+    assert line_in_config(tmp_path, "version") == 0
 
 
 def test_a_workspace_is_read_from_its_file(tmp_path: Path) -> None:
@@ -104,6 +123,12 @@ def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
         ("backends: {b: {env: {A: 1}}}", "backends.b.env.A", "must be text, is 1"),
         ("backends: {b: {env: {A=B: x}}}", "backends.b.env", "does not have the form"),
         ("backends: {b: {pass_env: [KEY=secret]}}", "backends.b.pass_env[0]", "does not have the form"),
+        ("routing: {cod: engineer}", "routing.cod", "did you mean `code`?"),
+        ("routing: {code: {teir: strong}}", "routing.code.teir", "did you mean `tier`?"),
+        ("routing: {code: 3}", "routing.code", "must be text or a list or a mapping"),
+        ("routing: {code: [a, B]}", "routing.code[1]", "does not have the form"),
+        ("routing: {code: {tier: strong}}", "routing.code.tier", "no model under models: has one"),
+        ("routing: {code: {tier: strnog}}\nmodels: {m: {tier: strong}}", "routing.code.tier", "did you mean `strong`?"),
         ("review: {independence: none}", "review.independence", '"family", "model", "human"'),
         ("limits: {minute: 3}", "limits.minute", "did you mean `minutes`?"),
         ("limits: {output_mb: 5000}", "limits.output_mb", "must be at most 1024"),
@@ -214,7 +239,7 @@ def test_the_template_with_every_comment_sign_taken_away_has_every_key() -> None
     assert config.backends["claude"].type == "claude"
     assert config.backends["mine"].argv == ("my-agent", "--quiet")
     assert config.models["claude-sonnet-5-5"].price is not None
-    assert config.routing["code"] == ("engineer",)
+    assert config.routing["code"] == Route(("engineer",))
     project = config.projects["main"]
     assert project.setup is not None
     assert project.keep

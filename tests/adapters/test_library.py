@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import asdict
 from datetime import date
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator.adapters.library import (
+    SKILL_FILES,
     blob_id,
     read_criteria,
     read_rules,
+    read_skill_files,
     read_skills,
     read_souls,
     scan_criteria,
@@ -45,6 +48,30 @@ def write(root: Path, name: str, text: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
+
+
+def test_the_files_of_a_skill_are_read_but_no_link_nothing_hidden_and_nothing_large(tmp_path: Path) -> None:
+    blob = blob_id(write(tmp_path, "skills/tidy/SKILL.md", SKILL).read_bytes())
+    write(tmp_path, "secret", "nobody may see this")
+    for name in ("references/a.md", "scripts/run.sh", "SKILL/SKILL.md"):
+        write(tmp_path, f"skills/tidy/{name}", name)
+    for name in (".git/config", "references/.hidden", "with space.md", "new\nline"):
+        write(tmp_path, f"skills/tidy/{name}", name)
+    write(tmp_path, "skills/tidy/large.bin", b"x" * 300_000)
+    (tmp_path / "skills/tidy/link.md").symlink_to(tmp_path / "secret")
+    (tmp_path / "skills/tidy/loop").symlink_to(tmp_path / "skills")
+    os.mkfifo(tmp_path / "skills/tidy/pipe")
+    found = read_skill_files(tmp_path, "tidy", blob)
+    assert found == {name: name.encode() for name in ("SKILL/SKILL.md", "references/a.md", "scripts/run.sh")}
+    assert read_skill_files(tmp_path, "tidy", "0" * 40) == {}
+    assert read_skill_files(tmp_path, "gone", blob) == {}
+
+
+def test_of_a_skill_with_very_many_files_the_first_go_along(tmp_path: Path) -> None:
+    blob = blob_id(write(tmp_path, "skills/tidy/SKILL.md", SKILL).read_bytes())
+    for number in range(SKILL_FILES + 1):
+        write(tmp_path, f"skills/tidy/{number:03}.md", "x")
+    assert list(read_skill_files(tmp_path, "tidy", blob)) == [f"{number:03}.md" for number in range(SKILL_FILES)]
 
 
 def test_the_blob_id_is_gits(tmp_path: Path) -> None:

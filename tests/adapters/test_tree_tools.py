@@ -98,6 +98,19 @@ def test_read_says_what_is_not_text(tools: TreeTools, tree: Path) -> None:
 # --- where paths may lead ---
 
 
+def test_files_of_skills_are_read_by_their_whole_path_and_nothing_is_written_there(tree: Path) -> None:
+    skills = tree.parent / "run" / "skills"
+    (skills / "tidy").mkdir(parents=True)
+    (skills / "tidy" / "SKILL.md").write_text("Sweep.\n")
+    (skills / "tidy" / "out").symlink_to(tree.parent / "secret.txt")
+    tools = TreeTools(tree, {"PATH": os.environ["PATH"]}, skills=skills)
+    assert good(tools, "read", path=str(skills / "tidy" / "SKILL.md")) == "1\tSweep."
+    assert good(tools, "read", path="README").startswith("1\tone")
+    for path in (skills / "tidy" / "out", skills / ".." / ".." / "secret.txt", tree.parent / "secret.txt"):
+        assert "nobody" not in bad(tools, "read", path=str(path))
+    assert "outside" in bad(tools, "write", path=str(skills / "tidy" / "SKILL.md"), content="x")
+
+
 @pytest.mark.parametrize(
     "path", ["../secret.txt", "src/../../secret.txt", "/etc/passwd", "/dev/zero", "", "a\0b", "x" * 5000, "\ud800"]
 )

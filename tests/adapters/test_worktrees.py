@@ -515,6 +515,7 @@ def dirty(spec: TreeSpec) -> None:
     shell(f"echo {spec.branch} > work; git add -A; git commit -q -m own; echo more > more; rm run.sh", spec.path)
 
 
+@pytest.mark.slow
 def test_a_killed_prepare_is_put_right_by_the_next_and_loses_nothing(farm: Farm) -> None:
     spec, _ = farm.prepare()
     dirty(spec)

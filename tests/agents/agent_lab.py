@@ -73,6 +73,11 @@ class Lab:
         self.script(*steps, {"after_tool": bool(tools), "text": then, **usage})
 
     @property
+    def mark(self) -> str:
+        """A word on the command line of the agent's process, and on no other."""
+        return str(self.settings.get("program") or f"--state={self.orders[-1].state}")
+
+    @property
     def review_tree(self) -> Path:
         """Where a review works."""
         return self.bench.root / "state" / "trees" / ".reviews" / "main" / "1"

@@ -1,6 +1,6 @@
-"""The real programs behind every backend, run as the engine runs them, against a model that says what a script says.
+"""The real program behind every backend, run as the engine runs it, against a model that says what a script says.
 
-`make test-agents` installs them and runs this with loopback as the only network.
+`make test-agents` installs what has to be installed and runs this with loopback as the only network.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from agent_kinds import KINDS, Kind, Turn
+from agent_kinds import EVERY_KIND, Kind, Turn
 from agent_lab import HeardModels, Lab, key_of, processes_with
 from cli_install import PROGRAMS, has_only_loopback
 from fake_models import fingerprint
@@ -48,7 +49,7 @@ def programs() -> dict[str, str]:
     return {program.name: str(program.path) for program in PROGRAMS}
 
 
-@pytest.fixture(params=KINDS, ids=[kind.name for kind in KINDS])
+@pytest.fixture(params=EVERY_KIND, ids=[kind.name for kind in EVERY_KIND])
 def kind(request: pytest.FixtureRequest) -> Kind:
     """Each agent in turn."""
     found: Kind = request.param
@@ -56,12 +57,18 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def lab(kind: Kind, programs: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def program(kind: Kind, request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """The setting that names the program, where there is one to install."""
+    return {"program": request.getfixturevalue("programs")[kind.name]} if kind.has_program else {}
+
+
+@pytest.fixture
+def lab(kind: Kind, program: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """The agent of this test, with a key of its own and a model that has nothing to say yet."""
-    for other in KINDS:
+    for other in (*EVERY_KIND, kind):  # Its own comes last, for two may have it in the same variable.
         monkeypatch.setenv(other.key_env, key_of(other))
     with HeardModels([]) as fake:
-        settings = {"program": programs[kind.name], "base_url": fake.url}
+        settings = {**program, **kind.settings, "base_url": fake.url}
         assert kind.backend.problem(settings, path=os.environ["PATH"]) == ""
         made = Lab(kind, Bench(tmp_path), fake, settings)
         yield made
@@ -97,14 +104,9 @@ class TestWork:
         assert changed.split() == ["copy.txt", "made.txt"]
 
     def test_what_it_cost_is_told_where_the_capabilities_say_so_and_nowhere_else(self, lab: Lab) -> None:
-        settings: dict[str, str] = {}
-        if lab.kind.name == "opencode":  # It knows the prices of some services, and none of a gateway's.
-            lab.kind, settings = (
-                replace(lab.kind, api="anthropic", model="claude-sonnet-4-5"),
-                {"provider": "anthropic"},
-            )
+        lab.kind = replace(lab.kind, **lab.kind.priced)
         lab.calls(then="Done.", usage=USED)
-        usage = lab.well(lab.run(settings=settings)).usage
+        usage = lab.well(lab.run(settings=lab.kind.settings)).usage
         assert usage is not None
         if lab.kind.backend.capabilities.cost:
             assert usage.cost_microusd, usage
@@ -112,8 +114,8 @@ class TestWork:
             assert usage.cost_microusd is None
 
     def test_a_cost_that_nobody_knows_is_not_told_as_nothing(self, lab: Lab) -> None:
-        if lab.kind.name != "opencode":
-            pytest.skip("it is this one that is used with models of a gateway")
+        if not lab.kind.priced:
+            pytest.skip("it knows the price of each of its models, or of none")
         lab.calls(then="Done.", usage=USED)
         usage = lab.well(lab.run()).usage
         assert usage is not None
@@ -122,7 +124,7 @@ class TestWork:
     def test_the_conversation_is_as_long_as_the_newest_call_where_that_is_told(self, lab: Lab) -> None:
         lab.calls(lab.kind.shell("true"), lab.kind.shell("true"), usage=USED)
         told = lab.well(lab.run()).context
-        if lab.kind.name in ("claude", "opencode"):
+        if lab.kind.tells_context:
             assert 100 <= told <= sum(USED.values()), "of one call, not of three"
         else:
             assert told == 0
@@ -169,8 +171,8 @@ class TestWork:
         lab.well(result)
         text = (lab.tree / "env.txt").read_text()
         assert "canary" not in text.lower()
-        for name in ("claude", "codex", "gemini", "opencode"):
-            assert name == lab.kind.name or f"dummy-{name}" not in text
+        for other in EVERY_KIND:
+            assert other == lab.kind or key_of(other) not in text
         seen = {line.key for line in lab.fake.log_lines if line.asked}
         assert seen == {fingerprint(key_of(lab.kind))}
         folder = lab.bench.orcdir / "runs" / result.run
@@ -195,7 +197,7 @@ class TestWork:
         result = lab.run()
         assert not trap.exists(), lab.told(result)
         assert result.said is not None
-        if lab.kind.name == "opencode":
+        if lab.kind.refuses_plugins:
             # In some versions nothing keeps it from running them: it is not started.
             assert not result.said.ok, lab.told(result)
             assert "plugins" in result.said.why, lab.told(result)
@@ -324,9 +326,10 @@ class TestReview:
         # Who was told a form is reminded of it, and may still answer in words.
         lab.script(*turns, {"text": "I have looked."})
         result = lab.run(read_only=True)
-        lab.well(result)
+        said = lab.well(result)
         assert result.report.strip() == "I have looked."
         assert not made.exists()
+        assert said.denials == kind.denied_edit, lab.told(result)
         first, _, last = lab.fake.requests[:3]
         assert not kind.edits & set(first.tools)
         assert "a project" in (last.result or ""), lab.told(result)
@@ -334,8 +337,8 @@ class TestReview:
     def test_the_form_of_the_verdict_is_told_to_those_who_can_be_told(self, lab: Lab) -> None:
         filled = {"nonce": "n", "job": "j", "commit": "c", "verdict": "REVISE", "files": [], "items": []}
         filled |= {"findings": [], "summary": "It is not done."}
-        if lab.kind.api == "anthropic":
-            lab.script({"times": 1, "tools": [{"name": "StructuredOutput", "input": filled}]}, {"text": "Told."})
+        if tool := lab.kind.form_tool:
+            lab.script({"times": 1, "tools": [{"name": tool, "input": filled}]}, {"text": "Told."})
         else:
             lab.script({"text": json.dumps(filled)})
         result = lab.run(read_only=True)
@@ -377,6 +380,18 @@ def instructions(word: str) -> dict[str, str]:
     return {f"{folder}{file}": told for folder in ("", "sub/") for file in files}
 
 
+class TestDenials:
+    def test_what_an_author_may_not_do_is_not_done_and_told(self, lab: Lab) -> None:
+        forbidden, made = lab.kind.forbidden, lab.bench.root / "outside" / "made.txt"
+        made.parent.mkdir()
+        lab.calls(forbidden.make(str(made)), then="I was not allowed to.")
+        result = lab.run(settings=forbidden.settings)
+        said = lab.well(result)
+        assert not made.exists(), lab.told(result)
+        assert said.denials == forbidden.told, lab.told(result)
+        assert result.report.strip() == "I was not allowed to."
+
+
 class TestEnds:
     @pytest.mark.parametrize("how", ["stop file", "SIGTERM", "SIGKILL"])
     def test_a_run_that_is_ended_leaves_no_process(self, lab: Lab, how: str) -> None:
@@ -397,7 +412,7 @@ class TestEnds:
             assert result.said is not None
             assert not result.said.ok, lab.told(result)
         wait_until(lambda: not processes_with(word))
-        wait_until(lambda: not processes_with(lab.settings["program"]))
+        wait_until(lambda: not processes_with(lab.mark))
 
     def test_a_daemon_that_it_leaves_dies_with_the_run(self, lab: Lab) -> None:
         command, word = sleeper()
@@ -438,6 +453,18 @@ class TestSessions:
         assert said.usage is not None
         assert (said.usage.input, said.usage.output, said.usage.cache_read) == (70, 20, 30), "of this run alone"
 
+    def test_a_session_that_goes_on_takes_a_new_system_prompt_if_the_capabilities_say_so(self, lab: Lab) -> None:
+        first = self.begin(lab, system="You are the first.").said
+        assert first is not None
+        lab.calls(then="It was zephyr.")
+        result = lab.run("Which word?\n", resume=first.session, system="You are the second.")
+        lab.well(result)
+        asked = lab.fake.requests[0]
+        assert "zephyr" in "".join(asked.users)
+        told = [word for word in ("first", "second") if f"You are the {word}." in asked.system]
+        takes = lab.kind.backend.capabilities.system_on_resume
+        assert told == (["second"] if takes else ["first"]), lab.told(result)
+
     def test_a_session_goes_on_from_where_the_capabilities_say(self, lab: Lab) -> None:
         first = self.begin(lab).said
         assert first is not None
@@ -450,9 +477,8 @@ class TestSessions:
         assert (lab.tree_of("other") / "made.txt").read_text() == "here\n"
 
     def test_a_session_that_is_gone_is_a_trouble_by_its_name(self, lab: Lab) -> None:
-        gone = "ses_0123456789abcdefABCDEFGHIJ" if lab.kind.name == "opencode" else str(uuid4())
         lab.calls(then="Done.")
-        result = lab.run(resume=gone)
+        result = lab.run(resume=lab.kind.gone)
         assert result.said is not None
         assert result.said.trouble is Trouble.SESSION, lab.told(result)
         assert not lab.fake.requests
@@ -468,13 +494,11 @@ class TestMany:
             assert (lab.tree_of(f"agent-{number}") / "made.txt").read_text() == "here\n"
 
 
-def test_a_model_that_says_the_same_again_and_again_has_done_nothing(lab: Lab) -> None:
-    if lab.kind.name != "gemini":
-        pytest.skip("it is this one that stops such an answer")
+def test_a_model_that_is_stopped_because_it_says_the_same_again_and_again_has_done_nothing(lab: Lab) -> None:
     lab.script({"text": "a long answer " * 50})
     said = lab.run().said
     assert said is not None
-    assert not said.ok
+    assert said.ok is not lab.kind.stops_circles
 
 
 def test_every_kind_of_the_table_is_a_backend_with_a_system_prompt(kind: Kind) -> None:
@@ -483,6 +507,8 @@ def test_every_kind_of_the_table_is_a_backend_with_a_system_prompt(kind: Kind) -
 
 
 def test_a_backend_says_with_which_version_it_was_seen(kind: Kind) -> None:
-    version = next(program.version for program in PROGRAMS if program.name == kind.name)
+    versions = {program.name: re.escape(program.version) for program in PROGRAMS}
     described = importlib.import_module(type(kind.backend).__module__).__doc__ or ""
-    assert f"Seen with {version}." in " ".join(described.split())
+    # A package may be a newer one here; a program is the one that is pinned.
+    wanted = versions[kind.name] if kind.has_program else r"\d+\.\d+\.\d+"
+    assert re.search(rf"Seen with {wanted}\b", " ".join(described.split()))

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from agent_kinds import CLAUDE, Kind
 from agent_lab import Lab
-from test_agents import lab, programs
+from test_agents import lab, program, programs
 
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed: pip install -e '.[mcp]'")
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(200)]
 
 SOURCE = Path(__file__).resolve().parents[2]
 PLUGIN = SOURCE / "integrations" / "claude-code"
-__all__ = ["lab", "programs"]
+__all__ = ["lab", "program", "programs"]
 
 
 @pytest.fixture

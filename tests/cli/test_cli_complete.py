@@ -81,7 +81,9 @@ def test_answers_are_those_of_the_card(root: Path, card: str) -> None:
 def test_verbs_agents_and_options_are_offered(root: Path) -> None:
     assert offered(root, "orc st") == ["status"]
     assert offered(root, "orc st", shell="zsh") == ["status: What needs you, what is going on, what ended."]
-    assert offered(root, "orc workers ") == ["critic", "worker"]
+    for verb in ("workers", "drain", "retire", "drain --undo"):
+        assert offered(root, f"orc {verb} ") == ["critic", "worker"]
+    assert offered(root, "orc retire --undo ") == []
     assert "--fix" in offered(root, "orc doctor --")
     assert "--version" in offered(root, "orc --")
 

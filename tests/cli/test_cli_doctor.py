@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -13,9 +15,11 @@ import pytest
 from spelling_helpers import install_list
 
 from orchestrator.adapters.files import hold_lock, release_lease, take_lease
+from orchestrator.engine.agent_programs import SEEN
 from orchestrator.errors import ExitCode
 
 OLD = time.time() - 3 * 86400
+BODY = "## Values\nCare.\n## Voice\nLow.\n## Boundaries\nNone crossed.\n"
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +249,7 @@ def test_while_an_engine_is_at_work_its_part_is_left_to_it(root: Path) -> None:
     assert not (root / "queue/decide").exists()
 
 
+@pytest.mark.slow
 def test_a_tree_of_which_nothing_is_known_is_set_aside_whole_and_built_anew(root: Path) -> None:
     tree = root / "state/trees/worker/main"
     (tree / "work.txt").write_text("not under any ref\n")
@@ -290,6 +295,51 @@ def test_reviewers_that_cannot_start_are_told_from_those_that_are_missing(root: 
     soul.unlink()
     found = {each["what"]: each for each in look(root)}
     assert "add an agent of another family" in found["reviewers of worker"]["hint"]
+
+
+def test_routing_to_nobody_fails_and_is_told_wherever_problems_are(root: Path) -> None:
+    config = root / "orc.yaml"
+    line = config.read_text().count("\n") + 1
+    config.write_text(f"{config.read_text()}routing: {{code: workr}}\n")
+    told = f"orc.yaml:{line}: routing.code: agent 'workr' has no usable file in souls/; did you mean `worker`?"
+    assert [(each["what"], each["text"]) for each in look(root, code=1)] == [("routing", told)]
+    assert f"! {told}" in w.orc(root, "status", code=0).out
+    assert f"! {told}" in w.orc(root, "run", "--once").out
+    config.write_text(config.read_text().replace("workr", "{tier: strong}"))
+    assert "no model under models: has one" in w.orc(root, "status", code=ExitCode.INVALID_FILE).err
+
+
+def test_a_program_of_another_version_and_one_that_nobody_uses_are_told_and_are_no_failure(tmp_path: Path) -> None:
+    root = w.new_workspace(tmp_path / "work")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, said in (("claude", "9.0.0 (Claude Code)"), ("codex", "codex-cli 1")):
+        (programs / name).write_text(f"#!/bin/sh\necho '{said}'\n")
+        (programs / name).chmod(0o755)
+    (root / "souls" / "ada.md").write_text("---\nbackend: claude\nmodel: m\n---\n" + BODY)
+    env = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "ANTHROPIC_API_KEY": "dummy"}
+
+    def told() -> dict[str, str]:
+        findings = w.orc(root, "doctor", "--json", env=env, code=0).json()["findings"]
+        return {each["what"]: each["text"] for each in findings if each["what"].startswith("backend ")}
+
+    assert told()["backend codex"] == "codex is installed, and no agent uses it"
+    assert told()["backend claude"].startswith(
+        f"claude: 9.0.0 (Claude Code) (orc was tried with {SEEN['claude']}); a key"
+    )
+    (programs / "claude").write_text(f"#!/bin/sh\necho '{SEEN['claude']} (Claude Code)'\n")
+    assert told()["backend claude"].startswith(f"claude: {SEEN['claude']} (Claude Code); a key")
+    with (root / "orc.yaml").open("a") as config:
+        config.write("  claude: {login: true}\n")
+    assert "your own login, with your HOME (orc doctor --try tells whether it is one)" in told()["backend claude"]
+
+
+def test_the_versions_that_doctor_knows_are_those_that_the_backends_were_tried_with() -> None:
+    found = {}
+    for name in SEEN:
+        module = importlib.import_module(f"orchestrator.adapters.backends.{name}")
+        found[name] = re.findall(r"Seen with ([0-9.]+[0-9])", module.__doc__ or "")
+    assert found == {name: [version] for name, version in SEEN.items()}
 
 
 def test_yes_goes_with_fix_only_and_an_agent_may_not_mend(root: Path) -> None:

@@ -75,6 +75,7 @@ def drafts(root: Path) -> list[Path]:
 # --- hold and release -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_held_job_is_not_begun_until_it_is_released(root: Path) -> None:
     job = w.submit(root, JOB, name="greet")
@@ -100,6 +101,7 @@ def test_a_held_job_is_not_begun_until_it_is_released(root: Path) -> None:
     w.orc(root, "verify", code=0)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_live_run_goes_on_and_nothing_follows_from_what_it_comes_to(root: Path, made: Path) -> None:
     job = w.submit(root, "title: slow\nprompt: x\n", name="slow")
@@ -129,6 +131,7 @@ def test_a_live_run_goes_on_and_nothing_follows_from_what_it_comes_to(root: Path
     w.orc(root, "verify", code=0)
 
 
+@pytest.mark.slow
 def test_a_card_of_a_held_job_may_be_answered_and_nothing_follows_from_the_answer(root: Path) -> None:
     job = w.asked(root)
     w.orc(root, "hold", job, code=0)

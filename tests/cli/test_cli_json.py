@@ -44,6 +44,7 @@ def test_help_prints_the_schema(tmp_path: Path) -> None:
     assert json.loads(w.orc(tmp_path, "help", "json", code=0).out) == SCHEMA
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> None:
     root = w.new_workspace(tmp_path / "work")
@@ -99,8 +100,18 @@ def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> No
     check("log")
     check("workers")
     check("prompt", job, "--attempt", "1")
+    check("prompt", job, "--review", "1")
     check("workers", "worker")
     check("ps", "--tree")
+    check("drain", "worker", "--because", "moving on")
+    check("drain", "worker", "--undo")
+    check("retire", "worker", code=4)
+    check("drain", "worker", "--undo")
+    check("drain", "worker", "--undo", code=4)
+    (root / "souls" / "idle.md").write_text(w.WORKER)
+    check("retire", "idle")
+    check("retire", "idle", "--undo")
+    (root / "souls" / "idle.md").unlink()
     check("reject", job, "-m", "Louder.")
     check("run", "--until-idle", code=1)
     check("show", job)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -67,6 +68,19 @@ def test_for_a_program_without_a_system_prompt_it_says_so(root: Path) -> None:
     assert shown.split("──── message ────")[1].lstrip().startswith("<identity>")
 
 
+def test_show_says_why_this_agent_who_it_was_and_with_which_skills(root: Path) -> None:
+    job = w.submit(root, "title: greet\nprompt: greet the world\nskills: [small-diffs]\n")
+    w.orc(root, "run", "--until-idle", "--quiet", code=1)
+    shown = w.orc(root, "show", job, code=0).out
+    blob = w.git(root, "hash-object", "skills/small-diffs/SKILL.md")
+    assert "chosen: idle" in shown
+    assert "no session to go on with: its program cannot go on with a session" in shown
+    assert f"skills: small-diffs@{blob[:12]}" in shown
+    assert shown.count("identity degraded: ") == 2
+    records = w.orc(root, "show", job, "--json", code=0).json()["records"]
+    assert (records["attempt-1"]["identity"], records["review-1"]["identity"]) == ("degraded", "degraded")
+
+
 def test_it_shows_word_for_word_what_an_attempt_was_told(root: Path) -> None:
     job = w.asked(root)
     told = json.loads(w.orc(root, "prompt", job, "--attempt", "1", "--json", code=0).out)
@@ -79,12 +93,28 @@ def test_it_shows_word_for_word_what_an_attempt_was_told(root: Path) -> None:
     assert "task" in parts
 
 
+def test_it_shows_what_a_reviewer_was_told_with_the_diff_and_without_the_nonce(root: Path) -> None:
+    job = w.asked(root)
+    shown = w.orc(root, "prompt", job, "--review", "1", code=0).out
+    assert f"{job}: review 1, of attempt 1\n" in shown
+    assert "without: the nonce, of which only a hash is kept" in shown
+    table, _, message = shown.partition("──── message ────")
+    assert re.search(r"^PART {7}TOKENS  WHY\n(.+\n)*diff +\d+  the whole change\n", table, re.M)
+    assert "+print(" in message
+    assert '"nonce": "",' in message
+    told = json.loads(w.orc(root, "prompt", job, "--review", "1", "--json", code=0).out)
+    assert (told["review"], told["attempt"], told["skills"]) == (1, 1, [])
+    assert all(part["why"] for part in told["parts"])
+
+
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
         (("--attempt", "7"), 3, "has no attempt-7"),
         (("--agent", "nobody"), 3, "there is no agent 'nobody'"),
-        (("--agent", "worker", "--attempt", "1"), 2, "one of the two"),
+        (("--review", "7"), 3, "has no review-7"),
+        (("--agent", "worker", "--attempt", "1"), 2, "one of them"),
+        (("--review", "1", "--attempt", "1"), 2, "one of them"),
     ],
 )
 def test_what_is_not_there_is_told(root: Path, args: tuple[str, ...], code: int, words: str) -> None:
@@ -108,6 +138,7 @@ def test_a_try_that_fails_says_why(root: Path, service: FakeModels) -> None:
     assert "try keeper: no answer (auth)" in done.out
 
 
+@pytest.mark.slow
 def test_a_try_leaves_out_the_agents_that_cannot_be_asked(root: Path, service: FakeModels) -> None:
     add_api(root, service.url)
     (root / "souls" / "gone.md").write_text(API_SOUL.replace("---\n", "---\ndrain: moving on\n", 1))
@@ -142,7 +173,7 @@ def test_doctor_asks_the_program_that_lies_in_the_workspace(root: Path) -> None:
     (root / "souls" / "keeper.md").write_text(API_SOUL.replace("backend: api", "backend: claude"))
     (root / "below").mkdir()
     told = w.orc(root / "below", "doctor", env=KEY, code=0).out
-    assert f"backend claude: {program}: 7.7.7 of ours; " in told
+    assert f"backend claude: {program}: 7.7.7 of ours (orc was tried with " in told
 
 
 def test_show_tells_what_was_written_to_the_cache_before_anything_was_read_from_it(

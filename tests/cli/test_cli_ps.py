@@ -132,6 +132,7 @@ def test_the_supervisor_is_who_holds_the_lock_whatever_the_heartbeat_says(place:
     assert all(each["pid"] not in (process_table() or {}) for each in run["tree"])
 
 
+@pytest.mark.slow
 def test_a_dead_run_and_one_that_nobody_waits_for_are_left_over(place: Place) -> None:
     job = w.submit(place.root, "prompt: water\n", name="water")
     engine = place.start()

@@ -12,7 +12,8 @@ import pytest
 
 from orchestrator.adapters.library import blob_id
 from orchestrator.engine.history import Told
-from orchestrator.engine.skill_log import ENOUGH, count_skill
+from orchestrator.engine.outcomes import ENOUGH
+from orchestrator.engine.skill_log import count_skill
 from orchestrator.engine.skills import find_pinned
 from orchestrator.engine.workspace import Workspace, open_workspace
 from orchestrator.errors import ExitCode, NotFoundError
@@ -252,7 +253,7 @@ def test_doctor_warns_of_souls_without_sections_and_of_voices_that_are_alike(tmp
     write(root, "souls/cleo.md", SOUL + "You are kind.\n")
     found = w.orc(root, "doctor", "--json").json()["findings"]
     warned = {each["what"]: each["text"] for each in found if each["health"] == "warn"}
-    assert warned["voices"] == "ada and ben sound alike: 100% of the words of their voices are the same"
+    assert warned["voices"] == "ada and ben sound alike: 100% of what their voices say is in both"
     assert warned["soul cleo"] == "has no section Values, Voice and Boundaries"
     assert not {"soul ada", "soul worker", "soul critic"} & warned.keys()
 

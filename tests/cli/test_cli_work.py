@@ -174,6 +174,7 @@ def test_status_tells_what_ended_lately(root: Path) -> None:
     assert w.orc(root, "status", "--json").json()["ended"] == []
 
 
+@pytest.mark.slow
 def test_until_idle_succeeds_only_if_everything_was_produced(tmp_path: Path) -> None:
     root = w.new_workspace(tmp_path / "auto", merge="auto")
     w.submit(root, "title: greet\nprompt: greet\n", name="greet")

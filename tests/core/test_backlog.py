@@ -139,7 +139,9 @@ def change_surroundings(world: World, draw: Draw) -> None:
     elif what == "agent":
         name = draw(st.sampled_from(sorted(AGENTS)))
         if world.agents.pop(name, None) is None:
-            world.agents[name] = replace(AGENTS[name], problem=draw(st.sampled_from(["", "not installed"])))
+            soul = replace(AGENTS[name].soul, drain=draw(st.sampled_from(["", "", "moving on"])))
+            problem = draw(st.sampled_from(["", "not installed"]))
+            world.agents[name] = replace(AGENTS[name], soul=soul, problem=problem)
     elif what == "project":
         if world.projects.pop("other", None) is None:
             world.projects["other"] = ProjectView(Project("other", target="main"))

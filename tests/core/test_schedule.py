@@ -12,9 +12,9 @@ import pytest
 from builders import AUTHOR, COMMIT, CRITIC, NOON, NOW, a_board, a_job, a_review, a_run, a_spec, an_agent, numbered_id
 
 from orchestrator.core.accept import hold
-from orchestrator.core.config import Config, Limits, Project
+from orchestrator.core.config import Config, Limits, Model, Project, Route
 from orchestrator.core.ids import RunKind
-from orchestrator.core.job import Check, Fix, Held, Independence, Job, LimitWishes, ReviewWishes, State, Worker
+from orchestrator.core.job import Check, Fix, Held, Independence, Job, Kind, LimitWishes, ReviewWishes, State, Worker
 from orchestrator.core.judge import review_started
 from orchestrator.core.matching import Matching
 from orchestrator.core.needs import Holds
@@ -224,12 +224,36 @@ def test_an_agent_may_review_while_it_makes_an_attempt() -> None:
         (ready(1, spec=a_spec(agent="agent-09")), ("agent-09", "asked for")),
         (ready(1), ("expert", "project")),
         (ready(1, project="other"), ("veteran", "idle")),
+        (ready(1, spec=a_spec(kind=Kind.WRITING)), ("agent-05", "routed")),
+        (ready(1, spec=a_spec(kind=Kind.WRITING, agent="agent-09")), ("agent-09", "asked for")),
+        (
+            ready(1, spec=a_spec(kind=Kind.WRITING), fixes=(Fix("F1", "x"),), agent="agent-07"),
+            ("agent-07", "same author"),
+        ),
+        (ready(1, spec=a_spec(kind=Kind.OPS)), ("veteran", "tier strong")),
+        (ready(1, spec=a_spec(kind=Kind.RESEARCH)), ("expert", "project")),
     ],
 )
 def test_the_matching_order(job: Job, expected: tuple[str, str]) -> None:
-    expert, veteran = an_agent("expert", projects=("main",)), an_agent("veteran")
-    board = a_board(job, agents=(*MANY, veteran, expert), history={"veteran": {"other": 3, "main": 9}})
-    assert Matching(board).worker(job, set()) == expected
+    expert, veteran = an_agent("expert", projects=("main",)), an_agent("veteran", model="strong-1")
+    newcomer = an_agent("newcomer", model="strong-1")
+    config = Config(
+        models={"strong-1": Model(tier="strong"), "north-1": Model(tier="quick")},
+        routing={
+            "writing": Route(("nobody", "agent-05", "agent-03")),
+            "ops": Route(tier="strong"),
+            "research": Route(tier="none of theirs"),
+        },
+    )
+    agents, history = (*MANY, newcomer, veteran, expert), {"veteran": {"other": 3, "main": 9}}
+    assert Matching(a_board(job, agents=agents, history=history, config=config)).worker(job, set()) == expected
+
+
+def test_while_those_that_a_kind_is_routed_to_are_busy_the_next_ones_take_it() -> None:
+    job = ready(1, spec=a_spec(kind=Kind.WRITING))
+    board = a_board(job, agents=MANY, config=Config(routing={"writing": Route(("agent-05", "agent-03"))}))
+    assert Matching(board).worker(job, {"agent-05"}) == ("agent-03", "routed")
+    assert Matching(board).worker(job, {"agent-05", "agent-03"}) == ("agent-00", "idle")
 
 
 def test_fixes_wait_for_their_author() -> None:
@@ -262,6 +286,42 @@ def test_an_agent_whose_program_is_missing_holds_the_jobs_that_only_it_could_do(
     action = only(a_board(ready(1), agents=(broken,)))
     assert action == Hold(numbered_id(1), "engineer: no program", {})
     assert started(a_board(ready(1), agents=(broken, *MANY))) == [(numbered_id(1), "agent-00")]
+
+
+def test_an_agent_that_drains_gets_nothing_that_it_has_not_begun() -> None:
+    drains = an_agent("engineer", drain="moving on")
+    action = only(a_board(ready(1), agents=(drains,)))
+    assert action == Hold(numbered_id(1), "engineer: it drains: moving on", {})
+    assert started(a_board(ready(1), agents=(drains, *MANY))) == [(numbered_id(1), "agent-00")]
+    asked_for = a_board(ready(1, spec=a_spec(agent="engineer")), agents=(drains, *MANY))
+    assert only(asked_for) == Hold(numbered_id(1), "engineer: it drains: moving on", {})
+
+
+@pytest.mark.parametrize(
+    ("job", "rule"),
+    [
+        (ready(1, fixes=(Fix("F1", "x"),), agent="engineer"), "same author"),
+        (ready(1, fixes=(Fix("F1", "x"),), agent="engineer", spec=a_spec(agent="engineer")), "same author"),
+        (ready(1, agent="engineer", spec=a_spec(agent="engineer")), "asked for"),
+        (ready(1, agent="engineer"), "idle"),
+    ],
+)
+def test_an_agent_that_drains_ends_what_it_has_begun(job: Job, rule: str) -> None:
+    board = a_board(job, agents=(an_agent("engineer", drain="moving on"), CRITIC))
+    assert only(board) == StartAttempt(job.id, "engineer", rule)
+
+
+def test_what_an_agent_that_drains_has_begun_does_not_wait_behind_what_it_has_not() -> None:
+    agents = (an_agent("engineer", drain="moving on"), an_agent("busy"))
+    board = a_board(running(9, "busy"), ready(1), ready(2, agent="engineer"), agents=agents)
+    assert started(board) == [(numbered_id(2), "engineer")]
+
+
+def test_an_agent_that_drains_and_cannot_be_started_ends_nothing() -> None:
+    broken = an_agent("engineer", drain="moving on", problem="no program")
+    job = ready(1, fixes=(Fix("F1", "x"),), agent="engineer")
+    assert only(a_board(job, agents=(broken,))) == Hold(job.id, "engineer: no program", {})
+    assert started(a_board(job, agents=(broken, *MANY))) == [(job.id, "agent-00")]
 
 
 # --- reviewers
@@ -319,6 +379,13 @@ def test_an_agent_without_the_role_or_with_a_problem_does_not_review() -> None:
     broken = an_agent("broken", family="south", problem="no program")
     action = only(a_board(in_review(1), agents=(worker, broken)))
     assert (action.kind, action.context) == (CardKind.NO_REVIEWER, "broken: no program")
+
+
+def test_an_agent_that_drains_gets_no_review() -> None:
+    drains = an_agent("drains", family="south", drain="moving on")
+    action = only(a_board(in_review(1, agent="drains"), agents=(drains,)))
+    assert (action.kind, action.context) == (CardKind.NO_REVIEWER, "drains: it drains: moving on")
+    assert only(a_board(in_review(1), agents=(drains, CRITIC))).reviewer == "critic"
 
 
 def test_a_job_for_a_persons_eyes_asks_the_person() -> None:

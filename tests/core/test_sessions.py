@@ -30,7 +30,7 @@ SESSION = Session(
     project="main",
     backend="claude",
     model="strong-1",
-    soul="50u1",
+    system="5y5",
     id="s-1",
     started=iso(NOW - timedelta(hours=30)),
     last_used=iso(NOW - timedelta(hours=1)),
@@ -44,9 +44,10 @@ SESSION = Session(
 def plan(session: Session | None = SESSION, **changes: Any) -> Plan:
     asked: dict[str, Any] = {
         "worker": WORKER,
-        "soul": "50u1",
+        "system": "5y5",
         "folder": "/trees/engineer/main",
         "resume": "same folder",
+        "takes_system": False,
         "limits": SessionLimits(),
         "window": 1000,
         "now": NOW,
@@ -62,7 +63,8 @@ def test_it_goes_on() -> None:
     ("changed", "asked", "why"),
     [
         ({}, {"resume": "no"}, "cannot go on"),
-        ({}, {"soul": "other"}, "the soul has changed"),
+        ({}, {"system": "other"}, "its system prompt has changed"),
+        ({}, {"system": ""}, "its system prompt has changed"),
         ({}, {"worker": replace(WORKER, model="weak-1")}, "another program's or model's"),
         ({}, {"worker": replace(WORKER, backend="codex")}, "another program's or model's"),
         ({}, {"folder": "/elsewhere"}, "another folder"),
@@ -81,6 +83,10 @@ def test_it_begins_anew_and_says_why(changed: dict[str, Any], asked: dict[str, A
 
 def test_a_program_that_goes_on_anywhere_does_not_mind_the_folder() -> None:
     assert plan(folder="/elsewhere", resume="anywhere").resume == "s-1"
+
+
+def test_a_program_that_takes_another_system_prompt_goes_on_with_it() -> None:
+    assert plan(system="other", takes_system=True).resume == "s-1"
 
 
 def test_what_is_just_within_a_limit_goes_on() -> None:

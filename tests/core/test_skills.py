@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.agent import Skill, Soul, lint_soul, lint_voices, sounds_like
+import orchestrator
+from orchestrator.adapters.library import read_souls
+from orchestrator.core.agent import ALIKE, Skill, Soul, compare_voices, lint_soul, lint_voices
 from orchestrator.core.skills import (
     BUDGET_TOKENS,
     MOST_TRIGGERED,
@@ -175,18 +178,40 @@ def a_soul(name: str, voice: str = "", *, body: str = "", **tag: str) -> Soul:
 
 def test_agents_with_the_same_words_sound_alike_in_whatever_order() -> None:
     ada, ben = a_soul("ada", "Calm and exact.", tag="Speaks low."), a_soul("ben", "Exact, and CALM!", tag="Low speaks")
-    assert sounds_like(ada, ben) == sounds_like(ben, ada) == 1.0
     assert lint_voices([ben, ada, a_soul("cleo", "Loud.")]) == (("ada", "ben", 1.0),)
 
 
 def test_agents_without_a_voice_do_not_sound_alike() -> None:
-    assert sounds_like(a_soul("ada", body="x"), a_soul("ben", body="x")) == 0.0
+    assert compare_voices([a_soul("ada", body="x"), a_soul("ben", body="x"), a_soul("cleo", "Loud.")]) == {}
 
 
-def test_four_fifths_of_the_words_are_alike_and_fewer_are_not() -> None:
-    first = a_soul("ada", "one two three four")
-    assert lint_voices([first, a_soul("ben", "one two three four five")])
-    assert not lint_voices([first, a_soul("ben", "one two three four five six")])
+def test_who_says_the_same_in_other_words_is_told_and_who_has_a_trait_in_common_is_not() -> None:
+    calm = "Calm and exact. Names the one thing that could still be wrong."
+    first = a_soul("ada", calm)
+    others = [a_soul("eve", "Dry and fair. Quotes the line before judging it."), a_soul("fay", "Calm, and jokes once.")]
+    again = a_soul("ben", "Calm, exact, and names the one thing which might still be wrong.")
+    assert [(a, b) for a, b, _ in lint_voices([first, again, *others])] == [("ada", "ben")]
+    assert lint_voices([first, *others]) == ()
+
+
+def test_words_that_all_have_in_common_make_nobody_alike() -> None:
+    house = "Writes plain short English, without slang."
+    own = (
+        "Quotes the line first.",
+        "Doubts every number.",
+        "Jokes about moths.",
+        "Asks what breaks.",
+        "Names its source.",
+    )
+    souls = [a_soul(f"agent-{at}", f"{house} {each}") for at, each in enumerate(own)]
+    assert lint_voices(souls) == ()
+    assert lint_voices([*souls, a_soul("twin", f"{house} {own[0]}")]) == (("agent-0", "twin", 1.0),)
+
+
+def test_the_souls_that_orc_brings_can_be_told_apart() -> None:
+    souls, problems = read_souls(Path(orchestrator.__file__).parent / "starter")
+    assert problems == []
+    assert max(compare_voices(souls.values()).values()) < ALIKE / 2
 
 
 @pytest.mark.parametrize(

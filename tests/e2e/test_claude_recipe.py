@@ -199,6 +199,7 @@ def stand_in(*words: str) -> tuple[str, ...]:
     return (sys.executable, "-I", str(Path(fake_claude.__file__)), *words)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_recipe_leads_a_job_to_its_merge(tmp_path: Path, sealed: Path) -> None:
     world = follow_the_page(tmp_path / "repo", sealed, argv=stand_in())

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.adapters.effects import KILL_AT
+from orchestrator.adapters.library import blob_id
 from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.core.job import Job, Lane, Priority, State
 from orchestrator.core.merge import ask
@@ -374,6 +375,60 @@ def test_an_unknown_project_is_refused_with_the_known_ones(desk: Desk) -> None:
     desk.look()
     assert "'other'" in desk.rejected[0]
     assert "main" in desk.rejected[0]
+
+
+SKILL = "---\nname: small-diffs\ndescription: Keeps it small.\n---\nChange little.\n"
+
+
+def a_skill(root: Path) -> str:
+    """A skill in the workspace; the blob id of its file."""
+    path = root / "skills" / "small-diffs" / "SKILL.md"
+    path.parent.mkdir(parents=True)
+    path.write_text(SKILL)
+    return blob_id(SKILL.encode())
+
+
+@pytest.mark.parametrize(
+    ("asked", "word"),
+    [
+        ("small-difs", "did you mean 'small-diffs'?"),
+        ("small-diffs, tidy", "there is no skill 'tidy'"),
+        ("small-diffs@00000000", "has no version '00000000' (known: "),
+        ("broken", "skills/broken/SKILL.md"),
+    ],
+)
+def test_a_skill_that_is_not_there_is_refused_before_anything_begins(
+    desk: Desk, repo: Path, asked: str, word: str
+) -> None:
+    a_skill(repo)
+    (repo / "skills" / "broken").mkdir()
+    (repo / "skills" / "broken" / "SKILL.md").write_text("nothing\n")
+    text = f"skills: [{asked}]\n{PROMPT}"
+    os.utime(desk.drop(text=text), (1, 1))
+    desk.look()
+    assert desk.jobs() == {}
+    assert word in desk.rejected[0]
+    with pytest.raises(RefusedError) as caught:
+        submit(desk.ws, text.encode(), "x.yaml")
+    assert word in str(caught.value)
+
+
+def test_a_skill_and_a_version_of_it_that_git_knows_are_taken(desk: Desk, repo: Path) -> None:
+    blob = a_skill(repo)
+    assert desk.accepted(text=f"skills: [small-diffs]\n{PROMPT}").spec.skills == ("small-diffs",)
+    subprocess.run(["git", "-C", str(repo), "add", "skills"], check=True)
+    shutil.rmtree(repo / "skills")
+    submit(desk.ws, f"skills: [small-diffs@{blob[:12]}]\n{PROMPT}".encode(), "x.yaml")
+    assert desk.rejected == []
+
+
+def test_an_edit_that_asks_for_a_skill_that_is_not_there_is_not_taken(desk: Desk, repo: Path) -> None:
+    job = desk.accepted()
+    path = desk.path(job)
+    path.write_text(path.read_text().replace("prompt:", "skills: [tidy]\nprompt:", 1))
+    desk.until(lambda: bool(desk.rejected))
+    assert "there is no skill 'tidy'" in desk.rejected[0]
+    assert desk.job().spec.skills == ()
 
 
 # --- editors ---

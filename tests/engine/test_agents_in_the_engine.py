@@ -112,12 +112,15 @@ def test_who_the_agent_is_arrives_as_system_prompt_and_the_voice_last_before_the
     assert "Keeps the lamp burning." not in first.prompt
     before, _, after = first.prompt.partition("<voice>Speaks like a lighthouse keeper.</voice>")
     assert "Say good morning" not in before
-    assert after.lstrip().startswith("# The task: Say good morning")
+    boundaries, _, task = after.partition("# The task: ")
+    assert " ".join(boundaries.split()) == "<boundaries> - Never lets it go out. </boundaries>"
+    assert task.startswith("Say good morning")
     with open_workspace(world.root) as ws:
         shown = show_prompt(ws, world.job("greet"), attempt=1)
     assert (shown.system.strip(), shown.message.strip()) == (first.system.strip(), first.prompt.strip())
 
 
+@pytest.mark.slow
 def test_what_a_review_asks_for_goes_into_the_same_conversation(world: World, service: FakeModels) -> None:
     again = {"times": 1, "match": "F1", "tools": [{"name": "write", "input": {"path": "more.py", "content": "1\n"}}]}
     set_up(world, service, WRITES, {**again, "after_tool": False}, says(), persistent=False)
@@ -153,6 +156,7 @@ def test_a_persistent_agent_goes_on_from_job_to_job_and_another_begins_anew(worl
     assert not world.records("third")["attempt-1"].resumed
 
 
+@pytest.mark.slow
 def test_a_session_that_is_over_leaves_a_note_for_the_next(world: World, service: FakeModels) -> None:
     other = {"times": 1, "match": "second", "tools": [{"name": "write", "input": {"path": "b.py", "content": "2\n"}}]}
     set_up(world, service, WRITES, {**other, "after_tool": False}, says("I lit it."), sessions={"jobs": 1})
@@ -167,6 +171,7 @@ def test_a_session_that_is_over_leaves_a_note_for_the_next(world: World, service
     assert world.id("first") in asked
 
 
+@pytest.mark.slow
 def test_a_session_that_is_gone_is_replaced_in_the_same_run(world: World, service: FakeModels) -> None:
     other = {"times": 1, "match": "second", "tools": [{"name": "write", "input": {"path": "b.py", "content": "2\n"}}]}
     set_up(world, service, WRITES, {**other, "after_tool": False}, says())
@@ -183,6 +188,7 @@ def test_a_session_that_is_gone_is_replaced_in_the_same_run(world: World, servic
     assert two.session not in ("", one.session)
 
 
+@pytest.mark.slow
 def test_a_session_that_its_program_gives_up_is_not_offered_again(world: World, service: FakeModels) -> None:
     too_long = {"times": 1, "match": "second", "status": 400, "message": "prompt is too long"}
     other = {"times": 1, "match": "second", "tools": [{"name": "write", "input": {"path": "b.py", "content": "2\n"}}]}
@@ -202,6 +208,7 @@ def test_a_session_that_its_program_gives_up_is_not_offered_again(world: World, 
     assert session.id == two.session
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "trouble"), [(401, Trouble.AUTH), (429, Trouble.RATE_LIMITED), (529, Trouble.OVERLOADED)]
 )
@@ -218,6 +225,7 @@ def test_a_service_that_fails_costs_no_attempt_and_is_tried_again(
     assert world.records("greet")["attempt-1"].spoke.trouble is trouble
 
 
+@pytest.mark.slow
 def test_a_reviewer_whose_service_fails_has_said_nothing_and_is_asked_again(world: World, service: FakeModels) -> None:
     def approve(asked: Asked) -> dict[str, Any]:
         form: dict[str, Any] = json.loads(asked.prompt[asked.prompt.rindex("\n{\n") :])

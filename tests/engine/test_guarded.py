@@ -85,6 +85,7 @@ def tip_is_gone(root: Path) -> Callable[[], None]:
     return mend
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", [lock_is_a_folder, git_holds_the_ref, tip_is_gone])
 def test_the_engine_outlives_a_ledger_that_it_cannot_use(
     world: World, spoil: Callable[[Path], Callable[[], None]]
@@ -123,6 +124,7 @@ def events_in(folder: Path) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_the_loop_pauses_when_nothing_can_be_committed_whatever_wakes_it(world: World) -> None:
     world.set_up()
     world.drop("greet.yaml", "prompt: greet\n")
@@ -215,6 +217,7 @@ def processes() -> Iterator[list[str]]:
         _started = None
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_diff_of_thousands_of_files_is_a_question_and_costs_no_process_for_each(world: World) -> None:
     world.plays = [attempt(write={f"made/{number}": "" for number in range(MANY)})]

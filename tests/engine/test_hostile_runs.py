@@ -35,6 +35,7 @@ def world(repo: Path) -> World:
     return World(repo)
 
 
+@pytest.mark.slow
 def test_a_result_that_a_check_forges_while_it_runs_is_not_believed(world: World) -> None:
     world.plays = [
         attempt(1, write={"evil": "x\n", "code.py": "1\n"}),
@@ -58,6 +59,7 @@ def test_an_agent_that_empties_its_run_folder_gets_no_second_run(world: World) -
     assert world.state("greet") is State.DONE
 
 
+@pytest.mark.slow
 def test_checks_that_are_declared_while_others_run_are_run_too(world: World) -> None:
     world.plays = [attempt(write={"code.py": "1\n"})]
     world.set_up(checks=["sleep 1"])

@@ -139,6 +139,7 @@ def _delete(folder: Path) -> None:
 RARE = pytest.mark.torture
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(LONG)
 @pytest.mark.parametrize(
     ("delete", "engine"),
@@ -190,6 +191,7 @@ def test_an_agent_that_is_killed_leaves_work_that_is_judged_like_any_other(world
     check_world(world, {"held": Expected()})
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(LONG)
 def test_when_the_engine_and_every_run_die_at_once_the_work_is_kept_and_no_attempt_is_spent(world: World) -> None:
     world.job("held")

@@ -156,7 +156,7 @@ def test_research_without_its_claims_or_their_places_is_not_reviewed(world: Worl
     assert refusals(world, "facts", 2) == {"missing_locator": "report.md:7", "dead_locator": "report.md:8"}
     assert world.state("facts") is State.DONE
     records = world.records("facts")
-    asked = claims_asked(records["evidence-3"], records["review-1"].nonce_sha256)
+    asked = claims_asked(records["evidence-3"], records["review-1"].draw)
     assert [each.id for each in records["review-1"].claims] == [each.id for each in asked]
     assert len(asked) == 3
     assert {each.result for each in records["review-1"].claims} == {ClaimResult.SUPPORTED}
@@ -239,6 +239,7 @@ FORGERIES = {
     "another claim": ("evidence", "evidence-2.yaml", "Fact 2 holds.", "Fact 2 is sure."),
     "another preview": ("evidence", "evidence-2.yaml", "All facts hold.", "Nothing holds."),
     "fewer claims to look up": ("verdict", "evidence-2.yaml", "claims: {}", "claims: {least: 1}"),
+    "another draw": ("review", "review-1.yaml", "\ndraw: ", "\n# draw: "),
     "another result": ("verdict", "review-1.yaml", "result: supported", "result: unverifiable"),
 }
 """Which rule finds it out, and what is changed in which file."""

@@ -60,6 +60,7 @@ def granted_once(world: World) -> None:
     check_repository(world)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(LONG)
 @pytest.mark.parametrize("place", [f"{Effect.OUTBOX_ANSWER}:before", f"{Effect.OUTBOX_ANSWER}:after:2"])
 def test_an_engine_that_dies_before_it_answers_a_living_run_answers_when_it_is_back(world: World, place: str) -> None:

@@ -168,6 +168,7 @@ def test_the_same_request_twice_is_one(world: World) -> None:
         ({**SUBMIT, "job": "prompt: x\nproject: bank\n"}, "'bank'"),
         ({**SUBMIT, "job": "prompt: x\nmerge: auto\nchecks: []\n"}, "only a person may set `merge`, `checks`"),
         ({**SUBMIT, "job": "prompt: x\nreview: {threshold: 0.1}\n"}, "only a person may set `review`"),
+        ({**SUBMIT, "job": "prompt: x\nskills: [tidy]\n"}, "there is no skill 'tidy'"),
         ({**SUBMIT, "job": "prompt: " + "x" * 65_000}, ""),
     ],
 )

@@ -26,6 +26,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModels]:
         yield fake
 
 
+@pytest.mark.slow
 def test_many_calls_without_a_cache_do_not_end_a_conversation(repo: Path, service: FakeModels) -> None:
     (repo / "code.py").write_text("print('old')\n")
     git(repo, "add", "-A")

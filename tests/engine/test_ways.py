@@ -273,6 +273,7 @@ def test_a_red_base_holds_its_jobs_and_spends_no_attempt_until_one_repairs_it(wo
     assert [world.state(name) for name in ("mend", "greet")] == [State.DONE, State.DONE]
 
 
+@pytest.mark.slow
 def test_a_base_whose_checks_cannot_begin_is_tried_twice_before_anybody_is_asked(world: World) -> None:
     world.plays = [WRITES]
     world.set_up()
@@ -289,6 +290,7 @@ def test_a_base_whose_checks_cannot_begin_is_tried_twice_before_anybody_is_asked
     assert world.state("greet") is State.DONE
 
 
+@pytest.mark.slow
 def test_a_base_whose_checks_cannot_begin_is_tried_again_and_asked_about_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,6 +331,7 @@ def test_a_merge_that_cannot_be_built_asks_and_lets_the_others_pass(world: World
     assert world.show("one", "release") == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["attempt", "review"])
 def test_a_result_that_cannot_be_read_is_nobodys_fault(world: World, run: str) -> None:
     world.plays = [WRITES]

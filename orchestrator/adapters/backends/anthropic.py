@@ -36,7 +36,12 @@ class AnthropicBackend:
     name: str = "anthropic"
     capabilities: Capabilities = field(
         default_factory=lambda: Capabilities(
-            system_prompt="file", resume="anywhere", names_session=True, usage="run", family="anthropic"
+            system_prompt="file",
+            resume="anywhere",
+            system_on_resume=True,
+            names_session=True,
+            usage="run",
+            family="anthropic",
         )
     )
 
@@ -65,6 +70,7 @@ class AnthropicBackend:
         options += [f"--resume={order.resume}"] if order.resume else []
         options += [f"--session={order.session}"] if order.session and not order.resume else []
         options += ["--read-only"] if order.read_only else []
+        options += [f"--skills={order.skills}"] if order.skills else []
         options += [f"--max-turns={settings['max_turns']}"] if settings.get("max_turns") else []
         base = {"ANTHROPIC_BASE_URL": str(settings["base_url"])} if settings.get("base_url") else {}
         # Isolated: the agent's folder may well hold packages called `orchestrator` and `anthropic`.
@@ -91,6 +97,7 @@ class _Told:
     context: int = 0
     retries: int = 0
     tools: int = 0
+    denials: list[str] = field(default_factory=list)
 
     def take(self, line: Mapping[str, Any]) -> None:
         match line.get("type"):
@@ -104,6 +111,8 @@ class _Told:
                 self.session = cli.text(line.get("session"))
             case "tool":
                 self.tools += 1
+                if line.get("denied") is True:
+                    self.denials.append(cli.short(line.get("name"), cli.NAME_CHARS) or "a tool")
             case "retry":
                 self.retries += 1
             case "end":
@@ -118,6 +127,7 @@ class _Told:
                 model=self.model,
                 usage=self.usage,
                 context=self.context,
+                denials=tuple(self.denials),
                 retries=self.retries,
                 tool_calls=self.tools,
             )
@@ -134,6 +144,7 @@ class _Told:
             model=cli.text(self.end.get("model")),
             usage=_usage(self.end.get("usage")),
             context=self.context,
+            denials=tuple(self.denials),
             retries=cli.count(self.end.get("retries")),
             retry_after_s=float(math.ceil(cli.amount(self.end.get("retry_after_s")))),
             tool_calls=cli.count(self.end.get("tool_calls")),

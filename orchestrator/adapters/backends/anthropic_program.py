@@ -151,6 +151,7 @@ class Talk:
             name=call["name"],
             about=about[:TOLD_CHARS],
             error=result.text[:TOLD_CHARS] if result.is_error else "",
+            denied=result.is_denied,
             seconds=round(time.monotonic() - began, 3),
         )
         content = result.text or "(nothing)"
@@ -193,7 +194,8 @@ def main(argv: Sequence[str]) -> int:
     wrong = _why_not(options, key, prompt, conversation)
     if wrong is not None:
         return _end(teller, conversation, wrong)
-    tools = TreeTools(Path.cwd(), environment_without(os.environ, options.key_env), options.read_only, teller.alive)
+    environment = environment_without(os.environ, options.key_env)
+    tools = TreeTools(Path.cwd(), environment, options.read_only, teller.alive, options.skills)
     service = Service(
         open_client(key, stall_s=options.stall_s),
         _request(options, tools),
@@ -239,6 +241,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--session", default="", help="the id of the new session")
     parser.add_argument("--resume", default="", help="the session to go on with")
     parser.add_argument("--read-only", action="store_true", help="without the tools that write")
+    parser.add_argument("--skills", type=Path, help="a folder outside of this one whose files may be read")
     parser.add_argument("--key-env", default="ANTHROPIC_API_KEY", help="the variable with the key")
     parser.add_argument("--max-turns", type=int, default=0, help="answers of the model; 0 for no limit")
     parser.add_argument("--max-tokens", type=int, default=32_000, help="of one answer")

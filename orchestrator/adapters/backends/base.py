@@ -19,12 +19,14 @@ LINE_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a backend can do. `usage` and `cost` promise what its `Said` tells, and `tests/agents` holds it to that."""
+    """What a backend can do, and what its `Said` tells. `tests/agents` holds each to what it says here."""
 
     system_prompt: Literal["flag", "file", "none"] = "none"
     """How it takes a system prompt; with `none` it goes in front of the prompt, and the run is marked."""
     resume: Literal["anywhere", "same folder", "no"] = "no"
     """From where a later run can go on with the session of an earlier one."""
+    system_on_resume: bool = False
+    """Whether a session that goes on is told a new system prompt; else it keeps the one that it began with."""
     names_session: bool = False
     """Whether it takes the id of a new session from us; else it is read from what it prints."""
     usage: Literal["run", "session", "none"] = "none"
@@ -35,6 +37,8 @@ class Capabilities:
     """Whether it can be told the form of its answer (`Order.answer_schema`)."""
     family: str = ""
     """The family of its models, where it has models of one family only."""
+    note: str = ""
+    """What authors who run on it have to be told, at the end of the system prompt. A backend adds no words itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class Order:
     """A JSON Schema that the answer is to keep to, '' for none; backends without `structured` leave it."""
     person_home: Path | None = None
     """The person's HOME, where they have allowed their login to be used; else None."""
+    skills: Path | None = None
+    """The folder in the run's own that the message sends the agent to for its skills; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

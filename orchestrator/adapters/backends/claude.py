@@ -1,7 +1,8 @@
 """The backend `claude`: Claude Code without its screen, its events read line by line. Seen with 2.1.329.
 
 Nothing that a repository brings along is loaded: no settings, hooks, tool servers or skills of its own. The tools are
-a list of ours, so that no later version can add one that leaves the tree or outlives the run.
+a list of ours, so that no later version can add one that leaves the tree or outlives the run. A session that goes on
+keeps its first system prompt, whatever the arguments say: the program has it beside the conversation.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class ClaudeBackend:
             cost=True,
             structured=True,
             family="anthropic",
+            note=NOTE,
         )
     )
 
@@ -115,8 +117,6 @@ def _options(settings: Mapping[str, Any], order: Order) -> tuple[str, ...]:
         options += ["--session-id", order.session]
     if order.system is not None:
         options += ["--append-system-prompt-file", str(order.system)]
-    # A reviewer is not sent to what the author may have written.
-    options += [] if order.read_only else ["--append-system-prompt", NOTE]
     # Every command is allowed, for nobody is there to ask; bypassing all questions is refused to root.
     options += ["--permission-mode", "default" if order.read_only else "acceptEdits"]
     options += ["--tools", tools, "--allowedTools", tools, "--setting-sources", "", "--strict-mcp-config"]

@@ -2,7 +2,8 @@
 
 Its settings come from us alone and its sessions lie below the agent's state folder. A repository's own settings, hooks
 and tool servers are not read, for no folder is ever trusted. It is the only one whose commands run in a sandbox: they
-write to the tree, the run's folder and the temporary folders; in a review, not to the tree.
+write to the tree, the run's folder and the temporary folders; in a review, not to the tree. A session that goes on
+keeps its first system prompt.
 """
 
 from __future__ import annotations

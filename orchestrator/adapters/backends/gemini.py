@@ -44,7 +44,8 @@ SHELL = (
 NO_PLANS = RULE.format(tools='["enter_plan_mode", "exit_plan_mode"]', decision="deny", priority=950)
 NO_EDITS = RULE.format(tools='["write_file", "replace"]', decision="deny", priority=950)
 DENIED = ("tool_not_registered", "policy_violation", "permission_denied")
-UNCONFIRMED = "requires user confirmation"
+NOT_ALLOWED = ("requires user confirmation", "Path not in workspace")
+"""Words of a message whose type says less."""
 EXITS = {
     41: (Trouble.AUTH, "it has no way to log in"),
     42: (Trouble.SESSION, "the session is not there any more"),
@@ -70,7 +71,13 @@ class GeminiBackend:
     name: str = "gemini"
     capabilities: Capabilities = field(
         default_factory=lambda: Capabilities(
-            system_prompt="file", resume="same folder", names_session=True, usage="run", family="google"
+            system_prompt="file",
+            resume="same folder",
+            system_on_resume=True,
+            names_session=True,
+            usage="run",
+            family="google",
+            note=NOTE,
         )
     )
 
@@ -94,8 +101,9 @@ class GeminiBackend:
             own=_environment(settings, home),
             files={
                 str(policy): "\n".join((ALLOW, SHELL, NO_PLANS, *((NO_EDITS,) if order.read_only else ()))),
-                str(home / ".gemini" / "settings.json"): json.dumps(_own_settings(settings), indent=1) + "\n",
-                str(home / ".gemini" / "GEMINI.md"): _memory(order),
+                str(home / ".gemini" / "settings.json"): json.dumps(_own_settings(settings, order), indent=1) + "\n",
+                # It goes behind the CLI's own system prompt.
+                str(home / ".gemini" / "GEMINI.md"): order.system_text,
             },
         )
 
@@ -126,7 +134,7 @@ def _environment(settings: Mapping[str, Any], home: Path) -> dict[str, str]:
     return {**own, "GOOGLE_GEMINI_BASE_URL": settings["base_url"]} if settings.get("base_url") else own
 
 
-def _own_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _own_settings(settings: Mapping[str, Any], order: Order) -> dict[str, Any]:
     own: dict[str, Any] = {
         # Trust is off by the environment; on here, it would refuse to start in a folder that is not trusted.
         "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
@@ -135,16 +143,14 @@ def _own_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         "telemetry": {"enabled": False},
         "advanced": {"ignoreLocalEnv": True},
         "hooksConfig": {"enabled": False},
-        # For the `@` of an address or a diff, it would take the first file with what follows in its name.
-        "context": {"fileFiltering": {"enableRecursiveFileSearch": False}},
+        "context": {
+            # For the `@` of an address or a diff, it would take the first file with what follows in its name.
+            "fileFiltering": {"enableRecursiveFileSearch": False},
+            # Its tools open nothing else outside of the tree.
+            "includeDirectories": [str(order.skills)] if order.skills else [],
+        },
     }
     return {**own, "model": {"maxSessionTurns": settings["max_turns"]}} if settings.get("max_turns") else own
-
-
-def _memory(order: Order) -> str:
-    """What goes behind the CLI's own system prompt. A reviewer is not sent to what the author may have written."""
-    note = "" if order.read_only else f"{NOTE}\n"
-    return f"{order.system_text.rstrip()}\n\n{note}" if order.system_text else note
 
 
 @dataclass(slots=True)
@@ -177,7 +183,8 @@ class _Told:
                 self.names[cli.text(event.get("tool_id"))] = cli.short(event.get("tool_name"), cli.NAME_CHARS)
             case "tool_result" if event.get("status") == "error":
                 error = cli.mapping(event.get("error"))
-                if cli.text(error.get("type")) in DENIED or UNCONFIRMED in cli.text(error.get("message")):
+                message = cli.text(error.get("message"))
+                if cli.text(error.get("type")) in DENIED or any(words in message for words in NOT_ALLOWED):
                     self.denials.append(self.names.get(cli.text(event.get("tool_id"))) or "a tool")
             case "error":
                 self.error = cli.short(event.get("message")) or self.error

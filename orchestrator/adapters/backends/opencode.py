@@ -48,6 +48,7 @@ for f in opencode.json opencode.jsonc .opencode/opencode.json .opencode/opencode
 done
 exec "$@"
 """
+NOTE = "The project's own instructions, if it has any, are in AGENTS.md of your folder: read them first."
 SWITCHES = {
     "OPENCODE_DISABLE_AUTOUPDATE": "1",
     "OPENCODE_DISABLE_MODELS_FETCH": "1",
@@ -79,7 +80,9 @@ class OpencodeBackend:
 
     name: str = "opencode"
     capabilities: Capabilities = field(
-        default_factory=lambda: Capabilities(system_prompt="file", resume="same folder", usage="run", cost=True)
+        default_factory=lambda: Capabilities(
+            system_prompt="file", resume="same folder", system_on_resume=True, usage="run", cost=True, note=NOTE
+        )
     )
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
@@ -121,13 +124,11 @@ def _places(order: Order, *, login: bool) -> dict[str, str]:
 
 def _config(settings: Mapping[str, Any], order: Order) -> dict[str, Any]:
     model = cli.model_of(settings, order)
-    instructions = [str(order.system)] if order.system else []
     config: dict[str, Any] = {
         "autoupdate": False,
         "share": "disabled",
         "snapshot": False,
-        # The project's own settings are off, and these instructions with them.
-        "instructions": instructions if order.read_only else [*instructions, str(order.tree / "AGENTS.md")],
+        "instructions": [str(order.system)] if order.system else [],
         # Its `read` puts the AGENTS.md of a file's folder beside the file, and no switch stops that; bash reads too.
         "permission": {"*": "allow", "edit": "deny", "read": "deny"} if order.read_only else {"*": "allow"},
     }

@@ -19,6 +19,10 @@ class ToolError(Exception):
     """A call that was not done, in words that the model can act on."""
 
 
+class ToolDenied(ToolError):
+    """A call that is not allowed here, however it is made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """What a model is told of a tool. `parameters` is a JSON schema of an object."""
@@ -34,6 +38,7 @@ class ToolResult:
 
     text: str
     is_error: bool = False
+    is_denied: bool = False
 
 
 def _object(required: tuple[str, ...], **properties: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from orchestrator.adapters.backends.tree_tool_list import (
     READ_LINES,
     TOOLS,
     Tool,
+    ToolDenied,
     ToolError,
     ToolResult,
     check_arguments,
@@ -49,12 +50,16 @@ PATTERN_CHARS = 1000
 
 @dataclass(frozen=True, slots=True)
 class TreeTools:
-    """The tools over the folder `root`. `environment` is what commands see; `wait` is called while one runs."""
+    """The tools over the folder `root`. `environment` is what commands see; `wait` is called while one runs.
+
+    `skills` is a folder outside of it that `read` may open files of, too.
+    """
 
     root: Path
     environment: Mapping[str, str]
     read_only: bool = False
     wait: Callable[[], None] = lambda: None
+    skills: Path | None = None
 
     def tools(self) -> tuple[Tool, ...]:
         """What the model may call. Without `write` and `edit` if it is to look only."""
@@ -66,11 +71,12 @@ class TreeTools:
             tool = next((tool for tool in self.tools() if tool.name == name), None)
             if tool is None:
                 known = ", ".join(tool.name for tool in self.tools())
-                raise ToolError(f"There is no tool {name[:60]!r} here. There are: {known}.")
+                wrong = ToolDenied if any(tool.name == name for tool in TOOLS) else ToolError
+                raise wrong(f"There is no tool {name[:60]!r} here. There are: {known}.")
             checked = check_arguments(tool, arguments)
             text = getattr(self, f"_{name}")(**checked)
         except ToolError as error:
-            return ToolResult(_sendable(str(error)), is_error=True)
+            return ToolResult(_sendable(str(error)), is_error=True, is_denied=isinstance(error, ToolDenied))
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             return ToolResult(_sendable(f"{name} failed: {reason}."), is_error=True)
@@ -81,7 +87,7 @@ class TreeTools:
     def _read(self, path: str, offset: int = 1, limit: int = READ_LINES) -> str:
         if offset < 1 or limit < 1:
             raise ToolError("`offset` and `limit` count lines from 1.")
-        with _open_file(self._place(path), path) as file:
+        with _open_file(self._skill(path) or self._place(path), path) as file:
             if b"\0" in file.read(8192):
                 raise ToolError(f"{path} is binary. Use bash to look at it (file, xxd, strings).")
             file.seek(0)
@@ -121,19 +127,26 @@ class TreeTools:
         line = data.count(b"\n", 0, first) + 1
         return f"Changed {path} at line {line}."
 
+    def _skill(self, path: str) -> Path | None:
+        """Where a path below `skills` really is; None if it is not below it."""
+        if self.skills is None or not path.startswith("/") or "\0" in path:
+            return None
+        root, place = Path(os.path.realpath(self.skills)), Path(os.path.realpath(path))
+        return place if place.is_relative_to(root) else None
+
     def _place(self, path: str, *, write: bool = False) -> Path:
-        """Where a path really is. Raises ToolError if that is outside, or in `.git` and to be written."""
+        """Where a path really is. Raises ToolDenied if that is outside, or in `.git` and to be written."""
         if not path or "\0" in path:
             raise ToolError("`path` must be the path of a file in this folder.")
         if ".." in path.split("/"):
-            raise ToolError(f"{path!r} contains `..`. Give a path inside this folder, without `..`.")
+            raise ToolDenied(f"{path!r} contains `..`. Give a path inside this folder, without `..`.")
         root = Path(os.path.realpath(self.root))
         place = Path(os.path.realpath(root / self._relative(path, root)))
         if not place.is_relative_to(root):
-            raise ToolError(f"{path!r} is outside this folder. Only paths inside {root} can be used.")
+            raise ToolDenied(f"{path!r} is outside this folder. Only paths inside {root} can be used.")
         inside = place.relative_to(root).parts
         if write and (not inside or any(part.casefold() == ".git" for part in inside)):
-            raise ToolError(f"{path!r} cannot be written: what is in .git belongs to Git. Use git through bash.")
+            raise ToolDenied(f"{path!r} cannot be written: what is in .git belongs to Git. Use git through bash.")
         return place
 
     def _relative(self, path: str, root: Path) -> str:
