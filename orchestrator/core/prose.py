@@ -39,7 +39,7 @@ class Document:
 # --- what of a text is prose ----------------------------------------------------------------------------------------
 
 _FENCE = re.compile(r"[ \t>]*(?:[-*+] +)?(`{3,}|~{3,})")
-_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
+_SETTING = re.compile(r"[ \t#-]|[\w.-]{1,100}[ \t]*:|\Z")
 _ITEM = re.compile(r" {0,3}(?:[-*+]|\d{1,9}[.)]) ")
 _NOT_PROSE = re.compile(
     r"(?<=\])\([^()\n]{0,500}(?:\([^()\n]{0,200}\)[^()\n]{0,200})?\)"  # where a link leads
@@ -55,17 +55,33 @@ def _blank(text: str) -> str:
 
 def without_code(text: str) -> list[str]:
     """The lines of a text with code, comments and front matter blanked out; as many lines as the text has."""
-    text = _COMMENT.sub(lambda found: _blank(found[0]), text.replace("\r\n", "\n"))
-    lines = text.split("\n")
+    lines = text.replace("\r\n", "\n").split("\n")
     at = _end_of_front_matter(lines)
     lines[:at] = [""] * at
-    return [_without_inline_code(line) for line in _without_blocks(lines)]
+    # Comments last: in code, the mark that begins one begins none.
+    return _without_comments("\n".join(map(_without_inline_code, _without_blocks(lines)))).split("\n")
 
 
 def _end_of_front_matter(lines: list[str]) -> int:
     if lines[0].rstrip() != "---":
         return 0
-    return next((at + 1 for at, line in enumerate(lines[1:], 1) if line.rstrip() in ("---", "...")), 0)
+    end = next((at for at, line in enumerate(lines[1:], 1) if line.rstrip() in ("---", "...")), 0)
+    # Between two rules there may be prose as well.
+    return end + 1 if end and all(_SETTING.match(line) for line in lines[1:end]) else 0
+
+
+def _without_comments(text: str) -> str:
+    parts, done = [], 0
+    while (begin := text.find("<!--", done)) >= 0:
+        end = text.find("-->", begin + 4) + 3
+        if end < 3:
+            # Only what begins a line goes on to the end of the text.
+            if text[text.rfind("\n", 0, begin) + 1 : begin].strip():
+                break
+            end = len(text)
+        parts += [text[done:begin], _blank(text[begin:end])]
+        done = end
+    return "".join([*parts, text[done:]])
 
 
 def _without_blocks(lines: Iterable[str]) -> Iterator[str]:

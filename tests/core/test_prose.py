@@ -51,6 +51,12 @@ def documents(*texts: str) -> list[Document]:
         ("a <!-- comment\non two lines --> b", "a b"),
         ("---\ntitle: x\n---\nwords", "words"),
         ("---\nno end\n", "--- no end"),
+        ("---\nprose between two rules\n---\nwords", "--- prose between two rules --- words"),
+        ("---\ntags:\n  - a\n- b\n# note\n\n---\nwords", "words"),
+        ("a `<!--` mark hides nothing", "a mark hides nothing"),
+        ("```\n<!--\n```\nwords", "words"),
+        ("a <!-- without an end", "a <!-- without an end"),
+        ("<!-- to the end\nof the text", ""),
         ("[words](https://example.invalid/a_(b)) more", "[words] more"),
         ("[1]: https://example.invalid/\nwords", "words"),
         ("see https://example.invalid/path, please", "see please"),
@@ -69,7 +75,9 @@ def test_every_line_of_a_text_keeps_its_number(text: str) -> None:
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("part", ["`", "` ``", "<", "](", "[", "a@", "<!--", "a'", "(", "# ", "| ", "x:", "\t"])
+@pytest.mark.parametrize(
+    "part", ["`", "` ``", "<", "](", "[", "a@", "<!--", "x<!--", "a'", "(", "# ", "| ", "x:", "\t"]
+)
 def test_no_text_takes_long(part: str) -> None:
     text = part * (200_000 // len(part))
     document = [Document("a.md", text)]
