@@ -226,7 +226,18 @@ _ATTEMPT = _ENDED | {
     "session_job",
     "forgeable",
 }
-_REVIEWED = _ENDED | {"verdict", "score", "why", "nonce_sha256", "reply", "items", "findings", "summary", "spoke"}
+_REVIEWED = _ENDED | {
+    "verdict",
+    "score",
+    "why",
+    "nonce_sha256",
+    "reply",
+    "items",
+    "claims",
+    "findings",
+    "summary",
+    "spoke",
+}
 _CLOSES = frozenset({"superseded"})
 _COMPLETES: Mapping[tuple[Event, str], frozenset[str]] = {
     (Event.COLLECT, "attempt"): _ATTEMPT,

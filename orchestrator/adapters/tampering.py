@@ -1,4 +1,4 @@
-"""Reads, through the hardened door, what the tamper guard looks into, for whoever gathers its findings or proves them."""
+"""Reads, through the hardened door, what the tamper guard looks into: to gather its findings, and to prove them."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Change:
     new_oid: str = field(default="", compare=False)
     """Id of the object at the tip, '' where nobody asked for it. Says nothing that the content does not."""
     old_oid: str = field(default="", compare=False)
-    """The same for the object that was there before."""
+    """The same before the change."""
 
 
 @dataclass(frozen=True, slots=True)

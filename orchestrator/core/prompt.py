@@ -13,7 +13,7 @@ from string import Template
 from orchestrator.core.agent import Soul, section_of, voice_tag, without_section
 from orchestrator.core.criteria import Item
 from orchestrator.core.job import Fix, Job
-from orchestrator.core.records import Answer, CheckResult, Evidence, PromptPart
+from orchestrator.core.records import Answer, CheckResult, Claim, Evidence, PromptPart
 from orchestrator.core.skills import Chosen, tokens_of
 from orchestrator.errors import LedgerError
 
@@ -26,6 +26,7 @@ WHY_IN_REVIEW = {
     "previous": "what was asked for before, and the author's answers",
     "report": "the author's report, where it is what the job is for",
     "items": "criteria/: what is to be answered with yes or no",
+    "claims": "claims of the work that were drawn, to be looked up again",
     "diff": "the whole change",
     "form": "the form of the answer, and what orc says around the parts",
 }
@@ -68,6 +69,7 @@ def attempt_prompt(
     rules: str,
     skills: Iterable[Chosen],
     target: str,
+    asked: str = "",
     note: str = "",
     previous_diff: str = "",
     handoff: str = "",
@@ -84,6 +86,7 @@ def attempt_prompt(
         "soul": soul.body.strip(),
         "note": f"\n{note}" if note else "",
         "skills": "\n\n".join(_skill(each) for each in chosen) or "None.",
+        "criteria": f"\n# What the engine checks\nWork is sent back for each of these:\n{asked}\n" if asked else "",
         "handoff": f"\n# From your last session\n{handoff.strip()}\n" if handoff else "",
         "fixes": fix_list(job.at.fixes) or "None: this is the first attempt.",
         "previous": fenced("the changes of the earlier attempt", previous_diff) if previous_diff else "None.",
@@ -104,6 +107,7 @@ def attempt_prompt(
         "soul": f"souls/{soul.name}.md: who the agent is",
         "note": "what its program has to be told",
         "skills": ", ".join(f"{each.skill.name} ({each.why})" for each in chosen) or "none was chosen",
+        "criteria": f"criteria/{spec.kind}.yaml: what the engine checks by itself",
         "handoff": "what the session before left for this one",
         "fixes": "what is to be put right" if job.at.fixes else "nothing is to be put right",
         "previous": "what the author has to go on from" if previous_diff else "there is nothing to go on from",
@@ -145,6 +149,7 @@ def review_prompt(
     report: str,
     rules: str,
     previous: tuple[tuple[Fix, ...], tuple[Answer, ...]],
+    claims: tuple[Claim, ...] = (),
 ) -> Assembled:
     """What a reviewer gets, but for the diff and the nonce, whose places `fill_review` fills.
 
@@ -159,6 +164,7 @@ def review_prompt(
         "verdict": "APPROVED | REVISE | REJECT",
         "files": [path.path for path in evidence.paths],
         "items": [{"id": item.id, "pass": True, "evidence": "what shows it"} for item in asked],
+        **_claims_form(claims),
         "findings": [
             {
                 "severity": "blocking | remark",
@@ -179,6 +185,7 @@ def review_prompt(
         "previous": _previous(*previous),
         "report": fenced("the report, which is the deliverable of this job", report) if report else "None asked for.",
         "items": "\n".join(f"- {i.id}{' (required)' if i.required else ''}: {i.question}" for i in asked),
+        "claims": _claims(claims),
         "diff": _diff_place(evidence.merge_base, evidence.tip),
     }
     more = {
@@ -214,6 +221,24 @@ def _diff_place(base: str, commit: str) -> str:
 
 def _fenced_diff(diff: str) -> str:
     return fenced("the whole diff", diff)
+
+
+def _claims_form(claims: tuple[Claim, ...]) -> dict[str, object]:
+    result = {"result": "supported | contradicted | unverifiable", "evidence": "what stands at the place"}
+    return {"claims": [{"id": each.id, **result} for each in claims]} if claims else {}
+
+
+def _claims(claims: tuple[Claim, ...]) -> str:
+    """The part of a review about claims, '' if there are none to look up."""
+    if not claims:
+        return ""
+    listed = "\n".join(f"- {each.id}: {each.claim}\n  It is said to stand in: {each.locator}" for each in claims)
+    told = (
+        "# Claims to look up again\n"
+        "Go to the place that each of these names and read it yourself. Answer supported, contradicted or\n"
+        "unverifiable, and say what stands there. One that its source contradicts fails the work.\n"
+    )
+    return f"{told}{fenced('claims that were drawn by lot from those of the work', listed)}\n\n"
 
 
 def fix_list(fixes: Iterable[Fix]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from orchestrator.core.criteria import Checks
 from orchestrator.core.job import Fix, Worker
 from orchestrator.core.said import Trouble, Usage
 
@@ -174,6 +175,35 @@ class Failure:
 
     rule: str
     text: str
+    file: str = ""
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """`guide.md:12`, `guide.md`, or ''."""
+        return f"{self.file}:{self.line}" if self.file and self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One key claim of a research report, what it rests on, and where in the work it is listed."""
+
+    id: str
+    claim: str
+    locator: str = ""
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What can be seen of a deliverable: what it is, and of a text its first lines from `line` on."""
+
+    path: str
+    """'' for the agent's final answer."""
+    about: str
+    line: int = 0
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +259,18 @@ class Evidence:
     checked_tree: str = ""
     check_key: str = ""
     """Names (tree, commands, environment) under which the result may be used again."""
+    criteria: Used | None = None
+    """The criteria of the job's kind; None where nobody wrote them down."""
+    kind_checks: Checks | None = None
+    """What they told the gate to check."""
+    speller: str = ""
+    """What the spelling was checked with, and its version; '' if it was not."""
+    claims: tuple[Claim, ...] = ()
+    """The key claims that the work lists."""
+    previews: tuple[Preview, ...] = ()
+    """What can be seen of the first deliverables."""
+    more_deliverables: int = 0
+    """How many deliverables are not among the previews."""
 
     @property
     def tests_in_words(self) -> str:
@@ -265,6 +307,23 @@ class Item:
     evidence: str = ""
 
 
+class ClaimResult(StrEnum):
+    """What looking up a claim again came to."""
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    UNVERIFIABLE = "unverifiable"
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """One claim that a reviewer looked up again, and what it found there."""
+
+    id: str
+    result: ClaimResult
+    evidence: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class ReviewRecord:
     """`review-N.yaml`: one reviewer's judgement of one exact commit."""
@@ -290,6 +349,8 @@ class ReviewRecord:
     """Blob id of the message without the diff and the nonce, as `review-N.prompt.md` has it."""
     system: str = ""
     """As in `Attempt`."""
+    draw: str = ""
+    """What the claims that are looked up again were drawn with: random, from when the review was reserved."""
     diff: str = ""
     """Blob id of the patch that stood in the message."""
     parts: tuple[PromptPart, ...] = ()
@@ -304,6 +365,7 @@ class ReviewRecord:
     reply: str = ""
     """The reviewer's answer as given, with the nonce replaced by its hash."""
     items: tuple[Item, ...] = ()
+    claims: tuple[Recheck, ...] = ()
     findings: tuple[Finding, ...] = ()
     summary: str = ""
     identity: str = ""
