@@ -19,16 +19,15 @@ from orchestrator.adapters.mirrors import guard_attributes, init_bare, object_fo
 from orchestrator.adapters.spelling import speller
 from orchestrator.adapters.strict_yaml import replace_unsafe
 from orchestrator.adapters.tampering import look_for_tampering
+from orchestrator.core import kinds, tamper
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.criteria import Checks
 from orchestrator.core.diffstat import DiffStat
 from orchestrator.core.evidence import first_paths, list_paths
 from orchestrator.core.gate import SYMLINK, DiffFacts, judge_diff, protected_paths
 from orchestrator.core.job import JobSpec
-from orchestrator.core.kinds import RULES as KIND_RULES
 from orchestrator.core.kinds import KindFacts, judge_kind
 from orchestrator.core.records import Attempt, ChangedPath, Claim, Evidence, Failure, MergeRecord, Preview, Tampering
-from orchestrator.core.tamper import VERSION, list_tampering
 from orchestrator.core.transitions import Event
 from orchestrator.errors import OrcError
 
@@ -233,7 +232,7 @@ def _prove_refusals(step: Step, work: Work, evidence: Evidence, base: str) -> It
         return
     previous = _previous_tree(step, attempt, evidence)
     facts = work.facts(base, evidence.tip, report=attempt.report, previous=previous)
-    spec, said = step.after.spec, {each.rule for each in evidence.failures} - set(KIND_RULES)
+    spec, said = step.after.spec, {each.rule for each in evidence.failures} - set(kinds.RULES)
     surely, possibly = _refusals(spec, facts, evidence.docs)
     for rule in sorted(surely - said):
         yield Rule.EVIDENCE, f"says nothing of {rule}, but the gate refuses it for that"
@@ -253,11 +252,13 @@ def _prove_tampering(step: Step, work: Work, evidence: Evidence, base: str) -> I
     if evidence.tamper_rules == 0 and not evidence.tampering:
         # From a time when nobody looked: that is nothing to tell of if there was nothing to see.
         for each in found:
-            raise GoneError(f"nobody looked for {each.rule} then, which there is: {each.place}: {each.text}")
+            raise GoneError(f"nobody looked for {each.rule} then, which there is: {each.told}")
         return
-    if evidence.tamper_rules != VERSION:
-        raise GoneError(f"version {evidence.tamper_rules} of the tamper guard looked at it, and this is {VERSION}")
-    listed = list_tampering(found)
+    if evidence.tamper_rules != tamper.VERSION:
+        raise GoneError(
+            f"version {evidence.tamper_rules} of the tamper guard looked at it, and this is {tamper.VERSION}"
+        )
+    listed = tamper.list_tampering(found)
     said, is_so = ({_tamper_key(each) for each in those} for those in (evidence.tampering, listed))
     if said != is_so and any(rule == "tests_unread" and "as Python" in text for rule, _, text, *_ in said | is_so):
         raise GoneError("this Python does not read the test files of the change as the one did that looked")
@@ -275,11 +276,16 @@ def _tamper_key(found: Tampering) -> tuple[str, str, str, int, bool]:
 def _prove_kind(step: Step, work: Work, evidence: Evidence, base: str) -> Iterator[Finding]:
     """What the criteria that the evidence names had the engine check, checked again."""
     attempt, checks, spec = step.new.get(Attempt, evidence.attempt), evidence.kind_checks, step.after.spec
-    said = [each for each in evidence.failures if each.rule in KIND_RULES]
+    said = [each for each in evidence.failures if each.rule in kinds.RULES]
     if attempt is None or checks is None:
         if said:
             yield Rule.EVIDENCE, f"says that the gate refuses it for {said[0].rule}, but names no criteria"
+        if evidence.claims or evidence.previews:
+            yield Rule.EVIDENCE, "lists claims or previews, but names no criteria"
         return
+    if evidence.kind_rules != kinds.VERSION:
+        told = f"version {evidence.kind_rules} of the rules for its kind looked at it"
+        raise GoneError(f"{told}, and this is {kinds.VERSION}")
     seen = work.kind_facts(base, evidence.tip, spec, checks, report=attempt.report)
     is_other = bool(evidence.speller) and evidence.speller != speller()
     if is_other:
@@ -294,7 +300,7 @@ def _prove_kind(step: Step, work: Work, evidence: Evidence, base: str) -> Iterat
 
 
 def _told_of(failures: Iterable[Failure]) -> list[str]:
-    return [replace_unsafe(f"{each.rule} {each.place} {each.text}") for each in failures]
+    return [replace_unsafe(f"{each.rule} {each.told}") for each in failures]
 
 
 def _plain(records: Iterable[Claim] | Iterable[Preview]) -> list[str]:

@@ -5,6 +5,7 @@ Everything has a bound, and what is beyond it is told as unread, never passed ov
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping
 
 from orchestrator.adapters.git import Git
@@ -12,9 +13,10 @@ from orchestrator.adapters.git_objects import list_tree, read_small_blobs
 from orchestrator.adapters.schemas import validate
 from orchestrator.adapters.spelling import known_misspellings
 from orchestrator.adapters.strict_yaml import load_mapping, replace_unsafe
-from orchestrator.core.claims import MOST_CLAIMS, REPORT, claim_blocks, path_of
+from orchestrator.core.claims import MOST_CLAIMS, MOST_LISTS, REPORT, claim_blocks, path_of
 from orchestrator.core.criteria import Checks
 from orchestrator.core.diffstat import Change
+from orchestrator.core.gate import SYMLINK
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Expects, JobSpec
 from orchestrator.core.kinds import KindFacts
@@ -27,8 +29,11 @@ MOST_DOCUMENTS = 100
 DOCUMENT_BYTES = 256 * 1024
 ALL_BYTES = 2 * 1024 * 1024
 """Of all documents of one change together."""
-SOURCE_BYTES = 2 * 1024 * 1024
-"""The lines of a larger file that a locator names are not counted."""
+LIST_BYTES = 64 * 1024
+"""Of one list of claims."""
+SOURCE_BYTES, ALL_SOURCE_BYTES = 2 * 1024 * 1024, 16 * 1024 * 1024
+"""The lines of a larger file that a locator names are not counted, nor those of one too many."""
+LINK_BYTES = 4096
 _UNCOUNTED = 10**9
 
 
@@ -59,11 +64,13 @@ def read_kind_facts(
 def _read_documents(
     git: Git, changes: Iterable[Change], globs: tuple[str, ...]
 ) -> tuple[list[Document], list[tuple[str, str]]]:
-    chosen = [each for each in changes if matches(each.path, globs) and _is_file(each)]
+    named = [each for each in changes if matches(each.path, globs)]
+    chosen = [each for each in named if _is_file(each)]
     read, beyond = chosen[:MOST_DOCUMENTS], chosen[MOST_DOCUMENTS:]
     oids = [oid for each in read for oid in (each.old_oid, each.new_oid) if oid.strip("0")]
     data = read_small_blobs(git, oids, DOCUMENT_BYTES)
-    documents, unread, left = [], [], ALL_BYTES
+    documents, left = [], ALL_BYTES
+    unread = [(each.path, "leads to what is not read as a document") for each in _strange_links(git, named, globs)]
     for each in read:
         before = _decode(data.get(each.old_oid))
         if each.status == "D":
@@ -85,6 +92,18 @@ def _read_documents(
     return documents, unread
 
 
+def _strange_links(git: Git, changes: Iterable[Change], globs: tuple[str, ...]) -> list[Change]:
+    """Symbolic links in the place of documents that lead to something else, which nobody would read."""
+    links = [each for each in changes if each.new_mode == SYMLINK]
+    targets = read_small_blobs(git, (each.new_oid for each in links), LINK_BYTES)
+    found = []
+    for each in links:
+        target = targets.get(each.new_oid, b"").decode("utf-8", "surrogateescape")
+        if not matches(posixpath.normpath(posixpath.join(posixpath.dirname(each.path), target)), globs):
+            found.append(each)
+    return found
+
+
 def _is_file(change: Change) -> bool:
     return (change.old_mode if change.status == "D" else change.new_mode).startswith("100")
 
@@ -101,13 +120,17 @@ def _decode(data: bytes | None) -> str | None:
 def _read_claims(documents: Iterable[Document]) -> tuple[list[Claim], list[Failure]]:
     claims: list[Claim] = []
     bad: list[Failure] = []
-    for each in documents:
-        for line, text in claim_blocks(each.text or ""):
-            try:
-                claims += parse_claims(text, each.path, line)
-            except InvalidFileError as error:
-                told = f"{error.key}: {error.reason}" if error.key else error.reason
-                bad.append(Failure("claims_form", f"The list of claims cannot be read: {told}", each.path, error.line))
+    lists = ((each.path, *block) for each in documents for block in claim_blocks(each.text or ""))
+    for number, (path, line, text) in enumerate(lists):
+        if number == MOST_LISTS:
+            told = f"There are more than {MOST_LISTS} lists of claims. Put the key ones into one."
+            bad.append(Failure("claims_form", told, path, line))
+            break
+        try:
+            claims += parse_claims(text, path, line)
+        except InvalidFileError as error:
+            told = f"{error.key}: {error.reason}" if error.key else error.reason
+            bad.append(Failure("claims_form", f"The list of claims cannot be read: {told}", path, error.line))
     if len(claims) > MOST_CLAIMS:
         text = f"{len(claims)} key claims are listed; more than {MOST_CLAIMS} are no longer the key ones."
         bad.append(Failure("claims_form", text, claims[MOST_CLAIMS].file, claims[MOST_CLAIMS].line))
@@ -116,7 +139,7 @@ def _read_claims(documents: Iterable[Document]) -> tuple[list[Claim], list[Failu
 
 def parse_claims(text: str, file: str, first_line: int = 1) -> list[Claim]:
     """The claims of one list, with the lines they stand on. Raises InvalidFileError."""
-    document = load_mapping(text, file=file, first_line=first_line)
+    document = load_mapping(text, file=file, max_bytes=LIST_BYTES, first_line=first_line)
     validate(document.value, "claims", file=file, lines=document.lines)
     lines = document.lines
     return [
@@ -136,7 +159,7 @@ def _with_folders(tree: Mapping[str, str]) -> frozenset[str]:
 
 def _count_lines(git: Git, tree: Mapping[str, str], names: set[str]) -> dict[str, int]:
     folders = _with_folders(tree)
-    data = read_small_blobs(git, [tree[name] for name in sorted(names) if name in tree], SOURCE_BYTES)
+    data = read_small_blobs(git, [tree[name] for name in sorted(names) if name in tree], SOURCE_BYTES, ALL_SOURCE_BYTES)
     lines = {name: 0 for name in names if name in folders}
     for name in names & tree.keys():
         text = data.get(tree[name])

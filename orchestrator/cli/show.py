@@ -203,14 +203,10 @@ def _evidence(record: Evidence) -> Iterator[str]:
     more = len(record.paths) + record.more_paths - SHOWN_PATHS
     if more > 0:
         yield f"… and {more} more"
-    for preview in record.previews:
-        yield from _preview(preview, record.tip)
-    if record.more_deliverables:
-        yield f"… and {record.more_deliverables} more deliverables"
     for failure in record.failures:
-        yield f"refused ({failure.rule}): {failure.place + ': ' if failure.file else ''}{failure.text}"
+        yield f"refused ({failure.rule}): {failure.told}"
     for found in record.tampering[:SHOWN_PATHS]:
-        yield f"{'allowed' if found.declared else 'held'} ({found.rule}): {found.place}: {found.text}"
+        yield f"{'allowed' if found.declared else 'held'} ({found.rule}): {found.told}"
     if (left := len(record.tampering) + record.more_tampering - SHOWN_PATHS) > 0:
         yield f"… and {left} more of these (--json)"
     for check in record.checks:
@@ -219,6 +215,10 @@ def _evidence(record: Evidence) -> Iterator[str]:
             yield from (f"  {line}" for line in check.tail.strip().splitlines()[-SHOWN_TAIL:])
     for note in record.notes:
         yield f"note: {note}"
+    for preview in record.previews:
+        yield from _preview(preview, record.tip)
+    if record.more_deliverables:
+        yield f"… and {record.more_deliverables} more deliverables"
 
 
 def _preview(preview: Preview, tip: str) -> Iterator[str]:

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 from orchestrator.core.criteria import ClaimRules
 from orchestrator.core.records import Claim, Evidence, Failure
 
-MOST_CLAIMS = 100
+MOST_CLAIMS, MOST_LISTS = 100, 20
 REPORT = "(report)"
 """In place of a path: the agent's final answer, where that is what the job is for."""
 
-_OPEN = re.compile(r"( *)(`{3,}|~{3,})[ \t]*(?:ya?ml)?[ \t]*\Z")
+_OPEN = re.compile(r"( *)(`{3,}|~{3,})")
 _FIRST = re.compile(r"[ \t]*claims[ \t]*:")
 _PATH = re.compile(r"(?:\./)?([\w@.+-]+(?:/[\w@.+-]+)*)(?::(\d{1,9})(?:-\d{1,9})?|#\S*)?\Z")
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}\Z")
@@ -33,7 +33,8 @@ def claim_blocks(text: str) -> Iterator[tuple[int, str]]:
     fence, indent, begin, inside = "", 0, 0, list[str]()
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         if not fence:
-            if opens := _OPEN.match(line):
+            opens = _OPEN.match(line)
+            if opens and line[opens.end() :].strip(" \t") in ("", "yaml", "yml"):
                 fence, indent, begin, inside = opens[2], len(opens[1]), number + 1, []
             continue
         if line.strip().startswith(fence) and not line.strip().strip(fence[0]):

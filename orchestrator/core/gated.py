@@ -244,11 +244,10 @@ def see_rules(spec: JobSpec, evidence: Evidence) -> tuple[RuleSeen, ...]:
     """Every rule with its outcome: those of the diff, those of the criteria, those of the tamper guard."""
     told: dict[str, list[RuleSeen]] = {}
     for each in evidence.failures:
-        text = f"{each.place}: {each.text}" if each.file else each.text
-        told.setdefault(each.rule, []).append(RuleSeen(each.rule, RuleOutcome.REFUSED, text))
+        told.setdefault(each.rule, []).append(RuleSeen(each.rule, RuleOutcome.REFUSED, each.told))
     for found in evidence.tampering:
         outcome = RuleOutcome.ALLOWED if found.declared else RuleOutcome.HELD
-        told.setdefault(found.rule, []).append(RuleSeen(found.rule, outcome, f"{found.place}: {found.text}"))
+        told.setdefault(found.rule, []).append(RuleSeen(found.rule, outcome, found.told))
     asked = evidence.kind_checks or Checks()
     seen: list[RuleSeen] = []
     for name in dict.fromkeys((*RULES, *KIND_RULES, *TAMPER_RULES, *told)):
@@ -355,7 +354,7 @@ def _held(seen: Seen) -> list[str]:
         return []
     areas = dict.fromkeys(TAMPER_RULES[each.rule][0] for each in seen.evidence.tampering if not each.declared)
     way = " ".join(f"--allow {area}" for area in areas)
-    return [f"It does what nobody allowed, so a person has to look: {'; '.join(told)}. What it is meant to do: {way}."]
+    return [f"It does what nobody allowed, so a person has to look: {'; '.join(told)}. If that is meant: {way}."]
 
 
 def place_words(where: Where, seen: Seen) -> str:

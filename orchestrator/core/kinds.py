@@ -17,12 +17,15 @@ from orchestrator.core.prose import (
     Document,
     dead_links,
     duplicate_passages,
+    first_failures,
     is_english,
     misspellings,
     wrong_lengths,
 )
 from orchestrator.core.records import Claim, Failure
 
+VERSION = 1
+"""Of these rules. Whoever proves a refusal again must look with the same ones."""
 RULES = (
     "not_viewable",
     "unread_document",
@@ -61,10 +64,11 @@ def judge_kind(spec: JobSpec, checks: Checks, facts: KindFacts) -> tuple[Failure
     """Every rule of the criteria that refuses this work, with file, line and passage; empty if none does."""
     found: list[Failure] = []
     if checks.viewable:
-        found += not_viewable(spec, facts.changes)
+        found += first_failures(not_viewable(spec, facts.changes), "not_viewable")
     if spec.expects is not Expects.NO_CHANGE and not facts.changes:
         return tuple(found)  # There is nothing to read, and that is refused elsewhere.
-    found += [Failure("unread_document", f"It {why}, so nobody can check it.", path) for path, why in facts.unread]
+    unread = [Failure("unread_document", f"It {why}, so nobody can check it.", path) for path, why in facts.unread]
+    found += first_failures(unread, "unread_document")
     texts = [each for each in facts.documents if each.path != REPORT]
     if checks.duplicates:
         found += duplicate_passages(facts.documents, checks.duplicates)
@@ -116,7 +120,7 @@ A reviewer looks some of them up again at the place that you name."""
 def notes_on(checks: Checks, facts: KindFacts, speller: str) -> Iterable[str]:
     """What was asked for and could not be checked."""
     if checks.spelling and not speller:
-        yield "the spelling was not checked, for codespell is not installed (see orc doctor)"
+        yield "the spelling was not checked, for codespell is not installed"
     elif checks.spelling:
         strange = [each.path for each in facts.documents if each.text and not is_english(each.text)]
         if strange:

@@ -38,7 +38,7 @@ def deliverables_of(spec: JobSpec, changes: Iterable[Change], documents: tuple[s
     return []
 
 
-def not_viewable(spec: JobSpec, changes: tuple[Change, ...]) -> tuple[Failure, ...]:
+def not_viewable(spec: JobSpec, changes: tuple[Change, ...]) -> list[Failure]:
     """Declared deliverables that can neither be read as text nor looked at as an image, and have no preview."""
     paths = {each.path for each in changes if each.status != "D"}
     found = []
@@ -51,7 +51,7 @@ def not_viewable(spec: JobSpec, changes: tuple[Change, ...]) -> tuple[Failure, .
                 f"Put a preview beside it: {each.path}.preview.md (or .txt, .html, .png, .jpg, .svg)."
             )
             found.append(Failure("not_viewable", text, each.path))
-    return tuple(found)
+    return found
 
 
 def preview_of(path: str, data: bytes | None, before: bytes | None) -> Preview:

@@ -277,10 +277,7 @@ def _tests(checks: Iterable[CheckResult]) -> str:
 def _tampering(evidence: Evidence) -> str:
     if not evidence.tampering:
         return "Nothing." if evidence.tamper_rules else "Nobody looked."
-    lines = [
-        f"- {each.place}: {each.text}" + (" (the job allows it)" if each.declared else "")
-        for each in evidence.tampering
-    ]
+    lines = [f"- {each.told}" + (" (the job allows it)" if each.declared else "") for each in evidence.tampering]
     lines += [f"- and {evidence.more_tampering} more"] if evidence.more_tampering else []
     told = fenced("what a program found in the change; names in it are the author's", "\n".join(lines))
     return f"Judge for each whether the task needs it.\n{told}"

@@ -200,7 +200,9 @@ def duplicate_passages(documents: Collection[Document], wanted: Duplicates) -> t
         places.append(begin)
         if len(places) > max(1, before[value]):
             again.append((begin, places[0]))
-    return _first([_repeated(words, run, wanted.words) for run in _runs(again, wanted.words)], "duplicate_passage")
+    return first_failures(
+        [_repeated(words, run, wanted.words) for run in _runs(again, wanted.words)], "duplicate_passage"
+    )
 
 
 def _runs(again: list[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:
@@ -249,7 +251,7 @@ def misspellings(documents: Collection[Document], wanted: Spelling, known: Mappi
                 told.add(word)
                 text = f"“{word}” is misspelled; right would be: {known[word]}."
                 found.append(Failure("misspelling", text, each.path, line))
-    return _first(found, "misspelling")
+    return first_failures(found, "misspelling")
 
 
 def _spelled(text: str) -> Iterator[tuple[int, str]]:
@@ -278,7 +280,7 @@ def wrong_lengths(documents: Iterable[Document], wanted: Length) -> tuple[Failur
             found.append(_length(each.path, words, "at least", wanted.min_words))
         if wanted.max_words and words > wanted.max_words and (before is None or words > before):
             found.append(_length(each.path, words, "at most", wanted.max_words))
-    return _first(found, "length")
+    return first_failures(found, "length")
 
 
 def _length(path: str, words: int, which: str, limit: int) -> Failure:
@@ -289,7 +291,7 @@ def _length(path: str, words: int, which: str, limit: int) -> Failure:
 
 _TARGET = re.compile(r"\]\(\s{0,3}<?([^()\s<>]{1,500}(?:\([^()\s]{0,200}\)[^()\s<>]{0,200})?)")
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|/|\{|\$|%7B", re.I)
-_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(.*?)[ \t#]*\Z")
+_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(.*)\Z")
 _NAMED = re.compile(r"\b(?:id|name)=[\"']([^\"'\s]{1,200})[\"']|\{#([\w-]{1,200})\}")
 
 
@@ -308,7 +310,7 @@ def dead_links(documents: Collection[Document], exists: Callable[[str], bool]) -
         for line, target in _links(path, text):
             if target not in old and (problem := _dead(path, target, texts, exists)):
                 found.append(Failure("dead_link", problem, path, line))
-    return _first(found, "dead_link")
+    return first_failures(found, "dead_link")
 
 
 def _links(path: str, text: str) -> Iterator[tuple[int, str]]:
@@ -329,7 +331,7 @@ def _dead(path: str, target: str, texts: Mapping[str, str], exists: Callable[[st
         return f"The link to {target} leads out of the tree."
     found = next((each for each in _served_from(reached) if each in texts or exists(each)), None)
     if found is None:
-        return f"The link to {target} leads nowhere: there is no {reached}."
+        return f"The link to {target} leads nowhere: there is no {reached if reached.isprintable() else repr(reached)}."
     if anchor and found in texts and found.lower().endswith(_MARKDOWN):
         known = anchors_of(texts[found])
         if unquote(anchor).casefold() not in known:
@@ -354,7 +356,7 @@ def anchors_of(text: str) -> set[str]:
         below = code[number + 1].strip() if number + 1 < len(code) else ""
         heading = _HEADING.match(raw[number]) if line.strip() else None
         is_underlined = bool(below) and (not below.strip("=") or not below.strip("-"))
-        title = heading[1] if heading else line if is_underlined else ""
+        title = heading[1].rstrip(" \t#") if heading else line if is_underlined else ""
         if title.strip():
             slug = _slug(title)
             found.add(f"{slug}-{counts[slug]}" if counts[slug] else slug)
@@ -367,7 +369,7 @@ def _slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", plain.strip().casefold()).replace(" ", "-")
 
 
-def _first(found: list[Failure], rule: str) -> tuple[Failure, ...]:
+def first_failures(found: list[Failure], rule: str) -> tuple[Failure, ...]:
     """As many as one author can use at a time."""
     if len(found) <= MOST_FAILURES:
         return tuple(found)

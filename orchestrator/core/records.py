@@ -183,6 +183,11 @@ class Failure:
         """`guide.md:12`, `guide.md`, or ''."""
         return f"{self.file}:{self.line}" if self.file and self.line else self.file
 
+    @property
+    def told(self) -> str:
+        """The text, with its place before it."""
+        return f"{self.place}: {self.text}" if self.file else self.text
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -225,6 +230,11 @@ class Tampering:
         """`tests/test_login.py:12`."""
         return f"{self.path}:{self.line}" if self.line else self.path
 
+    @property
+    def told(self) -> str:
+        """The text, with its place before it."""
+        return f"{self.place}: {self.text}"
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -263,6 +273,8 @@ class Evidence:
     """The criteria of the job's kind; None where nobody wrote them down."""
     kind_checks: Checks | None = None
     """What they told the gate to check."""
+    kind_rules: int = 0
+    """The version of the rules that checked it; 0 where nobody did."""
     speller: str = ""
     """What the spelling was checked with, and its version; '' if it was not."""
     claims: tuple[Claim, ...] = ()

@@ -22,6 +22,9 @@ PARTLY = (
     "pom.xml", "build.gradle", "build.gradle.kts",
 )  # fmt: skip
 
+MOST_DOTS = 200
+"""A line of TOML with more of them is not read."""
+
 _TOOLS = ("pytest", "coverage", "tox", "nose", "interrogate")
 _PACKAGE_KEYS = ("jest", "vitest", "mocha", "nyc", "c8", "ava", "tap", "jasmine", "cypress", "playwright")
 _TARGET_KEYS = ("name", "path", "test", "harness", "doctest")
@@ -57,9 +60,9 @@ def about_tests(path: str, data: bytes) -> dict[str, str]:
 def _parts(name: str, text: str) -> dict[str, Any]:
     match name:
         case "pyproject.toml":
-            return _pyproject(tomllib.loads(text))
+            return _pyproject(_toml(text))
         case "cargo.toml":
-            return _cargo(tomllib.loads(text))
+            return _cargo(_toml(text))
         case "package.json":
             return _package(json.loads(text))
         case "setup.cfg":
@@ -70,6 +73,13 @@ def _parts(name: str, text: str) -> dict[str, Any]:
             return {found[0]: text.count(found[0]) for found in _BUILD.finditer(text)}
         case _:
             return _targets(text)
+
+
+def _toml(text: str) -> dict[str, Any]:
+    # A key of very many parts takes the square of their number to be read: minutes for one of 100 kB.
+    if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+        raise ValueError("a line has very many dots")
+    return tomllib.loads(text)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

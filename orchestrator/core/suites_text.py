@@ -27,6 +27,7 @@ _HASHES = r"(?:(?<=\s)|^)#[^\n]*"
 _VALUE = r"(?P<same>[\w.:\[\]-]{1,80}|'[^'\n]{0,80}'|\"[^\"\n]{0,80}\")"
 """A name or a literal: what is the same each time that it is asked for. A call is not."""
 _NEVER = r"(?!)"
+_SAID = re.compile(r"\S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,9 +325,12 @@ class TextFile:
                 flaws.append(Flaw(FlawKind.TAUTOLOGY, self._line(at), text[:120]))
             elif not re.search(grammar.weak, text):
                 asserts.append(text)
+        first = True
         for found in _find(grammar.skip, self._bare, span.above, span.end):
             if not self._is_last_exit(found, span.end):
-                flaws.append(self._skip(found, "", firm=self._is_first(found.start(), span.start)))
+                # Behind one that has something before it, every other one has too.
+                first = first and self._is_first(found.start(), span.start)
+                flaws.append(self._skip(found, "", firm=first))
         body = self._bare[span.start : span.end].removesuffix("end")
         if re.search(grammar.empty, body) if grammar.empty else not body.strip("{}() \t\n"):
             flaws.append(Flaw(FlawKind.EMPTY, self._line(span.begin), "it does nothing"))
@@ -343,7 +347,7 @@ class TextFile:
         return before.count("{") <= 1 and not before.rpartition("{")[2].strip("(| \t\n")
 
     def _is_last_exit(self, found: re.Match[str], end: int) -> bool:
-        return found[0].strip().startswith("exit") and not self._code[found.end() : end].strip()
+        return found[0].strip().startswith("exit") and not _SAID.search(self._code, found.end(), end)
 
     def _skip(self, found: re.Match[str], where: str, *, firm: bool) -> Flaw:
         text = _squeeze(found[0]).rstrip("( ").lstrip(", ")

@@ -56,22 +56,43 @@ ORC = (
 )  # fmt: skip
 ORC_FOLDERS = ("rules/**", "souls/**", "skills/**", "criteria/**", "queue/**", "schedules/**")
 """orc's own only in a repository that is a workspace of it: elsewhere these are words like any other."""
-TEST_FILES: Mapping[str, re.Pattern[str]] = {
-    "python": re.compile(r"(^|/)(test[^/]*|[^/]*_test)\.py\Z"),
-    "javascript": re.compile(
-        r"[^/]\.(test|spec|cy|e2e)\.[cm]?[jt]sx?\Z|(^|/)(__tests__|tests?|spec)/([^/]+/)*[^/]+\.[cm]?[jt]sx?\Z", re.I
+
+
+@dataclass(frozen=True, slots=True)
+class TestFiles:
+    """Which files of a language a runner of tests looks into: by their names, or by a folder that they are in."""
+
+    __test__ = False  # What runs the tests of this program would take it for one.
+
+    named: re.Pattern[str]
+    below: re.Pattern[str] = re.compile(r"(?!)")
+    """The name of such a folder."""
+    ending: re.Pattern[str] = re.compile(r"(?!)")
+    """Of the files in it."""
+
+
+TEST_FILES: Mapping[str, TestFiles] = {
+    "python": TestFiles(re.compile(r"(test.*|.*_test)\.py\Z", re.S)),
+    "javascript": TestFiles(
+        re.compile(r".*[^/]\.(test|spec|cy|e2e)\.[cm]?[jt]sx?\Z", re.I | re.S),
+        re.compile(r"__tests__|tests?|spec", re.I),
+        re.compile(r".+\.[cm]?[jt]sx?\Z", re.I | re.S),
     ),
-    "go": re.compile(r"_test\.go\Z"),
-    "rust": re.compile(r"\.rs\Z"),
-    "java": re.compile(
-        r"(^|/)(test|androidTest)/([^/]+/)*[^/]+\.(java|kt)\Z|(^|/)(Test[^/]*|[^/]*(Tests?|TestCase|IT))\.(java|kt)\Z"
+    "go": TestFiles(re.compile(r".*_test\.go\Z", re.S)),
+    "rust": TestFiles(re.compile(r".*\.rs\Z", re.S)),
+    "java": TestFiles(
+        re.compile(r"(Test.*|.*(Tests?|TestCase|IT))\.(java|kt)\Z", re.S),
+        re.compile(r"test|androidTest"),
+        re.compile(r".+\.(java|kt)\Z", re.S),
     ),
-    "ruby": re.compile(r"(^|/)(test_[^/]*|[^/]*_(test|spec))\.rb\Z"),
-    "shell": re.compile(
-        r"\.bats\Z|(^|/)(test[_-][^/]*|[^/]*[_-](test|spec))\.(sh|bash)\Z|(^|/)(tests?|t)/([^/]+/)*[^/]+\.(sh|bash)\Z"
+    "ruby": TestFiles(re.compile(r"(test_.*|.*_(test|spec))\.rb\Z", re.S)),
+    "shell": TestFiles(
+        re.compile(r".*\.bats\Z|(test[_-].*|.*[_-](test|spec))\.(sh|bash)\Z", re.S),
+        re.compile(r"tests?|t"),
+        re.compile(r".+\.(sh|bash)\Z", re.S),
     ),
-}  # fmt: skip
-"""Which files a runner of tests looks into, by language. In Rust, tests stand beside what they test."""
+}
+"""By language. In Rust, tests stand beside what they test."""
 _LIKE_A_TEST = re.compile(
     r"(^|/)test[_-][^/]*\.\w+\Z|[^/][._-](test|tests|spec)\.\w+\Z|[^/]Tests?\.\w+\Z|\.snap\Z", re.I
 )
@@ -80,7 +101,12 @@ _NO_TEST = re.compile(r"\.(md|rst|txt|adoc|json|ya?ml|toml|csv|lock)\Z", re.I)
 
 def language_of(path: str) -> str:
     """The language whose tests a file may hold, '' if it is none that is known here, or no test file."""
-    return next((name for name, pattern in TEST_FILES.items() if pattern.search(path)), "")
+    # Folder by folder: one pattern for all of a path takes the square of its length.
+    *folders, file = path.split("/")
+    for language, those in TEST_FILES.items():
+        if those.named.match(file) or (those.ending.match(file) and any(map(those.below.fullmatch, folders))):
+            return language
+    return ""
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,14 @@ from orchestrator.adapters.git import Git, tree_of
 from orchestrator.adapters.git_objects import diff_stat, read_small_blobs, whitespace_only_paths
 from orchestrator.adapters.spelling import speller
 from orchestrator.adapters.tampering import look_for_tampering
+from orchestrator.core import kinds, tamper
 from orchestrator.core.config import Project
 from orchestrator.core.criteria import Criteria
 from orchestrator.core.diffstat import Change
 from orchestrator.core.evidence import first_paths, list_paths
 from orchestrator.core.gate import SYMLINK, DiffFacts, judge_diff, protected_paths
 from orchestrator.core.job import JobSpec
-from orchestrator.core.kinds import judge_kind, notes_on
 from orchestrator.core.records import Evidence, Used
-from orchestrator.core.tamper import VERSION, list_tampering
 
 EMPTY_BLOBS = frozenset(
     {
@@ -69,16 +68,17 @@ def judge_work(
     previews, more = read_previews(git, changes, spec, asked.documents, report=report)
     spelled_with = speller() if asked.spelling else ""
     found = look_for_tampering(git, seen.merge_base, changes, spec.allows)
-    listed = list_tampering(found)
+    listed = tamper.list_tampering(found)
     return replace(
         seen,
-        failures=(*judge_diff(spec, facts, seen.docs), *judge_kind(spec, asked, of_kind)),
+        failures=(*judge_diff(spec, facts, seen.docs), *kinds.judge_kind(spec, asked, of_kind)),
         tampering=listed,
         more_tampering=len(found) - len(listed),
-        tamper_rules=VERSION,
-        notes=tuple(notes_on(asked, of_kind, spelled_with)),
+        tamper_rules=tamper.VERSION,
+        notes=tuple(kinds.notes_on(asked, of_kind, spelled_with)),
         criteria=Used(f"criteria/{criteria.kind}.yaml", criteria.blob),
         kind_checks=asked,
+        kind_rules=kinds.VERSION,
         speller=spelled_with,
         claims=of_kind.claims,
         previews=previews,

@@ -12,6 +12,7 @@ from orchestrator.adapters import documents
 from orchestrator.adapters.documents import parse_claims, read_kind_facts, read_previews
 from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import diff_stat
+from orchestrator.core.claims import MOST_LISTS
 from orchestrator.core.criteria import DOCUMENTS, Checks, ClaimRules, Length, Links
 from orchestrator.core.diffstat import Change
 from orchestrator.core.job import Expects, JobSpec, Kind
@@ -76,11 +77,30 @@ def test_what_cannot_be_read_as_text_is_told_and_a_link_is_none(root: Path, monk
     found = facts_of(root)
     assert [each.path for each in found.documents] == ["d-full.md"]
     assert [(path, why.split(" ")[1]) for path, why in found.unread] == [
+        ("link.md", "to"),
         ("a-large.md", "larger"),
         ("b-latin.md", "not"),
         ("c-null.md", "not"),
         ("e-beyond.md", "beyond"),
     ]
+
+
+def test_a_link_from_one_document_to_another_is_nothing_to_tell_of(root: Path) -> None:
+    (root / "docs").mkdir()
+    (root / "docs" / "old.md").symlink_to("../old.md")
+    (root / "old.md").write_text("# New\n")
+    found = facts_of(root)
+    assert ([each.path for each in found.documents], found.unread) == (["old.md"], ())
+
+
+def test_of_very_many_lists_of_claims_and_one_that_is_very_long_nothing_more_is_read(root: Path) -> None:
+    (root / "a.md").write_text("```\nclaims: x\n```\n" * (MOST_LISTS + 3))
+    (root / "b.md").write_text(LIST)
+    found = facts_of(root)
+    assert (found.claims, len(found.bad_claims)) == ((), MOST_LISTS + 1)
+    assert "more than 20 lists" in found.bad_claims[-1].text
+    (root / "a.md").write_text(LIST.replace("It holds.", "x" * documents.LIST_BYTES))
+    assert "at most 64 KiB" in facts_of(root).bad_claims[0].text
 
 
 def test_of_too_many_documents_the_first_is_told_that_was_not_read(root: Path) -> None:

@@ -118,7 +118,7 @@ OPS = found(SEEN, kind_checks=Checks(command=True))
         (replace(GREEN, review=reviewed(Verdict.INCONCLUSIVE, why="is empty")), "INCONCLUSIVE", "it is empty."),
         (replace(GREEN, review=AWAY), "INCONCLUSIVE", "could not be reviewed: it is away"),
         (replace(with_checks(BAD, BAD, GOOD), review=reviewed(Verdict.APPROVED)), "CHECKS_FAILED", "make test"),
-        (found(GREEN, GONE), "INCONCLUSIVE", "test_a.py:3: 1 test removed: test_two. What it is meant to do: --allow"),
+        (found(GREEN, GONE), "INCONCLUSIVE", "test_a.py:3: 1 test removed: test_two. If that is meant: --allow"),
         (found(GREEN, replace(GONE, declared=True)), "PASS", ""),
         (replace(found(GREEN, GONE), review=reviewed(Verdict.APPROVED)), "INCONCLUSIVE", "a person has to look"),
         (replace(found(GREEN, GONE), review=reviewed(Verdict.REVISE)), "REFUSED", "critic asks for changes"),

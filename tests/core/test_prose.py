@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.core.claims import claim_blocks
 from orchestrator.core.criteria import Duplicates, Length, Spelling
 from orchestrator.core.prose import (
     MOST_FAILURES,
@@ -76,11 +77,13 @@ def test_every_line_of_a_text_keeps_its_number(text: str) -> None:
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
-    "part", ["`", "` ``", "<", "](", "[", "a@", "<!--", "x<!--", "a'", "(", "# ", "| ", "x:", "\t"]
+    "part", ["`", "` ``", "<", "](", "[", "a@", "<!--", "x<!--", "a'", "(", "#", "# ", "| ", "x:", " ", "\t"]
 )
-def test_no_text_takes_long(part: str) -> None:
-    text = part * (200_000 // len(part))
+@pytest.mark.parametrize(("before", "after"), [("", ""), ("# ", "x"), ("# x", "x"), ("```", "x"), ("[a](#b) ", "")])
+def test_no_text_takes_long(before: str, part: str, after: str) -> None:
+    text = before + part * (200_000 // len(part)) + after
     document = [Document("a.md", text)]
+    list(claim_blocks(text))
     prose_lines(text)
     anchors_of(text)
     duplicate_passages(document, Duplicates(5))

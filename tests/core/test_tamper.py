@@ -25,6 +25,7 @@ from orchestrator.core.tamper import (
     blobs_to_read,
     find_tampering,
     held_for,
+    language_of,
     list_tampering,
     needs_home,
 )
@@ -1205,3 +1206,25 @@ def test_no_text_whatever_breaks_the_rules(path: str, old: str, new: str) -> Non
 def test_a_text_that_was_made_to_take_long_does_not(path: str, evil: str) -> None:
     text = evil * (MAX_BYTES // 4 // len(evil))
     found_in({path: text}, {path: text + "\n"})
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("path", [BATS, JS, GO, RUST, JAVA, RUBY])
+@pytest.mark.parametrize("evil", ["skip\n", "exit 0\n", "[ a ]\n", "t.Skip(\n", "it.only("])
+def test_very_many_skips_in_one_test_do_not_take_long(path: str, evil: str) -> None:
+    text = evil * (MAX_BYTES // len(evil))
+    found_in({path: text}, {path: text + "\n"})
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("path", ["pyproject.toml", "Cargo.toml"])
+@pytest.mark.parametrize("evil", ["a" + ".a" * 60_000 + "=1", ("a" + ".a" * 190 + "\n") * 400, "[" * 60_000])
+def test_configuration_that_was_made_to_take_long_does_not_and_a_change_of_it_is_told(path: str, evil: str) -> None:
+    (found,) = found_in({path: "[a]\n"}, {path: evil})
+    assert "what cannot be read" in found.text, found.text
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("path", ["t/" * 2_000 + "x", "tests/" * 600 + "a" * 300, "src/test/a/" * 350 + "x.java."])
+def test_a_path_that_was_made_to_take_long_does_not(path: str) -> None:
+    assert [language_of(path) for _ in range(1_000)] == [""] * 1_000
