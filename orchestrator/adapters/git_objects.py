@@ -50,7 +50,7 @@ FORGIVEN = (
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """A merge computed without a checkout: its tree, or the paths in conflict."""
+    """A merge computed without a checkout: its tree, or at least one path in conflict."""
 
     tree: str | None
     conflicts: tuple[str, ...] = ()
@@ -85,12 +85,26 @@ def merge_trees(git: Git, ours: str, theirs: str) -> MergeResult:
     Needs git 2.38. Raises GitError if the histories are unrelated. In a mirror no merge driver can run; in another
     repository those that the person has configured there do.
     """
-    command = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
-    output = git.run(*command, ok=(0, 1))
+    command = ("merge-tree", "--write-tree", "-z", "--name-only")
+    output = git.run(*command, "--no-messages", ours, theirs, ok=(0, 1))
     tree, *conflicts = split_z(output.out)
     if output.code == 0:
         return MergeResult(tree)
-    return MergeResult(None, tuple(dict.fromkeys(conflicts)))
+    # Not every conflict is one of a file: a folder may have gone to two places. Only the messages name it.
+    conflicts = conflicts or _paths_in_messages(git.run(*command, "--messages", ours, theirs, ok=(1,)).out)
+    return MergeResult(None, tuple(dict.fromkeys(conflicts)) or (".",))
+
+
+def _paths_in_messages(data: bytes) -> list[str]:
+    """The paths of the conflicts that `merge-tree -z` tells of: count, paths, type and text, one after another."""
+    fields = iter(split_z(data)[2:])
+    found: list[str] = []
+    for count in fields:
+        paths = [next(fields, "") for _ in range(int(count))]
+        is_conflict = next(fields, "").startswith("CONFLICT")
+        next(fields, "")
+        found += paths if is_conflict else []
+    return found
 
 
 def diff_stat(git: Git, base: str, tip: str) -> DiffStat:

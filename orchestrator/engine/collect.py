@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +13,7 @@ from orchestrator.adapters.git import GitError, rev_parse, tree_of
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.mirrors import open_mirror, publish_ref
 from orchestrator.adapters.processes import kill_descendants
-from orchestrator.adapters.run_folder import RunFolder, read_result
+from orchestrator.adapters.run_folder import RunFolder, read_nonce, read_result
 from orchestrator.adapters.run_values import RunResult
 from orchestrator.adapters.worktrees import TreeSpec, holds_other_work, seal_tree, was_sealed_torn
 from orchestrator.core.attempt import attempt_ended, not_started, place_in_session, run_lost, service_failed
@@ -306,7 +305,7 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
         records, service_of = {f"review-{run.number}": ended}, before.reviewer.agent if failed else ""
         return not_started(job, why, ws.config.limits, now, records=records, wait_s=wait_s, service_of=service_of)
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{before.evidence}")
-    ended, judgement = end_review(before, evidence, result, _nonce(place), now)
+    ended, judgement = end_review(before, evidence, result, read_nonce(place), now)
     ended = replace(ended, spoke=spoke_of(ws, result.said, before.reviewer))
     return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat)
 
@@ -357,14 +356,6 @@ def question_of(review: ReviewRecord, evidence: Evidence, nonce_sha256: str) -> 
         threshold=review.threshold,
         claims=tuple(each.id for each in claims_asked(evidence, review.draw)),
     )
-
-
-def _nonce(place: RunFolder) -> str:
-    try:
-        value = json.loads(place.facts.read_bytes()).get("nonce", "")
-    except (OSError, ValueError, AttributeError):
-        return ""
-    return value if isinstance(value, str) else ""
 
 
 # --- clearing up ------------------------------------------------------------------------------------------------
@@ -419,9 +410,9 @@ def _put_away(ws: Workspace, place: RunFolder) -> None:
         for name in ("tree", "home", "tmp", "skills"):
             remove_tree(path / name)
         for left in path.glob("tree.json*"):
-            remove(left)
+            remove_tree(left)
         # The nonce of a review is worth nothing any more, but it was never anybody else's either.
-        remove(path / "facts.json")
+        remove_tree(path / "facts.json")
         kept = log_folder(ws.paths, path.name)
         ensure_folder(kept.parent)
         remove_tree(kept)

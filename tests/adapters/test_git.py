@@ -47,6 +47,7 @@ from orchestrator.adapters.git_checkout import (
     untracked_in_the_way,
 )
 from orchestrator.adapters.git_objects import (
+    MergeResult,
     commit_tree,
     diff_stat,
     diff_text,
@@ -246,6 +247,15 @@ def test_a_merge_without_conflict_gives_a_tree_and_one_with_gives_paths(git: Git
     assert git.text("show", f"{merged.tree}:numbers").split()[::8] == ["first", "last"]
     assert merge_trees(git, top, other_top).conflicts == ("numbers",)
     assert merge_trees(git, top, other_top).tree is None
+
+
+def test_a_conflict_that_is_not_of_one_file_names_the_folder(git: Git) -> None:
+    folder = {f"a/{name}": f"{name}\n" * 20 for name in "wxyz"}
+    base = commit_files(git, head(git), **folder)
+    new = commit_files(git, base, **{"a/new": "new\n"})
+    moved = {f"{'b' if name in 'wx' else 'c'}/{name}": f"{name}\n" * 20 for name in "wxyz"}
+    split = commit_files(git, base, **dict.fromkeys(folder), **moved)
+    assert merge_trees(git, split, new) == MergeResult(None, ("a",))
 
 
 def test_a_mirror_merges_and_shows_text_although_it_runs_no_driver(git: Git, tmp_path: Path) -> None:
