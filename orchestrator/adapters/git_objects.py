@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 
 from orchestrator.adapters.git import Git, GitError, Identity
@@ -120,7 +121,7 @@ def diff_stat(git: Git, base: str, tip: str) -> DiffStat:
             lines[path] = (_count(added), _count(deleted))
     return DiffStat(
         tuple(
-            Change(path, facts[4][:1], *lines.get(path, (0, 0)), facts[0], facts[1], facts[3])
+            Change(path, facts[4][:1], *lines.get(path, (0, 0)), facts[0], facts[1], facts[3], facts[2])
             for path, facts in raw.items()
         )
     )
@@ -174,10 +175,11 @@ def read_blob(git: Git, commit: str, path: str, max_bytes: int) -> bytes | None:
     return None
 
 
-def read_small_blobs(git: Git, oids: Iterable[str], max_bytes: int) -> dict[str, bytes]:
+def read_small_blobs(git: Git, oids: Iterable[str], max_bytes: int, max_all: int = 0) -> dict[str, bytes]:
     """The contents of blobs by id, read by two processes however many they are.
 
-    Left out is what is missing, is no blob, or is larger than `max_bytes`.
+    Left out is what is missing, is no blob, or is larger than `max_bytes`; and, if `max_all` is given, from the first
+    one on with which they would all be larger than that together.
     """
     asked = "".join(f"{oid}\n" for oid in dict.fromkeys(oids))
     if not asked:
@@ -186,6 +188,9 @@ def read_small_blobs(git: Git, oids: Iterable[str], max_bytes: int) -> dict[str,
     facts = [line.split(" ") for line in told]
     small = [(each[0], int(each[2])) for each in facts if len(each) == 3 and each[1] == "blob"]
     small = [(oid, size) for oid, size in small if size <= max_bytes]
+    if max_all:
+        sums = accumulate(size for _, size in small)
+        small = [each for each, total in zip(small, sums, strict=True) if total <= max_all]
     data = git.run("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid, _ in small).encode()).out
     found, at = {}, 0
     for oid, size in small:

@@ -17,6 +17,7 @@ from orchestrator.adapters.run_folder import RunFolder, read_nonce, read_result
 from orchestrator.adapters.run_values import RunResult
 from orchestrator.adapters.worktrees import TreeSpec, holds_other_work, seal_tree, was_sealed_torn
 from orchestrator.core.attempt import attempt_ended, not_started, place_in_session, run_lost, service_failed
+from orchestrator.core.claims import claims_asked
 from orchestrator.core.gate import judge_checks
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Job, Worker
@@ -326,6 +327,7 @@ def end_review(
         nonce_sha256=hash_nonce(nonce),
         reply=reply,
         items=judgement.items,
+        claims=judgement.claims,
         findings=judgement.findings,
         summary=judgement.summary[:1000],
     )
@@ -352,6 +354,7 @@ def question_of(review: ReviewRecord, evidence: Evidence, nonce_sha256: str) -> 
         items=review.items_asked,
         required=frozenset(review.required),
         threshold=review.threshold,
+        claims=tuple(each.id for each in claims_asked(evidence, review.draw)),
     )
 
 
