@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from run_helpers import wait_until
+from warm_python import run_warm
 
 from orchestrator.adapters import files
 from orchestrator.adapters.files import Signature
@@ -27,13 +28,7 @@ NOBODY = 65_534
 
 
 def _run(script: str, *arguments: object, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        cwd=ROOT,
-    )
+    return run_warm(script, ["-c", *map(str, arguments)], cwd=ROOT, env=os.environ, timeout=timeout)
 
 
 _ORDINARY = f"""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from desk_world import PROMPT, Desk
+from warm_python import run_warm
 
 from orchestrator.adapters.effects import KILL_AT
 from orchestrator.core.job import Priority
@@ -50,8 +49,7 @@ def desk(workspace: Workspace) -> Desk:
 
 def run_engine(root: Path, kill_at: str = "") -> int:
     """Look at `queue/` in another process, which may be killed on the way."""
-    env = {**os.environ, KILL_AT: kill_at, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run([sys.executable, "-c", CHILD, str(root)], env=env, check=False).returncode
+    return run_warm(CHILD, ["-c", str(root)], cwd=root, env={**os.environ, KILL_AT: kill_at}, timeout=50).returncode
 
 
 @pytest.mark.parametrize("point", [*POINTS, "queue.write:before:2", "queue.write:after:2", "queue.write:after:3"])
