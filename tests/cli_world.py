@@ -1,4 +1,7 @@
-"""A workspace whose agents play from a script, and the `orc` command as a person starts it: a process of its own."""
+"""A workspace whose agents play from a script, and the `orc` command, which is always a process of its own.
+
+`orc` runs it warm, see `warm_python`; `orc_argv` is the command line by which a person starts it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from made_once import put_copy
+from warm_python import ORC, run_warm
 
 SOURCE = Path(__file__).resolve().parents[1]
 SEALED = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
@@ -71,9 +77,8 @@ def orc_argv(*args: str) -> list[str]:
 
 def orc(root: Path, *args: str, stdin: str = "", env: Mapping[str, str] | None = None, code: int | None = None) -> Done:
     """Run `orc` in `root`, off a terminal. With `code` the exit code must be that."""
-    done = subprocess.run(
-        orc_argv(*args), cwd=root, input=stdin, env=environment(env), capture_output=True, text=True, timeout=50
-    )
+    code_of_orc, program = ORC
+    done = run_warm(code_of_orc, [program, *args], cwd=root, env=environment(env), stdin=stdin, timeout=50)
     found = Done(done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in found.err, found.err
     assert code is None or found.code == code, f"{found.code}\n{found.out}\n{found.err}"
@@ -90,28 +95,35 @@ def git(root: Path, *args: str) -> str:
 
 def new_repository(root: Path) -> Path:
     """A repository with one commit on `main`."""
-    root.mkdir(parents=True)
+    return put_copy(_first_commit, root)
+
+
+def _first_commit(root: Path) -> None:
     git(root, "init", "--quiet", "--initial-branch=main")
     git(root, "config", "user.name", "Ada Lovelace")
     git(root, "config", "user.email", "ada@example.invalid")
     (root / "README.md").write_text("hello\n")
     git(root, "add", "-A")
     git(root, "commit", "--quiet", "-m", "first")
-    return root
 
 
 def new_workspace(root: Path, plays: str = GREET, *, merge: str = "ask") -> Path:
     """A workspace with one worker and one reviewer, everything committed."""
-    new_repository(root)
-    (root / "orc.yaml").write_text(CONFIG.format(merge=merge))
+    put_copy(_one_pair, root, merge)
     (root / "plays.yaml").write_text(plays)
+    git(root, "add", "-A")
+    git(root, "commit", "--quiet", "-m", "a workspace")
+    return root
+
+
+def _one_pair(root: Path, merge: str) -> None:
+    put_copy(_first_commit, root)
+    (root / "orc.yaml").write_text(CONFIG.format(merge=merge))
+    (root / "plays.yaml").write_text(GREET)
     (root / "souls").mkdir()
     (root / "souls" / "worker.md").write_text(WORKER)
     (root / "souls" / "critic.md").write_text(CRITIC)
     orc(root, "init", code=0)
-    git(root, "add", "-A")
-    git(root, "commit", "--quiet", "-m", "a workspace")
-    return root
 
 
 def submit(root: Path, text: str, *, name: str = "job") -> str:

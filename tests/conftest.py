@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from made_once import keep_below, put_copy
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.effects import KILL_AT
@@ -18,32 +21,56 @@ if TYPE_CHECKING:
     from engine_world import World
 
 CONFIG = "version: 1\nprojects:\n  main:\n    target: main\n"
+SEAL = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+SEAL |= {f"GIT_{role}_NAME": "Ada Lovelace" for role in ("AUTHOR", "COMMITTER")}
+SEAL |= {f"GIT_{role}_EMAIL": "ada@example.invalid" for role in ("AUTHOR", "COMMITTER")}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home for each test of this process. What is made once for all tests lies beside them."""
+    folder = tmp_path_factory.mktemp("homes")
+    keep_below(tmp_path_factory.mktemp("made"))
+    # Not one more folder beside all the tests' own: to find a free name for one, pytest looks at all there are.
+    return (folder / str(number) for number in itertools.count())
 
 
 @pytest.fixture(autouse=True)
-def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def sealed(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing of the machine's or the person's configuration reaches a test; a home of its own."""
-    home = tmp_path_factory.mktemp("home")
+    home = next(homes)
+    home.mkdir()
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "Ada Lovelace")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.invalid")
+    for name, value in SEAL.items():
+        monkeypatch.setenv(name, value)
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "ORC_RUN", "ORC_RUN_DIR", KILL_AT):
         monkeypatch.delenv(name, raising=False)
     return home
 
 
+def first_commit(root: Path) -> None:
+    """A git repository with one commit on `main`."""
+    (root / "README.md").write_text("hello\n")
+    commands = ["init --quiet --initial-branch=main", "add -A", "commit --quiet -m first"]
+    for command in commands:
+        subprocess.run(["git", *command.split()], cwd=root, env=os.environ | SEAL, check=True)
+    subprocess.run(["git", "config", "user.name", "Ada Lovelace"], cwd=root, check=True)
+
+
+def empty_ledger(root: Path) -> None:
+    """The same, and a workspace in it, with an empty ledger."""
+    put_copy(first_commit, root)
+    (root / "orc.yaml").write_text(CONFIG)
+    with open_workspace(root) as ws:
+        ws.ledger.create(clock.now(), ENGINE)
+
+
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
     """A git repository with one commit on `main`."""
-    root = tmp_path / "repo"
-    root.mkdir()
-    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(root)], check=True)
-    (root / "README.md").write_text("hello\n")
-    for command in (["config", "user.name", "Ada Lovelace"], ["add", "-A"], ["commit", "--quiet", "-m", "first"]):
-        subprocess.run(["git", "-C", str(root), *command], check=True)
+    root = put_copy(first_commit, tmp_path / "repo")
+    # Git knows its files by their numbers too, and a copy has others.
+    subprocess.run(["git", "update-index", "-q", "--refresh"], cwd=root, check=True)
     return root
 
 
@@ -71,7 +98,6 @@ def no_lies(world: World) -> Iterator[None]:
 @pytest.fixture
 def workspace(repo: Path) -> Iterator[Workspace]:
     """A workspace in `repo`, with an empty ledger."""
-    (repo / "orc.yaml").write_text(CONFIG)
+    put_copy(empty_ledger, repo)
     with open_workspace(repo) as ws:
-        ws.ledger.create(clock.now(), ENGINE)
         yield ws

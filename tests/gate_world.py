@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from made_once import put_copy
 from tree_helpers import ENVIRONMENT, contents
 
 from orchestrator.core.gated import Gated
@@ -47,11 +48,7 @@ class Ground:
     told: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.repo = self.root / "repo"
-        self.repo.mkdir(parents=True)
-        self.git("git init -q -b main")
-        self.commit({"code.py": "one = 1\n", "notes.md": "words\n"}, "first")
-        self.branch("feature", {"code.py": "one = 1\ntwo = 2\n"})
+        self.repo = put_copy(_two_branches, self.root / "repo")
 
     def git(self, script: str, *, stdin: bytes = b"") -> str:
         """Lines of shell in the repository."""
@@ -93,6 +90,12 @@ class Ground:
     def everything(self) -> dict[str, str]:
         """All files of the repository, what git keeps included."""
         return contents(self.repo, but=())
+
+
+def _two_branches(root: Path) -> None:
+    shell("git init -q -b main; echo 'one = 1' > code.py; echo words > notes.md", root)
+    shell("git add -A; git commit -q -m first; git checkout -q -b feature", root)
+    shell("echo 'two = 2' >> code.py; git commit -q -a -m feature; git checkout -q main", root)
 
 
 def left_overs(temporary: Path) -> list[str]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from made_once import put_copy
+
 from orchestrator.adapters.files import lease_is_free, release_lease, take_lease
 from orchestrator.adapters.processes import kill_descendants
 from orchestrator.adapters.run_folder import RunFolder, read_result, write_spec
@@ -81,6 +83,19 @@ class StartedRun:
         return not lease_is_free(self.folder.lease)
 
 
+def _machinery(root: Path) -> None:
+    project, orcdir = root / "project", root / "orc"
+    for folder in (project, orcdir / "mirrors", orcdir / "runs", orcdir / "trees"):
+        folder.mkdir(parents=True)
+    (project / "README").write_text("a project\n")
+    (project / "Makefile").write_text("deps:\n")
+    git("init", "-q", "-b", "main", cwd=project)
+    git("add", "-A", cwd=project)
+    git("commit", "-q", "-m", "first", cwd=project)
+    git("init", "-q", "-b", "main", "--bare", str(orcdir / "mirrors" / "main.git"), cwd=root)
+    git("push", "-q", str(orcdir / "mirrors" / "main.git"), "main", cwd=project)
+
+
 @dataclass
 class Bench:
     """A workspace's machinery in a temporary folder, with one project of one commit."""
@@ -92,16 +107,8 @@ class Bench:
         self.orcdir = self.root / "orc"
         self.mirror = self.orcdir / "mirrors" / "main.git"
         self.tree = self.root / "state" / "trees" / "engineer" / "main"
-        project = self.root / "project"
-        for folder in (project, self.orcdir / "mirrors", self.orcdir / "runs", self.orcdir / "trees"):
-            folder.mkdir(parents=True)
-        git("init", "-q", "-b", "main", cwd=project)
-        (project / "README").write_text("a project\n")
-        (project / "Makefile").write_text("deps:\n")
-        git("add", "-A", cwd=project)
-        git("commit", "-q", "-m", "first", cwd=project)
-        git("clone", "-q", "--bare", str(project), str(self.mirror), cwd=self.root)
-        self.commit = git("rev-parse", "HEAD", cwd=project)
+        put_copy(_machinery, self.root)
+        self.commit = (self.mirror / "refs" / "heads" / "main").read_text().strip()
 
     def spec(self, kind: str = "attempt", **changes: Any) -> dict[str, Any]:
         """A specification; `changes` replace whole keys, `limits`, `tree` and `launch` are merged."""

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from made_once import put_copy
+
 from orchestrator.adapters.git import Git, rev_parse
 from orchestrator.adapters.worktrees import Prepared, Sealed, TreeSpec, open_mirror, prepare_tree, refresh_mirror
 from orchestrator.adapters.worktrees import seal_tree as seal
@@ -58,6 +60,19 @@ def contents(root: Path, *, but: tuple[str, ...] = (".git",)) -> dict[str, str]:
     return {path: what for path, what in found.items() if path.split("/")[0] not in but}
 
 
+def _project_and_mirror(root: Path) -> None:
+    project = root / "project"
+    project.mkdir()
+    shell(
+        "git init -q -b main; mkdir -p src/deep docs; echo one > src/a.py; echo two > src/deep/b.py;"
+        "echo run > run.sh; chmod +x run.sh; ln -s src/a.py link; printf '*.log\\nout/\\n' > .gitignore;"
+        "echo words > docs/d.md; git add -A; git commit -q -m first",
+        project,
+    )
+    mirror = open_mirror(root / "orc" / "mirrors" / "main.git", project / ".git")
+    refresh_mirror(mirror, project / ".git", ["refs/heads/main"])
+
+
 @dataclass
 class Farm:
     """A project with one commit, its mirror, and a tree for an agent."""
@@ -66,16 +81,9 @@ class Farm:
     jobs: int = field(default=0)
 
     def __post_init__(self) -> None:
+        put_copy(_project_and_mirror, self.root)
         self.project = self.root / "project"
-        self.project.mkdir(parents=True)
-        shell(
-            "git init -q -b main; mkdir -p src/deep docs; echo one > src/a.py; echo two > src/deep/b.py;"
-            "echo run > run.sh; chmod +x run.sh; ln -s src/a.py link; printf '*.log\\nout/\\n' > .gitignore;"
-            "echo words > docs/d.md; git add -A; git commit -q -m first",
-            self.project,
-        )
         self.mirror = open_mirror(self.root / "orc" / "mirrors" / "main.git", self.project / ".git")
-        refresh_mirror(self.mirror, self.project / ".git", ["refs/heads/main"])
         self.base = self.value("refs/heads/main")
         self.files = contents(self.project)
 

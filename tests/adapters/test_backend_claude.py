@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_output import GARBAGE, as_lines, assert_no_harm, assert_sane, read_said
+from hostile_output import GARBAGE, as_lines, assert_sane, read_broken, read_said
 
 from orchestrator.adapters.backends.base import Order
 from orchestrator.adapters.backends.registry import find_backend
@@ -410,6 +410,8 @@ def test_garbage_is_read_and_is_never_a_success(name: str) -> None:
 def test_a_value_of_a_wrong_kind_anywhere_does_no_harm() -> None:
     fallback = {"type": "system", "subtype": "model_fallback", "original_model": "a", "fallback_model": "b"}
     denied = {**END, "permission_denials": [{"tool_name": "Bash"}]}
-    assert_no_harm(CLAUDE, [INIT, CALL, retry(429, 9000), fallback, say("x"), denied])
+    read = read_broken(CLAUDE, [INIT, CALL, retry(429, 9000), fallback, say("x"), denied])
+    assert {exit for exit, said in read if said.ok} == {0}
     bad = {**END, "is_error": True, "api_error_status": 429, "errors": ["a"], "result": None}
-    assert_no_harm(CLAUDE, [INIT, retry(429, 9000), bad], exits=(1,))
+    read = read_broken(CLAUDE, [INIT, retry(429, 9000), bad], exits=(1,))
+    assert {said.ok for _, said in read} == {False}

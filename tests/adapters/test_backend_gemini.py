@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_output import GARBAGE, as_lines, assert_no_harm, assert_sane, read_said
+from hostile_output import GARBAGE, as_lines, assert_sane, read_broken, read_said
 
 from orchestrator.adapters.backends.base import Launch, Order
 from orchestrator.adapters.backends.registry import find_backend
@@ -153,8 +153,10 @@ def test_its_settings_ask_nobody_and_bound_the_turns(order: Order) -> None:
 
 
 def test_files_lie_below_the_run_and_the_state_only(order: Order) -> None:
-    assert all(Path(name).is_relative_to(order.run_folder.parent) for name in GEMINI.launch({}, order).files)
-    assert not [name for name in GEMINI.launch({}, order).files if Path(name).is_relative_to(order.tree)]
+    files = [Path(name) for name in GEMINI.launch({}, order).files]
+    assert files
+    assert [path for path in files if not path.is_relative_to(order.run_folder.parent)] == []
+    assert [path for path in files if path.is_relative_to(order.tree)] == []
 
 
 def test_a_key_of_another_name_reaches_it_under_its_own(tmp_path: Path, order: Order) -> None:
@@ -439,8 +441,8 @@ def test_garbage_is_read_and_is_never_a_success(name: str) -> None:
 
 
 def test_a_value_of_a_wrong_kind_anywhere_does_no_harm() -> None:
-    assert_no_harm(GEMINI, RUN)
-    assert_no_harm(AGY, AGY_RUN)
+    assert {exit for exit, said in read_broken(GEMINI, RUN) if said.ok} == {0}
+    assert {exit for exit, said in read_broken(AGY, AGY_RUN) if said.ok} == {0}
 
 
 def test_a_closing_event_that_does_not_say_success_is_none() -> None:

@@ -186,12 +186,20 @@ def test_the_schema_has_the_keys_and_defaults_of_the_dataclass(
 
 @pytest.mark.parametrize(("path", "kind", "hidden"), SECTIONS)
 def test_every_example_in_the_schema_is_accepted(path: tuple[str, ...], kind: type[Any], hidden: set[str]) -> None:
-    for key, sub in _section(path)["properties"].items():
-        for example in sub.get("examples", []):
-            value: Any = {"run": "x", key: example} if kind is Setup else {key: example}
-            for name in reversed(path):
-                value = {"main" if name == "additionalProperties" else name: value}
-            parse(dump({"version": 1, **value}))
+    base: dict[str, Any] = {"run": "x"} if kind is Setup else {}
+    keys = _section(path)["properties"]
+    tried = [(key, example) for key, sub in keys.items() for example in sub.get("examples", [])]
+    assert tried
+    for key, example in tried:
+        is_default = example == keys[key].get("default")
+        assert (_filled(path, base | {key: example}) == _filled(path, base)) == is_default, key
+
+
+def _filled(path: tuple[str, ...], value: Any) -> Config:
+    """A configuration with nothing in it but this section."""
+    for name in reversed(path):
+        value = {"main" if name == "additionalProperties" else name: value}
+    return parse(dump({"version": 1, **value}))
 
 
 def test_every_type_of_backend_is_told_in_the_schema() -> None:

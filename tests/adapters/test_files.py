@@ -1,4 +1,4 @@
-"""Files, locks and leases against real files, real processes and real signals."""
+"""Files against real files, real processes and real signals."""
 
 from __future__ import annotations
 
@@ -12,54 +12,23 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from run_helpers import wait_until
+from warm_python import run_warm
 
 from orchestrator.adapters import files
 from orchestrator.adapters.files import Signature
-from orchestrator.errors import BusyError, HostileFileError
+from orchestrator.errors import HostileFileError
 
 ROOT = Path(files.__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
 NOBODY = 65_534
 
 
-def _wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"gave up waiting until {what}"
-        time.sleep(0.002)
-
-
 def _run(script: str, *arguments: object, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        cwd=ROOT,
-    )
-
-
-@contextmanager
-def _child(script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A process that has printed `ready`; it is killed at the end."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    with child:
-        try:
-            assert child.stdout is not None
-            assert child.stdout.readline() == "ready\n"
-            yield child
-        finally:
-            child.kill()
+    return run_warm(script, ["-c", *map(str, arguments)], cwd=ROOT, env=os.environ, timeout=timeout)
 
 
 _ORDINARY = f"""
@@ -395,7 +364,7 @@ def test_a_reader_never_sees_a_part_of_a_write(tmp_path: Path) -> None:
     try:
         for _ in range(300):
             assert path.read_bytes() in contents
-        _wait_until(lambda: path.read_bytes() == contents[1], "the other content is seen")
+        wait_until(lambda: path.read_bytes() == contents[1])
     finally:
         stop.set()
         writer.join()
@@ -642,196 +611,3 @@ def test_a_folder_is_made_with_its_parents_and_again(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b").is_dir()
     with pytest.raises(FileExistsError):
         files.ensure_folder(_plain(tmp_path / "file"))
-
-
-# --- locks ---
-
-_HOLD_LOCK = """
-import sys
-from pathlib import Path
-from orchestrator.adapters import files
-with files.hold_lock(Path(sys.argv[1]), timeout=10, what="the ledger"):
-    print("ready", flush=True)
-    sys.stdin.read()
-"""
-
-
-def _try_lock(path: Path) -> bool:
-    try:
-        with files.hold_lock(path, timeout=0, what="the ledger"):
-            return True
-    except BusyError:
-        return False
-
-
-def test_a_lock_held_by_another_process_is_refused_by_name_and_freed_by_its_death(tmp_path: Path) -> None:
-    path = tmp_path / "orc" / "ledger.lock"
-    with _child(_HOLD_LOCK, path) as holder:
-        with (
-            pytest.raises(BusyError, match="the ledger is in use by another process") as caught,
-            files.hold_lock(path, timeout=0.05, what="the ledger"),
-        ):
-            pytest.fail("two holders")
-        assert caught.value.hint
-        holder.kill()
-        holder.wait()
-        with files.hold_lock(path, timeout=5, what="the ledger"):
-            assert not _try_lock(path)
-    assert path.exists()
-
-
-def test_who_waits_gets_the_lock_when_it_is_freed(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    with _child(_HOLD_LOCK, path) as holder:
-        assert not _try_lock(path)
-        assert holder.stdin is not None
-        holder.stdin.close()
-        with files.hold_lock(path, timeout=10, what="the ledger"):
-            assert path.exists()
-
-
-def test_a_lock_is_freed_by_an_error_and_stays_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    with pytest.raises(KeyError), files.hold_lock(path, timeout=0, what="x"):
-        raise KeyError
-    assert _try_lock(path)
-    assert path.exists()
-
-
-def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
-    (tmp_path / "lock").symlink_to(tmp_path / "target")
-    with pytest.raises(OSError, match=r"."), files.hold_lock(tmp_path / "lock", timeout=0, what="x"):
-        pytest.fail("taken")
-    assert not (tmp_path / "target").exists()
-
-
-# Removes the lock file once, between the opening of it and the locking of it.
-_LOCK_REMOVED_FILE = """
-import os, sys
-from pathlib import Path
-from orchestrator.adapters import files
-path, removed = Path(sys.argv[1]), []
-def remove(event, arguments):
-    if event == "fcntl.flock" and not removed:
-        removed.append(1)
-        os.unlink(path)
-sys.addaudithook(remove)
-if sys.argv[2] == "lease":
-    fd = files.take_lease(path)
-    assert removed and files.lease_stands(fd, path)
-    print("ready", flush=True)
-    sys.stdin.read()
-else:
-    with files.hold_lock(path, timeout=10, what="the ledger"):
-        assert removed
-        print("ready", flush=True)
-        sys.stdin.read()
-"""
-
-
-def test_a_lock_file_removed_before_it_is_locked_makes_no_two_holders(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    with _child(_LOCK_REMOVED_FILE, path, "lock"):
-        assert not _try_lock(path)
-    assert _try_lock(path)
-
-
-# --- leases ---
-
-
-def test_a_lease_is_taken_once_and_is_free_when_released(tmp_path: Path) -> None:
-    path = tmp_path / "lease"
-    assert files.lease_is_free(path)
-    assert not path.exists()
-    fd = files.take_lease(path)
-    assert fd is not None
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert not os.get_inheritable(fd)
-    assert files.take_lease(path) is None
-    assert not files.lease_is_free(path)
-    files.release_lease(fd)
-    assert files.lease_is_free(path)
-    assert files.lease_is_free(path)
-    again = files.take_lease(path)
-    assert again is not None
-    files.release_lease(again)
-
-
-def test_looking_and_failing_to_take_a_lease_leak_no_descriptors(tmp_path: Path) -> None:
-    path = tmp_path / "lease"
-    fd = files.take_lease(path)
-    assert fd is not None
-    for _ in range(3):
-        assert files.take_lease(path) is None
-        assert not files.lease_is_free(path)
-    probe = os.open(path, os.O_RDONLY)
-    assert probe == fd + 1
-    os.close(probe)
-    files.release_lease(fd)
-
-
-# Takes the lease, passes it to a child that outlives it, says the child's pid, and waits to be killed.
-_PARENT = """
-import os, subprocess, sys
-from pathlib import Path
-from orchestrator.adapters import files
-fd = files.take_lease(Path(sys.argv[1]))
-child = subprocess.Popen(
-    [sys.executable, "-c", "import signal; signal.pause()"],
-    pass_fds=[fd], start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-)
-files.release_lease(fd)
-Path(sys.argv[2]).write_text(str(child.pid))
-print("ready", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_a_lease_lives_and_dies_with_the_child_and_not_with_the_parent(tmp_path: Path) -> None:
-    path, pid_file = tmp_path / "lease", tmp_path / "pid"
-    with _child(_PARENT, path, pid_file) as parent:
-        pid = int(pid_file.read_text())
-        try:
-            assert not files.lease_is_free(path)
-            parent.send_signal(signal.SIGKILL)
-            assert parent.wait() == -signal.SIGKILL
-            for _ in range(20):
-                assert files.take_lease(path) is None
-                assert not files.lease_is_free(path)
-        finally:
-            os.kill(pid, signal.SIGKILL)
-        _wait_until(lambda: files.lease_is_free(path), "the lease is free", seconds=5)
-    fd = files.take_lease(path)
-    assert fd is not None
-    files.release_lease(fd)
-
-
-def test_a_lease_file_removed_while_held_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "lease"
-    fd = files.take_lease(path)
-    assert fd is not None
-    assert files.lease_stands(fd, path)
-    path.unlink()
-    assert not files.lease_stands(fd, path)
-    other = files.take_lease(path)
-    assert other is not None
-    assert files.lease_stands(other, path)
-    assert not files.lease_stands(fd, path)
-    files.release_lease(fd)
-    assert not files.lease_is_free(path)
-    files.release_lease(other)
-
-
-def test_a_lease_file_removed_before_it_is_locked_makes_no_two_holders(tmp_path: Path) -> None:
-    path = tmp_path / "lease"
-    with _child(_LOCK_REMOVED_FILE, path, "lease"):
-        assert files.take_lease(path) is None
-        assert not files.lease_is_free(path)
-    assert files.lease_is_free(path)
-
-
-def test_a_lease_is_not_taken_through_a_link(tmp_path: Path) -> None:
-    (tmp_path / "lease").symlink_to(tmp_path / "target")
-    with pytest.raises(OSError, match=r"."):
-        files.take_lease(tmp_path / "lease")
-    assert not (tmp_path / "target").exists()

@@ -374,8 +374,10 @@ def _plain(value: object) -> object:
 def test_every_example_in_the_schema_is_accepted(key: str) -> None:
     sub = load_schema("job")["properties"][key]
     values = sub.get("examples") or [{name: each["examples"][0] for name, each in sub["properties"].items()}]
+    assert values
     for value in values:
-        parse(dump({"prompt": "x", key: value}))
+        spec = parse(dump({"prompt": "x", key: value}))
+        assert (spec == JobSpec("x")) == (value == sub.get("default")), value
 
 
 @pytest.mark.parametrize("kind", list(Kind))

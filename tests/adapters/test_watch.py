@@ -67,9 +67,9 @@ def test_what_comes_from_elsewhere_and_a_changed_mode_are_named(watch: Watch, fo
     outside, inside = tmp_path / "outside", folder / "inbox" / "in.yaml"
     outside.write_text("x")
     outside.rename(inside)
-    taken_until(watch, inside)
+    assert inside in taken_until(watch, inside)
     inside.chmod(0o600)
-    taken_until(watch, inside)
+    assert inside in taken_until(watch, inside)
 
 
 def test_looking_at_a_file_is_no_event(watch: Watch, folder: Path) -> None:
@@ -86,7 +86,7 @@ def test_looking_at_a_file_is_no_event(watch: Watch, folder: Path) -> None:
 def test_a_name_that_is_no_text_comes_back_as_it_is(watch: Watch, folder: Path) -> None:
     odd = folder / "inbox" / os.fsdecode(b"\xff.yaml")
     odd.touch()
-    taken_until(watch, odd)
+    assert odd in taken_until(watch, odd)
 
 
 def test_without_events_everything_may_have_changed(folder: Path) -> None:

@@ -158,6 +158,7 @@ class TestWork:
         assert lab.kind.backend.capabilities.system_prompt != "none"
         lab.calls(lab.kind.shell("true"), then="Done.")
         lab.well(lab.run(system=soul))
+        assert lab.fake.requests
         for asked in lab.fake.requests:
             assert soul.strip() in asked.system
             assert not any("careful" in text for text in asked.users)
@@ -411,6 +412,7 @@ class TestEnds:
             assert not result.said.ok, lab.told(result)
         wait_until(lambda: not processes_with(word))
         wait_until(lambda: not processes_with(lab.mark))
+        assert not processes_with(word)
 
     def test_a_daemon_that_it_leaves_dies_with_the_run(self, lab: Lab) -> None:
         command, word = sleeper()

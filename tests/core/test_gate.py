@@ -119,7 +119,9 @@ def test_a_link_through_another_link_cannot_climb_out_of_the_tree() -> None:
 
 
 def test_names_that_are_not_text_are_told_so_that_they_can_be_written_down() -> None:
-    for failure in judge_diff(a_spec(paths=("src/",)), facts("x/\udcff", "x/\x1b[2J"), DOCS):
+    found = judge_diff(a_spec(paths=("src/",)), facts("x/\udcff", "x/\x1b[2J"), DOCS)
+    assert "out_of_scope" in {failure.rule for failure in found}
+    for failure in found:
         assert failure.text.isprintable()
         assert failure.text.encode()
 

@@ -238,16 +238,17 @@ def test_a_reviewer_whose_service_fails_has_said_nothing_and_is_asked_again(worl
     assert "Keeps the lamp burning." in service.requests[-1].system
 
 
-def test_the_key_is_nowhere_in_the_ledger_or_the_run_folders(world: World, service: FakeModels, key: str) -> None:
+def test_the_key_is_nowhere_in_the_ledger_or_what_a_run_left(world: World, service: FakeModels, key: str) -> None:
     shell = {"times": 1, "tools": [{"name": "bash", "input": {"command": "env; echo KEY=$ANTHROPIC_API_KEY"}}]}
     set_up(world, service, shell, {**WRITES}, says(f"the key is {key}"))
     world.drop("greet.yaml", "prompt: greet\n")
     world.run()
     assert key not in "".join(str(each) for each in service.requests)
-    for path in (world.root / ".git" / "orc" / "runs").rglob("*"):
-        if path.is_file():
-            assert key.encode() not in path.read_bytes(), path
-    assert key not in str(world.records("greet"))
+    # What ended runs left is put away for people to read.
+    kept = [path for path in (world.root / "state" / "logs").rglob("*") if path.is_file()]
+    assert {"spec.json", "stdout", "result.json"} <= {path.name for path in kept}
+    assert [path for path in kept if key.encode() in path.read_bytes()] == []
+    assert key not in git(world.root, "log", "-p", "orc/state")
 
 
 def test_a_model_that_orc_yaml_does_not_know_is_told_with_the_nearest(world: World, service: FakeModels) -> None:

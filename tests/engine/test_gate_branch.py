@@ -395,6 +395,7 @@ def test_what_a_killed_gate_left_is_removed_by_the_next(ground: Ground) -> None:
     other.mkdir()
     ground.gate()
     wait_until(lambda: left_overs(ground.root / "tmp") == ["orc-gate-other"])
+    assert (left.exists(), other.exists()) == (False, True)
 
 
 # --- the review ---

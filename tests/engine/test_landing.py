@@ -214,6 +214,7 @@ def test_a_target_that_is_checked_out_twice_is_one_question_until_it_is_not(worl
     ask_once(world, "2 places")
     git(world.root, "worktree", "remove", str(tmp_path / "twice"))
     settle(world, "first", State.DONE)
+    assert on_main(world) == {"one"}
 
 
 @pytest.mark.parametrize("name", ["index.lock", "HEAD.lock", "refs/heads/main.lock"])

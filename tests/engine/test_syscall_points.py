@@ -92,42 +92,42 @@ def reach(place: Path, point: Point, what: str, *, engine_too: bool = False) -> 
     pytest.skip(f"{point.process} made no such call this time; if it never does: python tests/syscall_scenes.py")
 
 
-def kill(place: Path, point: Point) -> None:
+def kill(place: Path, point: Point) -> Injection:
     """A process is killed at a point, and everything comes to its end."""
-    reach(place, point, "signal=KILL", engine_too=with_engine(point))
+    return reach(place, point, "signal=KILL", engine_too=with_engine(point))
 
 
-def fail(place: Path, point: Point) -> None:
+def fail(place: Path, point: Point) -> Injection:
     """A call fails once, and everything comes to its end."""
-    reach(place, point, f"error={ERRORS[point.call]}")
+    return reach(place, point, f"error={ERRORS[point.call]}")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(ONE)
 @pytest.mark.parametrize("point", kills(SHORT))
 def test_each_job_ends_once_wherever_a_process_is_killed(tmp_path: Path, point: Point) -> None:
-    kill(tmp_path, point)
+    assert kill(tmp_path, point).hit
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(ONE)
 @pytest.mark.parametrize("point", failures(SHORT_FAILING))
 def test_each_job_ends_once_whatever_call_fails(tmp_path: Path, point: Point) -> None:
-    fail(tmp_path, point)
+    assert fail(tmp_path, point).hit
 
 
 @pytest.mark.torture
 @pytest.mark.timeout(ONE)
 @pytest.mark.parametrize("point", kills(ONLY or without(SHORT, choose(POINTS, KILLS, SEED))))
 def test_each_job_ends_once_wherever_a_process_is_killed_at_all(tmp_path: Path, point: Point) -> None:
-    kill(tmp_path, point)
+    assert kill(tmp_path, point).hit
 
 
 @pytest.mark.torture
 @pytest.mark.timeout(ONE)
 @pytest.mark.parametrize("point", failures(ONLY or without(SHORT_FAILING, choose(FAILING, FAILURES, SEED))))
 def test_each_job_ends_once_whatever_call_fails_at_all(tmp_path: Path, point: Point) -> None:
-    fail(tmp_path, point)
+    assert fail(tmp_path, point).hit
 
 
 @pytest.mark.torture
