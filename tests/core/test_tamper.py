@@ -1228,3 +1228,16 @@ def test_configuration_that_was_made_to_take_long_does_not_and_a_change_of_it_is
 @pytest.mark.parametrize("path", ["t/" * 2_000 + "x", "tests/" * 600 + "a" * 300, "src/test/a/" * 350 + "x.java."])
 def test_a_path_that_was_made_to_take_long_does_not(path: str) -> None:
     assert [language_of(path) for _ in range(1_000)] == [""] * 1_000
+
+
+def test_very_much_of_one_thing_hides_no_other() -> None:
+    gone = [Tampering("tests_removed", f"test_{n}.py", "deleted") for n in range(KEPT + 5)]
+    skipped = Tampering("tests_skipped", "test_x.py", "skipped")
+    allowed = Tampering("orc_touched", "CLAUDE.md", "added", declared=True)
+    ci = Tampering("ci_touched", ".ci/run", "CI: changed")
+    listed = list_tampering((*gone, skipped, ci, allowed))
+    assert [each.rule for each in listed[:3]] == ["tests_removed", "ci_touched", "tests_skipped"]
+    assert (len(listed), allowed in listed) == (KEPT, False)
+    told = held_for(evidence_of(a_job(), tampering=listed, more_tampering=8))
+    assert told[1] == ".ci/run: CI: changed"
+    assert told[-1] == f"… and {KEPT - TOLD + 8} more"
