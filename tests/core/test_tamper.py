@@ -1241,3 +1241,18 @@ def test_very_much_of_one_thing_hides_no_other() -> None:
     told = held_for(evidence_of(a_job(), tampering=listed, more_tampering=8))
     assert told[1] == ".ci/run: CI: changed"
     assert told[-1] == f"… and {KEPT - TOLD + 8} more"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("line", ["# coding: punycode\n", "\r# coding: punycode\n", "\n# -*- coding=punycode -*-\n"])
+def test_an_encoding_that_takes_long_is_not_read_and_told(line: str) -> None:
+    (found,) = found_in({PY: "def test_a():\n    assert f()\n"}, {PY: f"{line}a-{'9a' * 90_000}\n"})
+    assert found.rule == "tests_unread"
+
+
+@pytest.mark.parametrize(
+    "name", ["utf-8", "UTF8", "latin-1", "iso-8859-15", "cp1251", "koi8-r", "euc_jp", "Windows-1252"]
+)
+def test_the_encodings_of_programs_are_read(name: str) -> None:
+    text = f"# vim: set fileencoding={name} :\ndef test_a():\n    assert f()\n"
+    assert found_in({PY: text}, {PY: f"{text}\n# more\n"}) == ()
