@@ -57,6 +57,8 @@ def _told(
         yield f"  why:  {clean_line(job.why)}"
     if job.at.reason not in ("", job.why):
         yield f"        {clean_line(job.at.reason)}"
+    if job.at.conflicts and not job.state.ended:
+        yield f"  conflicts: {job.at.conflicts}" + (f", given to {job.at.given}" if job.at.given else "")
     for each in reverts:
         yield f"  undone on {each.target} as {each.commit[:12]}, by {clean_line(each.by)}"
     for at, line in enumerate(_cut(job.spec.prompt)):
@@ -125,6 +127,8 @@ def _attempt(record: Attempt) -> Iterator[str]:
         yield f"last error: {record.error}"
     if record.rule:
         yield f"chosen: {record.rule}"
+    if record.conflict:
+        yield f"is to resolve the conflict of merge-{record.conflict}, with both diffs before it"
     if record.session or record.why_fresh:
         yield _session(record)
     yield from _identity(record)

@@ -66,9 +66,10 @@ class StartReview:
 
 @dataclass(frozen=True, slots=True)
 class BuildMerge:
-    """Build the merged tree."""
+    """Build the merged tree. `heir` takes the work over if it collides a second time; '' if nobody could."""
 
     job: str
+    heir: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,7 +216,7 @@ def line_of(job: Job) -> Line:
     # Whether it was begun, or is urgent: then it does not wait for the work before it to land.
     goes_on = job.at.attempt > 0 or job.priority <= Priority.P1
     # Its author goes first with fixes, and may go on with it while it drains.
-    author = (job.at.agent, bool(job.at.fixes))
+    author = (job.at.agent, bool(job.at.fixes), job.at.given)
     return (job.priority >= Priority.P3, job.at.project, spec.repairs_base, author, goes_on, *wishes)
 
 

@@ -80,7 +80,7 @@ def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple
     holds = Holds(board, now, matching)
     taken = _Slots(board)
     actions: list[Action] = []
-    actions += _landings(board, now)
+    actions += _landings(board, now, matching)
     collected = oldest_first(unheld(board), State.COLLECTED)
     actions += [Gather(job.id) for job in collected if is_due(job.at.not_before, now)]
     actions += _checks(board, now)
@@ -92,7 +92,7 @@ def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple
     return tuple(actions)
 
 
-def _landings(board: Board, now: datetime) -> Iterable[Action]:
+def _landings(board: Board, now: datetime, matching: Matching) -> Iterable[Action]:
     """Land what is checked; build the next merge only where nothing else is between build and landing."""
     jobs = unheld(board)
     busy: set[tuple[str, str]] = set()
@@ -110,7 +110,8 @@ def _landings(board: Board, now: datetime) -> Iterable[Action]:
             if (where := _target(board, job)) in busy:
                 continue
             busy.add(where)
-            yield BuildMerge(job.id)
+            # Its author has the first go at a conflict; only the second goes to somebody else.
+            yield BuildMerge(job.id, matching.heir(job) if job.at.conflicts == 1 else "")
     yield from _watched(board, jobs)
 
 

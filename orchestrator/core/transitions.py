@@ -115,7 +115,7 @@ TABLE: Mapping[Event, Legal] = {
     ),
     Event.SUPERSEDE: _legal({S.DECIDE: {S.LANDING, S.MERGING, S.READY}}),
     Event.MERGE: _legal({S.MERGING: {S.MERGING, S.READY, S.DECIDE}}),
-    Event.REBUILD: _legal({S.LANDING: {S.MERGING, S.DECIDE}, S.MERGING: {S.MERGING, S.DECIDE}}),
+    Event.REBUILD: _legal({S.LANDING: {S.MERGING, S.DECIDE}, S.MERGING: {S.MERGING, S.DECIDE}, S.READY: {S.MERGING}}),
     Event.LAND: _legal({S.LANDING: {S.LANDING, S.DECIDE}}),
     Event.DONE: _legal({S.LANDING: {S.DONE}}),
     Event.CANCEL: _legal({state: {S.CANCELLED} for state in _OPEN}, *_HUMAN),

@@ -35,6 +35,7 @@ from orchestrator.core.records import Card, CardKind, Evidence, MergeRecord, Rev
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Move
 from orchestrator.engine.bases import find_lost_ground, find_start, find_stray, landings, mirror_with, next_ref
+from orchestrator.engine.conflicts import tell_sides
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -51,8 +52,11 @@ class Obstacle:
     way_out: str
 
 
-def build_merge(ws: Workspace, job: Job) -> Move:
-    """Merge the approved commit onto the newest state of the target, as an object: no checkout, no index, no hooks."""
+def build_merge(ws: Workspace, job: Job, heir: str = "") -> Move:
+    """Merge the approved commit onto the newest state of the target, as an object: no checkout, no index, no hooks.
+
+    `heir` takes the work over if it collides a second time; '' if nobody could.
+    """
     agreed = ws.terms(job)
     start = find_start(ws, job.at.project, agreed.target)
     mirror = mirror_with(ws, job.at.project, agreed.target, start.commit, job.at.approved, job=job.id)
@@ -71,7 +75,9 @@ def build_merge(ws: Workspace, job: Job) -> Move:
     with effect(Effect.MERGE_BUILD):
         merged = merge_trees(mirror, start.commit, job.at.approved)
     if merged.tree is None:
-        return merge_built(job, replace(record, conflicts=merged.conflicts), agreed, ws.stamp())
+        collided = replace(record, conflicts=merged.conflicts)
+        sides = tell_sides(mirror, job, collided)
+        return merge_built(job, collided, agreed, ws.stamp(), heir=heir, sides=sides)
     with effect(Effect.MERGE_BUILD):
         message = _message(ws, job, agreed)
         parents = [start.commit, job.at.approved]

@@ -229,7 +229,7 @@ def _act_on(ws: Workspace, board: Board, action: JobAction, job: Job) -> Move | 
         case StartReview():
             return reserve_review(ws, job, action, board.agents[action.reviewer])
         case BuildMerge():
-            return build_merge(ws, job)
+            return build_merge(ws, job, action.heir)
         case Land():
             return land(ws, job)
         case WatchLanding():
