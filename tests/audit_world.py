@@ -53,6 +53,7 @@ from orchestrator.core.step import next_run
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Actor, Move
 from orchestrator.core.verdict import Question, blot_nonce, hash_nonce, judge_reply
+from orchestrator.core.waits import remind
 
 BEGIN = datetime.fromisoformat("2026-11-20T12:00:00+00:00")
 ADA = Actor("human:ada")
@@ -457,6 +458,8 @@ def blocked(world: World) -> None:
     job = world.job(BLOCKED)
     job = world.commit(landing_blocked(job, "app.py is not committed", "stash it", iso(world.now()), target="main"))
     card = world.record(Card, BLOCKED, job.at.card)
+    world.clock += timedelta(hours=25)
+    job = world.commit(remind(job, iso(world.now())))
     world.commit(landing_free(job, card, iso(world.now())))
     land(world, BLOCKED)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from orchestrator.adapters.audit_cards import judge_answer, judge_card, judge_supersede
 from orchestrator.adapters.audit_reviews import judge_review, judge_verdict
-from orchestrator.adapters.audit_rules import Finding, Rule, Step, StepRule, check_trailers, differ
+from orchestrator.adapters.audit_rules import SKEW_S, Finding, Rule, Step, StepRule, check_trailers, differ
 from orchestrator.core.attempt import place_in_session
 from orchestrator.core.gate import PASSING, judge_checks
 from orchestrator.core.ids import RunId, RunKind
@@ -26,7 +26,9 @@ from orchestrator.core.records import (
 )
 from orchestrator.core.requests import changed_keys
 from orchestrator.core.sessions import Session
+from orchestrator.core.times import parse
 from orchestrator.core.transitions import Event
+from orchestrator.core.waits import needs_reminder, wait_of
 
 
 def judge_start(step: Step) -> Iterator[Finding]:
@@ -253,6 +255,22 @@ def judge_rebuild(step: Step) -> Iterator[Finding]:
     yield from check_trailers(step, {"Approved": at.approved})
 
 
+def judge_remind(step: Step) -> Iterator[Finding]:
+    """A person is reminded of a job that waits for one, once it has waited so long, and it stays as it is."""
+    if step.before is None:
+        return
+    now = step.at.reminded
+    if not now or abs(parse(now).timestamp() - step.commit.committer.seconds) > SKEW_S:
+        yield Rule.TIME, f"reminds at {now or 'no time'}, which is not when it was committed"
+        return
+    wait = wait_of(step.before, parse(now))
+    if wait is None or not needs_reminder(step.before, parse(now)):
+        yield Rule.TIME, "reminds of a job of which no reminder is due"
+        return
+    yield from differ(Rule.STANDING, "the reason", step.at.reason, step.was.reason)
+    yield from check_trailers(step, {"Waits-Since": wait.since, "Reminder": wait.reminders})
+
+
 def judge_edit(step: Step) -> Iterator[Finding]:
     """An approval that waits for the target to move is void once something else is asked for."""
     if step.before is None or not step.at.collided:
@@ -295,6 +313,7 @@ DECISIONS: Mapping[Event, StepRule] = {
     Event.MERGE: judge_merge,
     Event.REBUILD: judge_rebuild,
     Event.EDIT: judge_edit,
+    Event.REMIND: judge_remind,
     Event.DONE: judge_done,
 }
 ALWAYS: tuple[StepRule, ...] = (judge_standing, judge_card)

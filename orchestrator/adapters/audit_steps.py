@@ -126,6 +126,7 @@ MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.LAND: frozenset({"card"}),
     Event.DONE: frozenset({"run"}),
     Event.CANCEL: frozenset({"run"}),
+    Event.REMIND: frozenset({"reminded"}),
     Event.RETRY: frozenset({"approved", "recheck", "asked_base", "given"}) | _NEW_GO,
 }
 """What of a job's standing an event may change, besides its state and the reason."""

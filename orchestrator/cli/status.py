@@ -68,6 +68,9 @@ def _tell_needs(app: App, summary: Summary) -> None:
         told = clean_line(f"{need.id}: {need.what}")
         told = told if len(told) <= LONGEST else told[: LONGEST - 1] + "…"
         click.echo(f"  {told}\n      {_way_out(need)}")
+        if need.waits is not None:
+            told, is_stale = clean_line(need.waits.in_words()), need.waits.is_stale
+            click.secho(f"      {told}", fg="red" if is_stale else None, dim=not is_stale, color=app.paints())
     click.echo()
 
 

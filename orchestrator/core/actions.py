@@ -105,6 +105,13 @@ class WatchLanding:
     job: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remind:
+    """A person is to be reminded that the job waits."""
+
+    job: str
+
+
 JobAction = (
     Hold
     | Release
@@ -117,5 +124,6 @@ JobAction = (
     | Ask
     | WatchLanding
     | BaseMended
+    | Remind
 )
 Action = JobAction | CheckBase

@@ -341,6 +341,8 @@ class Standing:
     collided: str = ""
     """Commit that was approved and collided. Its approval comes back if it collides no more before anything else is
     done about it; '' once somebody has begun to work on it, or asked for something else."""
+    reminded: str = ""
+    """When a person was last reminded that the job waits."""
     given: str = ""
     """The agent that goes on with work that collided, in place of its author."""
 

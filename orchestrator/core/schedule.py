@@ -21,6 +21,7 @@ from orchestrator.core.actions import (
     JobAction,
     Land,
     Release,
+    Remind,
     StartAttempt,
     StartChecks,
     StartReview,
@@ -44,6 +45,7 @@ from orchestrator.core.matching import Matching
 from orchestrator.core.needs import Holds
 from orchestrator.core.records import CardKind
 from orchestrator.core.step import is_due
+from orchestrator.core.waits import needs_reminder
 
 __all__ = [
     "AGEING_S",
@@ -61,6 +63,7 @@ __all__ = [
     "Land",
     "ProjectView",
     "Release",
+    "Remind",
     "StartAttempt",
     "StartChecks",
     "StartReview",
@@ -86,6 +89,7 @@ def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple
     actions += _checks(board, now)
     actions += _reviews(board, now, taken, matching)
     actions += _red_bases(board)
+    actions += [Remind(job.id) for job in sorted(board.active, key=age) if needs_reminder(job, now)]
     asking = {action.job for action in actions if isinstance(action, Ask)}
     actions += [action for action in backlog.look(board, now, holds) if action.job not in asking]
     actions += _attempts(board, backlog, asking, taken, matching)

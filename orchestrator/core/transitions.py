@@ -41,6 +41,7 @@ class Event(StrEnum):
     DONE = "done"
     CANCEL = "cancel"
     RETRY = "retry"
+    REMIND = "remind"
 
 
 class ActorKind(StrEnum):
@@ -119,6 +120,8 @@ TABLE: Mapping[Event, Legal] = {
     Event.LAND: _legal({S.LANDING: {S.LANDING, S.DECIDE}}),
     Event.DONE: _legal({S.LANDING: {S.DONE}}),
     Event.CANCEL: _legal({state: {S.CANCELLED} for state in _OPEN}, *_HUMAN),
+    # It moves nothing: nobody is ever decided for.
+    Event.REMIND: _legal({state: {state} for state in _OPEN - {S.RUNNING}}),
     Event.RETRY: _legal({state: {S.READY} for state in (S.FAILED, S.CANCELLED, S.DECIDE, S.WAITING)}, *_HUMAN),
 }
 _NEEDS_APPROVAL = (S.MERGING, S.LANDING, S.DONE)

@@ -590,6 +590,16 @@ FORGERIES: dict[str, Forgery] = {
         Rule.ATTEMPT,
         "which is not open",
     ),
+    "a reminder before its time": Forgery(
+        at(BLOCKED, "remind", swapped("job.yaml", 'reminded: "2026-11-21', 'reminded: "2026-11-20')),
+        Rule.TIME,
+        "reminds",
+    ),
+    "a reminder that decides": Forgery(
+        at(BLOCKED, "remind", swapped("job.yaml", "\n  starts: ", "\n  rounds: 1\n  starts: ")),
+        Rule.STANDING,
+        "which remind may not",
+    ),
     "a file removed that was kept": Forgery(not_an_ending, Rule.FILING, "removes library"),
     "a file where none belongs": Forgery(filed_elsewhere, Rule.FILING, "orders.yaml"),
     "a step that changes nothing": Forgery(at(LOGIN, "start", empty_step), Rule.SCOPE, "changes no job"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def meanwhile(world: World, words: str, act: Callable[[], None]) -> None:
 def collide(world: World, times: int, text: str = JOB) -> None:
     """Each time that the job is approved, the person commits on the line that it changes, just before the merge."""
     for number in range(1, times + 1):
-        meanwhile(world, "approved by", lambda number=number: move_main(world, number))
+        meanwhile(world, "approved by", partial(move_main, world, number))
     world.drop("late.yaml", text)
 
 
@@ -145,7 +146,7 @@ def test_what_would_be_told_is_shown_before_anybody_begins(world: World) -> None
 def test_what_collides_no_more_is_merged_with_the_approval_that_it_had(world: World) -> None:
     world.set_up()
     collide(world, 1)
-    meanwhile(world, "conflict with main", lambda: revert(world))
+    meanwhile(world, "conflict with main", partial(revert, world))
     world.run()
     assert world.state("late") is State.DONE
     records = world.records("late")
