@@ -227,7 +227,7 @@ def _review(record: ReviewRecord) -> Iterator[str]:
 
 def _merge(record: MergeRecord) -> Iterator[str]:
     merged = record.merged[:12] or ("conflict" if record.conflicts else "not built")
-    yield f"onto {record.target}: {merged}; tests: {record.tests or 'not run yet'}"
+    yield f"onto {record.target}: {merged}" + (f"; tests: {record.tests or 'not run yet'}" if record.merged else "")
     for path in record.conflicts:
         yield f"conflict: {path}"
     if record.problem:

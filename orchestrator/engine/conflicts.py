@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from orchestrator.adapters.effects import Effect, effect
@@ -23,6 +24,9 @@ OURS, THEIRS = "conflict/approved.patch", "conflict/came-in.patch"
 PATCH_BYTES = 8 * 1024 * 1024
 MOST_PATHS = 200
 """So many files of a conflict are looked at."""
+TOLD_LINES, TOLD_COLUMNS = 14, 100
+"""So much of each side stands in a card."""
+TOLD_BYTES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +79,23 @@ def conflict_files(ws: Workspace, job: Job, attempt: Attempt) -> dict[str, bytes
 
 
 def tell_sides(mirror: Git, job: Job, merge: MergeRecord) -> list[str]:
-    """Both sides of a conflict for a person: how to see each whole."""
+    """Both sides of a conflict for a person: how each begins, and how to see it whole."""
     fork = merge_base(mirror, merge.onto, merge.approved) or job.at.base
-    paths = " ".join(_quoted(path) for path in merge.conflicts[:10])
     author = job.at.author.agent if job.at.author else "the author"
-    return [
-        f"The work of {author}: git diff {fork[:12]} {merge.approved[:12]} -- {paths}",
-        f"What came into {merge.target}: git diff {fork[:12]} {merge.onto[:12]} -- {paths}",
-    ]
+    paths, told = merge.conflicts[:10], []
+    for whose, tip in ((f"The work of {author}", merge.approved), (f"What came into {merge.target}", merge.onto)):
+        command = shlex.join(["git", "diff", fork[:12], tip[:12], "--", *paths])
+        told += [
+            f"{whose}: {command}",
+            *_beginning(read_patch(mirror, fork, tip, max_bytes=TOLD_BYTES, paths=paths)[0]),
+        ]
+    return told
 
 
-def _quoted(path: str) -> str:
-    return path if path.replace("/", "").replace(".", "").replace("-", "").replace("_", "").isalnum() else f"'{path}'"
+def _beginning(patch: bytes) -> list[str]:
+    lines = patch.decode("utf-8", "replace").splitlines()
+    shown = [f"  {line[:TOLD_COLUMNS]}" for line in lines if not line.startswith(("diff --git ", "index "))]
+    return shown if len(shown) <= TOLD_LINES else [*shown[:TOLD_LINES], "  …"]
 
 
 def _read_sides(ws: Workspace, job: Job, merge: MergeRecord, base: str) -> _Sides:

@@ -205,7 +205,9 @@ def test_with_nobody_else_the_second_conflict_is_a_card_with_both_sides(world: W
     card = world.card("late")
     assert (card.kind, card.facts) == (CardKind.CONFLICT, {})
     assert [option.key for option in card.options] == ["retry", "give", "drop"]
-    ours, theirs = (line.partition(": git ")[2].split() for line in card.context.splitlines())
+    ours, theirs = (line.partition(": git ")[2].split() for line in card.context.splitlines() if ": git " in line)
+    assert "  +print('late 2')\n" in card.context
+    assert card.context.endswith("  +print('mine 2')")
     assert "+print('late 2')" in git(world.root, *ours)
     assert "+print('mine 2')" in git(world.root, *theirs)
     assert proofs(world) == []
