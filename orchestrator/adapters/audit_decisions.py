@@ -271,6 +271,11 @@ def judge_remind(step: Step) -> Iterator[Finding]:
     yield from check_trailers(step, {"Waits-Since": wait.since, "Reminder": wait.reminders})
 
 
+def judge_retry(step: Step) -> Iterator[Finding]:
+    """Another go is anybody's: who was given the work before has no claim to it."""
+    yield from differ(Rule.STANDING, "the agent that goes on with it", step.at.given, "")
+
+
 def judge_edit(step: Step) -> Iterator[Finding]:
     """An approval that waits for the target to move is void once something else is asked for."""
     if step.before is None or not step.at.collided:
@@ -314,6 +319,7 @@ DECISIONS: Mapping[Event, StepRule] = {
     Event.REBUILD: judge_rebuild,
     Event.EDIT: judge_edit,
     Event.REMIND: judge_remind,
+    Event.RETRY: judge_retry,
     Event.DONE: judge_done,
 }
 ALWAYS: tuple[StepRule, ...] = (judge_standing, judge_card)

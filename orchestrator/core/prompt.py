@@ -13,6 +13,7 @@ from string import Template
 from orchestrator.core.agent import Soul, section_of, voice_tag, without_section
 from orchestrator.core.conflict import Collision, Side
 from orchestrator.core.criteria import Item
+from orchestrator.core.hot import WINDOW, HotFile
 from orchestrator.core.job import Fix, Job
 from orchestrator.core.records import Answer, CheckResult, Evidence, PromptPart
 from orchestrator.core.skills import Chosen, tokens_of
@@ -32,6 +33,7 @@ WHY_IN_REVIEW = {
 """Why each part is in the prompt of a review: the same each time, so no record repeats it."""
 CONFLICTS_NAMED = 20
 """So many files of a conflict are named."""
+HOT_NAMED = 10
 _NO_NONCE = '"nonce": ""'
 """Nothing but the form itself has this: in a text that is JSON, quotation marks have a backslash before them."""
 
@@ -74,6 +76,7 @@ def attempt_prompt(
     previous_diff: str = "",
     handoff: str = "",
     collision: Collision | None = None,
+    hot: Iterable[HotFile] = (),
 ) -> Assembled:
     """What the author of an attempt gets: what stays the same first, then the voice, its boundaries and the task.
 
@@ -87,6 +90,7 @@ def attempt_prompt(
         "soul": soul.body.strip(),
         "note": f"\n{note}" if note else "",
         "skills": "\n\n".join(_skill(each) for each in chosen) or "None.",
+        "hot": _hot(hot),
         "handoff": f"\n# From your last session\n{handoff.strip()}\n" if handoff else "",
         "fixes": fix_list(job.at.fixes) or "None: this is the first attempt.",
         "conflict": f"\n# The conflict\n{_conflict(collision, soul.name)}\n" if collision is not None else "",
@@ -107,6 +111,7 @@ def attempt_prompt(
         "soul": f"souls/{soul.name}.md: who the agent is",
         "note": "what its program has to be told",
         "skills": ", ".join(f"{each.skill.name} ({each.why})" for each in chosen) or "none was chosen",
+        "hot": "files in which other work has collided lately",
         "handoff": "what the session before left for this one",
         "fixes": "what is to be put right" if job.at.fixes else "nothing is to be put right",
         "conflict": "what collided: the work that was approved, and what had come in",
@@ -116,6 +121,15 @@ def attempt_prompt(
         "task": "the job's own words",
     }
     return _assemble(templates, values, more, why)
+
+
+def _hot(hot: Iterable[HotFile]) -> str:
+    told = ", ".join(
+        f"{each.path} ({each.conflicts} conflicts in {WINDOW.days} days)" for each in list(hot)[:HOT_NAMED]
+    )
+    return (
+        f"\nHot files, which other work changes too; change no more of them than the task needs: {told}" if told else ""
+    )
 
 
 def _conflict(collision: Collision, reader: str) -> str:

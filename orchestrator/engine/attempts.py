@@ -36,6 +36,7 @@ from orchestrator.core.transitions import Move
 from orchestrator.engine.agents import backend_for, launch_spec, soul_of
 from orchestrator.engine.bases import find_start, mirror_with
 from orchestrator.engine.conflicts import collision_for, conflict_files, merge_again
+from orchestrator.engine.hot import hot_files
 from orchestrator.engine.launch import Start, folder_of, spec_for
 from orchestrator.engine.rules import PromptRules, rules_for_prompt
 from orchestrator.engine.sessions import new_session_id, plan_for, session_of, tree_folder
@@ -146,6 +147,7 @@ def prepare_attempt(ws: Workspace, job: Job, agent: AgentView, base: str) -> Pre
         # The work that collided is shown with the conflict.
         previous_diff=_previous_diff(ws, job) if is_new else "",
         collision=collision,
+        hot=hot_files(ws, job.at.project),
     )
     assembled = assemble()
     has_system = can.system_prompt != "none"

@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.adapters.ledger import Folder
+from orchestrator.core.hot import HotFile
 from orchestrator.core.job import Job, Lane, State
 from orchestrator.core.waits import Wait, wait_of
 from orchestrator.engine.agents import view_agents
+from orchestrator.engine.hot import hot_files
 from orchestrator.engine.needs import Need, long_held, rejected_files, stuck_jobs
 from orchestrator.engine.routing import routing_problems
 from orchestrator.engine.workspace import Workspace
@@ -53,6 +55,8 @@ class Summary:
     jobs: tuple[Line, ...]
     problems: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    hot: tuple[HotFile, ...] = ()
+    """Files in which work has collided again and again lately."""
 
     @property
     def all_done(self) -> bool:
@@ -66,6 +70,7 @@ class Summary:
             "jobs": [{**asdict(each), "waits": wait_json(each.waits)} for each in self.jobs],
             "problems": list(self.problems),
             "counts": dict(self.counts),
+            "hot": [asdict(each) for each in self.hot],
         }
 
     def closing_line(self) -> str:
@@ -96,6 +101,7 @@ def summarize(ws: Workspace, *, errors: bool = True) -> Summary:
         jobs=lines,
         problems=tuple(list_problems(ws)),
         counts={lane.value: counts[lane] for lane in order if counts[lane]},
+        hot=tuple(each for name in ws.config.projects for each in hot_files(ws, name)),
     )
 
 

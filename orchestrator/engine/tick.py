@@ -231,7 +231,8 @@ def _act_on(ws: Workspace, board: Board, action: JobAction, job: Job) -> Move | 
         case StartReview():
             return reserve_review(ws, job, action, board.agents[action.reviewer])
         case BuildMerge():
-            return build_merge(ws, job, action.heir)
+            built = build_merge(ws, job, action.heir)
+            return Reserved(built.move, {}, (built.filing,) if built.filing is not None else ())
         case Land():
             return land(ws, job)
         case WatchLanding():

@@ -11,12 +11,14 @@ import pytest
 from engine_world import World, attempt, git
 
 from orchestrator.adapters.audit import audit
+from orchestrator.core.hot import HotFile
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind
 from orchestrator.engine.edit import edit_job
 from orchestrator.engine.find import find_job
 from orchestrator.engine.people import person_of
 from orchestrator.engine.prompt import show_prompt
+from orchestrator.engine.report import summarize
 from orchestrator.engine.workspace import Workspace, open_workspace
 from orchestrator.errors import RefusedError
 
@@ -219,12 +221,16 @@ def test_the_third_conflict_is_a_card_and_trying_again_starts_from_the_newest_ba
     collide(world, 3)
     world.run()
     assert world.card("late").kind is CardKind.CONFLICT
+    with open_workspace(world.root) as ws:
+        assert summarize(ws).hot == (HotFile("main", "code.py", 3),)
     world.answer("late", "retry")
     world.run()
     assert world.state("late") is State.DONE
     records = world.records("late")
     assert records["attempt-4"].base == records["merge-3"].onto
     assert records["attempt-4"].worker == records["attempt-3"].worker
+    assert "code.py (3 conflicts in 7 days)" in prompt(world, 4)
+    assert "Hot files" not in prompt(world, 3)
     assert proofs(world) == []
 
 
