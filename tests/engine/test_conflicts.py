@@ -110,6 +110,10 @@ def test_the_author_gets_both_sides_and_both_land(world: World) -> None:
     assert records["review-2"].commit == job.at.approved
     assert world.show("code.py") == "print('late 2')"
     assert "mine 1" in git(world.root, "log", "--format=%s", "main")
+    [log] = (world.root / "state" / "logs").rglob(again.run)
+    kept = {path.name for path in log.iterdir()}
+    assert "prompt.md" in kept
+    assert "conflict" not in kept
     assert proofs(world) == []
 
 
@@ -126,6 +130,34 @@ def test_both_sides_lie_whole_in_the_folder_of_the_run(world: World) -> None:
     assert "+print('late 1')" in found["approved.patch"]
     assert "+late" in found["approved.patch"]
     assert "+print('mine 1')" in found["came-in.patch"]
+    world.run()
+    assert world.state("late") is State.DONE
+
+
+def test_a_conflict_in_no_file_is_told_like_any_other(world: World) -> None:
+    world.plays = [attempt(1, write={"old/more.py": "late\n"}), attempt(write={"new/more.py": "late\n"})]
+    (world.root / "old").mkdir()
+    for name in "abcd":
+        (world.root / "old" / name).write_text(f"{name}\n" * 30)
+    git(world.root, "add", "-A")
+    git(world.root, "commit", "-qm", "a folder")
+    world.set_up()
+    meanwhile(world, "approved by", partial(split_folder, world))
+    world.drop("late.yaml", JOB)
+    world.run()
+    assert world.state("late") is State.DONE
+    assert world.records("late")["merge-1"].conflicts == ("old",)
+    assert "+late" in prompt(world, 2)
+    assert "deleted file mode 100644" in prompt(world, 2)
+    assert proofs(world) == []
+
+
+def split_folder(world: World) -> None:
+    for name, files in (("new", "ab"), ("newer", "cd")):
+        (world.root / name).mkdir()
+        for each in files:
+            git(world.root, "mv", f"old/{each}", f"{name}/{each}")
+    git(world.root, "commit", "-qm", "the folder is split")
 
 
 def test_what_would_be_told_is_shown_before_anybody_begins(world: World) -> None:
