@@ -29,7 +29,14 @@ from orchestrator.core.gate import DiffFacts, judge_checks, judge_diff, protecte
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, MergePolicy, Priority, State, Worker
 from orchestrator.core.judge import review_ended, review_started
-from orchestrator.core.merge import landed, landing_blocked, landing_free, merge_built, merge_checked
+from orchestrator.core.merge import (
+    collides_no_more,
+    landed,
+    landing_blocked,
+    landing_free,
+    merge_built,
+    merge_checked,
+)
 from orchestrator.core.records import (
     Attempt,
     Card,
@@ -55,10 +62,12 @@ from orchestrator.core.tamper import (
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Actor, Move
 from orchestrator.core.verdict import Question, blot_nonce, hash_nonce, judge_reply
+from orchestrator.core.waits import remind
 
 BEGIN = datetime.fromisoformat("2026-11-20T12:00:00+00:00")
 ADA = Actor("human:ada")
 ENGINEER = Worker("engineer", "north", "north-1", "command")
+SECOND = Worker("second", "north", "north-2", "command")
 CRITIC = Worker("critic", "south", "south-1", "command")
 SKEPTIC = Worker("skeptic", "south", "south-2", "command")
 PERSON = Identity("Ada", "ada@example.invalid")
@@ -167,12 +176,13 @@ def accept(world: World, id_: str, text: str) -> str:
     return id_
 
 
-def start(world: World, id_: str, base: str = "") -> None:
+def start(world: World, id_: str, base: str = "", *, by: Worker | None = None, conflict: int = 0) -> None:
     """An attempt starts, on `base` or on the target."""
     job, now = world.job(id_), iso(world.now())
     run, prompt = next_run(job, RunKind.ATTEMPT), f"Do {id_}.\n".encode()
     base = job.at.base or base or world.main()
-    attempt = Attempt(run.number, ENGINEER, base, str(run), now, prompt=blob_id(prompt), fixes=job.at.fixes)
+    attempt = Attempt(run.number, by or ENGINEER, base, str(run), now, prompt=blob_id(prompt), fixes=job.at.fixes)
+    attempt = replace(attempt, conflict=conflict)
     world.commit(start_attempt(job, attempt, now), {f"attempt-{run.number}.prompt.md": prompt})
 
 
@@ -306,7 +316,7 @@ def decide(world: World, id_: str, key: str, message: str = "") -> None:
     world.commit(answer(job, card, key, message, terms_of(job), iso(world.now()), actor=ADA))
 
 
-def build(world: World, id_: str, onto: str = "") -> None:
+def build(world: World, id_: str, onto: str = "", *, heir: str = "") -> None:
     """The merged tree is built, or conflicts. `onto`: what waits to land, if not on the target itself."""
     job, tip = world.job(id_), world.main()
     onto = onto or tip
@@ -316,7 +326,7 @@ def build(world: World, id_: str, onto: str = "") -> None:
         commit = commit_tree(world.git, found.tree, [onto, job.at.approved], "merge", author=ENGINE, when=BEGIN)
         update_ref(world.git, f"refs/orc/merges/{id_}", commit, rev_parse(world.git, f"refs/orc/merges/{id_}") or "")
         record = replace(record, merged=commit, tree=found.tree)
-    world.commit(merge_built(job, record, terms_of(job), iso(world.now())))
+    world.commit(merge_built(job, record, terms_of(job), iso(world.now()), heir=heir))
 
 
 def land(world: World, id_: str, *, really: bool = True) -> None:
@@ -429,6 +439,13 @@ def collided(world: World) -> None:
     check(world, COLLIDES, too_large="more than 9 bytes")
     decide(world, COLLIDES, "approve")
     build(world, COLLIDES)
+    # What came in goes away again, and the approval holds; then something comes in once more, and another takes over.
+    update_ref(world.git, "refs/heads/main", world.work(world.main(), {"c.py": None}), world.main())
+    evidence = world.record(Evidence, COLLIDES, 1)
+    world.commit(collides_no_more(world.job(COLLIDES), evidence, iso(world.now()), target="main"))
+    update_ref(world.git, "refs/heads/main", world.work(world.main(), {"c.py": "c = 2\n"}), world.main())
+    build(world, COLLIDES, heir=SECOND.agent)
+    start(world, COLLIDES, by=SECOND, conflict=2)
 
 
 def left_branch(world: World) -> None:
@@ -455,6 +472,8 @@ def blocked(world: World) -> None:
     job = world.job(BLOCKED)
     job = world.commit(landing_blocked(job, "app.py is not committed", "stash it", iso(world.now()), target="main"))
     card = world.record(Card, BLOCKED, job.at.card)
+    world.clock += timedelta(hours=25)
+    job = world.commit(remind(job, iso(world.now())))
     world.commit(landing_free(job, card, iso(world.now())))
     land(world, BLOCKED)
 

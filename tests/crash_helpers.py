@@ -115,7 +115,11 @@ plays:
   write: {{held.py: "held = 1\\n"}}
   run: {begin}; sh {outside}/hold.sh held; {end}
   say: done
-- match: {{kind: attempt, title: lost|stopped|held|plain|branch|blocked|red}}
+- match: {{kind: attempt, title: clash, number: 1}}
+  write: {{clash.py: "clash = 1\n"}}
+  run: {begin}; sh {outside}/hold.sh clash; {end}
+  say: done
+- match: {{kind: attempt, title: lost|stopped|held|plain|branch|blocked|red|clash}}
   run: |
     echo "made = '$ORC_RUN'" > "${{ORC_JOB%-*}}.py"; {begin}
     case "$ORC_JOB" in plain-*) sh {outside}/asks.sh ;; esac; {end}

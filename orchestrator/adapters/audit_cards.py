@@ -26,7 +26,7 @@ _ASKS: Mapping[Event, frozenset[CardKind]] = {
     Event.EVIDENCE: frozenset({CardKind.ATTEMPTS, CardKind.TOO_LARGE}),
     Event.CHECKED: frozenset({CardKind.ATTEMPTS, CardKind.TOO_LARGE}),
     Event.VERDICT: frozenset({CardKind.MERGE, CardKind.ROUNDS, CardKind.REJECTED, CardKind.UNCLEAR}),
-    Event.MERGE: frozenset({CardKind.ATTEMPTS}),
+    Event.MERGE: frozenset({CardKind.ATTEMPTS, CardKind.CONFLICT}),
     Event.REBUILD: frozenset({CardKind.MOVING_TARGET}),
     Event.LAND: frozenset({CardKind.LANDING}),
 }
@@ -91,6 +91,7 @@ def judge_answer(step: Step) -> Iterator[Finding]:
         yield Rule.APPROVAL, f"approves {approved[:12]}, but the answer was {new.answer}"
     if effect is Effect.REVISE and not (step.at.fixes and new.message.strip()):
         yield Rule.CARD, "asks for changes, but names none"
+    yield from _judge_given(step, new, effect)
     if effect is Effect.REPLY:
         yield from _judge_reply(step, new)
     elif effect is not Effect.REVISE and step.at.fixes not in ((), step.was.fixes):
@@ -99,6 +100,13 @@ def judge_answer(step: Step) -> Iterator[Finding]:
         yield Rule.CARD, f"goes on to {step.after.state}, which does not follow from the answer {new.answer!r}"
     told = {"Card": new.id, "Answer": new.answer}
     yield from check_trailers(step, told | ({"Reviewed-Sha": approved} if effect is Effect.APPROVE else {}))
+
+
+def _judge_given(step: Step, card: Card, effect: Effect) -> Iterator[Finding]:
+    given = card.message.strip() if effect is Effect.GIVE else step.was.given
+    if effect is Effect.RETRY and card.kind is CardKind.CONFLICT:
+        given = ""
+    yield from differ(Rule.CARD, "the agent that goes on with it", step.at.given, given)
 
 
 def _judge_reply(step: Step, card: Card) -> Iterator[Finding]:
@@ -134,7 +142,7 @@ def _led_to(step: Step, effect: Effect, card: Card) -> tuple[State, ...]:
                 after_approval(policy if policy is MergePolicy.BRANCH else MergePolicy.AUTO)
                 for policy in policies(step.after)
             )
-        case Effect.REVISE | Effect.REPLY:
+        case Effect.REVISE | Effect.REPLY | Effect.GIVE:
             return (State.READY,)
         case Effect.REVIEW_AGAIN:
             return (State.REVIEWING,)

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 
 from orchestrator.adapters.audit_cards import judge_answer, judge_card, judge_supersede
 from orchestrator.adapters.audit_reviews import judge_review, judge_verdict
-from orchestrator.adapters.audit_rules import Finding, Rule, Step, StepRule, check_trailers, differ
+from orchestrator.adapters.audit_rules import SKEW_S, Finding, Rule, Step, StepRule, check_trailers, differ
 from orchestrator.core.attempt import place_in_session
 from orchestrator.core.evidence import tampering_rules
 from orchestrator.core.gate import PASSING, judge_checks
 from orchestrator.core.ids import RunId, RunKind
-from orchestrator.core.job import Expects, Job, MergePolicy, State
+from orchestrator.core.job import KEEP_APPROVAL, Expects, Job, MergePolicy, State
 from orchestrator.core.records import (
     Attempt,
     CardKind,
@@ -25,9 +25,12 @@ from orchestrator.core.records import (
     RunStatus,
     Verdict,
 )
+from orchestrator.core.requests import changed_keys
 from orchestrator.core.sessions import Session
 from orchestrator.core.tamper import held_for
+from orchestrator.core.times import parse
 from orchestrator.core.transitions import Event
+from orchestrator.core.waits import needs_reminder, wait_of
 
 
 def judge_start(step: Step) -> Iterator[Finding]:
@@ -44,6 +47,14 @@ def judge_start(step: Step) -> Iterator[Finding]:
     yield from differ(Rule.ATTEMPT, "what was asked for", attempt.fixes, step.was.fixes)
     if attempt.status is not None or attempt.ended or attempt.tip:
         yield Rule.ATTEMPT, "starts an attempt that has ended already"
+    if step.was.given:
+        yield from differ(Rule.ATTEMPT, "the agent that goes on with it", attempt.worker.agent, step.was.given)
+    if step.at.collided:
+        yield Rule.APPROVAL, "begins to work, but keeps the approval of the work before"
+    if attempt.conflict:
+        merge = step.new.get(MergeRecord, attempt.conflict)
+        if attempt.conflict != step.was.merge or merge is None or not merge.conflicts:
+            yield Rule.ATTEMPT, f"is to resolve the conflict of merge {attempt.conflict}, which is not open"
     prompt = step.new.entries.get(f"attempt-{attempt.number}.prompt.md")
     if prompt is not None:
         yield from differ(Rule.ATTEMPT, "the prompt", attempt.prompt, prompt.oid)
@@ -158,7 +169,7 @@ def _check_results(job: Job, tests: str, checks: tuple[CheckResult, ...]) -> Ite
 def judge_standing(step: Step) -> Iterator[Finding]:
     """Whatever the event: nothing is approved but by a verdict or a person, nothing merged or done without that."""
     approved, state = step.at.approved, step.after.state
-    if approved and approved != step.was.approved and step.event not in (Event.VERDICT, Event.ANSWER):
+    if approved and approved != step.was.approved and step.event not in (Event.VERDICT, Event.ANSWER, Event.REBUILD):
         yield Rule.APPROVAL, f"approves {approved[:12]} by {step.event}"
     nothing_to_merge = state is State.DONE and step.after.spec.expects is Expects.NO_CHANGE
     if state in (State.MERGING, State.LANDING, State.DONE) and not approved and not nothing_to_merge:
@@ -212,8 +223,70 @@ def judge_merge(step: Step) -> Iterator[Finding]:
     if merge.merged:
         yield from differ(Rule.MERGE, "where the target stood", step.at.target_was, merge.target_was)
         yield from differ(Rule.APPROVAL, "the approved commit", step.at.approved, merge.approved)
+    yield from _judge_conflict(step, merge)
     told = {"Approved": merge.approved, "Onto": merge.onto, "Merged": merge.merged, "Tree": merge.tree}
     yield from check_trailers(step, told)
+
+
+def _judge_conflict(step: Step, merge: MergeRecord) -> Iterator[Finding]:
+    """The first conflict goes to the author, the second to somebody else, every further one to a person."""
+    was, at, collides = step.was, step.at, bool(merge.conflicts)
+    if collides and not (was.conflicts or at.conflicts):
+        return  # Older versions did not count.
+    yield from differ(Rule.COUNTER, "the number of conflicts", at.conflicts, was.conflicts + collides)
+    waits = merge.approved if collides else ""
+    yield from differ(Rule.APPROVAL, "the approval that waits for the target to move", at.collided, waits)
+    if collides and at.state is State.READY:
+        to_another = at.given not in ("", was.agent)
+        if at.conflicts > 2 or (at.conflicts == 2 and not to_another):
+            yield Rule.MERGE, f"goes back to {at.given or was.agent} with conflict {at.conflicts}"
+    if at.given != was.given and not (collides and at.conflicts == 2 and at.state is State.READY):
+        yield Rule.MERGE, f"gives the work to {at.given or 'nobody'}, but not because of a second conflict"
+
+
+def judge_rebuild(step: Step) -> Iterator[Finding]:
+    """A merge is built anew: of the same work, or of work whose approval waited for the target to move."""
+    was, at = step.was, step.at
+    if step.before is None or step.before.state is not State.READY:
+        work, before = (at.base, at.tip, at.approved, at.fixes), (was.base, was.tip, was.approved, was.fixes)
+        yield from differ(Rule.MERGE, "the work", work, before)
+        return
+    evidence = step.new.get(Evidence, was.evidence)
+    seen = (evidence.base, evidence.tip) if evidence is not None else ("", "")
+    yield from differ(Rule.APPROVAL, "the work", (at.base, at.tip, at.fixes), (*seen, ()))
+    if not was.collided or (at.approved, at.tip) != (was.collided, was.collided):
+        yield Rule.APPROVAL, f"approves {at.approved[:12]} again, whose approval did not wait for the target to move"
+    yield from check_trailers(step, {"Approved": at.approved})
+
+
+def judge_remind(step: Step) -> Iterator[Finding]:
+    """A person is reminded of a job that waits for one, once it has waited so long, and it stays as it is."""
+    if step.before is None:
+        return
+    now = step.at.reminded
+    if not now or abs(parse(now).timestamp() - step.commit.committer.seconds) > SKEW_S:
+        yield Rule.TIME, f"reminds at {now or 'no time'}, which is not when it was committed"
+        return
+    wait = wait_of(step.before, parse(now))
+    if wait is None or not needs_reminder(step.before, parse(now)):
+        yield Rule.TIME, "reminds of a job of which no reminder is due"
+        return
+    yield from differ(Rule.STANDING, "the reason", step.at.reason, step.was.reason)
+    yield from check_trailers(step, {"Waits-Since": wait.since, "Reminder": wait.reminders})
+
+
+def judge_retry(step: Step) -> Iterator[Finding]:
+    """Another go is anybody's: who was given the work before has no claim to it."""
+    yield from differ(Rule.STANDING, "the agent that goes on with it", step.at.given, "")
+
+
+def judge_edit(step: Step) -> Iterator[Finding]:
+    """An approval that waits for the target to move is void once something else is asked for."""
+    if step.before is None or not step.at.collided:
+        return
+    changed = changed_keys(step.before.spec, step.after.spec) - KEEP_APPROVAL
+    if changed:
+        yield Rule.APPROVAL, f"changes {', '.join(sorted(changed))}, but keeps an approval of what was asked before"
 
 
 def judge_done(step: Step) -> Iterator[Finding]:
@@ -247,6 +320,10 @@ DECISIONS: Mapping[Event, StepRule] = {
     Event.ANSWER: judge_answer,
     Event.SUPERSEDE: judge_supersede,
     Event.MERGE: judge_merge,
+    Event.REBUILD: judge_rebuild,
+    Event.EDIT: judge_edit,
+    Event.REMIND: judge_remind,
+    Event.RETRY: judge_retry,
     Event.DONE: judge_done,
 }
 ALWAYS: tuple[StepRule, ...] = (judge_standing, judge_card)

@@ -92,7 +92,7 @@ def check_times(step: Step) -> Iterator[Finding]:
 
 
 _ALWAYS = frozenset({"seq", "state", "since", "reason"})
-_WITHDRAWN: Mapping[str, object] = {"approved": "", "merged": "", "target_was": "", "rebuilds": 0}
+_WITHDRAWN: Mapping[str, object] = {"approved": "", "merged": "", "target_was": "", "rebuilds": 0, "collided": ""}
 """What any event may take back: that is never an approval."""
 _BACK = frozenset({"spent", "fixes", "card"})
 _NEW_GO = frozenset(
@@ -119,14 +119,15 @@ MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.REVIEW: frozenset({"run", "review", "starts"}),
     Event.VERDICT: _JUDGED | _NEW_MERGE | {"card"},
     Event.CARD: frozenset({"card", "asked_base"}),
-    Event.ANSWER: frozenset({"approved", "fixes", "recheck", "asked_base"}) | _NEW_MERGE | _NEW_GO,
+    Event.ANSWER: frozenset({"approved", "fixes", "recheck", "asked_base", "given"}) | _NEW_MERGE | _NEW_GO,
     Event.SUPERSEDE: frozenset({"asked_base"}),
-    Event.MERGE: frozenset({"merge"}) | _NEW_BASE | _BACK,
-    Event.REBUILD: _NEW_MERGE | {"card"},
+    Event.MERGE: frozenset({"merge", "conflicts", "collided", "given"}) | _NEW_BASE | _BACK,
+    Event.REBUILD: _NEW_BASE | {"card", "fixes"},
     Event.LAND: frozenset({"card"}),
     Event.DONE: frozenset({"run"}),
     Event.CANCEL: frozenset({"run"}),
-    Event.RETRY: frozenset({"approved", "recheck", "asked_base"}) | _NEW_GO,
+    Event.REMIND: frozenset({"reminded"}),
+    Event.RETRY: frozenset({"approved", "recheck", "asked_base", "given"}) | _NEW_GO,
 }
 """What of a job's standing an event may change, besides its state and the reason."""
 
@@ -180,7 +181,7 @@ def check_counters(step: Step) -> Iterator[Finding]:
     """Counters only grow, by one, and by the events that they count; ceilings rise only by a person's hand."""
     was, now = step.was, step.at
     yield from differ(Rule.COUNTER, "the number of starts", now.starts, was.starts + (step.event in _STARTS))
-    for name in ("attempt", "review", "evidence", "merge", "card", "spent", "rounds", "allowance"):
+    for name in ("attempt", "review", "evidence", "merge", "card", "spent", "rounds", "allowance", "conflicts"):
         grown = getattr(now, name) - getattr(was, name)
         if grown not in (0, 1):
             yield Rule.COUNTER, f"takes {name} from {getattr(was, name)} to {getattr(now, name)}"

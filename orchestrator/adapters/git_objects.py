@@ -131,10 +131,10 @@ def _count(text: str) -> int | None:
     return None if text == "-" else int(text)
 
 
-def read_patch(git: Git, base: str, tip: str, *, max_bytes: int) -> tuple[bytes, bool]:
-    """The patch between two commits, byte for byte, and whether it was cut at `max_bytes`."""
+def read_patch(git: Git, base: str, tip: str, *, max_bytes: int, paths: Sequence[str] = ()) -> tuple[bytes, bool]:
+    """The patch between two commits, byte for byte, and whether it was cut at `max_bytes`. `paths`: of these alone."""
     shape = ("--full-index", "-U3", "--inter-hunk-context=0", "--src-prefix=a/", "--dst-prefix=b/")
-    return git.run_bounded("diff-tree", "-r", "-p", *shape, *_DIFF, base, tip, max_bytes=max_bytes)
+    return git.run_bounded("diff-tree", "-r", "-p", *shape, *_DIFF, base, tip, "--", *paths, max_bytes=max_bytes)
 
 
 def diff_text(git: Git, base: str, tip: str, *, max_bytes: int) -> tuple[str, bool]:

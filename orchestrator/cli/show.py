@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Spoke,
         Used,
     )
+    from orchestrator.core.waits import Wait
 
 SHOWN_TAIL = 3
 """Last lines shown of what a failed check printed."""
@@ -40,27 +41,35 @@ _EXCERPT = "  | "
 def show(app: App, job: str) -> None:
     """Everything about JOB: what was asked, each attempt, what the engine saw, each verdict, each card."""
     from orchestrator.core.codec import to_mapping
+    from orchestrator.core.waits import wait_of
     from orchestrator.engine.find import find_job
+    from orchestrator.engine.report import wait_json
     from orchestrator.engine.story import asked_so_far, records_of, reverts_of
 
     with app.workspace(lean=True) as ws:
         folder = find_job(ws, job)
         records, reverts = records_of(ws, folder), reverts_of(ws, folder.job.id)
         requests = list(asked_so_far(ws, folder.job.id).values())
+        wait = wait_of(folder.job, ws.now())
     data = {
         "job": to_mapping(folder.job.at),
         "spec": to_mapping(folder.job.spec),
         "lane": folder.job.lane.value,
+        "waits": wait_json(wait),
         "records": {stem: to_mapping(record) for stem, record in records.items()},
         "reverts": [to_mapping(each) for each in reverts],
         "requests": [to_mapping(each) for each in requests],
         "ledger": folder.path,
     }
-    app.emit(data, "\n".join(_told(folder, records, reverts, requests)))
+    app.emit(data, "\n".join(_told(folder, records, reverts, requests, wait)))
 
 
 def _told(
-    folder: Folder, records: Mapping[str, Any], reverts: Sequence[Reverted], requests: Sequence[Requested]
+    folder: Folder,
+    records: Mapping[str, Any],
+    reverts: Sequence[Reverted],
+    requests: Sequence[Requested],
+    wait: Wait | None,
 ) -> Iterator[str]:
     job = folder.job
     yield f"{job.id}  {job.priority.name}  {job.state}"
@@ -69,6 +78,10 @@ def _told(
         yield f"  why:  {clean_line(job.why)}"
     if job.at.reason not in ("", job.why):
         yield f"        {clean_line(job.at.reason)}"
+    if wait is not None:
+        yield f"  {clean_line(wait.in_words())}"
+    if job.at.conflicts and not job.state.ended:
+        yield f"  conflicts: {job.at.conflicts}" + (f", given to {job.at.given}" if job.at.given else "")
     for each in reverts:
         yield f"  undone on {each.target} as {each.commit[:12]}, by {clean_line(each.by)}"
     for at, line in enumerate(_cut(job.spec.prompt)):
@@ -144,6 +157,8 @@ def _attempt(record: Attempt) -> Iterator[str]:
         yield f"last error: {record.error}"
     if record.rule:
         yield f"chosen: {rule_words(record.rule)}"
+    if record.conflict:
+        yield f"is to resolve the conflict of merge-{record.conflict}, with both diffs before it"
     if record.session or record.why_fresh:
         yield _session(record)
     yield from _identity(record)
@@ -251,7 +266,7 @@ def _review(record: ReviewRecord) -> Iterator[str]:
 
 def _merge(record: MergeRecord) -> Iterator[str]:
     merged = record.merged[:12] or ("conflict" if record.conflicts else "not built")
-    yield f"onto {record.target}: {merged}; tests: {record.tests or 'not run yet'}"
+    yield f"onto {record.target}: {merged}" + (f"; tests: {record.tests or 'not run yet'}" if record.merged else "")
     for path in record.conflicts:
         yield f"conflict: {path}"
     if record.problem:

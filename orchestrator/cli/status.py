@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.workspace import Workspace
 
 ENDED_SHOWN = 5
+HOT_SHOWN = 5
 LONGEST = 240
 
 
@@ -39,6 +40,8 @@ def status(app: App) -> None:
     _tell_needs(app, summary)
     for problem in problems:
         click.echo(clean(f"! {problem}"))
+    for each in summary.hot[:HOT_SHOWN]:
+        click.echo(clean_line(f"! hot file of {each.project}: {each.path}, {each.conflicts} conflicts in 7 days"))
     _tell_jobs(app, summary)
     if ended:
         click.echo("\nEnded lately" if summary.jobs else "Ended lately")
@@ -68,6 +71,9 @@ def _tell_needs(app: App, summary: Summary) -> None:
         told = clean_line(f"{need.id}: {need.what}")
         told = told if len(told) <= LONGEST else told[: LONGEST - 1] + "…"
         click.echo(f"  {told}\n      {_way_out(need)}")
+        if need.waits is not None:
+            told, is_stale = clean_line(need.waits.in_words()), need.waits.is_stale
+            click.secho(f"      {told}", fg="red" if is_stale else None, dim=not is_stale, color=app.paints())
     click.echo()
 
 

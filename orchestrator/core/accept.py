@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from orchestrator.core.job import Held, Job, JobSpec, Priority, Standing, State
+from orchestrator.core.job import KEEP_APPROVAL, Held, Job, JobSpec, Priority, Standing, State
 from orchestrator.core.records import Card
 from orchestrator.core.step import NOT_APPROVED, Step, another_go
 from orchestrator.core.transitions import Actor, Event, Move, make_move
@@ -47,7 +47,10 @@ def edit(
     """A person changed the file of an open job; `keys` are those that differ. So one is held, and let go on."""
     held = _held(spec, job.at.held, now, actor)
     reason = job.at.reason if job.at.held is None or held is not None or job.at.reason != job.why else ""
-    moved = job.moved(job.state, job.at.since, priority=priority.value, held=held, reason=reason)
+    # What was approved is not what is asked for any more.
+    collided = job.at.collided if KEEP_APPROVAL.issuperset(keys) else ""
+    changes = {"priority": priority.value, "held": held, "reason": reason, "collided": collided}
+    moved = job.moved(job.state, job.at.since, **changes)
     after, changed = replace(moved, text=text, spec=spec), ", ".join(sorted(keys))
     told = f"changed {changed}"
     if held is not None and job.at.held is None:
@@ -83,7 +86,7 @@ def cancel(job: Job, now: str, *, actor: Actor, why: str = "", card: Card | None
 
 def retry(job: Job, now: str, *, actor: Actor, card: Card | None = None) -> Move:
     """A person gives a job another go, with a fresh set of attempts; its open card is closed."""
-    changes = {**another_go(job), **NOT_APPROVED, "recheck": now, "asked_base": ""}
+    changes = {**another_go(job), **NOT_APPROVED, "recheck": now, "asked_base": "", "given": ""}
     step = Step(Event.RETRY, job, now, _closed(card, "the job was given another go"), actor=actor)
     return step.to(State.READY, "given another go", **changes)
 

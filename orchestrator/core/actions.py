@@ -66,9 +66,10 @@ class StartReview:
 
 @dataclass(frozen=True, slots=True)
 class BuildMerge:
-    """Build the merged tree."""
+    """Build the merged tree. `heir` takes the work over if it collides a second time; '' if nobody could."""
 
     job: str
+    heir: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,13 @@ class WatchLanding:
     job: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remind:
+    """A person is to be reminded that the job waits."""
+
+    job: str
+
+
 JobAction = (
     Hold
     | Release
@@ -116,5 +124,6 @@ JobAction = (
     | Ask
     | WatchLanding
     | BaseMended
+    | Remind
 )
 Action = JobAction | CheckBase

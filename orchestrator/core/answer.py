@@ -49,6 +49,10 @@ def answer(job: Job, card: Card, key: str, message: str, terms: Terms, now: str,
             replied = Fix("", f"You asked: {card.question}", f"The answer: {message.strip()}", source="human")
             fixes = numbered((*job.at.fixes, replied))
             return step.to(State.READY, told, **NOT_APPROVED, fixes=fixes, reason="a person has answered")
+        case Effect.GIVE:
+            return _after_conflict(step, f"{told}: {message.strip()}", message.strip())
+        case Effect.RETRY if card.kind is CardKind.CONFLICT:
+            return _after_conflict(step, told, "")
         case Effect.RETRY:
             state = _retried(card)
             changes = {**another_go(job), **(NOT_APPROVED if state in _UNAPPROVED else {})}
@@ -61,6 +65,12 @@ def answer(job: Job, card: Card, key: str, message: str, terms: Terms, now: str,
             return step.to(State.READY, told, recheck=now, asked_base="")
         case _:
             return step.to(State.WAITING, told, reason=f"the base is red ({card.id})")
+
+
+def _after_conflict(step: Step, told: str, given: str) -> Move:
+    """Another go after a conflict. The approval goes on waiting for the target to move, until somebody begins."""
+    changes = {**another_go(step.job), **NOT_APPROVED, "collided": step.job.at.collided}
+    return step.to(State.READY, told, **changes, given=given)
 
 
 def _retried(card: Card) -> State:
@@ -104,6 +114,8 @@ def _check_answer(job: Job, card: Card, key: str, effect: Effect | None, message
         raise RefusedError(f"{card.id} has no answer {key!r}; it offers {offered}", hint=f"orc answer {card.id} KEY")
     if effect is Effect.REPLY and not message.strip():
         raise RefusedError("an answer to a question needs words", hint=f"orc answer {card.id} {key} -m '…'")
+    if effect is Effect.GIVE and not message.strip():
+        raise RefusedError("who is to go on with it? The message is the agent's name", hint="orc workers")
     if effect is Effect.REVISE and not points(message):
         raise RefusedError("asking for changes needs words that say which", hint=f"orc reject {job.id} -m '…'")
 

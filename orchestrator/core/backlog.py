@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from orchestrator.core.actions import Hold, Release
+from orchestrator.core.actions import Hold, Release, Remind
 from orchestrator.core.board import Board, age
 from orchestrator.core.job import Job, Priority, State
 from orchestrator.core.needs import Holds, name_of
 from orchestrator.core.times import parse
+from orchestrator.core.waits import needs_reminder, next_reminder
 
 AGEING_S = 1800
 """Waiting this long raises a job by one priority, at most to P2: age never enters the urgent lane."""
@@ -62,8 +63,9 @@ class Backlog:
     _ended: Mapping[str, State] = field(default_factory=dict)
     _looked: datetime | None = None
 
-    def look(self, board: Board, now: datetime, holds: Holds) -> list[Hold | Release]:
-        """Take in what has changed. Returns the steps of jobs that begin or cease to wait, the oldest job first."""
+    def look(self, board: Board, now: datetime, holds: Holds) -> list[Hold | Release | Remind]:
+        """Take in what has changed. Returns the steps of jobs that begin or cease to wait, or of which a person is to
+        be reminded, the oldest job first."""
         context = _context_of(board)
         is_known = board.version == self.version or (board.changed is not None and board.before == self.version)
         went_back = self._looked is not None and now < self._looked
@@ -110,8 +112,8 @@ class Backlog:
         self._again.clear()
         self._is_round = False
 
-    def _take_in(self, board: Board, now: datetime, holds: Holds, stale: set[str]) -> list[Hold | Release]:
-        actions: list[Hold | Release] = []
+    def _take_in(self, board: Board, now: datetime, holds: Holds, stale: set[str]) -> list[Hold | Release | Remind]:
+        actions: list[Hold | Release | Remind] = []
         self._again = set()
         entered: dict[Line, list[Rank]] = {}
         for id_ in stale:
@@ -120,7 +122,7 @@ class Backlog:
             if job is None:
                 continue
             reason, needs = holds.reason(job)
-            if action := _step(job, reason, needs):
+            if action := _step(job, reason, needs) or _reminder(job, now):
                 actions.append(action)
                 self._again.add(id_)
             self._note_needs(job, needs)
@@ -216,7 +218,7 @@ def line_of(job: Job) -> Line:
     # Whether it was begun, or is urgent: then it does not wait for the work before it to land.
     goes_on = job.at.attempt > 0 or job.priority <= Priority.P1
     # Its author goes first with fixes, and may go on with it while it drains.
-    author = (job.at.agent, bool(job.at.fixes))
+    author = (job.at.agent, bool(job.at.fixes), job.at.given)
     return (job.priority >= Priority.P3, job.at.project, spec.repairs_base, author, goes_on, *wishes)
 
 
@@ -241,9 +243,15 @@ def _step(job: Job, reason: str, needs: dict[str, str]) -> Hold | Release | None
     return Release(job.id, needs) if not reason and job.state is State.WAITING else None
 
 
+def _reminder(job: Job, now: datetime) -> Remind | None:
+    return Remind(job.id) if needs_reminder(job, now) else None
+
+
 def _next_change(job: Job, now: datetime) -> datetime | None:
-    """When the passing of time alone may change why a job waits."""
+    """When the passing of time alone may change why a job waits, or brings a reminder."""
     moments = [moment for text in (job.spec.not_before, job.at.not_before) if (moment := _moment(text)) is not None]
+    if (reminder := next_reminder(job, now)) is not None:
+        moments.append(reminder)
     return min((moment for moment in moments if moment > now), default=None)
 
 

@@ -25,6 +25,8 @@ class Effect(StrEnum):
     """The job is cancelled; its work stays under its refs."""
     REPLY = "reply"
     """The message goes to the author, who goes on."""
+    GIVE = "give"
+    """The agent that the message names goes on with it."""
     RECHECK = "recheck"
     KEEP = "keep"
 
@@ -57,6 +59,19 @@ OPTIONS: Mapping[CardKind, tuple[Option, ...]] = {
     CardKind.CANNOT_START: (_RETRY, _DROP),
     CardKind.LANDING: (Option("retry", "Try to land it again", "The same merged commit is landed."), _DROP),
     CardKind.MOVING_TARGET: (Option("retry", "Build the merge again", "On the target as it is now."), _DROP),
+    CardKind.CONFLICT: (
+        Option(
+            "retry",
+            "Try again from the newest base",
+            "If it collides no more, it is merged as it was approved; else its last author goes on, with both diffs.",
+        ),
+        Option(
+            "give",
+            "Give it to another agent",
+            "The agent that your message names gets both diffs and goes on with it; what it makes is reviewed anew.",
+        ),
+        _DROP,
+    ),
     CardKind.BASE_RED: (
         Option("recheck", "Run the checks again", "On the same base; jobs stay held until they pass."),
         Option("keep", "Leave it", "Jobs stay held until the base moves and passes."),

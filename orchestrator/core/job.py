@@ -236,6 +236,8 @@ def _hold_of(value: Any) -> str | None:
 
 EDITABLE_ALWAYS = frozenset({"title", "priority", "hold", "merge", "review", "limits"})
 """Keys that may change while a job is open; every other key only before its first attempt, or while it waits."""
+KEEP_APPROVAL = frozenset({"title", "priority", "hold", "comments"})
+"""Keys whose change says nothing about what was approved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +350,15 @@ class Standing:
     """The approval came from a reviewer that is not independent enough to merge by itself."""
     tests: str = ""
     """What the checks said about the present work: passed, failed, flaky, none."""
+    conflicts: int = 0
+    """How often approved work of this job collided with what had come in."""
+    collided: str = ""
+    """Commit that was approved and collided. Its approval comes back if it collides no more before anything else is
+    done about it; '' once somebody has begun to work on it, or asked for something else."""
+    reminded: str = ""
+    """When a person was last reminded that the job waits."""
+    given: str = ""
+    """The agent that goes on with work that collided, in place of its author."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from orchestrator.core.job import Independence, Job, Worker
 from orchestrator.core.records import CardKind
 from orchestrator.core.review import STRONG, independence_of, is_enough, reviewing
 
-_Wishes = tuple[str, str, str, str, str]
+_Wishes = tuple[str, str, str, str, str, str]
 _RULE_WORDS = {
     "same author": "it made what is to be put right",
     "asked for": "the job asks for it",
@@ -40,37 +40,48 @@ class Matching:
     def worker(self, job: Job, busy: Set[str]) -> tuple[str, str] | None:
         """The agent for an attempt and the rule that chose it; None if those that could are busy.
 
-        Order: the author of the work that is being fixed; the agent that was asked for; those that `routing:` names for
-        its kind, or that have a model of the tier it names; one of the project; any idle one. Ties: most jobs in this
-        project, then the name.
+        Order: who was given the work after a conflict; the author of the work that is being fixed; the agent that was
+        asked for; those that `routing:` names for its kind, or that have a model of the tier it names; one of the
+        project; any idle one. Ties: most jobs in this project, then the name.
         """
         able = {name: agent for name, agent in self._fitting(job).items() if not agent.unavailable_for(job)}
+        if job.at.given:
+            return None if job.at.given in busy or job.at.given not in able else (job.at.given, "given the conflict")
         if job.at.fixes and job.at.agent in able:
             return None if job.at.agent in busy else (job.at.agent, "same author")
         if job.spec.agent:
             return None if job.spec.agent in busy or job.spec.agent not in able else (job.spec.agent, "asked for")
-        idle = [name for name in able if name not in busy]
+        return self._best(job, {name: agent for name, agent in able.items() if name not in busy})
 
+    def heir(self, job: Job) -> str:
+        """Who would take over work that has collided: not its author, nobody that drains; '' if there is none."""
+        others = {name: agent for name, agent in self._fitting(job).items() if name != job.at.agent}
+        best = self._best(job, {name: agent for name, agent in others.items() if not agent.unavailable})
+        return best[0] if best is not None else ""
+
+    def _best(self, job: Job, able: Mapping[str, AgentView]) -> tuple[str, str] | None:
+        """The first of these agents in the order of matching, and the rule that it is first by."""
         config = self._board.config
         route = config.routing.get(job.spec.kind.value, Route())
-        places = {name: route.place(name, config.tier_of(able[name].model)) for name in idle}
+        places = {name: route.place(name, config.tier_of(able[name].model)) for name in able}
 
         def order(name: str) -> tuple[bool, int, bool, int, str]:
             done = self._board.history.get(name, {}).get(job.at.project, 0)
             place = places[name]
             return (place is None, place or 0, job.at.project not in able[name].soul.projects, -done, name)
 
-        if not idle:
+        if not able:
             return None
-        chosen = min(idle, key=order)
+        chosen = min(able, key=order)
         if places[chosen] is not None:
             return chosen, route.rule
         return chosen, "project" if job.at.project in able[chosen].soul.projects else "idle"
 
     def problem(self, job: Job) -> str:
         """Why no agent could take this job as things are; '' if one could, now or when it is free."""
-        if job.spec.agent and job.spec.agent not in self._board.agents:
-            return f"agent {job.spec.agent!r} has no file in souls/"
+        wanted = job.at.given or job.spec.agent
+        if wanted and wanted not in self._board.agents:
+            return f"agent {wanted!r} has no file in souls/"
         able = self._fitting(job)
         if not able:
             return "no agent in souls/ fits: " + _in_words(job)
@@ -113,7 +124,7 @@ class Matching:
 
     def _fitting(self, job: Job) -> Mapping[str, AgentView]:
         spec = job.spec
-        wishes = (spec.agent, spec.backend, spec.model, spec.kind.value, job.at.project)
+        wishes = (job.at.given, spec.agent, spec.backend, spec.model, spec.kind.value, job.at.project)
         if wishes not in self._able:
             agents = self._board.agents.items()
             self._able[wishes] = {name: agent for name, agent in agents if _able(agent, job)}
@@ -122,6 +133,8 @@ class Matching:
 
 def _able(agent: AgentView, job: Job) -> bool:
     spec, soul = job.spec, agent.soul
+    if job.at.given:  # Whoever gave it to an agent of another sort meant just that.
+        return soul.name == job.at.given and "work" in soul.roles
     return (
         "work" in soul.roles
         and (not spec.agent or spec.agent == soul.name)
@@ -134,6 +147,8 @@ def _able(agent: AgentView, job: Job) -> bool:
 
 def _in_words(job: Job) -> str:
     spec = job.spec
+    if job.at.given:
+        return f"{job.at.given}, to whom its conflict was given, role work"
     wishes = [f"agent {spec.agent}" if spec.agent else "", f"backend {spec.backend}" if spec.backend else ""]
     wishes += [f"model {spec.model}" if spec.model else "", f"kind {spec.kind}", f"project {job.at.project}"]
     return ", ".join(each for each in wishes if each) + ", role work"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.core.config import Terms
 from orchestrator.core.gate import PASSING
 from orchestrator.core.job import Fix, Job, MergePolicy, State
-from orchestrator.core.records import Card, CardKind, MergeRecord
+from orchestrator.core.records import Card, CardKind, Evidence, MergeRecord
 from orchestrator.core.review import numbered
 from orchestrator.core.step import NOT_APPROVED, Step, check_fixes
 from orchestrator.core.transitions import Event, IllegalStepError, Move
@@ -29,8 +30,13 @@ def awaits_landing(job: Job) -> bool:
     return on_its_way and not job.is_held and job.spec.merge is not MergePolicy.BRANCH
 
 
-def merge_built(job: Job, merge: MergeRecord, terms: Terms, now: str) -> Move:
-    """The merged tree was built, or could not be: the work collides with what came in, or rests on what is gone."""
+def merge_built(
+    job: Job, merge: MergeRecord, terms: Terms, now: str, *, heir: str = "", sides: Iterable[str] = ()
+) -> Move:
+    """The merged tree was built, or could not be: the work collides with what came in, or rests on what is gone.
+
+    Of a conflict: `heir` takes the work over if it is the second; `sides` are shown to a person who is asked.
+    """
     facts = {"approved": merge.approved, "onto": merge.onto, "merged": merge.merged, "tree": merge.tree}
     step = Step(Event.MERGE, job, now, {f"merge-{merge.number}": merge}, {"merge": merge.number}, facts)
     if merge.problem:
@@ -41,15 +47,44 @@ def merge_built(job: Job, merge: MergeRecord, terms: Terms, now: str) -> Move:
     if merge.merged:
         told = f"built {merge.merged[:12]} on {merge.target}"
         return step.to(State.MERGING, told, merged=merge.merged, target_was=merge.target_was)
-    files = ", ".join(merge.conflicts[:10])
+    return _collided(step, merge, terms, heir, "\n".join(sides))
+
+
+def _collided(step: Step, merge: MergeRecord, terms: Terms, heir: str, sides: str) -> Move:
+    """A conflict: the first goes to the author, the second to another agent, every further one to a person."""
+    at, files = step.job.at, ", ".join(merge.conflicts[:10])
+    times, spent = at.conflicts + 1, at.spent + 1
     told = f"conflict with {merge.target} in {files}"
     fix = Fix(
         "",
         f"The work collides with {merge.target} in {files}.",
-        f"{merge.target} has moved; the tree starts from its newest state now. Make the change again on top of it.",
+        f"{merge.target} has moved; the tree starts from its newest state now. Bring the change in on top of it, and "
+        "keep what came in.",
         source="engine",
     )
-    return step.with_changes(**_FROM_NEW_BASE).send_back((fix,), terms, told)
+    counted = {"conflicts": times, "spent": spent, "collided": merge.approved}
+    step = step.with_changes(**{**_FROM_NEW_BASE, **counted}, fixes=numbered((fix,)))
+    if spent < terms.attempts and times == 1:
+        return step.to(State.READY, told, reason=told)
+    if spent < terms.attempts and times == 2 and heir:
+        told = f"{told}, again; {heir} takes it over"
+        return step.to(State.READY, told, reason=told, given=heir)
+    often = "" if times == 1 else f" {times} times"
+    question = f"{step.job.id} was approved and collided with {merge.target}{often}, now in {files}. What now?"
+    return step.ask(CardKind.CONFLICT, question, sides, told=told)
+
+
+def collides_no_more(job: Job, evidence: Evidence, now: str, *, target: str) -> Move:
+    """Approved work that collided merges with the target as it is now: its approval, which is for that commit, holds.
+
+    `evidence`: what was seen of that commit. Raises IllegalStepError if the approval is void.
+    """
+    if not job.at.collided or job.at.collided != evidence.tip:
+        raise IllegalStepError(f"no approval of {job.id} waits for the target to move")
+    told = f"{target} moved, and the work collides with it no more"
+    back = {**NOT_APPROVED, "approved": evidence.tip, "tip": evidence.tip, "base": evidence.base, "fixes": ()}
+    facts = {"approved": evidence.tip}
+    return Step(Event.REBUILD, job, now, changes=back, facts=facts).to(State.MERGING, told, reason=told)
 
 
 def merge_checked(job: Job, merge: MergeRecord, terms: Terms, now: str) -> Move:

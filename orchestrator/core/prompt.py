@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from string import Template
 
 from orchestrator.core.agent import Soul, section_of, voice_tag, without_section
+from orchestrator.core.conflict import Collision, Side
 from orchestrator.core.criteria import Item
+from orchestrator.core.hot import WINDOW, HotFile
 from orchestrator.core.job import Fix, Job
 from orchestrator.core.records import Answer, CheckResult, Claim, Evidence, PromptPart
 from orchestrator.core.skills import Chosen, tokens_of
@@ -31,6 +33,9 @@ WHY_IN_REVIEW = {
     "form": "the form of the answer, and what orc says around the parts",
 }
 """Why each part is in the prompt of a review: the same each time, so no record repeats it."""
+CONFLICTS_NAMED = 20
+"""So many files of a conflict are named."""
+HOT_NAMED = 10
 _NO_NONCE = '"nonce": ""'
 """Nothing but the form itself has this: in a text that is JSON, quotation marks have a backslash before them."""
 
@@ -73,6 +78,8 @@ def attempt_prompt(
     note: str = "",
     previous_diff: str = "",
     handoff: str = "",
+    collision: Collision | None = None,
+    hot: Iterable[HotFile] = (),
 ) -> Assembled:
     """What the author of an attempt gets: what stays the same first, then the voice, its boundaries and the task.
 
@@ -87,8 +94,10 @@ def attempt_prompt(
         "note": f"\n{note}" if note else "",
         "skills": "\n\n".join(_skill(each) for each in chosen) or "None.",
         "criteria": f"\n# What the engine checks\nWork is sent back for each of these:\n{asked}\n" if asked else "",
+        "hot": _hot(hot),
         "handoff": f"\n# From your last session\n{handoff.strip()}\n" if handoff else "",
         "fixes": fix_list(job.at.fixes) or "None: this is the first attempt.",
+        "conflict": f"\n# The conflict\n{_conflict(collision, soul.name)}\n" if collision is not None else "",
         "previous": fenced("the changes of the earlier attempt", previous_diff) if previous_diff else "None.",
         "voice": f"\n<voice>{voice}</voice>\n" if voice else "",
         "boundaries": f"\n<boundaries>\n{boundaries}\n</boundaries>\n" if boundaries else "",
@@ -108,14 +117,44 @@ def attempt_prompt(
         "note": "what its program has to be told",
         "skills": ", ".join(f"{each.skill.name} ({each.why})" for each in chosen) or "none was chosen",
         "criteria": f"criteria/{spec.kind}.yaml: what the engine checks by itself",
+        "hot": "files in which other work has collided lately",
         "handoff": "what the session before left for this one",
         "fixes": "what is to be put right" if job.at.fixes else "nothing is to be put right",
+        "conflict": "what collided: the work that was approved, and what had come in",
         "previous": "what the author has to go on from" if previous_diff else "there is nothing to go on from",
         "voice": "how it sounds, said again each time",
         "boundaries": "what it never does, said again each time",
         "task": "the job's own words",
     }
     return _assemble(templates, values, more, why)
+
+
+def _hot(hot: Iterable[HotFile]) -> str:
+    told = ", ".join(
+        f"{each.path} ({each.conflicts} conflicts in {WINDOW.days} days)" for each in list(hot)[:HOT_NAMED]
+    )
+    return (
+        f"\nHot files, which other work changes too; change no more of them than the task needs: {told}" if told else ""
+    )
+
+
+def _conflict(collision: Collision, reader: str) -> str:
+    whose = "Your work" if collision.author == reader else "Another agent's work"
+    files = ", ".join(collision.paths[:CONFLICTS_NAMED])
+    more = len(collision.paths) - CONFLICTS_NAMED
+    ours = _side("the work that was approved", collision.ours)
+    theirs = _side(f"what came into {collision.target} on the files that collide", collision.theirs)
+    return (
+        f"{whose} (attempt {collision.attempt}) was approved, but {collision.target} had moved meanwhile, and it "
+        f"collides with what came in, in: {files}{f' and {more} more' if more > 0 else ''}.\n"
+        f"This tree is {collision.target} as it is now, without that work. Put the work in again on top of it: at "
+        "the end both what it was for and what came in must be there. Do not begin anew, and drop neither side.\n\n"
+        f"Both are whole in files: {collision.ours_file} and {collision.theirs_file}\n\n{ours}\n\n{theirs}"
+    )
+
+
+def _side(what: str, side: Side) -> str:
+    return fenced(what + (", cut short: the rest is in its file" if side.is_cut else ""), side.text)
 
 
 def _assemble(

@@ -116,6 +116,8 @@ class Attempt:
     session_job: int = 0
     """Which job of its session this one was, 1 for the first; 0 without a session that can go on."""
     fixes: tuple[Fix, ...] = ()
+    conflict: int = 0
+    """The merge whose conflict it is to resolve; 0 if there is none."""
     forgeable: bool = False
     """No sandbox kept the agent from writing elsewhere."""
     ended: str = ""
@@ -433,6 +435,7 @@ class CardKind(StrEnum):
     TOO_LARGE = "too_large"
     LANDING = "landing"
     MOVING_TARGET = "moving_target"
+    CONFLICT = "conflict"
     BASE_RED = "base_red"
     QUESTION = "question"
 

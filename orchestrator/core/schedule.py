@@ -21,6 +21,7 @@ from orchestrator.core.actions import (
     JobAction,
     Land,
     Release,
+    Remind,
     StartAttempt,
     StartChecks,
     StartReview,
@@ -44,6 +45,7 @@ from orchestrator.core.matching import Matching
 from orchestrator.core.needs import Holds
 from orchestrator.core.records import CardKind
 from orchestrator.core.step import is_due
+from orchestrator.core.waits import needs_reminder
 
 __all__ = [
     "AGEING_S",
@@ -61,6 +63,7 @@ __all__ = [
     "Land",
     "ProjectView",
     "Release",
+    "Remind",
     "StartAttempt",
     "StartChecks",
     "StartReview",
@@ -80,19 +83,20 @@ def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple
     holds = Holds(board, now, matching)
     taken = _Slots(board)
     actions: list[Action] = []
-    actions += _landings(board, now)
+    actions += _landings(board, now, matching)
     collected = oldest_first(unheld(board), State.COLLECTED)
     actions += [Gather(job.id) for job in collected if is_due(job.at.not_before, now)]
     actions += _checks(board, now)
     actions += _reviews(board, now, taken, matching)
     actions += _red_bases(board)
+    actions += [Remind(job.id) for job in sorted(board.active, key=age) if needs_reminder(job, now)]
     asking = {action.job for action in actions if isinstance(action, Ask)}
     actions += [action for action in backlog.look(board, now, holds) if action.job not in asking]
     actions += _attempts(board, backlog, asking, taken, matching)
     return tuple(actions)
 
 
-def _landings(board: Board, now: datetime) -> Iterable[Action]:
+def _landings(board: Board, now: datetime, matching: Matching) -> Iterable[Action]:
     """Land what is checked; build the next merge only where nothing else is between build and landing."""
     jobs = unheld(board)
     busy: set[tuple[str, str]] = set()
@@ -110,7 +114,8 @@ def _landings(board: Board, now: datetime) -> Iterable[Action]:
             if (where := _target(board, job)) in busy:
                 continue
             busy.add(where)
-            yield BuildMerge(job.id)
+            # Its author has the first go at a conflict; only the second goes to somebody else.
+            yield BuildMerge(job.id, matching.heir(job) if job.at.conflicts == 1 else "")
     yield from _watched(board, jobs)
 
 

@@ -27,7 +27,7 @@ RESUMED = frozenset({CardKind.CEILING, CardKind.CRASHES, CardKind.CANNOT_START})
 """Cards that interrupt a step: trying again takes up that step, which the card names as its fact `step`."""
 NO_MERGE: Mapping[str, Any] = {"merged": "", "target_was": ""}
 """No merged tree is built."""
-NOT_APPROVED: Mapping[str, Any] = {"approved": "", "weak": False, "rebuilds": 0, **NO_MERGE}
+NOT_APPROVED: Mapping[str, Any] = {"approved": "", "weak": False, "rebuilds": 0, "collided": "", **NO_MERGE}
 """What an approval covered is about to change, so there is none."""
 
 

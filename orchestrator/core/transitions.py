@@ -41,6 +41,7 @@ class Event(StrEnum):
     DONE = "done"
     CANCEL = "cancel"
     RETRY = "retry"
+    REMIND = "remind"
 
 
 class ActorKind(StrEnum):
@@ -115,10 +116,12 @@ TABLE: Mapping[Event, Legal] = {
     ),
     Event.SUPERSEDE: _legal({S.DECIDE: {S.LANDING, S.MERGING, S.READY}}),
     Event.MERGE: _legal({S.MERGING: {S.MERGING, S.READY, S.DECIDE}}),
-    Event.REBUILD: _legal({S.LANDING: {S.MERGING, S.DECIDE}, S.MERGING: {S.MERGING, S.DECIDE}}),
+    Event.REBUILD: _legal({S.LANDING: {S.MERGING, S.DECIDE}, S.MERGING: {S.MERGING, S.DECIDE}, S.READY: {S.MERGING}}),
     Event.LAND: _legal({S.LANDING: {S.LANDING, S.DECIDE}}),
     Event.DONE: _legal({S.LANDING: {S.DONE}}),
     Event.CANCEL: _legal({state: {S.CANCELLED} for state in _OPEN}, *_HUMAN),
+    # It moves nothing: nobody is ever decided for.
+    Event.REMIND: _legal({state: {state} for state in _OPEN - {S.RUNNING}}),
     Event.RETRY: _legal({state: {S.READY} for state in (S.FAILED, S.CANCELLED, S.DECIDE, S.WAITING)}, *_HUMAN),
 }
 _NEEDS_APPROVAL = (S.MERGING, S.LANDING, S.DONE)

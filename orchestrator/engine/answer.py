@@ -6,9 +6,11 @@ from pathlib import Path
 
 from orchestrator.core import accept as accepting
 from orchestrator.core.answer import answer
+from orchestrator.core.card import Effect, effect_of
 from orchestrator.core.job import Job, State
 from orchestrator.core.records import Card, Evidence
 from orchestrator.core.transitions import Actor, Move
+from orchestrator.engine.agents import view_agents
 from orchestrator.engine.find import find_job
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, RefusedError
@@ -42,7 +44,19 @@ def evidence_of(ws: Workspace, job: Job) -> Evidence | None:
 
 def give_answer(ws: Workspace, job: Job, card: Card, key: str, message: str, actor: Actor) -> Move:
     """Commit an answer. Raises RefusedError if the card may no longer be answered so."""
-    return _commit(ws, answer(job, card, key, message, ws.terms(job), ws.stamp(), actor=actor))
+    return _commit(ws, answered(ws, job, card, key, message, actor))
+
+
+def answered(ws: Workspace, job: Job, card: Card, key: str, message: str, actor: Actor) -> Move:
+    """The step that an answer takes. Raises RefusedError, also if it names an agent that there is not."""
+    move = answer(job, card, key, message, ws.terms(job), ws.stamp(), actor=actor)
+    if effect_of(card, key) is Effect.GIVE:
+        agents = {name: agent for name, agent in view_agents(ws)[0].items() if "work" in agent.soul.roles}
+        if move.job.at.given not in agents:
+            known = ", ".join(sorted(agents)) or "none"
+            reason = f"there is no agent {move.job.at.given[:80]!r} with the role `work` (there: {known})"
+            raise RefusedError(reason, hint=f"orc answer {card.id} {key} -m NAME")
+    return move
 
 
 def cancel_job(ws: Workspace, job: Job, actor: Actor, why: str) -> Move:

@@ -36,7 +36,9 @@ from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
 from orchestrator.engine.agents import backend_for, launch_spec, soul_of
 from orchestrator.engine.bases import find_start, mirror_with
+from orchestrator.engine.conflicts import collision_for, conflict_files, merge_again
 from orchestrator.engine.criteria import criteria_of
+from orchestrator.engine.hot import hot_files
 from orchestrator.engine.launch import Start, folder_of, spec_for
 from orchestrator.engine.rules import PromptRules, rules_for_prompt
 from orchestrator.engine.sessions import new_session_id, plan_for, session_of, tree_folder
@@ -62,8 +64,10 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
     """The step that starts an attempt, with the prompt exactly as the agent will get it."""
     now = ws.stamp()
     try:
-        base = job.at.base or find_start(ws, job.at.project, ws.terms(job).target).commit
-        prepared = prepare_attempt(ws, job, agent)
+        if again := merge_again(ws, job):
+            return Reserved(again, {})
+        base = start_of(ws, job)
+        prepared = prepare_attempt(ws, job, agent, base)
     except OrcError as error:
         return Reserved(not_started(job, error.message, ws.config.limits, now), {})
     run = next_run(job, Kind.ATTEMPT)
@@ -89,6 +93,7 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
         resumed=bool(plan.resume),
         why_fresh=plan.why_fresh,
         fixes=job.at.fixes,
+        conflict=prepared.conflict,
         # There is no sandbox yet: said on every run, so that nobody takes its record for more than it is.
         forgeable=True,
     )
@@ -97,6 +102,11 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
     if prepared.system:
         texts[f"attempt-{run.number}.system.md"] = prepared.system
     return Reserved(start_attempt(job, attempt, now), texts, (filing,) if filing else ())
+
+
+def start_of(ws: Workspace, job: Job) -> str:
+    """The commit from which a job's next attempt starts. Raises OrcError."""
+    return job.at.base or find_start(ws, job.at.project, ws.terms(job).target).commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +126,17 @@ class PreparedAttempt:
     used: _UsedTexts
     plan: Plan
     can: Capabilities
+    conflict: int
+    """As in `Attempt`."""
 
 
-def prepare_attempt(ws: Workspace, job: Job, agent: AgentView) -> PreparedAttempt:
-    """The prompt and the session of an attempt as they would be now. Raises OrcError; changes nothing."""
+def prepare_attempt(ws: Workspace, job: Job, agent: AgentView, base: str) -> PreparedAttempt:
+    """The prompt and the session of an attempt from `base` as they would be now. Raises OrcError."""
     soul, rules = agent.soul, rules_for_prompt(ws.paths.root)
     can = backend_for(ws, soul)[1].capabilities
     skills, files = with_files(ws, next_run(job, Kind.ATTEMPT), _choose_skills(ws, job, soul))
+    collision = collision_for(ws, job, base)
+    is_new = collision is None or collision.attempt != job.at.attempt
     assemble = partial(
         attempt_prompt,
         prompt_templates("attempt"),
@@ -133,7 +147,10 @@ def prepare_attempt(ws: Workspace, job: Job, agent: AgentView) -> PreparedAttemp
         target=ws.terms(job).target,
         asked=told_to_author(job.spec, criteria_of(ws, job).checks),
         note=can.note,
-        previous_diff=_previous_diff(ws, job),
+        # The work that collided is shown with the conflict.
+        previous_diff=_previous_diff(ws, job) if is_new else "",
+        collision=collision,
+        hot=hot_files(ws, job.at.project),
     )
     assembled = assemble()
     has_system = can.system_prompt != "none"
@@ -149,6 +166,7 @@ def prepare_attempt(ws: Workspace, job: Job, agent: AgentView) -> PreparedAttemp
         used=used,
         plan=plan,
         can=can,
+        conflict=collision.merge if collision is not None else 0,
     )
 
 
@@ -241,7 +259,7 @@ def attempt_start(ws: Workspace, job: Job, run: RunId) -> Start:
         prompt.decode("utf-8", "replace"),
         facts,
         system=system,
-        files=files_of(ws, attempt),
+        files={**files_of(ws, attempt), **conflict_files(ws, job, attempt)},
     )
 
 

@@ -13,7 +13,6 @@ from orchestrator.adapters.ledger import Filing, Folder, Snapshot, open_path
 from orchestrator.adapters.orc_block import read_parts
 from orchestrator.adapters.queue_folder import QueueFolder, Seen
 from orchestrator.core.accept import cancel, edit, retry
-from orchestrator.core.answer import answer
 from orchestrator.core.ids import is_job_id
 from orchestrator.core.job import Job, Lane
 from orchestrator.core.records import Card
@@ -32,7 +31,7 @@ from orchestrator.core.requests import (
     judge_job,
 )
 from orchestrator.core.transitions import Actor, Move
-from orchestrator.engine.answer import card_of
+from orchestrator.engine.answer import answered, card_of
 from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError, RefusedError
@@ -234,7 +233,7 @@ def step_of(ws: Workspace, job: Job, request: Request, actor: Actor) -> Move:
         case Retry():
             return retry(job, now, actor=actor, card=card_of(ws, job))
         case Answer(card, key, message):
-            return answer(job, card, key, message, ws.terms(job), now, actor=actor)
+            return answered(ws, job, card, key, message, actor)
         case _:
             raise TypeError(f"not a step: {request!r}")
 

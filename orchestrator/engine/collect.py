@@ -407,7 +407,7 @@ def _put_away(ws: Workspace, place: RunFolder) -> None:
     """Keep what a person may want to read; `state/` may vanish, so nothing depends on it."""
     path = place.path
     with effect(Effect.RUN_CLEAN):
-        for name in ("tree", "home", "tmp", "skills"):
+        for name in ("tree", "home", "tmp", "skills", "conflict"):
             remove_tree(path / name)
         for left in path.glob("tree.json*"):
             remove_tree(left)

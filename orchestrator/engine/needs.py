@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from orchestrator.adapters.files import safe_read
 from orchestrator.core.job import Job, Lane, State
+from orchestrator.core.waits import Wait, wait_of
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -24,6 +26,8 @@ class Need:
     command: str
     answers: tuple[str, ...] = ()
     """The answers that a card offers; () for what is no card."""
+    waits: Wait | None = None
+    """For whom it waits and since when; None if that is not known."""
 
 
 def stuck_jobs(jobs: Iterable[Job]) -> list[Need]:
@@ -32,7 +36,9 @@ def stuck_jobs(jobs: Iterable[Job]) -> list[Need]:
     ids = {job.id for job in jobs}
     by_reason: dict[str, list[str]] = {}
     for job in jobs:
-        if job.state is State.WAITING and not job.is_held and not _comes_by_itself(job.at.reason, ids):
+        # Without a reason it was released a moment ago, and starts when the engine looks.
+        is_stuck = job.state is State.WAITING and job.at.reason != "" and not job.is_held
+        if is_stuck and not _comes_by_itself(job.at.reason, ids):
             by_reason.setdefault(job.at.reason, []).append(job.id)
     found = []
     for reason, held in by_reason.items():
@@ -46,6 +52,16 @@ def _comes_by_itself(reason: str, ids: set[str]) -> bool:
     if reason.startswith(("starts at ", "pauses until ")) or "on its base already" in reason:
         return True
     return reason.startswith("needs ") and reason.removeprefix("needs ") in ids
+
+
+def long_held(jobs: Iterable[Job], now: datetime) -> list[Need]:
+    """Jobs that somebody has held for so long that a reminder is due."""
+    found = []
+    for job in jobs:
+        wait = wait_of(job, now)
+        if wait is not None and job.state is not State.DECIDE and wait.reminders:
+            found.append(Need(f"held.{job.id}", f"{job.id} is {job.why}", f"orc release {job.id}", waits=wait))
+    return found
 
 
 def rejected_files(ws: Workspace) -> list[Need]:

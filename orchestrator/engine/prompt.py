@@ -13,7 +13,7 @@ from orchestrator.core.matching import Matching
 from orchestrator.core.prompt import WHY_IN_REVIEW, fill_review
 from orchestrator.core.records import Attempt, PromptPart, ReviewRecord, Used
 from orchestrator.core.schedule import AgentView
-from orchestrator.engine.attempts import prepare_attempt
+from orchestrator.engine.attempts import prepare_attempt, start_of
 from orchestrator.engine.look import look
 from orchestrator.engine.reviews import read_texts
 from orchestrator.engine.workspace import Workspace
@@ -125,7 +125,7 @@ def _choose(matching: Matching, job: Job) -> tuple[str, str]:
 
 
 def _would_be(ws: Workspace, job: Job, agent: AgentView, rule: str) -> ShownPrompt:
-    prepared = prepare_attempt(ws, job, agent)
+    prepared = prepare_attempt(ws, job, agent, start_of(ws, job))
     plan, worker = prepared.plan, agent.worker()
     return ShownPrompt(
         job=job.id,

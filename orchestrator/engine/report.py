@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from orchestrator.adapters.ledger import Folder
+from orchestrator.core.hot import HotFile
 from orchestrator.core.job import Job, Lane, State
+from orchestrator.core.waits import Wait, wait_of
 from orchestrator.engine.agents import view_agents
-from orchestrator.engine.needs import Need, rejected_files, stuck_jobs
+from orchestrator.engine.hot import hot_files
+from orchestrator.engine.needs import Need, long_held, rejected_files, stuck_jobs
 from orchestrator.engine.routing import routing_problems
 from orchestrator.engine.workspace import Workspace
 
@@ -33,6 +37,8 @@ class Line:
     run: str = ""
     error: str = ""
     """The last error line of the newest attempt, once it has ended."""
+    waits: Wait | None = None
+    """For which person it waits, and since when; None if for nobody."""
 
     @property
     def why(self) -> str:
@@ -49,6 +55,8 @@ class Summary:
     jobs: tuple[Line, ...]
     problems: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    hot: tuple[HotFile, ...] = ()
+    """Files in which work has collided again and again lately."""
 
     @property
     def all_done(self) -> bool:
@@ -58,10 +66,11 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """As `--json` shows it."""
         return {
-            "needs": [asdict(each) for each in self.needs],
-            "jobs": [asdict(each) for each in self.jobs],
+            "needs": [{**asdict(each), "waits": wait_json(each.waits)} for each in self.needs],
+            "jobs": [{**asdict(each), "waits": wait_json(each.waits)} for each in self.jobs],
             "problems": list(self.problems),
             "counts": dict(self.counts),
+            "hot": [asdict(each) for each in self.hot],
         }
 
     def closing_line(self) -> str:
@@ -83,18 +92,20 @@ def summarize(ws: Workspace, *, errors: bool = True) -> Summary:
     order = list(Lane)
     jobs = sorted((each.job for each in folders), key=lambda job: (order.index(job.lane), job.priority, job.at.created))
     told = _last_errors(ws, jobs) if errors else {}
-    lines = tuple(replace(line_of(job), error=told.get(job.id, "")) for job in jobs)
+    now = ws.now()
+    lines = tuple(replace(line_of(job, now), error=told.get(job.id, "")) for job in jobs)
     needs = sorted((_need(ws, each) for each in folders if each.job.state is State.DECIDE), key=lambda need: need.id)
     counts = Counter(line.lane for line in lines)
     return Summary(
-        needs=(*needs, *stuck_jobs(jobs), *rejected_files(ws)),
+        needs=(*needs, *stuck_jobs(jobs), *long_held(jobs, now), *rejected_files(ws)),
         jobs=lines,
         problems=tuple(list_problems(ws)),
         counts={lane.value: counts[lane] for lane in order if counts[lane]},
+        hot=tuple(each for name in ws.config.projects for each in hot_files(ws, name)),
     )
 
 
-def line_of(job: Job) -> Line:
+def line_of(job: Job, now: datetime) -> Line:
     """A job as one line."""
     return Line(
         id=job.id,
@@ -107,7 +118,13 @@ def line_of(job: Job) -> Line:
         reason=job.why,
         since=job.at.since,
         run=job.at.run,
+        waits=wait_of(job, now),
     )
+
+
+def wait_json(wait: Wait | None) -> dict[str, Any] | None:
+    """As `--json` shows it."""
+    return {**asdict(wait), "stale": wait.is_stale} if wait is not None else None
 
 
 def _last_errors(ws: Workspace, jobs: Iterable[Job]) -> dict[str, str]:
@@ -132,7 +149,7 @@ def _need(ws: Workspace, folder: Folder) -> Need:
     keys = tuple(option.key for option in card.options)
     command = f"orc approve {card.id}" if keys[0] == "approve" else f"orc answer {card.id} {keys[0]}"
     question = f"{card.question} ({job.why})" if job.is_held else card.question
-    return Need(card.id, question, command, keys)
+    return Need(card.id, question, command, keys, wait_of(job, ws.now()))
 
 
 def list_problems(ws: Workspace) -> list[str]:

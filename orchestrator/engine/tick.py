@@ -37,6 +37,7 @@ from orchestrator.core.schedule import (
     JobAction,
     Land,
     Release,
+    Remind,
     StartAttempt,
     StartChecks,
     StartReview,
@@ -45,6 +46,7 @@ from orchestrator.core.schedule import (
 )
 from orchestrator.core.step import Step
 from orchestrator.core.transitions import Event, Move
+from orchestrator.core.waits import remind
 from orchestrator.engine.accept import TakenIn, take_in
 from orchestrator.engine.answer import card_of
 from orchestrator.engine.attempts import Reserved, reserve_attempt
@@ -229,7 +231,8 @@ def _act_on(ws: Workspace, board: Board, action: JobAction, job: Job) -> Move | 
         case StartReview():
             return reserve_review(ws, job, action, board.agents[action.reviewer])
         case BuildMerge():
-            return build_merge(ws, job)
+            built = build_merge(ws, job, action.heir)
+            return Reserved(built.move, {}, (built.filing,) if built.filing is not None else ())
         case Land():
             return land(ws, job)
         case WatchLanding():
@@ -238,6 +241,8 @@ def _act_on(ws: Workspace, board: Board, action: JobAction, job: Job) -> Move | 
             card = card_of(ws, job)
             asks = card is not None and card.kind is CardKind.BASE_RED and card.open
             return merging.base_mended(job, card, ws.stamp()) if card is not None and asks else None
+        case Remind():
+            return remind(job, ws.stamp())
         case Ask():
             target = ws.terms(job).target
             asked = (action.kind, action.question, ws.stamp(), action.context)

@@ -23,7 +23,7 @@ from orchestrator.core.transitions import Event
 from orchestrator.core.verdict import hash_nonce
 from orchestrator.errors import LedgerError, NotFoundError
 
-LOGIN, ROUNDS, UNCLEAR, BLOCKED = w.LOGIN, w.ROUNDS, w.UNCLEAR, w.BLOCKED
+LOGIN, ROUNDS, UNCLEAR, BLOCKED, COLLIDES = w.LOGIN, w.ROUNDS, w.UNCLEAR, w.BLOCKED, w.COLLIDES
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_an_honest_ledger_holds_in_every_rule(root: Path) -> None:
 def test_the_honest_ledger_takes_every_step_that_is_proved(root: Path) -> None:
     door = Git(root / ".git")
     seen = {subject.partition(":")[0] for subject in door.text("log", "--format=%s", REF).splitlines()}
-    assert {event.value for event in Event} - seen == {"not-started", "card", "rebuild"}
+    assert {event.value for event in Event} - seen == {"not-started", "card"}
 
 
 def test_writing_the_ledger_anew_without_changing_it_is_no_lie(root: Path) -> None:
@@ -625,6 +625,40 @@ FORGERIES: dict[str, Forgery] = {
         at(LOGIN, "collect", lambda d: d.write("attempt-1.yaml", d.read("attempt-1.yaml") + "session_job: 21\n")),
         Rule.ATTEMPT,
         "place in its session",
+    ),
+    "a conflict that is not counted": Forgery(
+        at(COLLIDES, "merge", rewritten("job.yaml", "conflicts: 2", "conflicts: 1")), Rule.COUNTER, "of conflicts"
+    ),
+    "a second conflict for the same author": Forgery(
+        at(COLLIDES, "merge", rewritten("job.yaml", "given: second", "given: engineer")), Rule.MERGE, "goes back to"
+    ),
+    "work taken over by somebody else": Forgery(
+        everywhere(COLLIDES, "agent: second", "agent: third"), Rule.ATTEMPT, "the agent that goes on with it"
+    ),
+    "an approval of other work that comes back": Forgery(
+        at(COLLIDES, "rebuild", rewritten("job.yaml", "approved: [0-9a-f]+", f"approved: {'a' * 40}")),
+        Rule.APPROVAL,
+        "did not wait for the target",
+    ),
+    "an approval that is kept while somebody works": Forgery(
+        at(COLLIDES, "start", rewritten("job.yaml", "\n  source: ", f"\n  collided: {'a' * 40}\n  source: ")),
+        Rule.APPROVAL,
+        "keeps the approval",
+    ),
+    "a conflict that nobody had": Forgery(
+        at(LOGIN, "start", lambda d: d.write("attempt-1.yaml", d.read("attempt-1.yaml") + "conflict: 1\n")),
+        Rule.ATTEMPT,
+        "which is not open",
+    ),
+    "a reminder before its time": Forgery(
+        at(BLOCKED, "remind", swapped("job.yaml", 'reminded: "2026-11-21', 'reminded: "2026-11-20')),
+        Rule.TIME,
+        "reminds",
+    ),
+    "a reminder that decides": Forgery(
+        at(BLOCKED, "remind", swapped("job.yaml", "\n  starts: ", "\n  rounds: 1\n  starts: ")),
+        Rule.STANDING,
+        "which remind may not",
     ),
     "a file removed that was kept": Forgery(not_an_ending, Rule.FILING, "removes library"),
     "a file where none belongs": Forgery(filed_elsewhere, Rule.FILING, "orders.yaml"),

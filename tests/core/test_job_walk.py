@@ -35,7 +35,16 @@ from orchestrator.core.evidence import checks_ended, checks_started, evidence_fo
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Check, Expects, Independence, Job, JobSpec, MergePolicy, Priority, ReviewWishes, State
 from orchestrator.core.judge import review_ended, review_started
-from orchestrator.core.merge import ask, landed, landing_blocked, landing_free, merge_built, merge_checked, target_moved
+from orchestrator.core.merge import (
+    ask,
+    collides_no_more,
+    landed,
+    landing_blocked,
+    landing_free,
+    merge_built,
+    merge_checked,
+    target_moved,
+)
 from orchestrator.core.records import Card, Failure, Finding, Outcome, RunStatus
 from orchestrator.core.schedule import (
     Ask,
@@ -145,6 +154,9 @@ class Walk:
                 self.take(hold(job, reason, self.iso, needs=needs))
             case Release(_, needs):
                 self.take(release(job, self.iso, needs=needs))
+            case StartAttempt() if job.at.collided and self.choose([True, False]):
+                seen = evidence_of(job, number=job.at.evidence, tip=job.at.collided)
+                self.take(collides_no_more(job, seen, self.iso, target="main"))
             case StartAttempt():
                 self.take(start_attempt(job, an_attempt(job), self.iso))
             case Gather():
@@ -157,11 +169,13 @@ class Walk:
                 self.take(review_started(job, a_review(job, reviewer=reviewer, independence=independence), self.iso))
             case Ask(_, kind, question, context):
                 self.take(ask(job, kind, question, self.iso, context))
-            case BuildMerge():
+            case BuildMerge(_, heir):
                 merged = f"{job.at.merge:04x}" * 10
                 wrong = self.choose([False, False, False, True])
                 record = a_merge(job, merged="", conflicts=("a.py",)) if wrong else a_merge(job, merged=merged)
-                self.take(merge_built(job, record, terms, self.iso))
+                self.take(merge_built(job, record, terms, self.iso, heir=heir))
+                assert self.job.at.conflicts - job.at.conflicts == wrong
+                assert self.job.at.conflicts <= 2 or self.job.state is not State.READY
             case Land():
                 self.land()
             case WatchLanding():
@@ -219,7 +233,8 @@ class Walk:
         assert self.card.open
         key = self.choose([option.key for option in self.card.options if option.key != "drop"])
         terms = terms_of(self.board, self.job)
-        self.take(answer(self.job, self.card, key, "shorter", terms, self.iso, actor=HUMAN))
+        message = "engineer" if key == "give" else "shorter"
+        self.take(answer(self.job, self.card, key, message, terms, self.iso, actor=HUMAN))
 
     def interfere(self) -> None:
         """A person changes something in between."""

@@ -6,13 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import BASE, COMMIT, NOW, a_job, a_merge, a_result, the_terms
+from builders import BASE, COMMIT, HUMAN, NOW, a_job, a_merge, a_result, evidence_of, started, the_terms
 
+from orchestrator.core.accept import edit
 from orchestrator.core.evidence import checks_started
-from orchestrator.core.job import Job, State
+from orchestrator.core.job import Job, Priority, State
 from orchestrator.core.merge import (
     MAX_REBUILDS,
     ask,
+    collides_no_more,
     landed,
     landing_blocked,
     landing_free,
@@ -21,7 +23,7 @@ from orchestrator.core.merge import (
     target_moved,
 )
 from orchestrator.core.records import Card, CardKind, Outcome
-from orchestrator.core.transitions import IllegalStepError
+from orchestrator.core.transitions import IllegalStepError, Move
 
 MERGED = "d" * 40
 TERMS = the_terms()
@@ -54,11 +56,62 @@ def test_a_conflict_goes_back_to_the_author_on_the_newest_base() -> None:
     assert "a.py, b.py" in at.fixes[0].problem
 
 
-def test_a_conflict_at_the_last_attempt_makes_a_card_about_no_commit() -> None:
-    job = merging(spent=2)
-    move = merge_built(job, a_merge(job, merged="", conflicts=("a.py",)), TERMS, NOW)
-    card = move.records["card-1"]
-    assert (move.job.state, card.kind, card.facts) == (State.DECIDE, CardKind.ATTEMPTS, {})
+def collides(job: Job, *, heir: str = "") -> Move:
+    record = a_merge(job, merged="", conflicts=("a.py",))
+    return merge_built(job, record, TERMS, NOW, heir=heir, sides=("ours", "theirs"))
+
+
+@pytest.mark.parametrize(
+    ("conflicts", "heir", "spent", "state", "given"),
+    [
+        (0, "", 0, State.READY, ""),
+        (0, "bob", 0, State.READY, ""),
+        (1, "bob", 1, State.READY, "bob"),
+        (1, "", 1, State.DECIDE, ""),
+        (2, "bob", 1, State.DECIDE, ""),
+        (7, "bob", 1, State.DECIDE, ""),
+        # An attempt is spent as by all work that comes back, and at the limit a person is asked.
+        (0, "", 2, State.DECIDE, ""),
+        (1, "bob", 2, State.DECIDE, ""),
+    ],
+)
+def test_a_conflict_goes_to_the_author_then_to_another_then_to_a_person(
+    conflicts: int, heir: str, spent: int, state: State, given: str
+) -> None:
+    at = collides(merging(conflicts=conflicts, spent=spent), heir=heir).job.at
+    assert (at.state, at.given, at.conflicts, at.spent) == (state, given, conflicts + 1, spent + 1)
+    assert (at.approved, at.collided, at.base, at.tip) == ("", COMMIT, "", "")
+
+
+def test_the_card_about_a_conflict_has_both_sides_and_is_about_no_commit() -> None:
+    card = collides(merging(conflicts=2)).records["card-1"]
+    assert (card.kind, card.facts, card.context) == (CardKind.CONFLICT, {}, "ours\ntheirs")
+    assert "3 times" in card.question
+
+
+def test_what_collides_no_more_has_the_approval_that_it_had() -> None:
+    job = collides(merging()).job
+    seen = evidence_of(job, tip=COMMIT)
+    at = collides_no_more(job, seen, NOW, target="main").job.at
+    assert (at.state, at.approved, at.tip, at.base) == (State.MERGING, COMMIT, COMMIT, BASE)
+    assert (at.fixes, at.collided, at.conflicts) == ((), "", 1)
+
+
+@pytest.mark.parametrize("collided", ["", MERGED])
+def test_an_approval_that_is_void_does_not_come_back(collided: str) -> None:
+    job = a_job(collided=collided)
+    with pytest.raises(IllegalStepError):
+        collides_no_more(job, evidence_of(job, tip=COMMIT), NOW, target="main")
+
+
+@pytest.mark.parametrize(("keys", "stands"), [(["title", "priority"], True), (["prompt"], False), (["merge"], False)])
+def test_an_approval_waits_for_the_target_only_while_nothing_else_is_asked_for(
+    keys: list[str], *, stands: bool
+) -> None:
+    job = collides(merging()).job
+    after = edit(job, job.text, job.spec, NOW, actor=HUMAN, keys=keys, priority=Priority.P2).job
+    assert bool(after.at.collided) is stands
+    assert not started(job).at.collided
 
 
 @pytest.mark.parametrize("tests", ["passed", "flaky", "none"])

@@ -14,7 +14,19 @@ from builders import AUTHOR, COMMIT, CRITIC, NOON, NOW, a_board, a_job, a_review
 from orchestrator.core.accept import hold
 from orchestrator.core.config import Config, Limits, Model, Project, Route
 from orchestrator.core.ids import RunKind
-from orchestrator.core.job import Check, Fix, Held, Independence, Job, Kind, LimitWishes, ReviewWishes, State, Worker
+from orchestrator.core.job import (
+    Check,
+    Fix,
+    Held,
+    Independence,
+    Job,
+    JobSpec,
+    Kind,
+    LimitWishes,
+    ReviewWishes,
+    State,
+    Worker,
+)
 from orchestrator.core.judge import review_started
 from orchestrator.core.matching import Matching, rule_words
 from orchestrator.core.needs import Holds
@@ -261,6 +273,36 @@ def test_while_those_that_a_kind_is_routed_to_are_busy_the_next_ones_take_it() -
     board = a_board(job, agents=MANY, config=Config(routing={"writing": Route(("agent-05", "agent-03"))}))
     assert Matching(board).worker(job, {"agent-05"}) == ("agent-03", "routed")
     assert Matching(board).worker(job, {"agent-05", "agent-03"}) == ("agent-00", "idle")
+
+
+def test_work_that_was_given_after_a_conflict_waits_for_that_agent_whatever_the_job_asked_for() -> None:
+    bob, cyd = an_agent("bob"), an_agent("cyd")
+    fixed: dict[str, Any] = {"fixes": (Fix("F1", "x"),), "agent": "bob", "attempt": 1}
+    job = a_job(spec=a_spec(agent="bob"), given="cyd", **fixed)
+    assert decide(a_board(job, agents=(bob, cyd)), NOON) == (StartAttempt(job.id, "cyd", "given the conflict"),)
+    busy = running(2, "cyd")
+    assert decide(a_board(job, busy, agents=(bob, cyd)), NOON) == ()
+    [held] = decide(a_board(job, agents=(bob,)), NOON)
+    assert isinstance(held, Hold)
+    assert "'cyd' has no file" in held.reason
+
+
+@pytest.mark.parametrize(
+    ("conflicts", "spec", "others", "heir"),
+    [
+        (0, a_spec(), ("bob",), ""),
+        (1, a_spec(), ("bob",), "bob"),
+        (1, a_spec(), (), ""),
+        (1, a_spec(agent="engineer"), ("bob",), ""),
+        (2, a_spec(), ("bob",), ""),
+    ],
+)
+def test_only_a_second_conflict_has_an_heir_who_is_not_the_author(
+    conflicts: int, spec: JobSpec, others: tuple[str, ...], heir: str
+) -> None:
+    job = a_job(state=State.MERGING, approved=COMMIT, agent="engineer", conflicts=conflicts, spec=spec)
+    agents = (AUTHOR, CRITIC, *map(an_agent, others))
+    assert decide(a_board(job, agents=agents), NOON) == (BuildMerge(job.id, heir),)
 
 
 def test_fixes_wait_for_their_author() -> None:

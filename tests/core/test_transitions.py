@@ -66,6 +66,8 @@ def test_a_job_begins_with_its_acceptance_and_nothing_else() -> None:
                 (Event.ANSWER, State.DECIDE),
                 (Event.SUPERSEDE, State.DECIDE),
                 (Event.REBUILD, State.LANDING),
+                # Of the commit that was approved and collided, and of no other.
+                (Event.REBUILD, State.READY),
             },
         ),
         (

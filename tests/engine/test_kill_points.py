@@ -107,6 +107,26 @@ def test_a_second_engine_is_refused_and_disturbs_nothing(world: World) -> None:
     check_world(world, {"held": Expected()})
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(LONG)
+@pytest.mark.parametrize("side", SIDES)
+def test_a_conflict_is_brought_to_its_end_though_the_engine_dies_at_each_step(world: World, side: str) -> None:
+    world.job("clash")
+    with world.engine() as (until, kill):
+        until(lambda: world.begun("clash"))
+        kill()
+        (world.root / "clash.py").write_text("clash = 0\n")
+        world.git("add", "clash.py")
+        world.commit("it comes in first")
+        world.go("clash")
+        # Each process dies one change later than the one before it.
+        world.kill_at = [f"{Effect.MERGE_BUILD}:{side}", f"{Effect.RUN_FOLDER}:{side}", f"{Effect.RUN_SPAWN}:{side}"]
+        world.kill_at += [f"{Effect.LEDGER_REF}:{side}:{number}" for number in range(1, 8)]
+    world.settle()
+    assert f"{Effect.MERGE_BUILD}:{side}" in world.kills
+    check_world(world, {"clash": Expected(attempts=2, reviews=2, spent=1)})
+
+
 # --- what a person deletes while an agent is at work ---
 
 
