@@ -32,20 +32,14 @@ REASONS = 4
 LATE = " (late)"
 
 
-class Period(click.ParamType):
+def _period(ctx: click.Context, param: click.Parameter, value: str) -> int:
     """`36h`, `7d`, a date or a time in the past, as a number of seconds."""
-
-    name = "when"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        seconds = _seconds_of(str(value))
-        if seconds is None:
-            self.fail(f"{value!r} is none of 36h, 7d, 2w, 2026-11-20 or 2026-11-20T12:00", param, ctx)
-        if not SHORTEST_S <= seconds <= LONGEST_S:
-            self.fail(f"{value!r} is not between 10 minutes and 90 days ago", param, ctx)
-        return seconds
+    seconds = _seconds_of(value)
+    if seconds is None:
+        raise click.BadParameter(f"{value!r} is none of 36h, 7d, 2w, 2026-11-20 or 2026-11-20T12:00", ctx, param)
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise click.BadParameter(f"{value!r} is not between 10 minutes and 90 days ago", ctx, param)
+    return seconds
 
 
 def _seconds_of(text: str) -> int | None:
@@ -63,7 +57,12 @@ def _seconds_of(text: str) -> int | None:
 
 @click.command()
 @click.option(
-    "--since", type=Period(), default="7d", show_default=True, help="Count from then on: 36h, 7d, a date (UTC)."
+    "--since",
+    metavar="WHEN",
+    callback=_period,
+    default="7d",
+    show_default=True,
+    help="Count from then on: 36h, 7d, a date (UTC).",
 )
 @json_option
 @pass_app

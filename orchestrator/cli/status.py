@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.history import Told
     from orchestrator.engine.needs import Need
     from orchestrator.engine.report import Summary
+    from orchestrator.engine.workspace import Workspace
 
 ENDED_SHOWN = 5
 LONGEST = 240
@@ -24,7 +25,6 @@ LONGEST = 240
 def status(app: App) -> None:
     """What needs you, what is going on, what ended lately, what is wrong."""
     from orchestrator.adapters.files import lock_is_free
-    from orchestrator.engine.health import standing_alerts
     from orchestrator.engine.history import read_ended
     from orchestrator.engine.notes import read_note
     from orchestrator.engine.report import summarize
@@ -35,7 +35,7 @@ def status(app: App) -> None:
         engine = not lock_is_free(ws.paths.orcdir / "engine.lock")
         note = read_note(ws)
         problems = [*summary.problems, *(_engine_problems(note) if engine else [])]
-        alerts = standing_alerts(ws, note)
+        alerts = _alerts_of(ws, note)
     if app.json:
         shown = [_ended_json(step) for step in ended]
         told = [alert.text for alert in alerts]
@@ -53,6 +53,15 @@ def status(app: App) -> None:
             click.echo(f"  {step.time}  {clean_line(step.subject)}")
     if summary.jobs and not engine:
         click.echo("\nNo engine is at work here: orc run")
+
+
+def _alerts_of(ws: Workspace, note: dict[str, Any]) -> list[Alert]:
+    """What the engine last found wrong with what comes out."""
+    if not note.get("alerts"):
+        return []
+    from orchestrator.engine.health import standing_alerts  # Slow to load, and most boards need none.
+
+    return standing_alerts(ws, note)
 
 
 def _alert_line(alerts: list[Alert], note: dict[str, Any], *, engine: bool) -> str:

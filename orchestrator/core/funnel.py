@@ -319,7 +319,7 @@ def look_at_open(jobs: Mapping[str, Job]) -> Stands:
         state, own = job.state.value, (job.at.since, id_)
         counts[state] += 1
         oldest[state] = min(oldest.get(state, own), own)
-    found = {state: Standing(counts[state], *reversed(oldest[state])) for state in State if state in oldest}
+    found = {state.value: Standing(counts[state], *reversed(oldest[state])) for state in State if state in oldest}
     return Stands(found, frozenset(parked))
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.core.attempt import attempt_ended
 from orchestrator.core.funnel import (
     AHEAD,
     DAY_S,
@@ -28,7 +29,9 @@ from orchestrator.core.funnel import (
     outcomes_of,
 )
 from orchestrator.core.job import Held, Job, State
-from orchestrator.core.transitions import TABLE, Event
+from orchestrator.core.records import CardKind, RunStatus
+from orchestrator.core.step import Step
+from orchestrator.core.transitions import TABLE, Event, Move
 
 NOON = int(b.NOON.timestamp())
 HOUR = 3600
@@ -145,6 +148,32 @@ def test_every_step_of_the_table_that_leads_back_or_asks_has_a_reason_unless_a_p
 
 def test_every_open_state_but_the_question_is_on_the_way_to_a_stage() -> None:
     assert set(AHEAD) == {state for state in State if not state.ended} - {State.DECIDE}
+
+
+def as_told(move: Move) -> Happened:
+    """A step as its commit will tell it."""
+    facts = dict(move.trailers)
+    return Happened(NOON, move.event, facts["Job"], facts["From"], facts["To"], facts, move.subject)
+
+
+@pytest.mark.parametrize("status", [RunStatus.TIMEOUT, RunStatus.SILENT, RunStatus.OUTPUT_LIMIT, RunStatus.STOPPED])
+def test_how_an_attempt_was_cut_short_stands_on_its_commit(status: RunStatus) -> None:
+    job = b.started(b.a_job())
+    move = attempt_ended(job, b.an_attempt(job, status, tip=b.COMMIT), b.the_terms(), b.NOW)
+    assert list(outcomes_of(as_told(move))) == [(PRODUCED, status.value)]
+
+
+def test_an_attempt_that_came_to_its_end_was_not_cut_short() -> None:
+    job = b.started(b.a_job())
+    move = attempt_ended(job, b.an_attempt(job, RunStatus.ENDED, tip=b.COMMIT), b.the_terms(), b.NOW)
+    assert "Cut-Short" not in dict(move.trailers)
+
+
+@pytest.mark.parametrize("kind", sorted(set(CardKind) - {CardKind.MERGE, CardKind.HUMAN_REVIEW}))
+def test_what_a_card_asks_stands_on_its_commit(kind: CardKind) -> None:
+    job = b.a_job(state=State.REVIEWING, tip=b.COMMIT)
+    move = Step(Event.CARD, job, b.NOW).ask(kind, "What now?")
+    assert list(outcomes_of(as_told(move))) == [(REVIEWED, kind.value)]
 
 
 # --- counting ------------------------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
-from orchestrator.core import handlers
-from orchestrator.core.actions import Land
+from orchestrator.core.actions import Action, Hold, Land
+from orchestrator.core.board import Board
 from orchestrator.core.handlers import find_unhandled
 from orchestrator.core.job import State
 from orchestrator.core.schedule import decide
@@ -20,16 +22,16 @@ def test_each_open_state_has_what_takes_a_job_further() -> None:
 
 @pytest.mark.parametrize("state", [state for state in OPEN if state not in (State.RUNNING, State.DECIDE)])
 def test_a_state_about_which_nothing_is_ever_decided_is_found(state: State) -> None:
-    def blind(board: handlers.Board, now: handlers.datetime) -> list[handlers.Action]:
+    def blind(board: Board, now: datetime) -> list[Action]:
         return [] if any(job.state is state for job in board.jobs.values()) else list(decide(board, now))
 
     assert find_unhandled(decide=blind) == (state,)
 
 
 def test_to_be_asked_about_is_no_way_on() -> None:
-    def asks(board: handlers.Board, now: handlers.datetime) -> list[handlers.Action]:
+    def asks(board: Board, now: datetime) -> list[Action]:
         found = decide(board, now)
-        return [handlers.Hold(each.job, "why", {}) if isinstance(each, Land) else each for each in found]
+        return [Hold(each.job, "why", {}) if isinstance(each, Land) else each for each in found]
 
     assert find_unhandled(decide=asks) == (State.LANDING,)
 
