@@ -61,7 +61,10 @@ def judge_card(step: Step) -> Iterator[Finding]:
         silent = [each for each in step.at.tampering if each not in card.context.splitlines()]
         for each in silent:
             yield Rule.CARD, f"asks whether to take the work, but does not tell: {each}"
-    yield from check_trailers(step, {"Card": card.id})
+    told = {"Card": card.id}
+    if step.commit.trailer("Asks") is not None:  # Older versions did not say.
+        told["Asks"] = card.kind
+    yield from check_trailers(step, told)
 
 
 def _work(step: Step) -> str:
