@@ -59,7 +59,7 @@ def run_selftest(tell: Tell, *, only: tuple[str, ...] = ()) -> Report:
     gates = choose_gates(only)
     results = tuple(_play_all(gates, tell))
     unguarded = tuple((gate.name, case) for gate in gates for case in gate.cases if case.needs is not Needs.NOTHING)
-    scores = tuple(score(gate, results) for gate in gates)
+    scores = tuple(score(gate, results) for gate in gates if gate.counted)
     return Report(scores, results, unguarded, round(time.monotonic() - began, 3))
 
 

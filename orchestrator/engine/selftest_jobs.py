@@ -47,6 +47,7 @@ from orchestrator.engine.evidence import checks_result, gather, reviewed_patch
 from orchestrator.engine.merge import build_merge
 from orchestrator.engine.reviews import reserve_review
 from orchestrator.engine.selftest_stage import BASE, VISITOR, Stage, make_commit
+from orchestrator.errors import UnavailableError
 
 AUTHOR: Mapping[str, Any] = {"agent": "author", "family": "alpha", "model": "alpha-1", "backend": "player"}
 REVIEWER: Mapping[str, Any] = {"family": "beta", "model": "beta-1"}
@@ -151,20 +152,27 @@ class _Way:
 
     def review(self, reply: Mapping[str, Any]) -> None:
         """The work is reviewed, with the answer of a reviewer that the case gives."""
-        review, evidence = self.reserve()
+        reserved = self.reserve()
+        if reserved is None:
+            return
+        review, evidence = reserved
         ended, judgement = answer(review, evidence, reply, self.stage.ws.stamp())
         self._decide(self.judged(self.job, ended, judgement, evidence))
 
-    def reserve(self) -> tuple[ReviewRecord, Evidence]:
-        """A review begins, as the engine begins it."""
+    def reserve(self) -> tuple[ReviewRecord, Evidence] | None:
+        """A review begins, as the engine begins it; None if it cannot."""
         ws = self.stage.ws
         who, author = {**REVIEWER, **self.case.reviewer}, self.job.at.author or Worker("")
         agent = AgentView(self.stage.reviewer, who["family"], who["model"])
         far = independence_of(author, agent.worker())
         reserved = reserve_review(ws, self.job, StartReview(self.job.id, agent.soul.name, far), agent)
+        review = reserved.move.records.get(f"review-{reserved.move.job.at.review}")
+        if review is None:
+            self._decide(reserved.move)
+            return None
         ws.commit([reserved.move], files={self.job.id: reserved.files})
         self.last = reserved.move
-        return reserved.move.records[f"review-{self.job.at.review}"], self.evidence()
+        return review, self.evidence()
 
     def judged(self, job: Job, ended: ReviewRecord, judgement: Judgement, evidence: Evidence) -> Move:
         """The step that follows from a reviewer's answer."""
@@ -265,7 +273,10 @@ class VerdictPlayer:
             case = Case(name="an-answer-is-awaited", told="", change=change)
             way = _Way(self._stage, case, _accept(self._stage, case))
             way.work(change)
-            self._way = (way, *way.reserve())
+            reserved = way.reserve()
+            if reserved is None:
+                raise UnavailableError("no review could be begun: " + "; ".join(way.texts))
+            self._way = (way, *reserved)
         return self._way
 
 
