@@ -158,6 +158,10 @@ def _whole(each: Compared, which: str) -> Result:
 def _start(each: Compared) -> Result:
     mid = middle([job.started_ms() for job in each.orc.jobs])
     base = middle([one.started_ms for one in each.one_tree])
+    ran = [job.git_before_start() for job in each.orc.jobs]
+    names = sorted({name for _, by_name in ran for name in by_name})
+    parts = {name: _median([by_name.get(name, 0.0) for _, by_name in ran]) for name in names}
+    most = sorted(parts.items(), key=lambda part: -part[1])[:4]
     return Result(
         "2",
         f"drop to the agent's process, warm tree, {each.orc.files} files",
@@ -167,7 +171,10 @@ def _start(each: Compared) -> Result:
         ratio=round(mid.median / base.median, 3),
         limit=START_LIMIT_MS,
         aim=START_AIM_MS,
+        floor=round(_median([total for total, _ in ran]), 1),
         bounded_by="two durable commits of the ledger (accept, start) and making the tree ready",
+        note=f"git ran for {_median([total for total, _ in ran]):.0f} ms of it: "
+        + ", ".join(f"{name} {took:.1f}" for name, took in most),
         **mid.spread(),
     )
 

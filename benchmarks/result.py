@@ -29,6 +29,8 @@ class Result:
     aim: float | None = None
     at_least: bool = False
     on_ratio: bool = False
+    floor: float | None = None
+    """In the same unit, from the same runs: what git alone took of it, which orc cannot go below. `note` says more."""
     bounded_by: str = ""
     runs: int = 1
     low: float | None = None
@@ -48,10 +50,15 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """`ok`, `over` the limit, or '' where there is none or nothing was measured."""
+        """`ok`, `over` the limit, or '' where there is none or nothing was measured.
+
+        What is over and yet at most twice its floor is `at its floor`.
+        """
         if self.limit is None or self.judged is None:
             return ""
-        return "ok" if (self.judged >= self.limit if self.at_least else self.judged <= self.limit) else "over"
+        if self.judged >= self.limit if self.at_least else self.judged <= self.limit:
+            return "ok"
+        return "at its floor" if self.floor is not None and self.judged <= 2 * self.floor else "over"
 
     def to_json(self) -> dict[str, Any]:
         """For the results file."""

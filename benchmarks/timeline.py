@@ -66,8 +66,19 @@ class JobTime:
 
     def started_ms(self) -> float:
         """From the drop to the start of the author's process."""
+        return (self._start() - self.begin) / 1e6
+
+    def git_before_start(self) -> tuple[float, dict[str, float]]:
+        """Of `started_ms`, how long git was at work, in all and by command, in milliseconds."""
+        start = self._start()
+        ran = [each for each in self.spans if each.what == "git" and each.begin < start]
+        names = {each.name for each in ran}
+        each = {name: covered((s for s in ran if s.name == name), self.begin, start) / 1e6 for name in names}
+        return covered(ran, self.begin, start) / 1e6, each
+
+    def _start(self) -> int:
         run = f"{self.id}.attempt-1"
-        return (min(s.begin for s in self.spans if s.what == "program" and s.name == run) - self.begin) / 1e6
+        return min(s.begin for s in self.spans if s.what == "program" and s.name == run)
 
     def count(self, what: str) -> int:
         """How many spans of a sort."""

@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.adapters.audit import Report, audit
 from orchestrator.adapters.audit_chain import Commit, Store, lineage, owner_of
 from orchestrator.adapters.git import ENGINE, Git, Identity, merge_base, rev_parse, tree_of, update_ref
-from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees
+from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees, read_small_blobs
 from orchestrator.adapters.job_file import parse_job
 from orchestrator.adapters.ledger import REF, Filing, Ledger, open_ledger
 from orchestrator.adapters.library import blob_id
@@ -43,6 +43,15 @@ from orchestrator.core.records import (
 )
 from orchestrator.core.review import independence_of
 from orchestrator.core.step import next_run
+from orchestrator.core.tamper import (
+    MAX_ALL_BYTES,
+    MAX_BYTES,
+    VERSION,
+    Looked,
+    blobs_to_read,
+    find_tampering,
+    list_tampering,
+)
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Actor, Move
 from orchestrator.core.verdict import Question, blot_nonce, hash_nonce, judge_reply
@@ -193,6 +202,8 @@ def look(world: World, id_: str) -> None:
     base = merge_base(world.git, attempt.base, attempt.tip) or attempt.base
     stat = diff_stat(world.git, base, attempt.tip)
     facts = DiffFacts(stat.changes, report=attempt.report, tree=tree_of(world.git, attempt.tip))
+    blobs = read_small_blobs(world.git, blobs_to_read(stat.changes), MAX_BYTES, MAX_ALL_BYTES)
+    found = find_tampering(Looked(stat.changes, blobs, is_home=False), job.spec.allows)
     evidence = Evidence(
         number=job.at.evidence + 1,
         attempt=attempt.number,
@@ -206,6 +217,9 @@ def look(world: World, id_: str) -> None:
         docs=DOCS,
         protected=protected_paths(stat.changes, PROTECTED),
         guarded=PROTECTED,
+        tampering=list_tampering(found),
+        more_tampering=len(found) - len(list_tampering(found)),
+        tamper_rules=VERSION,
     )
     world.commit(evidence_found(job, evidence, terms_of(job), now))
 

@@ -17,13 +17,16 @@ import click
 import pytest
 
 from orchestrator.adapters.config_file import parse_config, read_config
+from orchestrator.adapters.documents import parse_claims
 from orchestrator.adapters.job_file import parse_job
-from orchestrator.adapters.library import read_souls
+from orchestrator.adapters.library import read_criteria, read_souls
 from orchestrator.adapters.run_folder import RunFolder, build_environment
 from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
 from orchestrator.cli.main import VERBS, orc
 from orchestrator.core.card import OPTIONS
+from orchestrator.core.claims import claim_blocks
 from orchestrator.core.job import State
+from orchestrator.core.kinds import RULES as KIND_RULES
 from orchestrator.core.records import Verdict
 from orchestrator.core.transitions import TABLE, ActorKind
 from orchestrator.core.verdict import Question, hash_nonce, judge_reply
@@ -268,10 +271,33 @@ def test_every_configuration_that_is_shown_is_a_valid_one(block: Block) -> None:
     assert parse_config(block.text.encode()).version == 1
 
 
+@pytest.mark.parametrize("block", [block for block in BLOCKS if is_marked(block, "# criteria")], ids=str)
+def test_every_criteria_that_are_shown_are_valid_ones(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "criteria").mkdir()
+    (tmp_path / "criteria" / "shown.yaml").write_text(block.text)
+    assert read_criteria(tmp_path)["shown"].items
+
+
+def test_every_list_of_claims_that_is_shown_is_a_valid_one() -> None:
+    page = (HOW_TO / "criteria.md").read_text(encoding="utf-8")
+    (found,) = [parse_claims(text, "criteria.md", line) for line, text in claim_blocks(page)]
+    assert [each.id for each in found] == ["c1", "c2"]
+
+
+def test_the_how_to_names_every_rule_of_the_criteria_and_every_key() -> None:
+    page = (HOW_TO / "criteria.md").read_text(encoding="utf-8")
+    schema = json.loads((PROJECT / "orchestrator/schemas/criteria.schema.json").read_text(encoding="utf-8"))
+    keys = {name.removeprefix("checks.") for name, _ in keys_of(schema)}
+    assert [name for name in sorted({*keys, *KIND_RULES}) if f"`{name}`" not in page] == []
+
+
+MARKS = ("# job", "# orc.yaml", "# criteria", "# claims")
+
+
 def test_every_yaml_block_says_what_it_is() -> None:
     yaml = [block for block in BLOCKS if block.language == "yaml"]
     assert len(yaml) >= 4
-    assert [str(block) for block in yaml if not is_marked(block, "# job") and not is_marked(block, "# orc.yaml")] == []
+    assert [str(block) for block in yaml if not any(is_marked(block, mark) for mark in MARKS)] == []
 
 
 def test_the_job_in_markdown_is_a_valid_one() -> None:

@@ -57,6 +57,10 @@ def judge_card(step: Step) -> Iterator[Finding]:
         unclear = wanted is Verdict.INCONCLUSIVE and review.commit != step.was.tip
         if not unclear:
             yield Rule.CARD, f"asks with a card of the kind {card.kind}, but the verdict is {review.verdict}"
+    if Effect.APPROVE in offered:
+        silent = [each for each in step.at.tampering if each not in card.context.splitlines()]
+        for each in silent:
+            yield Rule.CARD, f"asks whether to take the work, but does not tell: {each}"
     yield from check_trailers(step, {"Card": card.id})
 
 

@@ -11,6 +11,7 @@ from orchestrator.adapters.audit_cards import judge_answer, judge_card, judge_su
 from orchestrator.adapters.audit_reviews import judge_review, judge_verdict
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, StepRule, check_trailers, differ
 from orchestrator.core.attempt import place_in_session
+from orchestrator.core.evidence import tampering_rules
 from orchestrator.core.gate import PASSING, judge_checks
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Expects, Job, MergePolicy, State
@@ -25,6 +26,7 @@ from orchestrator.core.records import (
     Verdict,
 )
 from orchestrator.core.sessions import Session
+from orchestrator.core.tamper import held_for
 from orchestrator.core.transitions import Event
 
 
@@ -182,6 +184,7 @@ def judge_evidence(step: Step) -> Iterator[Finding]:
         Rule.EVIDENCE, "what was looked at", cited, (attempt.number, attempt.base, attempt.tip or attempt.base)
     )
     yield from differ(Rule.EVIDENCE, "the protected paths", step.at.protected, evidence.protected)
+    yield from differ(Rule.EVIDENCE, "what is held for a person", step.at.tampering, held_for(evidence))
     if evidence.tests or evidence.checks or evidence.checked_tree:
         yield Rule.CHECKS, "has results of checks that have not run"
     card = step.card() if step.asks else None
@@ -191,7 +194,8 @@ def judge_evidence(step: Step) -> Iterator[Finding]:
     if not refused and (state is State.READY or (card is not None and card.kind is not CardKind.TOO_LARGE)):
         yield Rule.EVIDENCE, f"goes back to {state}, but the gate refused nothing"
     told = {"Attempt": evidence.attempt, "Base": evidence.base, "Tip": evidence.tip, "Diff-Stat": evidence.stat}
-    yield from check_trailers(step, {**told, "Refused-By": " ".join(each.rule for each in evidence.failures)})
+    told |= {"Refused-By": " ".join(each.rule for each in evidence.failures), "Tampering": tampering_rules(evidence)}
+    yield from check_trailers(step, told)
 
 
 def judge_merge(step: Step) -> Iterator[Finding]:

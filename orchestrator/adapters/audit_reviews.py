@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, check_trailers, differ
 from orchestrator.adapters.strict_yaml import replace_unsafe
+from orchestrator.core.claims import claims_asked
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.gate import PASSING
@@ -52,6 +53,8 @@ def judge_review(step: Step) -> Iterator[Finding]:
         yield Rule.REVIEW, f"asks for a review of work that the gate refused ({why})"
     if review.verdict is not None or review.ended or review.nonce_sha256 or review.reply:
         yield Rule.REVIEW, "starts a review that has ended already"
+    if evidence.claims and not review.draw:
+        yield Rule.REVIEW, "does not say with what the claims were drawn that are looked up again"
     yield from _judge_independence(step, review, attempt.worker)
     texts = {"prompt": ("the prompt", review.prompt), "system": ("the system prompt", review.system)}
     for name, (what, said) in texts.items():
@@ -120,6 +123,7 @@ def reread(job: str, review: ReviewRecord, evidence: Evidence) -> Judgement:
         items=review.items_asked,
         required=frozenset(review.required),
         threshold=review.threshold,
+        claims=tuple(each.id for each in claims_asked(evidence, review.draw)),
     )
     return judge_reply(review.reply, question, blotted=True)
 
@@ -131,8 +135,10 @@ def _judge_reading(review: ReviewRecord, found: Judgement) -> Iterator[Finding]:
         return
     yield from differ(Rule.VERDICT, "the score", review.score, found.score)
     said = _plain({"items": [to_mapping(each) for each in review.items]})
+    said |= _plain({"claims": [to_mapping(each) for each in review.claims]})
     said |= _plain({"findings": [to_mapping(each) for each in review.findings]})
     read = _plain({"items": [to_mapping(each) for each in found.items]})
+    read |= _plain({"claims": [to_mapping(each) for each in found.claims]})
     read |= _plain({"findings": [to_mapping(each) for each in found.findings]})
     # A reviewer that repeats its nonce in a remark: the kept answer has the hash there, the remark may not.
     if said != read and review.nonce_sha256 not in str(read):

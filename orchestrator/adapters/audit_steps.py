@@ -113,7 +113,7 @@ MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.COLLECT: frozenset({"run", "tip", "crashes", "failed_starts"}) | _BACK,
     Event.LOST: frozenset({"run", "crashes", "not_before", "tip", "card"}),
     Event.NOT_STARTED: frozenset({"run", "failed_starts", "not_before", "card", "tip"}),
-    Event.EVIDENCE: frozenset({"evidence", "protected", "tests"}) | _BACK,
+    Event.EVIDENCE: frozenset({"evidence", "protected", "tampering", "tests"}) | _BACK,
     Event.CHECK: frozenset({"run", "starts"}),
     Event.CHECKED: frozenset({"run", "tests", "crashes", "failed_starts"}) | _BACK | _NEW_BASE,
     Event.REVIEW: frozenset({"run", "review", "starts"}),
@@ -226,7 +226,18 @@ _ATTEMPT = _ENDED | {
     "session_job",
     "forgeable",
 }
-_REVIEWED = _ENDED | {"verdict", "score", "why", "nonce_sha256", "reply", "items", "findings", "summary", "spoke"}
+_REVIEWED = _ENDED | {
+    "verdict",
+    "score",
+    "why",
+    "nonce_sha256",
+    "reply",
+    "items",
+    "claims",
+    "findings",
+    "summary",
+    "spoke",
+}
 _CLOSES = frozenset({"superseded"})
 _COMPLETES: Mapping[tuple[Event, str], frozenset[str]] = {
     (Event.COLLECT, "attempt"): _ATTEMPT,

@@ -6,20 +6,28 @@ project has a say, and nothing is written into it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, differ, lately_landing
+from orchestrator.adapters.documents import read_kind_facts, read_previews
 from orchestrator.adapters.git import ENGINE, Git, GitError, is_ancestor, merge_base, rev_parse, tree_of
 from orchestrator.adapters.git_objects import MergeResult, diff_stat, merge_trees, read_blob, whitespace_only_paths
 from orchestrator.adapters.mirrors import guard_attributes, init_bare, object_format
+from orchestrator.adapters.spelling import speller
 from orchestrator.adapters.strict_yaml import replace_unsafe
+from orchestrator.adapters.tampering import look_for_tampering
+from orchestrator.core import kinds, tamper
+from orchestrator.core.codec import to_mapping
+from orchestrator.core.criteria import Checks
 from orchestrator.core.diffstat import DiffStat
 from orchestrator.core.evidence import first_paths, list_paths
 from orchestrator.core.gate import SYMLINK, DiffFacts, judge_diff, protected_paths
 from orchestrator.core.job import JobSpec
-from orchestrator.core.records import Attempt, ChangedPath, Evidence, MergeRecord
+from orchestrator.core.kinds import KindFacts, judge_kind
+from orchestrator.core.records import Attempt, ChangedPath, Claim, Evidence, Failure, MergeRecord, Preview, Tampering
 from orchestrator.core.transitions import Event
 from orchestrator.errors import OrcError
 
@@ -78,6 +86,20 @@ class Work:
         return DiffFacts(
             changes, self.whitespace(base, tip), frozenset(empty), tuple(links), report, self.tree(tip), previous
         )
+
+    def tampering(self, base: str, tip: str, spec: JobSpec) -> tuple[Tampering, ...]:
+        """What the tamper guard finds."""
+        return look_for_tampering(self._git, base, self.stat(base, tip).changes, spec.allows)
+
+    def kind_facts(self, base: str, tip: str, spec: JobSpec, checks: Checks, *, report: str) -> KindFacts:
+        """What the rules of the job's kind look at."""
+        return read_kind_facts(self._git, tip, self.stat(base, tip).changes, spec, checks, report=report)
+
+    def previews(self, base: str, tip: str, spec: JobSpec, checks: Checks, *, report: str) -> tuple[list[str], int]:
+        """What can be seen of the deliverables, and how many are left out."""
+        changes = self.stat(base, tip).changes
+        previews, more = read_previews(self._git, changes, spec, checks.documents, report=report)
+        return _plain(previews), more
 
     def _link(self, tip: str, path: str) -> str:
         try:
@@ -174,6 +196,14 @@ def prove_evidence(step: Step, work: Work) -> Iterator[Finding]:
     yield from differ(Rule.EVIDENCE, "the diff-stat", evidence.stat, stat.summary())
     yield from _prove_paths(evidence, stat)
     yield from _prove_refusals(step, work, evidence, base)
+    unproved: list[GoneError] = []
+    for prove in (_prove_kind, _prove_tampering):
+        try:
+            yield from prove(step, work, evidence, base)
+        except GoneError as error:
+            unproved.append(error)  # The other one can still be proved.
+    if unproved:
+        raise unproved[0]
 
 
 def _prove_paths(evidence: Evidence, stat: DiffStat) -> Iterator[Finding]:
@@ -202,7 +232,7 @@ def _prove_refusals(step: Step, work: Work, evidence: Evidence, base: str) -> It
         return
     previous = _previous_tree(step, attempt, evidence)
     facts = work.facts(base, evidence.tip, report=attempt.report, previous=previous)
-    spec, said = step.after.spec, {each.rule for each in evidence.failures}
+    spec, said = step.after.spec, {each.rule for each in evidence.failures} - set(kinds.RULES)
     surely, possibly = _refusals(spec, facts, evidence.docs)
     for rule in sorted(surely - said):
         yield Rule.EVIDENCE, f"says nothing of {rule}, but the gate refuses it for that"
@@ -214,6 +244,67 @@ def _prove_refusals(step: Step, work: Work, evidence: Evidence, base: str) -> It
         yield from differ(Rule.EVIDENCE, "the protected paths", evidence.protected, guarded)
     for path in sorted(set(evidence.protected) - set(guarded)):
         yield Rule.EVIDENCE, f"says that the protected path {path} was changed, but it was not"
+
+
+def _prove_tampering(step: Step, work: Work, evidence: Evidence, base: str) -> Iterator[Finding]:
+    """The tamper guard finds what the evidence says, if it is the same that looked then."""
+    found = work.tampering(base, evidence.tip, step.after.spec)
+    if evidence.tamper_rules == 0 and not evidence.tampering:
+        # From a time when nobody looked: that is nothing to tell of if there was nothing to see.
+        for each in found:
+            raise GoneError(f"nobody looked for {each.rule} then, which there is: {each.told}")
+        return
+    if evidence.tamper_rules != tamper.VERSION:
+        raise GoneError(
+            f"version {evidence.tamper_rules} of the tamper guard looked at it, and this is {tamper.VERSION}"
+        )
+    listed = tamper.list_tampering(found)
+    said, is_so = ({_tamper_key(each) for each in those} for those in (evidence.tampering, listed))
+    if said != is_so and any(rule == "tests_unread" and "as Python" in text for rule, _, text, *_ in said | is_so):
+        raise GoneError("this Python does not read the test files of the change as the one did that looked")
+    for rule, path, text, _, declared in sorted(is_so - said):
+        yield Rule.EVIDENCE, f"says nothing of {rule} in {path}{' (allowed)' if declared else ''}: {text}"
+    for rule, path, text, _, declared in sorted(said - is_so):
+        yield Rule.EVIDENCE, f"says {rule} of {path}{' (allowed)' if declared else ''}: {text}; but it is not so"
+    yield from differ(Rule.EVIDENCE, "the findings not listed", evidence.more_tampering, len(found) - len(listed))
+
+
+def _tamper_key(found: Tampering) -> tuple[str, str, str, int, bool]:
+    return found.rule, replace_unsafe(found.path), replace_unsafe(found.text), found.line, found.declared
+
+
+def _prove_kind(step: Step, work: Work, evidence: Evidence, base: str) -> Iterator[Finding]:
+    """What the criteria that the evidence names had the engine check, checked again."""
+    attempt, checks, spec = step.new.get(Attempt, evidence.attempt), evidence.kind_checks, step.after.spec
+    said = [each for each in evidence.failures if each.rule in kinds.RULES]
+    if attempt is None or checks is None:
+        if said:
+            yield Rule.EVIDENCE, f"says that the gate refuses it for {said[0].rule}, but names no criteria"
+        if evidence.claims or evidence.previews:
+            yield Rule.EVIDENCE, "lists claims or previews, but names no criteria"
+        return
+    if evidence.kind_rules != kinds.VERSION:
+        told = f"version {evidence.kind_rules} of the rules for its kind looked at it"
+        raise GoneError(f"{told}, and this is {kinds.VERSION}")
+    seen = work.kind_facts(base, evidence.tip, spec, checks, report=attempt.report)
+    is_other = bool(evidence.speller) and evidence.speller != speller()
+    if is_other:
+        said = [each for each in said if each.rule != "misspelling"]
+    found = judge_kind(spec, checks, seen if evidence.speller and not is_other else replace(seen, known=None))
+    yield from differ(Rule.EVIDENCE, "what its criteria refuse it for", _told_of(said), _told_of(found))
+    yield from differ(Rule.EVIDENCE, "the claims that it lists", _plain(evidence.claims), _plain(seen.claims))
+    shown = work.previews(base, evidence.tip, spec, checks, report=attempt.report)
+    yield from differ(Rule.EVIDENCE, "the previews", (_plain(evidence.previews), evidence.more_deliverables), shown)
+    if is_other:
+        raise GoneError(f"the spelling was checked with {evidence.speller}, which is not installed")
+
+
+def _told_of(failures: Iterable[Failure]) -> list[str]:
+    return [replace_unsafe(f"{each.rule} {each.told}") for each in failures]
+
+
+def _plain(records: Iterable[Claim] | Iterable[Preview]) -> list[str]:
+    return [replace_unsafe(str(to_mapping(each))) for each in records]
 
 
 def _refusals(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> tuple[set[str], set[str]]:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 
 from orchestrator.adapters.git import Git, GitError, Identity
@@ -49,7 +50,7 @@ FORGIVEN = (
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """A merge computed without a checkout: its tree, or the paths in conflict."""
+    """A merge computed without a checkout: its tree, or at least one path in conflict."""
 
     tree: str | None
     conflicts: tuple[str, ...] = ()
@@ -84,12 +85,26 @@ def merge_trees(git: Git, ours: str, theirs: str) -> MergeResult:
     Needs git 2.38. Raises GitError if the histories are unrelated. In a mirror no merge driver can run; in another
     repository those that the person has configured there do.
     """
-    command = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
-    output = git.run(*command, ok=(0, 1))
+    command = ("merge-tree", "--write-tree", "-z", "--name-only")
+    output = git.run(*command, "--no-messages", ours, theirs, ok=(0, 1))
     tree, *conflicts = split_z(output.out)
     if output.code == 0:
         return MergeResult(tree)
-    return MergeResult(None, tuple(dict.fromkeys(conflicts)))
+    # Not every conflict is one of a file: a folder may have gone to two places. Only the messages name it.
+    conflicts = conflicts or _paths_in_messages(git.run(*command, "--messages", ours, theirs, ok=(1,)).out)
+    return MergeResult(None, tuple(dict.fromkeys(conflicts)) or (".",))
+
+
+def _paths_in_messages(data: bytes) -> list[str]:
+    """The paths of the conflicts that `merge-tree -z` tells of: count, paths, type and text, one after another."""
+    fields = iter(split_z(data)[2:])
+    found: list[str] = []
+    for count in fields:
+        paths = [next(fields, "") for _ in range(int(count))]
+        is_conflict = next(fields, "").startswith("CONFLICT")
+        next(fields, "")
+        found += paths if is_conflict else []
+    return found
 
 
 def diff_stat(git: Git, base: str, tip: str) -> DiffStat:
@@ -106,7 +121,7 @@ def diff_stat(git: Git, base: str, tip: str) -> DiffStat:
             lines[path] = (_count(added), _count(deleted))
     return DiffStat(
         tuple(
-            Change(path, facts[4][:1], *lines.get(path, (0, 0)), facts[0], facts[1], facts[3])
+            Change(path, facts[4][:1], *lines.get(path, (0, 0)), facts[0], facts[1], facts[3], facts[2])
             for path, facts in raw.items()
         )
     )
@@ -160,10 +175,11 @@ def read_blob(git: Git, commit: str, path: str, max_bytes: int) -> bytes | None:
     return None
 
 
-def read_small_blobs(git: Git, oids: Iterable[str], max_bytes: int) -> dict[str, bytes]:
+def read_small_blobs(git: Git, oids: Iterable[str], max_bytes: int, max_all: int = 0) -> dict[str, bytes]:
     """The contents of blobs by id, read by two processes however many they are.
 
-    Left out is what is missing, is no blob, or is larger than `max_bytes`.
+    Left out is what is missing, is no blob, or is larger than `max_bytes`; and, if `max_all` is given, from the first
+    one on with which they would all be larger than that together.
     """
     asked = "".join(f"{oid}\n" for oid in dict.fromkeys(oids))
     if not asked:
@@ -172,6 +188,9 @@ def read_small_blobs(git: Git, oids: Iterable[str], max_bytes: int) -> dict[str,
     facts = [line.split(" ") for line in told]
     small = [(each[0], int(each[2])) for each in facts if len(each) == 3 and each[1] == "blob"]
     small = [(oid, size) for oid, size in small if size <= max_bytes]
+    if max_all:
+        sums = accumulate(size for _, size in small)
+        small = [each for each, total in zip(small, sums, strict=True) if total <= max_all]
     data = git.run("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid, _ in small).encode()).out
     found, at = {}, 0
     for oid, size in small:

@@ -30,7 +30,7 @@ from orchestrator.adapters.files import (
 from orchestrator.adapters.git import Git, RefMovedError, update_ref
 from orchestrator.adapters.job_file import read_job, show_job
 from orchestrator.adapters.mirrors import hold_lease
-from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, TREE_MODE, Entry, Objects, opened
+from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, TREE_MODE, Entry, Objects, Tree, opened
 from orchestrator.adapters.orc_block import MAX_BLOCK_BYTES, clean
 from orchestrator.adapters.spans import span
 from orchestrator.adapters.strict_yaml import dump, load_mapping
@@ -199,15 +199,14 @@ class Ledger:
         names = {path: self.objects.tree(tree) for path, tree in trees.items()}
         self.objects.read_ahead(entry.oid for each in names.values() if (entry := _job_entry(each)) is not None)
         for path, tree in trees.items():
-            yield path, self._folder(tree, path, before.get(path.rpartition("/")[2]))
+            yield path, self._folder(tree, names[path], path, before.get(path.rpartition("/")[2]))
 
     def root_of(self, commit: str) -> str:
         """The tree of a commit of the ledger."""
         head = self.objects.read(commit).partition(b"\n")[0]
         return head.removeprefix(b"tree ").decode()
 
-    def _folder(self, tree: str, path: str, before: Folder | None = None) -> Folder:
-        names = self.objects.tree(tree)
+    def _folder(self, tree: str, names: Tree, path: str, before: Folder | None = None) -> Folder:
         records = {name.rsplit(".", 1)[0]: each.oid for name, each in names.items()}
         name = next((name for name in JOB_FILES if name in names), None)
         if name is None:
@@ -233,7 +232,7 @@ class Ledger:
             if facts is not None:
                 state, since = facts[1].decode(), facts[2].decode()
             else:
-                at = self._folder(tree, path).job.at
+                at = self._folder(tree, self.objects.tree(tree), path).job.at
                 state, since = at.state.value, at.since
             yield Ended(path.rpartition("/")[2], tree, path, Lane(state), since)
 
@@ -247,7 +246,7 @@ class Ledger:
         entry = self.objects.find(root, path)
         if entry is None:
             raise LedgerError(f"{path} is missing in the ledger", hint="orc verify")
-        return self._folder(entry.oid, path)
+        return self._folder(entry.oid, self.objects.tree(entry.oid), path)
 
     def folder(self, id_: str) -> Folder:
         """A job's folder, open or ended. Raises NotFoundError."""

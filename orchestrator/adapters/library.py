@@ -20,7 +20,8 @@ from orchestrator.adapters.files import safe_read
 from orchestrator.adapters.schemas import validate
 from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.core.agent import BODY_LIMIT, Skill, Soul
-from orchestrator.core.criteria import DEFAULT_THRESHOLD, Criteria, Item
+from orchestrator.core.codec import from_mapping
+from orchestrator.core.criteria import Checks, Criteria, Item
 from orchestrator.core.prompt import Templates
 from orchestrator.core.rules import Enforcement, Incident
 from orchestrator.errors import InvalidFileError
@@ -267,8 +268,9 @@ def _parse_criteria(name: str, data: bytes, file: str) -> Criteria:
     ids = [item.id for item in items]
     if repeated := sorted({one for one in ids if ids.count(one) > 1}):
         raise InvalidFileError(f"used twice as an id: {', '.join(repeated)}", file=file, key="items")
-    threshold = float(facts.get("threshold", DEFAULT_THRESHOLD))
-    return Criteria(kind=name, items=items, threshold=threshold, blob=blob_id(data))
+    threshold = float(facts["threshold"]) if "threshold" in facts else None
+    checks = from_mapping(Checks, facts.get("checks", {}))
+    return Criteria(kind=name, items=items, threshold=threshold, checks=checks, blob=blob_id(data))
 
 
 def _check_name(name: str, file: str) -> None:

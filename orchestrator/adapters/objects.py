@@ -62,6 +62,7 @@ class Objects:
         self._dir = git.git_dir / "objects"
         self._trees: dict[str, dict[str, Entry]] = {}
         self._entries = 0
+        self._trim_at = _TREE_ENTRIES
         self._pending: dict[str, tuple[str, bytes]] = {}
         self._ahead: dict[str, bytes] = {}
         self._kept: dict[str, bytes] = {}
@@ -106,17 +107,20 @@ class Objects:
         return known
 
     def _remember(self, oid: str, entries: dict[str, Entry]) -> None:
-        """Keep a tree in memory, and when there are too many forget those that nobody asked for longest.
-
-        Those not yet stored stay, and the last one.
-        """
-        if self._entries + len(entries) > _TREE_ENTRIES:
-            for old in [each for each in self._trees if each not in self._pending]:
-                if self._entries <= _TREE_ENTRIES // 2:
-                    break
-                self._entries -= len(self._trees.pop(old))
+        """Keep a tree in memory, and when there are too many forget others."""
+        if self._entries + len(entries) > self._trim_at:
+            self._trim()
         self._trees[oid] = entries
         self._entries += len(entries)
+
+    def _trim(self) -> None:
+        """Forget the trees that nobody asked for longest. Those not yet stored stay."""
+        for old in [each for each in self._trees if each not in self._pending]:
+            if self._entries <= _TREE_ENTRIES // 2:
+                break
+            self._entries -= len(self._trees.pop(old))
+        # What had to stay is not looked through again for each tree that is added.
+        self._trim_at = max(_TREE_ENTRIES, 2 * self._entries)
 
     def find(self, tree: str, path: str) -> Entry | None:
         """What `path` names below `tree`, or None."""
@@ -141,6 +145,7 @@ class Objects:
         for oid in self._pending:
             self._entries -= len(self._trees.pop(oid, ()))
         self._pending.clear()
+        self._trim_at = max(_TREE_ENTRIES, 2 * self._entries)
 
     def store(self) -> None:
         """Put what was written into the repository, where it is not there yet, and flush it. Raises OrcError, OSError.
@@ -166,6 +171,8 @@ class Objects:
             if kind == "blob":
                 self._keep(oid, data)
         self._pending.clear()
+        if self._entries > _TREE_ENTRIES:
+            self._trim()
 
     def _store_pack(self, made: list[Path]) -> None:
         said = self._git.run("index-pack", "--stdin", stdin=_pack(list(self._pending.values()))).out

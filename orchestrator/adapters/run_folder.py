@@ -17,7 +17,7 @@ from orchestrator.adapters.files import write_atomic
 from orchestrator.adapters.redact import Redactor
 from orchestrator.adapters.run_values import LaunchSpec, RunResult, RunSpec
 from orchestrator.core.records import RunStatus
-from orchestrator.errors import HostileFileError, InvalidFileError
+from orchestrator.errors import HostileFileError, InvalidFileError, OrcError
 
 REPORT_BYTES = 65536
 SPEC_BYTES = 4 * 1024 * 1024
@@ -132,6 +132,15 @@ def read_bounded(path: Path, limit: int) -> tuple[bytes, bool]:
             raise HostileFileError("is not a plain file", file=path.name)
         data = file.read(limit + 1)
     return data[:limit], len(data) > limit
+
+
+def read_nonce(folder: RunFolder) -> str:
+    """What a review was bound to, '' where it is gone. The agent may break the folder: never raises, never hangs."""
+    try:
+        value = json.loads(read_bounded(folder.facts, SPEC_BYTES)[0]).get("nonce", "")
+    except (OrcError, OSError, ValueError, AttributeError, RecursionError):
+        return ""
+    return value if isinstance(value, str) else ""
 
 
 def write_spec(folder: RunFolder, spec: RunSpec) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.gate import Asked
 
 KINDS = ("code", "writing", "research", "ops")
+AREAS = ("tests", "ci", "orc")
 RESERVED = ("selftest",)
 """Words that are no branch here but commands of the gate itself."""
 
@@ -51,6 +52,7 @@ class Gate(click.Command):
 @click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds for each check.")
 @click.option("--skip-base", is_flag=True, help="Do not run the checks on the base as well, to compare with.")
 @click.option("--paths", multiple=True, metavar="GLOB", help="What the branch may change; may be given again.")
+@click.option("--allow", "allows", multiple=True, type=click.Choice(AREAS), help="What it may touch; see below.")
 @click.option("--kind", type=click.Choice(KINDS), default="code", show_default=True, help="What sort of work it is.")
 @click.option("--task", default="", metavar="TEXT", help="What the branch is for, told to the reviewer; - reads it.")
 @click.option("--reviewer", default="", metavar="NAME", help="An agent of this workspace, or BACKEND:MODEL.")
@@ -65,6 +67,9 @@ def gate(app: App, /, branch: str, reviewer: str, reviewer_command: str, markdow
     the base; then the reviewer, if you name one. No workspace is needed, nothing is fetched, and nothing is written
     into the repository. Only what you name is run, or what the orc.yaml of your workspace names. A check runs as
     you, on the code of the branch: for a branch that you do not trust, use a container.
+
+    Tests that are taken away or weakened, and changes to CI or to what agents work by, are no pass unless you --allow
+    them: tests, ci, orc.
 
     orc gate selftest tries the gates themselves; a branch of that name is heads/selftest.
 
@@ -102,25 +107,28 @@ def _asked(
     timeout: int,
     skip_base: bool,
     paths: tuple[str, ...],
+    allows: tuple[str, ...],
     kind: str,
     task: str,
 ) -> Asked:
     from orchestrator.core.config import Project
     from orchestrator.engine.gate import Asked
 
-    project = _project_here(app.start) or Project()
+    project, library = _project_here(app.start) or (Project(), None)
     chosen = _checks(checks, timeout) if checks else project.checks
     setup = setup or (project.setup.run if project.setup else "")
     note = "The checks are those of the workspace's orc.yaml." if chosen and not checks else ""
-    spec = _spec(task, kind, paths)
-    return Asked(branch, spec, base, chosen, setup, with_base=not skip_base, project=project, note=note)
+    spec = _spec(task, kind, paths, allows)
+    return Asked(
+        branch, spec, base, chosen, setup, with_base=not skip_base, project=project, library=library, note=note
+    )
 
 
-def _spec(task: str, kind: str, paths: tuple[str, ...]) -> JobSpec:
-    from orchestrator.core.job import JobSpec, Kind
+def _spec(task: str, kind: str, paths: tuple[str, ...], allows: tuple[str, ...]) -> JobSpec:
+    from orchestrator.core.job import Area, JobSpec, Kind
 
     words = sys.stdin.buffer.read().decode("utf-8", "replace") if task == "-" else task
-    return JobSpec(prompt=words, kind=Kind(kind), paths=paths)
+    return JobSpec(prompt=words, kind=Kind(kind), paths=paths, allows=tuple(map(Area, dict.fromkeys(allows))))
 
 
 def _checks(lines: Iterable[str], timeout: int) -> tuple[Check, ...]:
@@ -129,8 +137,8 @@ def _checks(lines: Iterable[str], timeout: int) -> tuple[Check, ...]:
     return tuple(Check(line, timeout_s=timeout) for line in lines)
 
 
-def _project_here(start: Path) -> Project | None:
-    """What the workspace at hand says of this repository; None where orc was never at work."""
+def _project_here(start: Path) -> tuple[Project, Path] | None:
+    """What the workspace at hand says of this repository, and its root; None where orc was never at work."""
     from orchestrator.adapters.git import common_dir
     from orchestrator.adapters.places import find_root
 
@@ -146,7 +154,7 @@ def _project_here(start: Path) -> Project | None:
     for project in read_config(root).projects.values():
         try:
             if common_dir((root / project.path).resolve()) == source:
-                return project
+                return project, root
         except OrcError:
             continue  # A project that is not there is not the one at hand.
     return None
@@ -164,6 +172,8 @@ def _again(found: Gated, given: dict[str, Any]) -> list[str]:
         words += ["--check", check.run]
     for glob in given["paths"]:
         words += ["--paths", glob]
+    for area in given["allows"]:
+        words += ["--allow", area]
     if given["setup"]:
         words += ["--setup", given["setup"]]
     return words if given["kind"] == "code" else [*words, "--kind", given["kind"]]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TAIL_LINES, TAIL_CHARS = 20, 2000
 """What is shown of the output of a check that failed."""
-GOOD = {"ok": "green", "passed": "green", "flaky": "yellow", "same tree": "bright_black"}
+GOOD = {"ok": "green", "allowed": "yellow", "passed": "green", "flaky": "yellow", "same tree": "bright_black"}
 """The outcomes that are nothing against the branch, and their colours."""
 
 
@@ -66,9 +66,7 @@ def tell_gated(app: App, found: Gated, again: Sequence[str], *, markdown: bool) 
 def rows_of(found: Gated) -> Iterator[Row]:
     """Everything that was looked at, in the order in which it was; rules that nobody asked for are left out."""
     seen = found.seen
-    for rule in seen.rules:
-        if rule.outcome.value != "not asked":
-            yield Row(rule.outcome.value, rule.words, quoted=rule.text)
+    yield from _rule_rows(seen)
     if seen.conflicts:
         names = ", ".join(seen.conflicts[:5]) + (" …" if len(seen.conflicts) > 5 else "")
         yield Row("conflict", "merge into {}", (seen.base.name,), quoted=names)
@@ -80,6 +78,21 @@ def rows_of(found: Gated) -> Iterator[Row]:
     yield from _missing_rows(found)
     if seen.review is not None:
         yield _review_row(seen.review)
+
+
+def _rule_rows(seen: Seen) -> Iterator[Row]:
+    from orchestrator.core.gated import AREA_WORDS
+    from orchestrator.core.tamper import RULES
+
+    found = {RULES[each.rule][0] for each in seen.evidence.tampering}
+    for rule in seen.rules:
+        # A dozen rules that found nothing are one line for each thing that they are about.
+        if rule.outcome.value != "not asked" and not (rule.outcome.value == "ok" and rule.rule in RULES):
+            yield Row(rule.outcome.value, rule.words, quoted=rule.text)
+    if seen.evidence.tamper_rules:
+        yield from (Row("ok", words) for area, words in AREA_WORDS.items() if area not in found)
+    if seen.evidence.more_tampering:
+        yield Row("not shown", "more of these", detail=str(seen.evidence.more_tampering))
 
 
 def place_of(where: Where, seen: Seen) -> tuple[str, tuple[str, ...]]:

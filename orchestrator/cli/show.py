@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.app import App, clean_line, json_option, pass_app
+from orchestrator.cli.app import App, clean, clean_line, json_option, pass_app
 from orchestrator.cli.complete import complete_any
 
 if TYPE_CHECKING:
     from orchestrator.adapters.ledger import Folder
     from orchestrator.core.outbox import Requested
-    from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, Reverted, ReviewRecord, Spoke, Used
+    from orchestrator.core.records import (
+        Attempt,
+        Card,
+        Evidence,
+        MergeRecord,
+        Preview,
+        Reverted,
+        ReviewRecord,
+        Spoke,
+        Used,
+    )
 
 SHOWN_TAIL = 3
 """Last lines shown of what a failed check printed."""
 SHOWN_LINES = 12
 SHOWN_PATHS = 10
+_EXCERPT = "  | "
 
 
 @click.command()
@@ -101,7 +113,12 @@ def _record_lines(stem: str, record: Any) -> Iterator[str]:
     # Agents wrote some of this: no line of theirs may look like one of ours.
     yield f"{stem}  {clean_line(next(lines))}".rstrip()
     for line in lines:
-        yield f"    {clean_line(line)}"
+        yield f"    {_clean_excerpt(line) if line.startswith(_EXCERPT) else clean_line(line)}"
+
+
+def _clean_excerpt(line: str) -> str:
+    """A line of an excerpt, whose blanks are kept."""
+    return clean(line).replace("\n", " ").expandtabs(4).rstrip()
 
 
 def _request(asked: Requested) -> str:
@@ -187,13 +204,31 @@ def _evidence(record: Evidence) -> Iterator[str]:
     if more > 0:
         yield f"… and {more} more"
     for failure in record.failures:
-        yield f"refused ({failure.rule}): {failure.text}"
+        yield f"refused ({failure.rule}): {failure.told}"
+    for found in record.tampering[:SHOWN_PATHS]:
+        yield f"{'allowed' if found.declared else 'held'} ({found.rule}): {found.told}"
+    if (left := len(record.tampering) + record.more_tampering - SHOWN_PATHS) > 0:
+        yield f"… and {left} more of these (--json)"
     for check in record.checks:
         yield f"{check.outcome}: {check.run}"
         if not check.passed and check.tail.strip():
             yield from (f"  {line}" for line in check.tail.strip().splitlines()[-SHOWN_TAIL:])
     for note in record.notes:
         yield f"note: {note}"
+    for preview in record.previews:
+        yield from _preview(preview, record.tip)
+    if record.more_deliverables:
+        yield f"… and {record.more_deliverables} more deliverables"
+
+
+def _preview(preview: Preview, tip: str) -> Iterator[str]:
+    """What can be seen of a deliverable; what is no text is opened with a command."""
+    place = f", from line {preview.line}" if preview.line > 1 else ""
+    yield f"{preview.path or 'the report'}: {preview.about}{place}"
+    yield from (_EXCERPT + line for line in preview.text.splitlines())
+    if not preview.text:
+        name = preview.path.rpartition("/")[2]
+        yield f"  to look at it: git show {shlex.quote(f'{tip[:12]}:{preview.path}')} > {shlex.quote(f'/tmp/{name}')}"
 
 
 def _review(record: ReviewRecord) -> Iterator[str]:
@@ -203,6 +238,8 @@ def _review(record: ReviewRecord) -> Iterator[str]:
     yield from _spoke(record.spoke)
     if record.why:
         yield record.why
+    for claim in record.claims:
+        yield f"looked up {claim.id}: {claim.result}: {claim.evidence}"
     for finding in record.findings:
         place = finding.file + (f":{finding.line}" if finding.line else "")
         yield f"{finding.severity}: {place} {finding.problem}"

@@ -1,11 +1,12 @@
-"""What a reviewer is asked about one kind of work: a few yes/no items and the share that must pass. Values only."""
+"""What is asked of one kind of work: what the engine checks by itself, and yes/no items for a reviewer. Values only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-DEFAULT_THRESHOLD = 0.8
+DOCUMENTS = ("*.md", "*.markdown", "*.rst", "*.adoc", "*.txt")
+"""What is read as prose unless the criteria say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +18,74 @@ class Item:
     required: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """No passage of this many words stands twice in the changed documents."""
+
+    words: int = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """No known misspelling is added; `words` are right here, whatever the list says."""
+
+    language: str = "en"
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How many words of prose a document may have; 0 is no limit."""
+
+    min_words: int = 0
+    max_words: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Links that lead to files of the same tree. Nothing is asked of the network."""
+
+    relative: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRules:
+    """The key claims are listed with their sources; the reviewer looks so many of them up again."""
+
+    least: int = 3
+    share: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What the engine checks of one kind of work before anybody is asked. None: not asked for."""
+
+    documents: tuple[str, ...] = DOCUMENTS
+    """Globs of the changed files that are read as prose."""
+    viewable: bool = False
+    """A deliverable that is no text comes with a preview."""
+    command: bool = False
+    """There is a check command, of the job or of its project."""
+    duplicates: Duplicates | None = None
+    spelling: Spelling | None = None
+    length: Length | None = None
+    links: Links | None = None
+    claims: ClaimRules | None = None
+
+    @property
+    def reads_documents(self) -> bool:
+        """Whether the text of changed documents is looked at."""
+        return any((self.duplicates, self.spelling, self.length, self.links, self.claims))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criteria:
-    """The items for one kind of work. `threshold` is the share of applicable items that must pass, 0 to 1."""
+    """What is asked of one kind of work. `threshold` is the share of items that must pass; None: as `orc.yaml` says."""
 
     kind: str
     items: tuple[Item, ...]
-    threshold: float = DEFAULT_THRESHOLD
+    threshold: float | None = None
+    checks: Checks = field(default_factory=Checks)
     blob: str = ""
 
 
@@ -31,4 +93,4 @@ def criteria_for(kind: str, known: Mapping[str, Criteria]) -> Criteria:
     """The criteria of `kind`; for a kind nobody wrote criteria for, the strictest known ones. `known` is not empty."""
     if kind in known:
         return known[kind]
-    return max(known.values(), key=lambda one: (sum(i.required for i in one.items), one.threshold, one.kind))
+    return max(known.values(), key=lambda one: (sum(i.required for i in one.items), one.threshold or 0.0, one.kind))

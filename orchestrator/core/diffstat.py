@@ -21,6 +21,8 @@ class Change:
     new_mode: str
     new_oid: str = field(default="", compare=False)
     """Id of the object at the tip, '' where nobody asked for it. Says nothing that the content does not."""
+    old_oid: str = field(default="", compare=False)
+    """The same before the change."""
 
 
 @dataclass(frozen=True, slots=True)

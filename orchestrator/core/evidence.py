@@ -8,8 +8,9 @@ from orchestrator.core.config import Terms
 from orchestrator.core.diffstat import Change
 from orchestrator.core.gate import PASSING
 from orchestrator.core.job import Fix, Job, State
-from orchestrator.core.records import CardKind, ChangedPath, Evidence
+from orchestrator.core.records import CardKind, ChangedPath, Evidence, Failure
 from orchestrator.core.step import Step, check_fixes
+from orchestrator.core.tamper import held_for
 from orchestrator.core.transitions import Event, Move
 
 KEPT_PATHS = 1_000
@@ -44,8 +45,10 @@ def evidence_found(job: Job, evidence: Evidence, terms: Terms, now: str) -> Move
         "tip": evidence.tip,
         "diff_stat": evidence.stat,
         "refused_by": " ".join(each.rule for each in evidence.failures),
+        "tampering": tampering_rules(evidence),
     }
     changes = {"evidence": evidence.number, "protected": evidence.protected, "tests": ""}
+    changes["tampering"] = held_for(evidence)
     step = Step(Event.EVIDENCE, job, now, {f"evidence-{evidence.number}": evidence}, changes, facts)
     if not evidence.failures:
         return step.to(State.CHECKING, evidence.stat)
@@ -54,7 +57,16 @@ def evidence_found(job: Job, evidence: Evidence, terms: Terms, now: str) -> Move
         question = f"{job.id} was sent back and came again unchanged. Try once more?"
         asked = "\n".join(f"{fix.id}: {fix.problem}" for fix in job.at.fixes)
         return step.ask(CardKind.ATTEMPTS, question, f"{told}\nWhat it was sent back for:\n{asked}", told=told)
-    return step.send_back((Fix("", each.text, source="engine") for each in evidence.failures), terms, told)
+    return step.send_back(map(_fix, evidence.failures), terms, told)
+
+
+def _fix(failure: Failure) -> Fix:
+    return Fix("", failure.text, file=failure.file, line=failure.line, source="engine")
+
+
+def tampering_rules(evidence: Evidence) -> str:
+    """The rules of the tamper guard that hold the work for a person, each once."""
+    return " ".join(dict.fromkeys(each.rule for each in evidence.tampering if not each.declared))
 
 
 def checks_started(job: Job, run: str, now: str) -> Move:

@@ -6,9 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from orchestrator.core.criteria import Checks
 from orchestrator.core.gate import RULES, judge_checks
-from orchestrator.core.job import Check, Expects, JobSpec, Kind
-from orchestrator.core.records import ChangedPath, CheckResult, Failure, ReviewRecord, Verdict
+from orchestrator.core.job import Area, Check, Expects, JobSpec, Kind
+from orchestrator.core.kinds import RULES as KIND_RULES
+from orchestrator.core.records import ChangedPath, CheckResult, Evidence, ReviewRecord, Verdict
+from orchestrator.core.tamper import RULES as TAMPER_RULES
+from orchestrator.core.tamper import held_for
 
 
 class Conclusion(StrEnum):
@@ -20,7 +24,8 @@ class Conclusion(StrEnum):
     CHECKS_FAILED = "CHECKS_FAILED"
     """A check fails that passes on the base."""
     INCONCLUSIVE = "INCONCLUSIVE"
-    """Nothing can be said: nothing was run, it could not be run, the base is red, the reviewer was unclear."""
+    """Nothing can be said without a person: nothing was run, it could not be run, the base is red, the reviewer was
+    unclear, or something was done that nobody allowed."""
 
     @property
     def words(self) -> str:
@@ -39,8 +44,36 @@ RULE_WORDS = {
     "out_of_scope": "only the allowed paths",
     "hostile_entry": "no harmful link, repository or name",
     "unchanged": "something new since the last attempt",
+    "not_viewable": "each deliverable can be seen",
+    "unread_document": "each document can be read",
+    "duplicate_passage": "no passage stands twice",
+    "misspelling": "no known misspelling",
+    "length": "documents as long as is asked for",
+    "dead_link": "relative links lead somewhere",
+    "missing_claims": "the key claims are listed",
+    "claims_form": "the lists of claims can be read",
+    "missing_locator": "each claim names its place",
+    "dead_locator": "the places that claims name are there",
+    "tests_removed": "no test is taken away",
+    "test_files_removed": "no test file or snapshot is deleted",
+    "parameters_removed": "no set of parameters is taken away",
+    "tests_skipped": "no test is skipped",
+    "tests_emptied": "no test does nothing",
+    "tautologies": "no assertion that cannot fail",
+    "assertions_swallowed": "no failure is caught and let go",
+    "assertions_removed": "no test asserts less",
+    "tests_unread": "changed tests can be read",
+    "runner_touched": "how tests are run is as before",
+    "ci_touched": "CI is as before",
+    "orc_touched": "what agents work by is as before",
 }
-"""What the rules of the diff ask for."""
+"""What the rules of the diff, of the criteria and of the tamper guard ask for."""
+AREA_WORDS = {
+    Area.TESTS: "tests are not weakened",
+    Area.CI: RULE_WORDS["ci_touched"],
+    Area.ORC: RULE_WORDS["orc_touched"],
+}
+"""What all rules of the tamper guard about one thing ask for."""
 
 
 class Where(StrEnum):
@@ -53,10 +86,14 @@ class Where(StrEnum):
 
 
 class RuleOutcome(StrEnum):
-    """What a rule of the diff says."""
+    """What a rule says."""
 
     OK = "ok"
     REFUSED = "refused"
+    HELD = "held"
+    """The tamper guard found something, and nobody allowed it: a person has to look."""
+    ALLOWED = "allowed"
+    """It found something that was declared."""
     NOT_ASKED = "not asked"
     """It looks at something that nobody declared for this branch."""
 
@@ -75,7 +112,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class RuleSeen:
-    """One rule of the diff and what it says."""
+    """One rule and what it says. One that found several things stands there for each of them."""
 
     rule: str
     outcome: RuleOutcome
@@ -127,15 +164,11 @@ class Seen:
 
     branch: Named
     base: Named
-    merge_base: str
-    tree: str
-    stat: str
+    evidence: Evidence
+    """What the engine saw of the diff, as the ledger would keep it."""
     commits: int
     """How many commits the branch has that the base has not."""
-    paths: tuple[ChangedPath, ...] = ()
-    more_paths: int = 0
     rules: tuple[RuleSeen, ...] = ()
-    protected: tuple[str, ...] = ()
     merged: str = ""
     """The commit that merges the branch into its base; '' if they collide, or nobody tried."""
     merged_tree: str = ""
@@ -145,6 +178,31 @@ class Seen:
     review: Reviewed | None = None
     suggestion: str = ""
     """What probably runs the tests of this repository, where nobody named anything."""
+
+    @property
+    def merge_base(self) -> str:
+        """From where the diff is taken."""
+        return self.evidence.merge_base
+
+    @property
+    def tree(self) -> str:
+        """The tree of the branch."""
+        return self.evidence.tree
+
+    @property
+    def stat(self) -> str:
+        """The diff-stat in words."""
+        return self.evidence.stat
+
+    @property
+    def paths(self) -> tuple[ChangedPath, ...]:
+        """The changed paths, or the first of them."""
+        return self.evidence.paths
+
+    @property
+    def more_paths(self) -> int:
+        """How many changed paths are left out."""
+        return self.evidence.more_paths
 
     def on(self, where: Where) -> Checked | None:
         """The checks on one tree; None if they were not due there."""
@@ -173,21 +231,28 @@ class Gated:
         return "checks only: not reviewed" if ran else "diff only: nothing was run, not reviewed"
 
 
+MOST_REASONS = 10
+"""A rule can find very many things. All are listed, but not all are said to be why."""
+
 # --- rules ---
 
 _CODE_RULES = ("plan_only", "whitespace_only")
 _REPORT_RULES = ("unexpected_change", "missing_report")
 
 
-def see_rules(spec: JobSpec, failures: Iterable[Failure]) -> tuple[RuleSeen, ...]:
-    """Every rule of the diff with its outcome, in their order; `failures` are what `judge_diff` found."""
-    found = {each.rule: each.text for each in failures}
-    seen = []
-    for name in (*RULES, *(rule for rule in found if rule not in RULES)):
-        if name in found:
-            seen.append(RuleSeen(name, RuleOutcome.REFUSED, found[name]))
-        else:
-            seen.append(RuleSeen(name, RuleOutcome.OK if _is_asked(name, spec) else RuleOutcome.NOT_ASKED))
+def see_rules(spec: JobSpec, evidence: Evidence) -> tuple[RuleSeen, ...]:
+    """Every rule with its outcome: those of the diff, those of the criteria, those of the tamper guard."""
+    told: dict[str, list[RuleSeen]] = {}
+    for each in evidence.failures:
+        told.setdefault(each.rule, []).append(RuleSeen(each.rule, RuleOutcome.REFUSED, each.told))
+    for found in evidence.tampering:
+        outcome = RuleOutcome.ALLOWED if found.declared else RuleOutcome.HELD
+        told.setdefault(found.rule, []).append(RuleSeen(found.rule, outcome, found.told))
+    asked = evidence.kind_checks or Checks()
+    seen: list[RuleSeen] = []
+    for name in dict.fromkeys((*RULES, *KIND_RULES, *TAMPER_RULES, *told)):
+        is_asked = _is_asked(name, spec) and _is_checked(name, asked, evidence.speller)
+        seen += told.get(name) or [RuleSeen(name, RuleOutcome.OK if is_asked else RuleOutcome.NOT_ASKED)]
     return tuple(seen)
 
 
@@ -196,10 +261,31 @@ def _is_asked(rule: str, spec: JobSpec) -> bool:
         return spec.kind is Kind.CODE
     if rule in _REPORT_RULES:
         return spec.expects is Expects.NO_CHANGE
-    if rule == "missing_deliverable":
+    if rule in ("missing_deliverable", "not_viewable"):
         return bool(spec.deliverables)
     # There is no attempt before this one.
     return bool(spec.paths) if rule == "out_of_scope" else rule != "unchanged"
+
+
+def _is_checked(rule: str, asked: Checks, speller: str) -> bool:
+    """Whether the criteria have the engine look at what a rule is about; those that are not theirs always hold."""
+    match rule:
+        case "not_viewable":
+            return asked.viewable
+        case "unread_document":
+            return asked.reads_documents
+        case "duplicate_passage":
+            return asked.duplicates is not None
+        case "misspelling":
+            return asked.spelling is not None and bool(speller)
+        case "length":
+            return asked.length is not None
+        case "dead_link":
+            return asked.links is not None and asked.links.relative
+        case "missing_claims" | "claims_form" | "missing_locator" | "dead_locator":
+            return asked.claims is not None
+        case _:
+            return True
 
 
 # --- the conclusion ---
@@ -209,8 +295,10 @@ def conclude(seen: Seen) -> tuple[Conclusion, tuple[str, ...]]:
     """What follows from what was seen, and why. No approval outvotes a rule or a check."""
     refused = [each.text for each in seen.rules if each.outcome is RuleOutcome.REFUSED]
     if refused:
-        return Conclusion.REFUSED, tuple(refused)
+        more = len(refused) - MOST_REASONS
+        return Conclusion.REFUSED, (*refused[:MOST_REASONS], *([f"… and {more} more"] if more > 0 else []))
     failed, unclear = judge_runs(seen)
+    unclear += _held(seen)
     conflict = [f"It does not merge into {seen.base.name}: conflict in {_some(seen.conflicts)}."]
     refusals = [*(conflict if seen.conflicts else []), *_refused_by_review(seen.review)]
     if refusals:
@@ -238,6 +326,8 @@ def judge_runs(seen: Seen) -> tuple[list[str], list[str]]:
     base = seen.on(Where.BASE)
     failed: list[str] = []
     unclear: list[str] = []
+    if not seen.declared and seen.evidence.kind_checks and seen.evidence.kind_checks.command:
+        unclear.append("Work of this kind is proved by a check command, and none was named.")
     red = () if base is None else base.failing
     for each in seen.checks:
         if each.where is Where.BASE or each.same_as is not None:
@@ -255,6 +345,16 @@ def judge_runs(seen: Seen) -> tuple[list[str], list[str]]:
         if old:
             unclear.append(f"{_some(old)} fails on {place}, and on {seen.base.name} as well: the base is red.")
     return failed, unclear
+
+
+def _held(seen: Seen) -> list[str]:
+    """What the tamper guard found and nobody allowed, in one sentence."""
+    told = held_for(seen.evidence)
+    if not told:
+        return []
+    areas = dict.fromkeys(TAMPER_RULES[each.rule][0] for each in seen.evidence.tampering if not each.declared)
+    way = " ".join(f"--allow {area}" for area in areas)
+    return [f"It does what nobody allowed, so a person has to look: {'; '.join(told)}. If that is meant: {way}."]
 
 
 def place_words(where: Where, seen: Seen) -> str:
@@ -288,8 +388,9 @@ def notes_of(seen: Seen) -> tuple[str, ...]:
     notes = [each.note for each in (seen.branch, seen.base) if each.note]
     if not seen.commits:
         notes.append(f"{seen.base.name} has every commit of {seen.branch.name} already.")
-    if seen.protected:
-        notes.append(f"It changes protected paths, which a person should look at: {_some(seen.protected)}.")
+    if seen.evidence.protected:
+        notes.append(f"It changes protected paths, which a person should look at: {_some(seen.evidence.protected)}.")
+    notes += [f"{note[:1].upper()}{note[1:]}." for note in seen.evidence.notes]
     base, branch = seen.on(Where.BASE), seen.on(Where.BRANCH)
     if base is not None and base.problem:
         notes.append(f"The checks could not be run on {seen.base.name}, so there is no comparison: {base.problem}")

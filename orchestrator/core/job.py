@@ -128,6 +128,16 @@ class Expects(StrEnum):
     NO_CHANGE = "no_change"
 
 
+class Area(StrEnum):
+    """What a job must declare before it may change it without a person being asked."""
+
+    TESTS = "tests"
+    """Tests taken away or weakened, and how they are run."""
+    CI = "ci"
+    ORC = "orc"
+    """orc's own configuration, rules, souls and skills, and the files that agents are instructed by."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """A command that the engine runs itself in a clean checkout; exit 0 passes. `timeout_s` in seconds."""
@@ -184,6 +194,8 @@ class JobSpec:
     """Why a person keeps it from going on, '' without a reason; None: nobody does."""
     checks: tuple[Check, ...] | None = None
     paths: tuple[str, ...] = ()
+    allows: tuple[Area, ...] = ()
+    """What it may change, as the person says, that is held for a person otherwise."""
     expects: Expects = Expects.CHANGE
     deliverables: tuple[str, ...] = ()
     repairs_base: bool = False
@@ -330,6 +342,8 @@ class Standing:
     """When a person asked for the checks to be run on the base again."""
     protected: tuple[str, ...] = ()
     """Changed paths that only a human may let through."""
+    tampering: tuple[str, ...] = ()
+    """What was done to tests, CI or orc's own files and the job does not declare: only a human may let it through."""
     weak: bool = False
     """The approval came from a reviewer that is not independent enough to merge by itself."""
     tests: str = ""

@@ -70,6 +70,8 @@ def merge_policy(job: Job, terms: Terms, *, weak: bool) -> tuple[MergePolicy, st
         return MergePolicy.ASK, "No check ran, so it is not merged without you."
     if job.at.protected:
         return MergePolicy.ASK, f"Protected paths changed: {', '.join(job.at.protected[:5])}."
+    if job.at.tampering:
+        return MergePolicy.ASK, "Something was changed that the job does not allow, so it is not merged without you."
     if weak:
         return MergePolicy.ASK, "The reviewer is of the author's family, so the approval is weak."
     return MergePolicy.AUTO, ""

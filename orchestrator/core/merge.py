@@ -38,7 +38,7 @@ def merge_built(job: Job, merge: MergeRecord, terms: Terms, now: str) -> Move:
         fixes = numbered((Fix("", f"{merge.problem}.", way_out, source="engine"),))
         # The author is not to blame, so it costs no attempt.
         return step.to(State.READY, merge.problem, **_FROM_NEW_BASE, fixes=fixes, reason=merge.problem)
-    if not merge.conflicts:
+    if merge.merged:
         told = f"built {merge.merged[:12]} on {merge.target}"
         return step.to(State.MERGING, told, merged=merge.merged, target_was=merge.target_was)
     files = ", ".join(merge.conflicts[:10])

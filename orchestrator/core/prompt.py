@@ -13,7 +13,7 @@ from string import Template
 from orchestrator.core.agent import Soul, section_of, voice_tag, without_section
 from orchestrator.core.criteria import Item
 from orchestrator.core.job import Fix, Job
-from orchestrator.core.records import Answer, CheckResult, Evidence, PromptPart
+from orchestrator.core.records import Answer, CheckResult, Claim, Evidence, PromptPart
 from orchestrator.core.skills import Chosen, tokens_of
 from orchestrator.errors import LedgerError
 
@@ -22,9 +22,11 @@ WHY_IN_REVIEW = {
     "soul": "who the reviewer is, but for how it sounds",
     "task": "the job's own words",
     "tests": "what the engine's checks said of exactly this tree",
+    "tampering": "what was done to tests, CI and orc's own files",
     "previous": "what was asked for before, and the author's answers",
     "report": "the author's report, where it is what the job is for",
     "items": "criteria/: what is to be answered with yes or no",
+    "claims": "claims of the work that were drawn, to be looked up again",
     "diff": "the whole change",
     "form": "the form of the answer, and what orc says around the parts",
 }
@@ -67,6 +69,7 @@ def attempt_prompt(
     rules: str,
     skills: Iterable[Chosen],
     target: str,
+    asked: str = "",
     note: str = "",
     previous_diff: str = "",
     handoff: str = "",
@@ -83,6 +86,7 @@ def attempt_prompt(
         "soul": soul.body.strip(),
         "note": f"\n{note}" if note else "",
         "skills": "\n\n".join(_skill(each) for each in chosen) or "None.",
+        "criteria": f"\n# What the engine checks\nWork is sent back for each of these:\n{asked}\n" if asked else "",
         "handoff": f"\n# From your last session\n{handoff.strip()}\n" if handoff else "",
         "fixes": fix_list(job.at.fixes) or "None: this is the first attempt.",
         "previous": fenced("the changes of the earlier attempt", previous_diff) if previous_diff else "None.",
@@ -96,12 +100,14 @@ def attempt_prompt(
         "target": target,
         "paths": ", ".join(spec.paths) or "any path that the task needs",
         "deliverables": ", ".join(spec.deliverables) or "the change itself",
+        "allows": ", ".join(spec.allows) or "none of these",
     }
     why = {
         "rules": "rules/: everybody works under them",
         "soul": f"souls/{soul.name}.md: who the agent is",
         "note": "what its program has to be told",
         "skills": ", ".join(f"{each.skill.name} ({each.why})" for each in chosen) or "none was chosen",
+        "criteria": f"criteria/{spec.kind}.yaml: what the engine checks by itself",
         "handoff": "what the session before left for this one",
         "fixes": "what is to be put right" if job.at.fixes else "nothing is to be put right",
         "previous": "what the author has to go on from" if previous_diff else "there is nothing to go on from",
@@ -143,6 +149,7 @@ def review_prompt(
     report: str,
     rules: str,
     previous: tuple[tuple[Fix, ...], tuple[Answer, ...]],
+    claims: tuple[Claim, ...] = (),
 ) -> Assembled:
     """What a reviewer gets, but for the diff and the nonce, whose places `fill_review` fills.
 
@@ -157,6 +164,7 @@ def review_prompt(
         "verdict": "APPROVED | REVISE | REJECT",
         "files": [path.path for path in evidence.paths],
         "items": [{"id": item.id, "pass": True, "evidence": "what shows it"} for item in asked],
+        **_claims_form(claims),
         "findings": [
             {
                 "severity": "blocking | remark",
@@ -173,9 +181,11 @@ def review_prompt(
         "soul": without_section(soul.body, "Voice").strip(),
         "task": fenced("the task", job.spec.prompt.strip()),
         "tests": _tests(evidence.checks),
+        "tampering": _tampering(evidence),
         "previous": _previous(*previous),
         "report": fenced("the report, which is the deliverable of this job", report) if report else "None asked for.",
         "items": "\n".join(f"- {i.id}{' (required)' if i.required else ''}: {i.question}" for i in asked),
+        "claims": _claims(claims),
         "diff": _diff_place(evidence.merge_base, evidence.tip),
     }
     more = {
@@ -213,6 +223,24 @@ def _fenced_diff(diff: str) -> str:
     return fenced("the whole diff", diff)
 
 
+def _claims_form(claims: tuple[Claim, ...]) -> dict[str, object]:
+    result = {"result": "supported | contradicted | unverifiable", "evidence": "what stands at the place"}
+    return {"claims": [{"id": each.id, **result} for each in claims]} if claims else {}
+
+
+def _claims(claims: tuple[Claim, ...]) -> str:
+    """The part of a review about claims, '' if there are none to look up."""
+    if not claims:
+        return ""
+    listed = "\n".join(f"- {each.id}: {each.claim}\n  It is said to stand in: {each.locator}" for each in claims)
+    told = (
+        "# Claims to look up again\n"
+        "Go to the place that each of these names and read it yourself. Answer supported, contradicted or\n"
+        "unverifiable, and say what stands there. One that its source contradicts fails the work.\n"
+    )
+    return f"{told}{fenced('claims that were drawn by lot from those of the work', listed)}\n\n"
+
+
 def fix_list(fixes: Iterable[Fix]) -> str:
     """Numbered fixes, one block each."""
     blocks = []
@@ -244,6 +272,15 @@ def _tick_runs(text: str) -> Iterable[str]:
 def _tests(checks: Iterable[CheckResult]) -> str:
     lines = [f"- `{each.run}`: {each.outcome} (exit {each.exit}, {each.seconds:.1f} s)" for each in checks]
     return "\n".join(lines) or "- none are declared for this job"
+
+
+def _tampering(evidence: Evidence) -> str:
+    if not evidence.tampering:
+        return "Nothing." if evidence.tamper_rules else "Nobody looked."
+    lines = [f"- {each.told}" + (" (the job allows it)" if each.declared else "") for each in evidence.tampering]
+    lines += [f"- and {evidence.more_tampering} more"] if evidence.more_tampering else []
+    told = fenced("what a program found in the change; names in it are the author's", "\n".join(lines))
+    return f"Judge for each whether the task needs it.\n{told}"
 
 
 def _previous(fixes: tuple[Fix, ...], answers: tuple[Answer, ...]) -> str:

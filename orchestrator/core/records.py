@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from orchestrator.core.criteria import Checks
 from orchestrator.core.job import Fix, Worker
 from orchestrator.core.said import Trouble, Usage
 
@@ -174,6 +175,65 @@ class Failure:
 
     rule: str
     text: str
+    file: str = ""
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """`guide.md:12`, `guide.md`, or ''."""
+        return f"{self.file}:{self.line}" if self.file and self.line else self.file
+
+    @property
+    def told(self) -> str:
+        """The text, with its place before it."""
+        return f"{self.place}: {self.text}" if self.file else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One key claim of a research report, what it rests on, and where in the work it is listed."""
+
+    id: str
+    claim: str
+    locator: str = ""
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What can be seen of a deliverable: what it is, and of a text its first lines from `line` on."""
+
+    path: str
+    """'' for the agent's final answer."""
+    about: str
+    line: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tampering:
+    """Something that was done to the tests, to CI or to orc's own files."""
+
+    rule: str
+    """Which rule found it; the names are in `tamper.RULES`."""
+    path: str
+    text: str
+    """What was done, in words."""
+    line: int = 0
+    """In the new version; in the old one if it is about what is gone; 0: the file."""
+    declared: bool = False
+    """The job allows it, so it holds nothing up."""
+
+    @property
+    def place(self) -> str:
+        """`tests/test_login.py:12`."""
+        return f"{self.path}:{self.line}" if self.line else self.path
+
+    @property
+    def told(self) -> str:
+        """The text, with its place before it."""
+        return f"{self.place}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +257,11 @@ class Evidence:
     protected: tuple[str, ...] = ()
     guarded: tuple[str, ...] = ()
     """Globs of protected paths that the gate was told; () where nobody wrote them down."""
+    tampering: tuple[Tampering, ...] = ()
+    more_tampering: int = 0
+    """How many findings are left out, because there are too many."""
+    tamper_rules: int = 0
+    """The version of the rules that found it; 0 where nobody looked."""
     notes: tuple[str, ...] = ()
     tests: str = ""
     """passed, failed, flaky or none; '' until the checks have run."""
@@ -204,6 +269,20 @@ class Evidence:
     checked_tree: str = ""
     check_key: str = ""
     """Names (tree, commands, environment) under which the result may be used again."""
+    criteria: Used | None = None
+    """The criteria of the job's kind; None where nobody wrote them down."""
+    kind_checks: Checks | None = None
+    """What they told the gate to check."""
+    kind_rules: int = 0
+    """The version of the rules that checked it; 0 where nobody did."""
+    speller: str = ""
+    """What the spelling was checked with, and its version; '' if it was not."""
+    claims: tuple[Claim, ...] = ()
+    """The key claims that the work lists."""
+    previews: tuple[Preview, ...] = ()
+    """What can be seen of the first deliverables."""
+    more_deliverables: int = 0
+    """How many deliverables are not among the previews."""
 
     @property
     def tests_in_words(self) -> str:
@@ -240,6 +319,23 @@ class Item:
     evidence: str = ""
 
 
+class ClaimResult(StrEnum):
+    """What looking up a claim again came to."""
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    UNVERIFIABLE = "unverifiable"
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """One claim that a reviewer looked up again, and what it found there."""
+
+    id: str
+    result: ClaimResult
+    evidence: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class ReviewRecord:
     """`review-N.yaml`: one reviewer's judgement of one exact commit."""
@@ -265,6 +361,8 @@ class ReviewRecord:
     """Blob id of the message without the diff and the nonce, as `review-N.prompt.md` has it."""
     system: str = ""
     """As in `Attempt`."""
+    draw: str = ""
+    """What the claims that are looked up again were drawn with: random, from when the review was reserved."""
     diff: str = ""
     """Blob id of the patch that stood in the message."""
     parts: tuple[PromptPart, ...] = ()
@@ -279,6 +377,7 @@ class ReviewRecord:
     reply: str = ""
     """The reviewer's answer as given, with the nonce replaced by its hash."""
     items: tuple[Item, ...] = ()
+    claims: tuple[Recheck, ...] = ()
     findings: tuple[Finding, ...] = ()
     summary: str = ""
     identity: str = ""

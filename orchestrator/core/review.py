@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestrator.core.job import Fix, Independence, Worker
+from orchestrator.core.records import ClaimResult
 from orchestrator.core.verdict import Judgement
 
 STRONG, WEAK, NONE = "family", "model", ""
@@ -37,13 +38,23 @@ def reviewing(agent: str) -> str:
 
 
 def fixes_of(judgement: Judgement, *, source: str = "reviewer") -> tuple[Fix, ...]:
-    """The numbered things the author must do: the blocking findings, else all findings, else the failed items."""
+    """The numbered things the author must do: the blocking findings, else all findings, else the failed items.
+
+    Claims that their sources contradict are always among them, the others that did not stand instead of findings.
+    """
     blocking = [each for each in judgement.findings if each.severity == "blocking"]
     chosen = blocking or list(judgement.findings)
     fixes = [Fix("", each.problem, each.fix, each.file, each.line, source) for each in chosen]
     if not chosen:
         failed = [item for item in judgement.items if not item.passed]
         fixes = [Fix("", f"{item.id}: {item.evidence or 'not shown'}", source=source) for item in failed]
+    for claim in judgement.claims:
+        if claim.result is ClaimResult.CONTRADICTED:
+            told = f"The source of the claim {claim.id} says otherwise: {claim.evidence}"
+            fixes.append(Fix("", told, "Correct the claim and all that rests on it.", source=source))
+        elif claim.result is ClaimResult.UNVERIFIABLE and not chosen:
+            told = f"The claim {claim.id} could not be verified: {claim.evidence or 'not shown'}"
+            fixes.append(Fix("", told, "Give a locator where it can be looked up.", source=source))
     return numbered(fixes)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from orchestrator.core.card import new_card
+from orchestrator.core.card import OPTIONS, Effect, new_card
 from orchestrator.core.config import Terms
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Fix, Job, State
@@ -19,6 +19,8 @@ from orchestrator.core.review import numbered
 from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import ENGINE, Actor, Event, Move, make_move
 
+HELD = "Changed, and not allowed by the job:"
+"""What stands on a card above what the tamper guard found, before anything else."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5, 900
 
 RESUMED = frozenset({CardKind.CEILING, CardKind.CRASHES, CardKind.CANNOT_START})
@@ -61,6 +63,9 @@ class Step:
         if kind is not CardKind.LANDING:
             # Only a landing that is blocked waits with a merged tree that passed: nothing else may land from a card.
             changes.update(NO_MERGE)
+        held = changes.get("tampering", at.tampering)
+        if held and Effect.APPROVE in (option.key for option in OPTIONS[kind]):
+            context = "\n".join([HELD, *held, context])
         card = new_card(self.job, kind, question, self.now, context=context, facts=facts)
         records = {**self.records, f"card-{card.number}": card}
         step = replace(self, records=records, changes=changes, facts={**self.facts, "card": card.id})

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.core.records import Finding, Item, Verdict
+from orchestrator.core.records import ClaimResult, Finding, Item, Recheck, Verdict
 
-KEYS = frozenset({"nonce", "job", "commit", "verdict", "files", "items", "findings", "summary"})
-_OPTIONAL = frozenset({"summary"})
+KEYS = frozenset({"nonce", "job", "commit", "verdict", "files", "items", "claims", "findings", "summary"})
+_OPTIONAL = frozenset({"summary", "claims"})
 _FINDING_KEYS = {"severity": str, "problem": str, "file": str, "line": int, "fix": str}
 MAX_REPLY = 256 * 1024
 
@@ -31,6 +31,8 @@ class Question:
     items: tuple[str, ...]
     required: frozenset[str]
     threshold: float
+    claims: tuple[str, ...] = ()
+    """Ids of the claims that were to be looked up again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Judgement:
     items: tuple[Item, ...] = ()
     findings: tuple[Finding, ...] = ()
     summary: str = ""
+    claims: tuple[Recheck, ...] = ()
 
 
 class _Unclear(Exception):
@@ -78,10 +81,13 @@ def _judge(value: Mapping[str, Any], question: Question, *, blotted: bool) -> Ju
     summary = value.get("summary", "")
     if not isinstance(summary, str):
         raise _Unclear("`summary` is not a text")
-    score = sum(item.passed for item in items) / len(items) if items else 1.0
-    found = Judgement(verdict, "", round(score, 4), items, findings, summary)
+    claims = _claims(value.get("claims", []), question)
+    # A claim that nobody could look up is one that does not stand yet.
+    passed = [*(item.passed for item in items), *(each.result is ClaimResult.SUPPORTED for each in claims)]
+    score = sum(passed) / len(passed) if passed else 1.0
+    found = Judgement(verdict, "", round(score, 4), items, findings, summary, claims)
     if verdict is not Verdict.APPROVED:
-        if verdict is Verdict.REVISE and not findings and all(item.passed for item in items):
+        if verdict is Verdict.REVISE and not findings and all(passed):
             raise _Unclear("asks for changes but names none")
         return found
     if unseen:
@@ -97,6 +103,9 @@ def _check_approval(found: Judgement, question: Question) -> None:
     failed = [item.id for item in found.items if not item.passed and item.id in question.required]
     if failed:
         raise _Unclear(f"approves although {', '.join(failed)} failed")
+    wrong = [each.id for each in found.claims if each.result is ClaimResult.CONTRADICTED]
+    if wrong:
+        raise _Unclear(f"approves although the source contradicts {', '.join(wrong)}")
     if found.score is not None and found.score < question.threshold:
         raise _Unclear(f"approves with a score of {found.score:.2f}, below {question.threshold:.2f}")
 
@@ -164,6 +173,24 @@ def _items(value: object, question: Question) -> tuple[Item, ...]:
     if sorted(names) != sorted(question.items):
         raise _Unclear("does not answer each question exactly once")
     return tuple(items)
+
+
+def _claims(value: object, question: Question) -> tuple[Recheck, ...]:
+    claims = []
+    for each in _list(value, "claims"):
+        if not isinstance(each, dict) or not set(each) <= {"id", "result", "evidence"}:
+            raise _Unclear("has a claim of the wrong form")
+        name, result, evidence = each.get("id"), each.get("result"), each.get("evidence", "")
+        if not isinstance(name, str) or not isinstance(evidence, str) or result not in list(ClaimResult):
+            raise _Unclear("has a claim of the wrong form (supported, contradicted or unverifiable)")
+        # Who does not say what stands at the place has not been there.
+        found = ClaimResult(str(result))
+        if found is ClaimResult.SUPPORTED and not evidence.strip():
+            found = ClaimResult.UNVERIFIABLE
+        claims.append(Recheck(name, found, evidence))
+    if sorted(each.id for each in claims) != sorted(question.claims):
+        raise _Unclear("does not look up each claim that was named exactly once")
+    return tuple(claims)
 
 
 def _finding(value: object) -> Finding:

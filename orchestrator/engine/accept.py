@@ -26,6 +26,7 @@ from orchestrator.core.job import JobSpec, Lane, Priority
 from orchestrator.core.requests import Drop, judge_drop
 from orchestrator.core.transitions import Actor, IllegalStepError, Move
 from orchestrator.engine.change import Change, View, judge_card, judge_file, judge_leftover, judge_review, other_file
+from orchestrator.engine.criteria import command_problem
 from orchestrator.engine.people import person_of
 from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.workspace import Workspace
@@ -90,8 +91,9 @@ def submit(ws: Workspace, data: bytes, name: str, *, lane: Lane | None = None, s
     request = judge_drop(lane or Lane.INBOX, parsed.spec)
     if not isinstance(request, Drop):
         raise RefusedError(request.reason)
-    problem = project_problem(ws, project_of(ws, parsed.spec)) or skills_problem(ws, parsed.spec.skills)
-    if problem:
+    project = project_of(ws, parsed.spec)
+    problem = project_problem(ws, project) or command_problem(ws, parsed.spec, project)
+    if problem := problem or skills_problem(ws, parsed.spec.skills):
         raise RefusedError(problem)
     move = new_job(
         ws,
@@ -263,7 +265,10 @@ class _Intake:
         self._drops += 1
         id_ = seen.claimed_id if is_job_id(seen.claimed_id) else free_id(self.ws, self.view.snapshot, seen.path.name)
         source = self._relative(seen.path)
-        self._check_project(project_of(self.ws, parsed.spec))
+        project = project_of(self.ws, parsed.spec)
+        self._check_project(project)
+        if problem := command_problem(self.ws, parsed.spec, project):
+            raise RefusedError(problem)
         self._check_skills(parsed.spec)
         priority, actor = request.priority, self.view.actor
         move = new_job(self.ws, parsed, id_, source=source, priority=priority, actor=actor)

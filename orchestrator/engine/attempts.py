@@ -25,6 +25,7 @@ from orchestrator.core.globs import matches
 from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
 from orchestrator.core.job import Job
+from orchestrator.core.kinds import told_to_author
 from orchestrator.core.prompt import attempt_prompt
 from orchestrator.core.records import Attempt, PromptPart, Used
 from orchestrator.core.said import NOTHING_USED
@@ -35,6 +36,7 @@ from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
 from orchestrator.engine.agents import backend_for, launch_spec, soul_of
 from orchestrator.engine.bases import find_start, mirror_with
+from orchestrator.engine.criteria import criteria_of
 from orchestrator.engine.launch import Start, folder_of, spec_for
 from orchestrator.engine.rules import PromptRules, rules_for_prompt
 from orchestrator.engine.sessions import new_session_id, plan_for, session_of, tree_folder
@@ -129,6 +131,7 @@ def prepare_attempt(ws: Workspace, job: Job, agent: AgentView) -> PreparedAttemp
         rules=rules.text,
         skills=skills,
         target=ws.terms(job).target,
+        asked=told_to_author(job.spec, criteria_of(ws, job).checks),
         note=can.note,
         previous_diff=_previous_diff(ws, job),
     )

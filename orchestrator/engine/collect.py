@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,10 +13,11 @@ from orchestrator.adapters.git import GitError, rev_parse, tree_of
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.mirrors import open_mirror, publish_ref
 from orchestrator.adapters.processes import kill_descendants
-from orchestrator.adapters.run_folder import RunFolder, read_result
+from orchestrator.adapters.run_folder import RunFolder, read_nonce, read_result
 from orchestrator.adapters.run_values import RunResult
 from orchestrator.adapters.worktrees import TreeSpec, holds_other_work, seal_tree, was_sealed_torn
 from orchestrator.core.attempt import attempt_ended, not_started, place_in_session, run_lost, service_failed
+from orchestrator.core.claims import claims_asked
 from orchestrator.core.gate import judge_checks
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Job, Worker
@@ -305,7 +305,7 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
         records, service_of = {f"review-{run.number}": ended}, before.reviewer.agent if failed else ""
         return not_started(job, why, ws.config.limits, now, records=records, wait_s=wait_s, service_of=service_of)
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{before.evidence}")
-    ended, judgement = end_review(before, evidence, result, _nonce(place), now)
+    ended, judgement = end_review(before, evidence, result, read_nonce(place), now)
     ended = replace(ended, spoke=spoke_of(ws, result.said, before.reviewer))
     return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat)
 
@@ -327,6 +327,7 @@ def end_review(
         nonce_sha256=hash_nonce(nonce),
         reply=reply,
         items=judgement.items,
+        claims=judgement.claims,
         findings=judgement.findings,
         summary=judgement.summary[:1000],
     )
@@ -353,15 +354,8 @@ def question_of(review: ReviewRecord, evidence: Evidence, nonce_sha256: str) -> 
         items=review.items_asked,
         required=frozenset(review.required),
         threshold=review.threshold,
+        claims=tuple(each.id for each in claims_asked(evidence, review.draw)),
     )
-
-
-def _nonce(place: RunFolder) -> str:
-    try:
-        value = json.loads(place.facts.read_bytes()).get("nonce", "")
-    except (OSError, ValueError, AttributeError):
-        return ""
-    return value if isinstance(value, str) else ""
 
 
 # --- clearing up ------------------------------------------------------------------------------------------------
@@ -416,9 +410,9 @@ def _put_away(ws: Workspace, place: RunFolder) -> None:
         for name in ("tree", "home", "tmp", "skills"):
             remove_tree(path / name)
         for left in path.glob("tree.json*"):
-            remove(left)
+            remove_tree(left)
         # The nonce of a review is worth nothing any more, but it was never anybody else's either.
-        remove(path / "facts.json")
+        remove_tree(path / "facts.json")
         kept = log_folder(ws.paths, path.name)
         ensure_folder(kept.parent)
         remove_tree(kept)

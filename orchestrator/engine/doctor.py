@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from difflib import get_close_matches
 
 from orchestrator.adapters.git import version
 from orchestrator.adapters.library import scan_criteria, scan_rules, scan_skills
+from orchestrator.adapters.spelling import speller
+from orchestrator.core.job import Kind
 from orchestrator.core.review import independence_of, is_enough
 from orchestrator.core.schedule import AgentView
 from orchestrator.engine.agent_programs import look_at_programs
@@ -166,6 +169,14 @@ def _library(ws: Workspace) -> Iterator[Finding]:
             yield Finding(what, Health.FAIL, str(problem))
         if not shelf.problems:
             yield Finding(what, Health.OK, f"{len(shelf.good)} read")
+    for kind in scan_criteria(root).good.keys() - set(Kind):
+        near = "".join(f"; did you mean {each}.yaml?" for each in get_close_matches(kind, list(Kind), n=1))
+        text = f"criteria/{kind}.yaml is about a kind that no job has ({', '.join(Kind)}){near}"
+        yield Finding("criteria", Health.WARN, text, "name the file after a kind")
+    unspelled = [kind for kind, each in scan_criteria(root).good.items() if each.checks.spelling]
+    if unspelled and not speller():
+        text = f"the spelling of {' and '.join(unspelled)} is not checked: codespell is not installed"
+        yield Finding("spelling", Health.WARN, text, "python -m pip install codespell, into the environment of orc")
 
 
 def _disk(ws: Workspace) -> Iterator[Finding]:

@@ -7,15 +7,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from orchestrator.adapters.git import Git, merge_base
-from orchestrator.adapters.git_objects import diff_stat, read_patch
-from orchestrator.core.evidence import checks_ended, evidence_found, first_paths, list_paths
-from orchestrator.core.gate import PASSING, judge_checks, judge_diff, protected_paths
+from orchestrator.adapters.git_objects import read_patch
+from orchestrator.core.evidence import checks_ended, evidence_found
+from orchestrator.core.gate import PASSING, judge_checks
 from orchestrator.core.job import Job, State
 from orchestrator.core.merge import merge_checked
 from orchestrator.core.records import Attempt, CheckResult, Evidence, MergeRecord
 from orchestrator.core.transitions import Move
 from orchestrator.engine.bases import check_key, known_checks, mirror_with, remember_checks
-from orchestrator.engine.diff_facts import gather_facts
+from orchestrator.engine.criteria import criteria_of
+from orchestrator.engine.diff_facts import judge_work, see_diff
 from orchestrator.engine.workspace import Workspace
 
 
@@ -28,24 +29,15 @@ def gather(ws: Workspace, job: Job) -> Move:
     git = mirror_with(ws, project.name, agreed.target, attempt.base, tip, job=job.id)
     # The base is part of the tip's history unless the agent rewrote it; then the diff is judged from the base itself.
     base = merge_base(git, attempt.base, tip) or attempt.base
-    stat = diff_stat(git, base, tip)
-    facts = gather_facts(git, base, tip, stat.changes, report=attempt.report, previous=_previous_tree(ws, job, git))
-    paths = list_paths(stat.changes)
-    evidence = Evidence(
+    seen, changes = see_diff(git, base, tip, project)
+    previous = _previous_tree(ws, job, git)
+    found = judge_work(git, seen, changes, job.spec, criteria_of(ws, job), report=attempt.report, previous=previous)
+    evidence = replace(
+        found,
         number=job.at.evidence + 1,
         attempt=attempt.number,
         base=attempt.base,
-        tip=tip,
-        merge_base=base,
-        tree=facts.tree,
-        stat=stat.summary(),
-        paths=paths,
-        more_paths=stat.files - len(paths),
-        failures=judge_diff(job.spec, facts, project.docs),
-        protected=first_paths(protected_paths(stat.changes, project.protected)),
-        docs=project.docs,
-        guarded=project.protected,
-        notes=_notes(attempt),
+        notes=(*_notes(attempt), *found.notes),
     )
     return evidence_found(job, evidence, agreed, ws.stamp())
 

@@ -16,10 +16,9 @@ from orchestrator.adapters import clock
 from orchestrator.adapters.borrowed import borrow_objects, find_broken_object
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.git import ENGINE, Git, common_dir, merge_base, own_dir, reading, tree_of, version
-from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees, read_blob
+from orchestrator.adapters.git_objects import commit_tree, merge_trees, read_blob
 from orchestrator.core.config import Project
-from orchestrator.core.evidence import first_paths, list_paths
-from orchestrator.core.gate import judge_diff, protected_paths
+from orchestrator.core.criteria import Criteria
 from orchestrator.core.gated import (
     Checked,
     Gated,
@@ -37,7 +36,8 @@ from orchestrator.core.gated import (
     suggest_check,
 )
 from orchestrator.core.job import Check, JobSpec
-from orchestrator.engine.diff_facts import gather_facts
+from orchestrator.engine.criteria import criteria_in
+from orchestrator.engine.diff_facts import judge_work, see_diff
 from orchestrator.engine.gate_names import find_base, find_named, refuse_unrelated, split_range
 from orchestrator.engine.gate_runs import Tell, Workshop, open_workshop, run_checks
 from orchestrator.errors import OrcError, UnavailableError
@@ -63,6 +63,8 @@ class Asked:
     """Whether the checks run on the base as well, to compare with."""
     project: Project = field(default_factory=Project)
     """Which paths are documents, and which are protected."""
+    library: Path | None = None
+    """The workspace whose criteria hold; None: that of the reviewer, or else the shipped ones."""
     note: str = ""
     """What a person should know about how it was asked."""
 
@@ -76,13 +78,15 @@ def gate_branch(start: Path, asked: Asked, tell: Tell, reviewer: Reviewer | None
     with reading(Git(own_dir(start))) as names:
         branch, base = _find(names, asked)
     with open_workshop(tell) as shop, reading(borrow_objects(source, shop.folder / "borrowed.git")) as git:
-        seen = look_at(git, branch, base, asked)
+        library = asked.library or (reviewer.library if reviewer else None)
+        criteria = criteria_in(library or shop.folder, asked.spec.kind)
+        seen = look_at(git, branch, base, asked, criteria)
         if not is_refused(seen):
             seen = replace(seen, checks=_check(shop, git, seen, asked))
             if reviewer is not None and may_be_reviewed(seen):
                 from orchestrator.engine.gate_review import review_branch
 
-                seen = replace(seen, review=review_branch(shop, git, seen, asked.spec, reviewer))
+                seen = replace(seen, review=review_branch(shop, git, seen, asked.spec, reviewer, criteria))
         if not asked.checks:
             seen = replace(seen, suggestion=_suggest(git, base.commit))
     conclusion, reasons = conclude(seen)
@@ -100,32 +104,21 @@ def _find(git: Git, asked: Asked) -> tuple[Named, Named]:
 # --- the diff ---
 
 
-def look_at(git: Git, branch: Named, base: Named, asked: Asked) -> Seen:
+def look_at(git: Git, branch: Named, base: Named, asked: Asked, criteria: Criteria) -> Seen:
     """What the objects alone tell: the diff and what the rules say of it, and whether it merges."""
     fork = merge_base(git, base.commit, branch.commit)
     if fork is None:
         raise refuse_unrelated(branch, base, is_shallow=(git.git_dir / "shallow").exists())
-    stat = diff_stat(git, fork, branch.commit)
-    paths = list_paths(stat.changes)
-    seen = Seen(
-        branch,
-        base,
-        merge_base=fork,
-        tree=tree_of(git, branch.commit),
-        stat=stat.summary(),
-        commits=int(git.text("rev-list", "--count", branch.commit, f"^{base.commit}")),
-        paths=paths,
-        more_paths=stat.files - len(paths),
-        protected=first_paths(protected_paths(stat.changes, asked.project.protected)),
-        declared=asked.checks,
-    )
+    evidence, changes = see_diff(git, fork, branch.commit, asked.project)
+    commits = int(git.text("rev-list", "--count", branch.commit, f"^{base.commit}"))
+    seen = Seen(branch, base, evidence, commits, declared=asked.checks)
     broken = find_broken_object(git, branch.commit, base.commit)
     if broken:
         # Not even looked at any further, as a fetch would not have brought it.
         return replace(seen, rules=(RuleSeen("broken_objects", RuleOutcome.REFUSED, f"git refuses {broken}."),))
-    facts = gather_facts(git, fork, branch.commit, stat.changes, report="", previous="")
-    rules = see_rules(asked.spec, judge_diff(asked.spec, facts, asked.project.docs))
-    return _merge(git, replace(seen, rules=(RuleSeen("broken_objects", RuleOutcome.OK), *rules)))
+    evidence = judge_work(git, evidence, changes, asked.spec, criteria)
+    rules = (RuleSeen("broken_objects", RuleOutcome.OK), *see_rules(asked.spec, evidence))
+    return _merge(git, replace(seen, evidence=evidence, rules=rules))
 
 
 def _merge(git: Git, seen: Seen) -> Seen:

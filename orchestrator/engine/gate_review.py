@@ -17,14 +17,15 @@ from orchestrator.adapters.backends.base import Order
 from orchestrator.adapters.config_file import FILE_NAME, read_config
 from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import read_patch
-from orchestrator.adapters.library import prompt_templates, read_criteria, read_souls
+from orchestrator.adapters.library import prompt_templates, read_souls
 from orchestrator.adapters.places import find_root
 from orchestrator.adapters.run_folder import find_orc
 from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
 from orchestrator.core.agent import Soul
 from orchestrator.core.board import AgentView
+from orchestrator.core.claims import claims_asked
 from orchestrator.core.config import BackendConfig, Config
-from orchestrator.core.criteria import Criteria, criteria_for
+from orchestrator.core.criteria import Criteria
 from orchestrator.core.gated import Reviewed, Seen, Where
 from orchestrator.core.job import Job, JobSpec, Standing, State, Worker
 from orchestrator.core.prompt import fill_review, review_prompt
@@ -122,10 +123,11 @@ def _usable(reviewer: Reviewer) -> Reviewer:
     return reviewer
 
 
-def review_branch(shop: Workshop, git: Git, seen: Seen, spec: JobSpec, reviewer: Reviewer) -> Reviewed:
+def review_branch(
+    shop: Workshop, git: Git, seen: Seen, spec: JobSpec, reviewer: Reviewer, criteria: Criteria
+) -> Reviewed:
     """What the reviewer says of the branch. A review that could not be made has a `problem`."""
     job = _job(seen, spec, _task(git, seen, spec))
-    criteria = criteria_for(spec.kind, read_criteria(reviewer.library or shop.folder))
     rules = rules_for_prompt(reviewer.library) if reviewer.library else PromptRules("", None, ())
     record = _record(job, seen, reviewer, criteria, rules)
     limit = reviewer.config.review.max_diff_bytes
@@ -177,9 +179,10 @@ def _record(job: Job, seen: Seen, reviewer: Reviewer, criteria: Criteria, rules:
         run=f"{job.id}.review-1",
         started=iso(clock.now()),
         independence="",
-        threshold=reviewer.config.review.threshold,
+        threshold=reviewer.config.review.threshold if criteria.threshold is None else criteria.threshold,
         required=tuple(item.id for item in criteria.items if item.required),
         items_asked=tuple(item.id for item in criteria.items),
+        draw=secrets.token_hex(8) if seen.evidence.claims else "",
         soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob) if agent.soul.blob else None,
         rules=rules.used,
         rule_ids=rules.ids,
@@ -189,25 +192,13 @@ def _record(job: Job, seen: Seen, reviewer: Reviewer, criteria: Criteria, rules:
 
 def _evidence(seen: Seen) -> Evidence:
     checked = seen.on(Where.BRANCH)
-    return Evidence(
-        number=1,
-        attempt=1,
-        base=seen.base.commit,
-        tip=seen.branch.commit,
-        merge_base=seen.merge_base,
-        tree=seen.tree,
-        stat=seen.stat,
-        paths=seen.paths,
-        more_paths=seen.more_paths,
-        protected=seen.protected,
-        tests=checked.tests if checked else "none",
-        checks=checked.results if checked else (),
-    )
+    tests, results = (checked.tests, checked.results) if checked else ("none", ())
+    return replace(seen.evidence, base=seen.base.commit, tests=tests, checks=results)
 
 
 def _start(asked: _Asked) -> Start:
     agent, evidence, items = asked.reviewer.agent, _evidence(asked.seen), list(asked.criteria.items)
-    diff = asked.patch.decode("utf-8", "replace")
+    diff, claims = asked.patch.decode("utf-8", "replace"), claims_asked(evidence, asked.record.draw)
     told = review_prompt(
         prompt_templates("review"),
         asked.job,
@@ -218,6 +209,7 @@ def _start(asked: _Asked) -> Start:
         report="",
         rules=asked.rules,
         previous=((), ()),
+        claims=claims,
     )
     has_system = backend_in(asked.reviewer.config, agent.soul)[1].capabilities.system_prompt != "none"
     system = told.system if has_system else ""
@@ -226,7 +218,12 @@ def _start(asked: _Asked) -> Start:
     return Start(
         _spec(asked, system),
         fill_review(message, base=evidence.merge_base, commit=evidence.tip, diff=diff, nonce=asked.nonce),
-        {**facts, "nonce": asked.nonce, "items": [asdict(item) for item in items]},
+        {
+            **facts,
+            "nonce": asked.nonce,
+            "items": [asdict(item) for item in items],
+            "claims": [asdict(each) for each in claims],
+        },
         asked.patch or b" ",
         system=system,
     )

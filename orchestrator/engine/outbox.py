@@ -6,10 +6,10 @@ refuses it, so a crash between that commit and the answer makes no second one.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from orchestrator.adapters.ledger import Filing, format_record
 from orchestrator.adapters.orc_block import clean
 from orchestrator.adapters.outbox import Found, last_change, read_outbox, write_answer
 from orchestrator.adapters.redact import Redactor
-from orchestrator.adapters.run_folder import SPEC_BYTES, RunFolder, read_bounded, read_spec, secret_values
+from orchestrator.adapters.run_folder import RunFolder, read_nonce, read_spec, secret_values
 from orchestrator.adapters.strict_yaml import dump, replace_unsafe
 from orchestrator.core.accept import accept
 from orchestrator.core.ids import RunId
@@ -43,6 +43,7 @@ from orchestrator.core.outbox import (
 from orchestrator.core.requests import Drop, judge_drop
 from orchestrator.core.transitions import ENGINE, Move
 from orchestrator.engine.accept import project_problem
+from orchestrator.engine.criteria import command_problem
 from orchestrator.engine.launch import folder_of
 from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.story import asked_so_far
@@ -119,13 +120,11 @@ class Outboxes:
 def _redactor(place: RunFolder) -> Redactor:
     """Takes out of a request what must not reach the ledger: the run's credential, and the nonce of a review."""
     secrets: list[str] = []
-    try:
+    # The run folder is the agent's to break; what it hides from us there it could have hidden in its words.
+    with suppress(OrcError):
         secrets += secret_values(read_spec(place).launch, os.environ)
-        nonce = json.loads(read_bounded(place.facts, SPEC_BYTES)[0]).get("nonce", "")
-        secrets += [nonce] if isinstance(nonce, str) else []
-    except (OrcError, OSError, ValueError, AttributeError, RecursionError):
-        pass  # The run folder is the agent's to break; what it hides from us there it could have hidden in its words.
-    return Redactor(secrets)
+    nonce = read_nonce(place)
+    return Redactor([*secrets, nonce] if nonce else secrets)
 
 
 @dataclass(slots=True)
@@ -218,6 +217,7 @@ class _Look:
         problem = (
             follow_up_problem(parsed.spec, self.job, so_far=so_far)
             or project_problem(self.ws, project)
+            or command_problem(self.ws, parsed.spec, project)
             or skills_problem(self.ws, parsed.spec.skills)
         )
         if problem:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends.base import Order
 from orchestrator.adapters.ledger import Folder
-from orchestrator.adapters.library import blob_id, prompt_templates, read_criteria
+from orchestrator.adapters.library import blob_id, prompt_templates
 from orchestrator.adapters.run_values import RunKind
 from orchestrator.adapters.schemas import load_schema
 from orchestrator.core.attempt import not_started
-from orchestrator.core.criteria import Criteria, criteria_for
+from orchestrator.core.claims import claims_asked
 from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
 from orchestrator.core.job import Expects, Job
@@ -28,6 +28,7 @@ from orchestrator.core.step import next_run
 from orchestrator.engine.agents import backend_for, launch_spec, soul_of
 from orchestrator.engine.attempts import Reserved, library_filing
 from orchestrator.engine.checks import export_tree
+from orchestrator.engine.criteria import criteria_of, threshold_of
 from orchestrator.engine.evidence import reviewed_patch
 from orchestrator.engine.launch import Start, folder_of, spec_for
 from orchestrator.engine.rules import rules_for_prompt
@@ -51,17 +52,18 @@ def _prepare(
     ws: Workspace, job: Job, action: StartReview, agent: AgentView, now: str
 ) -> tuple[ReviewRecord, dict[str, bytes]]:
     """The record of a review that is to begin, and the texts that go beside it."""
-    run, criteria, rules = next_run(job, Kind.REVIEW), _criteria(ws, job), rules_for_prompt(ws.paths.root)
+    run, criteria, rules = next_run(job, Kind.REVIEW), criteria_of(ws, job), rules_for_prompt(ws.paths.root)
     folder = ws.open_job(job.id)
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
     attempt = ws.ledger.record(Attempt, folder, f"attempt-{evidence.attempt}")
-    patch = _whole_patch(ws, job, evidence)
+    patch, draw = _whole_patch(ws, job, evidence), secrets.token_hex(8) if evidence.claims else ""
     told = review_prompt(
         prompt_templates("review"),
         job,
         soul=agent.soul,
         evidence=evidence,
         items=criteria.items,
+        claims=claims_asked(evidence, draw),
         diff=patch.decode("utf-8", "replace"),
         report=_report(job, attempt),
         rules=rules.text,
@@ -81,9 +83,10 @@ def _prepare(
         run=str(run),
         started=now,
         independence=action.independence,
-        threshold=ws.terms(job).threshold,
+        threshold=threshold_of(ws, job, criteria),
         required=tuple(item.id for item in criteria.items if item.required),
         items_asked=tuple(item.id for item in criteria.items),
+        draw=draw,
         soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob),
         rules=rules.used,
         rule_ids=rules.ids,
@@ -106,10 +109,6 @@ def _whole_patch(ws: Workspace, job: Job, evidence: Evidence) -> bytes:
     return patch
 
 
-def _criteria(ws: Workspace, job: Job) -> Criteria:
-    return criteria_for(job.spec.kind, read_criteria(ws.paths.root))
-
-
 def review_start(ws: Workspace, job: Job, run: RunId) -> Start:
     """The run of a review, from what the ledger holds of it, with a nonce that only it and its reviewer know."""
     folder = ws.open_job(job.id)
@@ -130,7 +129,12 @@ def review_start(ws: Workspace, job: Job, run: RunId) -> Start:
     return Start(
         replace(spec, launch=launch_spec(ws, soul, _order(ws, review, Path(tree["path"]), system))),
         told,
-        {**review_facts(job, evidence, attempt), "nonce": nonce, "items": _items(ws, job, review)},
+        {
+            **review_facts(job, evidence, attempt),
+            "nonce": nonce,
+            "items": _items(ws, job, review),
+            "claims": [asdict(each) for each in claims_asked(evidence, review.draw)],
+        },
         patch or b" ",
         system=system,
     )
@@ -145,7 +149,7 @@ def read_texts(ws: Workspace, folder: Folder, review: ReviewRecord) -> tuple[str
 
 def _items(ws: Workspace, job: Job, review: ReviewRecord) -> list[dict[str, Any]]:
     """The questions that were asked; their words, if the criteria still have them."""
-    known = {item.id: item.question for item in _criteria(ws, job).items}
+    known = {item.id: item.question for item in criteria_of(ws, job).items}
     asked = review.items_asked
     return [{"id": id_, "question": known.get(id_, ""), "required": id_ in review.required} for id_ in asked]
 

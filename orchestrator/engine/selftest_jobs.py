@@ -20,6 +20,7 @@ from orchestrator.core.actions import StartReview
 from orchestrator.core.agent import Soul
 from orchestrator.core.attempt import attempt_ended, start_attempt
 from orchestrator.core.board import AgentView, Board, ProjectView
+from orchestrator.core.claims import claims_asked
 from orchestrator.core.codec import from_mapping
 from orchestrator.core.config import Config, Project
 from orchestrator.core.ids import job_id
@@ -236,6 +237,9 @@ def _reply(review: ReviewRecord, evidence: Evidence, reply: Mapping[str, Any], n
         "verdict": "APPROVED",
         "files": [each.path for each in evidence.paths],
         "items": items,
+        "claims": [
+            {"id": each.id, "result": "supported", "evidence": "seen"} for each in claims_asked(evidence, review.draw)
+        ],
         "findings": [],
         "summary": "Read to its end.",
         **reply.get("set", {}),

@@ -66,6 +66,20 @@ def test_writing_the_ledger_anew_without_changing_it_is_no_lie(root: Path) -> No
     assert w.verify(root).lies == ()
 
 
+def test_work_that_went_on_without_a_look_for_tampering_is_a_doubt_only_if_there_is_some(root: Path) -> None:
+    w.forge(root, never_looked)
+    report = w.verify(root)
+    assert report.lies == ()
+    (doubt,) = report.unverifiable
+    assert (doubt.job, "orc_touched" in doubt.text) == (UNCLEAR, True)
+
+
+def test_what_other_rules_of_the_tamper_guard_found_is_a_doubt(root: Path) -> None:
+    w.forge(root, everywhere(LOGIN, "tamper_rules: 1\n", "tamper_rules: 99\n"))
+    report = w.verify(root)
+    assert (report.lies, [each.job for each in report.unverifiable]) == ((), [LOGIN])
+
+
 def test_nothing_is_written_into_the_project(root: Path) -> None:
     before = sorted(path for path in (root / ".git").rglob("*"))
     w.verify(root)
@@ -385,6 +399,33 @@ def unprotected(draft: w.Draft) -> None:
         draft.swap_all("  protected:\n    - CLAUDE.md\n", "")
 
 
+FOUND = '  - rule: orc_touched\n    path: CLAUDE.md\n    text: "what orc or its agents work by: added"\n'
+HELD = '  tampering:\n    - "CLAUDE.md: what orc or its agents work by: added"\n'
+
+
+def untold(draft: w.Draft) -> None:
+    """What was done to a file that agents work by is not told of."""
+    if draft.job == UNCLEAR:
+        draft.swap_all(HELD, "")
+        draft.swap_all(f"tampering:\n{FOUND}", "")
+        draft.trailers = [each for each in draft.trailers if each[0] != "Tampering"]
+
+
+def never_looked(draft: w.Draft) -> None:
+    """The same, and it is said that nobody looked."""
+    untold(draft)
+    if draft.job == UNCLEAR:
+        draft.swap_all("tamper_rules: 1\n", "")
+
+
+def said_allowed(draft: w.Draft) -> None:
+    """It is said that the job allows what it does not."""
+    if draft.job == UNCLEAR:
+        draft.swap_all(HELD, "")
+        draft.swap_all(FOUND, f"{FOUND}    declared: true\n")
+        draft.trailers = [each for each in draft.trailers if each[0] != "Tampering"]
+
+
 def standing_lie(draft: w.Draft) -> None:
     """A step slips in something that it has no business with."""
     draft.swap("job.yaml", "  attempt: 1\n", "  attempt: 1\n  protected: [app.py]\n")
@@ -449,6 +490,25 @@ FORGERIES: dict[str, Forgery] = {
         "plan_only, but it does not",
     ),
     "a protected path kept quiet": Forgery(unprotected, Rule.EVIDENCE, "protected paths"),
+    "tampering kept quiet": Forgery(untold, Rule.EVIDENCE, "says nothing of orc_touched"),
+    "tampering that the job does not allow": Forgery(said_allowed, Rule.EVIDENCE, "CLAUDE.md .allowed.: .*not so"),
+    "tampering that holds nothing up": Forgery(
+        at(UNCLEAR, "evidence", swapped("job.yaml", HELD, "")), Rule.EVIDENCE, "what is held for a person"
+    ),
+    "tampering made up": Forgery(
+        at(
+            LOGIN,
+            "evidence",
+            swapped("evidence-1.yaml", "tamper_rules", f"tampering:\n{FOUND}tamper_rules"),
+        ),
+        Rule.EVIDENCE,
+        "says orc_touched of CLAUDE.md",
+    ),
+    "a card that does not tell of tampering": Forgery(
+        at(UNCLEAR, "verdict", swapped("card-1.yaml", "CLAUDE.md: ", "README.md: "), to="decide"),
+        Rule.CARD,
+        "does not tell: CLAUDE.md",
+    ),
     "a reviewer of the same family": Forgery(same_family, Rule.INDEPENDENCE, "independence"),
     "a reviewer of an undeclared family": Forgery(undeclared_family, Rule.INDEPENDENCE, "independence"),
     "the author as reviewer": Forgery(everywhere(LOGIN, "critic", "engineer"), Rule.INDEPENDENCE, "too near"),

@@ -47,6 +47,7 @@ from orchestrator.adapters.git_checkout import (
     untracked_in_the_way,
 )
 from orchestrator.adapters.git_objects import (
+    MergeResult,
     commit_tree,
     diff_stat,
     diff_text,
@@ -54,6 +55,7 @@ from orchestrator.adapters.git_objects import (
     list_tree,
     merge_trees,
     read_blob,
+    read_small_blobs,
     whitespace_only_paths,
 )
 from orchestrator.adapters.mirrors import open_mirror, publish_ref, refresh_mirror
@@ -247,6 +249,15 @@ def test_a_merge_without_conflict_gives_a_tree_and_one_with_gives_paths(git: Git
     assert merge_trees(git, top, other_top).tree is None
 
 
+def test_a_conflict_that_is_not_of_one_file_names_the_folder(git: Git) -> None:
+    folder = {f"a/{name}": f"{name}\n" * 20 for name in "wxyz"}
+    base = commit_files(git, head(git), **folder)
+    new = commit_files(git, base, **{"a/new": "new\n"})
+    moved = {f"{'b' if name in 'wx' else 'c'}/{name}": f"{name}\n" * 20 for name in "wxyz"}
+    split = commit_files(git, base, **dict.fromkeys(folder), **moved)
+    assert merge_trees(git, split, new) == MergeResult(None, ("a",))
+
+
 def test_a_mirror_merges_and_shows_text_although_it_runs_no_driver(git: Git, tmp_path: Path) -> None:
     lines = [str(n) for n in range(1, 10)]
     attributes = commit_files(git, head(git), **{".gitattributes": "* merge=evil diff=evil filter=evil\n"})
@@ -286,6 +297,18 @@ def test_a_diff_stat_tells_every_kind_of_change(git: Git, project: Path) -> None
     assert (stat.files, stat.insertions, stat.deletions) == (8, 5, 3)
     assert stat.summary() == "8 files changed, 5 insertions(+), 3 deletions(-)"
     assert DiffStat().summary() == "0 files changed"
+
+
+def test_a_change_names_both_of_its_objects_and_small_ones_are_read(git: Git) -> None:
+    base = commit_files(git, head(git), a="one\n", b="two\n")
+    tip = commit_files(git, base, a="three\n", b=None, c="4" * 100)
+    changes = {each.path: each for each in diff_stat(git, base, tip).changes}
+    a, b, c = (changes[name] for name in "abc")
+    oids = [a.old_oid, a.new_oid, b.old_oid, c.new_oid]
+    found = read_small_blobs(git, [*oids, b.new_oid, "f" * 40], 99)
+    assert found == {a.old_oid: b"one\n", a.new_oid: b"three\n", b.old_oid: b"two\n"}
+    assert read_small_blobs(git, oids, 100, max_all=10) == {a.old_oid: b"one\n", a.new_oid: b"three\n"}
+    assert read_small_blobs(git, [a.old_oid, c.new_oid, b.old_oid], 100, max_all=10) == {a.old_oid: b"one\n"}
 
 
 def test_a_patch_is_cut_where_asked(git: Git) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
@@ -21,8 +22,18 @@ from orchestrator.adapters.library import (
     scan_rules,
     scan_skills,
 )
+from orchestrator.adapters.schemas import load_schema
 from orchestrator.core.agent import section_of
-from orchestrator.core.criteria import criteria_for
+from orchestrator.core.codec import from_mapping, to_mapping
+from orchestrator.core.criteria import (
+    Checks,
+    ClaimRules,
+    Duplicates,
+    Length,
+    Links,
+    Spelling,
+    criteria_for,
+)
 from orchestrator.core.rules import Enforcement
 from orchestrator.errors import InvalidFileError
 
@@ -211,11 +222,58 @@ def test_broken_criteria_leave_the_shipped_ones_in_force(tmp_path: Path) -> None
     assert "criteria/code.yaml: items: used twice as an id: a" in str(shelf.problems[0])
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("checks: {spellling: {}}", "criteria/writing.yaml:1: checks.spellling: unknown key; did you mean `spelling`?"),
+        (
+            "checks:\n  spelling: {language: enn}",
+            'yaml:2: checks.spelling.language: is "enn"; allowed: "en"; did you mean `en`?',
+        ),
+        ("checks:\n  duplicates:\n    words: 2", "writing.yaml:3: checks.duplicates.words: is 2; must be at least 5"),
+        ("checks: {claims: {share: 30}}", "checks.claims.share: is 30; must be at most 1"),
+        ("checks: {links: yes}", "checks.links: must be a mapping of keys to values"),
+        ("checks: {documents: []}", "checks.documents: has 0 entries; at least 1 are allowed"),
+    ],
+)
+def test_a_mistake_in_what_is_to_be_checked_is_told_with_its_line_and_the_nearest_name(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    write(tmp_path, "criteria/writing.yaml", f"{text}\nitems:\n  - {{id: a, question: Is it?}}\n")
+    (problem,) = scan_criteria(tmp_path).problems
+    assert told in str(problem)
+
+
+def test_what_is_to_be_checked_is_read_with_its_defaults(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "criteria/writing.yaml",
+        "checks:\n  spelling: {words: [hist]}\n  duplicates: {}\n  claims: {share: 1}\n"
+        "items:\n  - {id: a, question: Is it?}\n",
+    )
+    checks = read_criteria(tmp_path)["writing"].checks
+    assert checks == Checks(spelling=Spelling("en", ("hist",)), duplicates=Duplicates(25), claims=ClaimRules(3, 1.0))
+    assert from_mapping(Checks, to_mapping(checks)) == checks
+    assert Checks(duplicates=Duplicates()) == from_mapping(Checks, to_mapping(Checks(duplicates=Duplicates())))
+
+
+def test_the_defaults_of_the_schema_are_those_of_the_code() -> None:
+    known = load_schema("criteria")["properties"]["checks"]["properties"]
+    for name, default in asdict(Checks()).items():
+        if default is not None:
+            assert known[name]["default"] == (list(default) if isinstance(default, tuple) else default)
+    for kind in (Duplicates, Spelling, Length, Links, ClaimRules):
+        name = "claims" if kind is ClaimRules else kind.__name__.lower()
+        told = {key: own["default"] for key, own in known[name]["properties"].items()}
+        assert told == {key: list(own) if isinstance(own, tuple) else own for key, own in asdict(kind()).items()}
+
+
 def test_the_shipped_criteria_are_few_and_have_required_items(tmp_path: Path) -> None:
     for criteria in read_criteria(tmp_path).values():
         assert 1 <= len(criteria.items) <= 8
         assert any(item.required for item in criteria.items)
-        assert criteria.threshold == 0.8
+        assert criteria.threshold is None
+        assert criteria.checks.viewable
         assert all(item.question.endswith("?") for item in criteria.items)
 
 

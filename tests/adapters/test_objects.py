@@ -29,3 +29,18 @@ def test_trees_are_forgotten_and_read_again_however_many_are_written(
             assert found is not None
             assert objects.read(found.oid) == f"{number}\n".encode()
         assert objects.find(roots[0], "open/01/1") is None
+
+
+def test_the_tree_that_is_asked_for_is_kept_when_others_are_forgotten(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TREE_ENTRIES", 50)
+    with opened(repo / ".git") as objects:
+        blob = objects.write("blob", b"x\n")
+        first, *others = (objects.change_tree(EMPTY_TREE, {f"{n}": Entry(FILE_MODE, blob)}) for n in range(120))
+        objects.store()
+        for each in others:
+            objects.tree(first)
+            objects.tree(each)
+        assert first in objects._trees
+        assert others[0] not in objects._trees

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 import orchestrator
 from orchestrator.adapters.schemas import find_problems, load_schema, validate
@@ -88,6 +91,23 @@ def test_all_shipped_schemas_load() -> None:
     names = {path.name.removesuffix(".schema.json") for path in folder.glob("*.schema.json")}
     assert {"rule", "soul", "skill", "criteria"} <= names
     assert all(load_schema(name)["title"] for name in names)
+
+
+@pytest.mark.parametrize("name", ["criteria", "claims", "verdict"])
+def test_every_key_says_what_it_is_and_shows_an_example(name: str) -> None:
+    def bare(schema: Any, where: str) -> Iterator[str]:
+        for key, own in schema.get("properties", {}).items():
+            has_default = "default" in own or own.get("type") == "object" or key in schema.get("required", [])
+            if not (own.get("title") and own.get("description") and own.get("examples")) or not (
+                has_default or f"{where}{key}" == "threshold"
+            ):
+                yield where + key
+            yield from bare(own, f"{where}{key}.")
+            yield from bare(own.get("items", {}), f"{where}{key}[].")
+            for example in own.get("examples", []):
+                Draft202012Validator(own).validate(example)
+
+    assert list(bare(load_schema(name), "")) == []
 
 
 def test_a_schema_that_does_not_exist_is_an_error_of_ours() -> None:

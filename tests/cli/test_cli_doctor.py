@@ -12,6 +12,7 @@ from typing import Any
 
 import cli_world as w
 import pytest
+from spelling_helpers import install_list
 
 from orchestrator.adapters.files import hold_lock, release_lease, take_lease
 from orchestrator.engine.agent_programs import SEEN
@@ -42,7 +43,8 @@ def root(made: Path, tmp_path: Path) -> Path:
 def look(root: Path, *args: str, code: int = 0) -> list[dict[str, Any]]:
     """What is found that is not well, or was mended."""
     findings: list[dict[str, Any]] = w.orc(root, "doctor", "--json", *args, code=code).json()["findings"]
-    return [each for each in findings if each["health"] != "ok"]
+    # Whether the machine has a list of misspellings says nothing about the workspace.
+    return [each for each in findings if each["health"] != "ok" and each["what"] != "spelling"]
 
 
 def mend(root: Path, what: str, *, code: int = 0) -> list[dict[str, Any]]:
@@ -89,6 +91,23 @@ def test_a_file_of_the_persons_own_is_theirs_at_init_and_at_fix(tmp_path: Path) 
     assert (rules["fixable"], rules["fixed"]) == (False, False)
     assert "orc rules adopt AGENTS.md" in rules["hint"]
     assert (root / "AGENTS.md").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize(("text", "told"), [("teh->the\n", False), (None, True)])
+def test_a_list_of_misspellings_that_is_missing_is_told(
+    root: Path, tmp_path: Path, text: str | None, told: bool
+) -> None:
+    install_list(tmp_path / "packages", text)
+    path = os.pathsep.join((str(tmp_path / "packages"), str(w.SOURCE)))
+    out = w.orc(root, "doctor", env={"PYTHONPATH": path}, code=0).out
+    assert ("the spelling of writing is not checked: codespell is not installed" in out) is told
+
+
+def test_criteria_of_a_kind_that_there_is_not_are_told_with_the_nearest_one(root: Path) -> None:
+    (root / "criteria").mkdir()
+    (root / "criteria" / "wirting.yaml").write_text("items:\n  - {id: fits, question: Does it fit?}\n")
+    (found,) = look(root)
+    assert found["text"].endswith("no job has (code, writing, research, ops); did you mean writing.yaml?")
 
 
 def test_the_rules_are_built(root: Path) -> None:

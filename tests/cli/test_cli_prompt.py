@@ -99,7 +99,7 @@ def test_it_shows_what_a_reviewer_was_told_with_the_diff_and_without_the_nonce(r
     assert f"{job}: review 1, of attempt 1\n" in shown
     assert "without: the nonce, of which only a hash is kept" in shown
     table, _, message = shown.partition("──── message ────")
-    assert re.search(r"^PART {7}TOKENS  WHY\n(.+\n)*diff +\d+  the whole change\n", table, re.M)
+    assert re.search(r"^PART {8}TOKENS  WHY\n(.+\n)*diff +\d+  the whole change\n", table, re.M)
     assert "+print(" in message
     assert '"nonce": "",' in message
     told = json.loads(w.orc(root, "prompt", job, "--review", "1", "--json", code=0).out)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -100,6 +102,27 @@ def test_a_file_that_may_not_be_read_is_told_with_the_command_that_changes_it() 
     assert done.returncode == ExitCode.INVALID_FILE, done.stderr
     assert f"{file}: may not be read by you" in done.stderr
     assert f"chmod u+r {file}" in done.stderr
+
+
+def test_show_shows_the_work_itself_and_not_only_where_it_lies(tmp_path: Path) -> None:
+    text = r"# Forms\n\n- One form\n    - indented \033[2J\n"
+    png = r"\211PNG\r\n\032\n\000\000\000\rIHDR\000\000\002\200\000\000\001\340"
+    plays = [
+        {"match": {"kind": "attempt"}, "run": f"printf '{text}' > forms.md; printf '{png}' > chart.png"},
+        {"match": {"kind": "review"}, "verdict": "APPROVED"},
+    ]
+    root = w.new_workspace(tmp_path / "work", json.dumps(plays))
+    id_ = w.submit(root, "prompt: describe\nkind: writing\ndeliverables: ['forms.md', '*.png']\n")
+    w.orc(root, "run", "--until-idle", "--quiet", code=1)
+    shown = w.orc(root, "show", id_, code=0).out
+    assert "forms.md: text, 4 lines\n" in shown
+    assert "| # Forms\n" in shown
+    assert "|     - indented" in shown
+    assert "chart.png: PNG image, 640 x 480, 24 bytes\n" in shown
+    (command,) = [line.partition(": ")[2] for line in shown.splitlines() if "to look at it: " in line]
+    get, _, _ = command.partition(" > ")
+    found = subprocess.run(shlex.split(get), cwd=root, capture_output=True, check=True)
+    assert found.stdout.startswith(b"\x89PNG")
 
 
 def test_the_agents_last_error_line_stands_in_status_and_show(root: Path) -> None:

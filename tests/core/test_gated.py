@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from orchestrator.core.criteria import Checks, ClaimRules, Duplicates, Length, Links, Spelling
 from orchestrator.core.gate import RULES
 from orchestrator.core.gated import (
+    AREA_WORDS,
     RULE_WORDS,
     Checked,
     Conclusion,
@@ -25,18 +27,30 @@ from orchestrator.core.gated import (
     see_rules,
     suggest_check,
 )
-from orchestrator.core.job import Check, Expects, JobSpec, Kind, Worker
-from orchestrator.core.records import CheckResult, Failure, Finding, Outcome, ReviewRecord, Verdict
+from orchestrator.core.job import Area, Check, Expects, JobSpec, Kind, Worker
+from orchestrator.core.kinds import RULES as KIND_RULES
+from orchestrator.core.records import (
+    CheckResult,
+    Evidence,
+    Failure,
+    Finding,
+    Outcome,
+    ReviewRecord,
+    Tampering,
+    Verdict,
+)
+from orchestrator.core.tamper import RULES as TAMPER_RULES
 
 GOOD = CheckResult("t", "make test", Outcome.PASSED, 0, 1.0)
 BAD = CheckResult("t", "make test", Outcome.FAILED, 2, 1.0)
 LINT = CheckResult("l", "make lint", Outcome.FAILED, 1, 1.0)
+EVIDENCE = Evidence(
+    1, 1, "b" * 40, "f" * 40, "b" * 40, "7" * 40, "1 file changed", tamper_rules=1, kind_checks=Checks()
+)  # fmt: skip
 SEEN = Seen(
     Named("feature", "f" * 40, "refs/heads/feature"),
     Named("main", "b" * 40, "refs/heads/main"),
-    merge_base="b" * 40,
-    tree="7" * 40,
-    stat="1 file changed",
+    EVIDENCE,
     commits=1,
     rules=(RuleSeen("empty_diff", RuleOutcome.OK),),
     merged="e" * 40,
@@ -68,6 +82,14 @@ FLAKY = replace(GOOD, outcome=Outcome.FLAKY)
 NOT_RUN = replace(SEEN, checks=(checked(Where.BRANCH, problem="no disk"),))
 AWAY = replace(reviewed(Verdict.APPROVED), problem="it is away")
 REFUSED = replace(SEEN, rules=(RuleSeen("empty_diff", RuleOutcome.REFUSED, "The diff is empty."),))
+GONE = Tampering("tests_removed", "test_a.py", "1 test removed: test_two", 3)
+
+
+def found(seen: Seen, *tampering: Tampering, **more: Any) -> Seen:
+    return replace(seen, evidence=replace(EVIDENCE, tampering=tampering, **more))
+
+
+OPS = found(SEEN, kind_checks=Checks(command=True))
 
 
 @pytest.mark.parametrize(
@@ -96,19 +118,26 @@ REFUSED = replace(SEEN, rules=(RuleSeen("empty_diff", RuleOutcome.REFUSED, "The 
         (replace(GREEN, review=reviewed(Verdict.INCONCLUSIVE, why="is empty")), "INCONCLUSIVE", "it is empty."),
         (replace(GREEN, review=AWAY), "INCONCLUSIVE", "could not be reviewed: it is away"),
         (replace(with_checks(BAD, BAD, GOOD), review=reviewed(Verdict.APPROVED)), "CHECKS_FAILED", "make test"),
+        (found(GREEN, GONE), "INCONCLUSIVE", "test_a.py:3: 1 test removed: test_two. If that is meant: --allow"),
+        (found(GREEN, replace(GONE, declared=True)), "PASS", ""),
+        (replace(found(GREEN, GONE), review=reviewed(Verdict.APPROVED)), "INCONCLUSIVE", "a person has to look"),
+        (replace(found(GREEN, GONE), review=reviewed(Verdict.REVISE)), "REFUSED", "critic asks for changes"),
+        (found(with_checks(BAD, BAD, GOOD), GONE), "CHECKS_FAILED", "nobody allowed"),
+        (replace(OPS, checks=GREEN.checks), "PASS", ""),
+        (replace(OPS, declared=(), review=reviewed(Verdict.APPROVED)), "INCONCLUSIVE", "proved by a check command"),
     ],
 )  # fmt: skip
 def test_what_was_seen_decides(seen: Seen, conclusion: str, reason: str) -> None:
-    found, reasons = conclude(seen)
-    assert found == conclusion
+    drawn, reasons = conclude(seen)
+    assert drawn == conclusion
     assert (reason in " ".join(reasons)) if reason else reasons == ()
 
 
 def test_one_check_may_be_red_on_the_base_and_another_new() -> None:
     branch = checked(Where.BRANCH, BAD, LINT)
     seen = replace(SEEN, checks=(branch, checked(Where.BASE, GOOD, LINT)))
-    found, reasons = conclude(seen)
-    assert found is Conclusion.CHECKS_FAILED
+    drawn, reasons = conclude(seen)
+    assert drawn is Conclusion.CHECKS_FAILED
     assert reasons == (
         "make test fails on feature, and passes on main.",
         "make lint fails on feature, and on main as well: the base is red.",
@@ -130,8 +159,15 @@ def test_the_same_tree_is_not_counted_twice() -> None:
 
 def test_a_review_is_paid_for_only_where_nothing_else_decides() -> None:
     assert may_be_reviewed(GREEN)
+    assert may_be_reviewed(found(GREEN, GONE))
     assert may_be_reviewed(replace(SEEN, declared=()))
-    for decided in (REFUSED, replace(GREEN, conflicts=("a",)), with_checks(BAD), with_checks(BAD, BAD, BAD)):
+    for decided in (
+        REFUSED,
+        replace(OPS, declared=()),
+        replace(GREEN, conflicts=("a",)),
+        with_checks(BAD),
+        with_checks(BAD, BAD, BAD),
+    ):
         assert not may_be_reviewed(decided)
 
 
@@ -142,10 +178,12 @@ def test_the_findings_of_a_reviewer_are_counted() -> None:
 
 
 def test_what_is_no_reason_is_a_note() -> None:
-    seen = replace(with_checks(FLAKY, GOOD, BAD), protected=(".ci/run",), commits=0)
+    evidence = replace(EVIDENCE, protected=(".ci/run",), notes=("the spelling was not checked",))
+    seen = replace(with_checks(FLAKY, GOOD, BAD), evidence=evidence, commits=0)
     told = "\n".join(notes_of(seen))
     assert "main has every commit of feature already." in told
     assert "protected paths, which a person should look at: .ci/run." in told
+    assert "The spelling was not checked." in told
     assert "main is red: make test fails there and passes on feature." in told
     assert "make test failed once and passed when it was run again." in told
     assert notes_of(GREEN) == ()
@@ -164,33 +202,69 @@ def test_the_scope_says_what_a_pass_rests_on() -> None:
 # --- the rules, and what to run ---
 
 
-def outcomes(spec: JobSpec, *failures: Failure) -> dict[str, str]:
-    return {each.rule: each.outcome.value for each in see_rules(spec, failures)}
+def outcomes(spec: JobSpec, **evidence: Any) -> dict[str, str]:
+    return {each.rule: each.outcome.value for each in see_rules(spec, replace(EVIDENCE, **evidence))}
 
 
 def test_every_rule_has_an_outcome_and_words() -> None:
-    seen = see_rules(JobSpec("x"), ())
-    assert [each.rule for each in seen] == list(RULES)
-    assert {*RULES, "broken_objects"} <= set(RULE_WORDS)
+    seen = see_rules(JobSpec("x"), EVIDENCE)
+    assert [each.rule for each in seen] == [*RULES, *KIND_RULES, *TAMPER_RULES]
+    assert {each.rule for each in seen} | {"broken_objects"} == set(RULE_WORDS)
+    assert set(AREA_WORDS) == set(Area)
 
 
 def test_rules_that_look_at_what_nobody_declared_are_not_asked() -> None:
-    assert {rule for rule, outcome in outcomes(JobSpec("x")).items() if outcome == "ok"} == {
-        "empty_diff", "plan_only", "whitespace_only", "hostile_entry",
-    }  # fmt: skip
+    of_diff = {"empty_diff", "plan_only", "whitespace_only", "hostile_entry"}
+    assert {rule for rule, each in outcomes(JobSpec("x")).items() if each == "ok"} == of_diff | set(TAMPER_RULES)
     assert outcomes(JobSpec("x", paths=("src/**",)))["out_of_scope"] == "ok"
     assert outcomes(JobSpec("x", deliverables=("a",)))["missing_deliverable"] == "ok"
     assert outcomes(JobSpec("x", kind=Kind.WRITING))["plan_only"] == "not asked"
     assert outcomes(JobSpec("x", expects=Expects.NO_CHANGE))["missing_report"] == "ok"
 
 
+def test_rules_of_the_criteria_are_asked_where_the_criteria_turn_them_on() -> None:
+    everything = Checks(
+        viewable=True, duplicates=Duplicates(), spelling=Spelling(), length=Length(), links=Links(), claims=ClaimRules()
+    )
+    spec = JobSpec("x", deliverables=("a",))
+    said = outcomes(spec, kind_checks=everything, speller="codespell 2")
+    assert {said[rule] for rule in KIND_RULES} == {"ok"}
+    assert outcomes(spec, kind_checks=everything)["misspelling"] == "not asked"
+    assert outcomes(JobSpec("x"), kind_checks=everything)["not_viewable"] == "not asked"
+    assert outcomes(spec, kind_checks=Checks(links=Links(relative=False)))["dead_link"] == "not asked"
+
+
 def test_a_refusal_is_told_even_of_a_rule_that_nobody_knows() -> None:
-    found = see_rules(JobSpec("x"), (Failure("empty_diff", "It is empty."), Failure("brand_new", "It is new.")))
-    assert [(each.rule, each.text) for each in found if each.outcome is RuleOutcome.REFUSED] == [
+    failures = (
+        Failure("empty_diff", "It is empty."),
+        Failure("brand_new", "It is new."),
+        Failure("misspelling", "“teh”.", "a.md", 3),
+        Failure("misspelling", "“wich”.", "a.md"),
+    )
+    seen = see_rules(JobSpec("x"), replace(EVIDENCE, failures=failures))
+    assert [(each.rule, each.text) for each in seen if each.outcome is RuleOutcome.REFUSED] == [
         ("empty_diff", "It is empty."),
+        ("misspelling", "a.md:3: “teh”."),
+        ("misspelling", "a.md: “wich”."),
         ("brand_new", "It is new."),
     ]
-    assert found[-1].words == "rule brand_new"
+    assert seen[-1].words == "rule brand_new"
+
+
+def test_what_the_tamper_guard_found_is_held_or_allowed_each_by_itself() -> None:
+    other = Tampering("ci_touched", ".ci/run", "CI: changed", 0, declared=True)
+    seen = see_rules(JobSpec("x"), replace(EVIDENCE, tampering=(GONE, replace(GONE, path="test_b.py"), other)))
+    assert [(each.outcome, each.text) for each in seen if each.text] == [
+        (RuleOutcome.HELD, "test_a.py:3: 1 test removed: test_two"),
+        (RuleOutcome.HELD, "test_b.py:3: 1 test removed: test_two"),
+        (RuleOutcome.ALLOWED, ".ci/run: CI: changed"),
+    ]
+
+
+def test_of_very_many_refusals_only_the_first_are_said_to_be_why() -> None:
+    refused = tuple(RuleSeen("misspelling", RuleOutcome.REFUSED, f"word {n}") for n in range(25))
+    reasons = conclude(replace(SEEN, rules=refused))[1]
+    assert (len(reasons), reasons[-1]) == (11, "… and 15 more")
 
 
 @pytest.mark.parametrize(

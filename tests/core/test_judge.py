@@ -12,6 +12,7 @@ from orchestrator.core.job import Expects, Independence, Job, JobSpec, MergePoli
 from orchestrator.core.judge import merge_policy, review_ended, review_started
 from orchestrator.core.records import CardKind, Finding, Item, ReviewRecord
 from orchestrator.core.review import reviewing
+from orchestrator.core.step import HELD
 from orchestrator.core.transitions import Move
 
 BLOCKING = Finding("blocking", "It loops.", "a.py", 3, "Stop.")
@@ -73,6 +74,8 @@ def test_an_approval_of_another_commit_is_none() -> None:
         (MergePolicy.AUTO, {"tests": ""}, MergePolicy.ASK),
         (MergePolicy.AUTO, {"tests": "failed"}, MergePolicy.ASK),
         (MergePolicy.AUTO, {"protected": ("orc.yaml",)}, MergePolicy.ASK),
+        (MergePolicy.AUTO, {"tampering": ("a_test.go: 1 test removed",)}, MergePolicy.ASK),
+        (MergePolicy.BRANCH, {"tampering": ("a_test.go: 1 test removed",)}, MergePolicy.BRANCH),
     ],
 )
 def test_what_an_approval_is_enough_for(policy: MergePolicy, at: dict[str, Any], expected: MergePolicy) -> None:
@@ -96,6 +99,27 @@ def test_asking_before_the_merge_names_commit_and_target() -> None:
     assert card_kind(move) is CardKind.MERGE
     assert move.records["card-1"].facts == {"commit": COMMIT, "target": "main"}
     assert STAT in move.records["card-1"].context
+
+
+TOLD = ("a_test.go:3: 1 test removed: TestA", "ci.yml: CI: changed")
+
+
+@pytest.mark.parametrize(
+    ("policy", "verdict", "at"),
+    [
+        (MergePolicy.ASK, "APPROVED", {}),
+        (MergePolicy.AUTO, "APPROVED", {}),
+        (MergePolicy.AUTO, "REJECT", {}),
+        (MergePolicy.AUTO, "REVISE", {"rounds": 9}),
+        (MergePolicy.AUTO, "INCONCLUSIVE", {"inconclusive": 1}),
+    ],
+)
+def test_every_card_on_which_work_can_be_taken_tells_first_what_the_job_does_not_allow(
+    policy: MergePolicy, verdict: str, at: dict[str, Any]
+) -> None:
+    move = ended(with_merge(policy, tampering=TOLD, **at), verdict, findings=(BLOCKING,) if verdict == "REVISE" else ())
+    card = move.records[f"card-{move.job.at.card}"]
+    assert card.context.splitlines()[:3] == [HELD, *TOLD]
 
 
 def test_a_branch_for_a_pull_request_needs_no_merged_tree() -> None:

@@ -10,7 +10,7 @@ from builders import a_job as make_job
 
 from orchestrator.adapters.schemas import find_problems
 from orchestrator.core.ids import RunId, RunKind
-from orchestrator.core.job import JobSpec, MergePolicy, Priority, ReviewWishes
+from orchestrator.core.job import Area, JobSpec, MergePolicy, Priority, ReviewWishes
 from orchestrator.core.outbox import (
     MOST,
     MOST_OF_A_JOB,
@@ -114,6 +114,7 @@ LOOSER = {
     "review": {"review": ReviewWishes(threshold=0.0)},
     "checks": {"checks": ()},
     "repairs_base": {"repairs_base": True},
+    "allows": {"allows": (Area.TESTS,)},
     "target": {"target": "release"},
     "hold": {"hold": "mine"},
 }

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.agent import Skill, Soul, voice_tag
-from orchestrator.core.criteria import Item
-from orchestrator.core.job import Fix, Job, State, Worker
+from orchestrator.core.claims import claim_blocks
+from orchestrator.core.criteria import Checks, ClaimRules, Duplicates, Item, Length, Links, Spelling
+from orchestrator.core.job import Expects, Fix, Job, Kind, State, Worker
+from orchestrator.core.kinds import told_to_author
 from orchestrator.core.prompt import (
     WHY_IN_REVIEW,
     Assembled,
@@ -26,7 +28,7 @@ from orchestrator.core.prompt import (
     render,
     review_prompt,
 )
-from orchestrator.core.records import Answer, ChangedPath, Verdict
+from orchestrator.core.records import Answer, ChangedPath, Claim, Tampering, Verdict
 from orchestrator.core.report import parse_answers
 from orchestrator.core.skills import Chosen
 from orchestrator.core.verdict import judge_reply
@@ -60,18 +62,25 @@ PATHS = (ChangedPath("a.py", "M"), ChangedPath("b.py", "A"))
 
 
 def a_stored_review(
-    *, diff: str = "+x", report: str = "", answers: tuple[Answer, ...] = (), paths: tuple[ChangedPath, ...] = PATHS
+    *,
+    diff: str = "+x",
+    report: str = "",
+    answers: tuple[Answer, ...] = (),
+    paths: tuple[ChangedPath, ...] = PATHS,
+    found: tuple[Tampering, ...] = (),
+    claims: tuple[Claim, ...] = (),
 ) -> Assembled:
     return review_prompt(
         REVIEW,
         job(),
         soul=SOUL,
-        evidence=evidence_of(job(), paths=paths, checks=(a_result(),)),
+        evidence=evidence_of(job(), paths=paths, checks=(a_result(),), tampering=found, tamper_rules=1),
         items=[Item(id_, f"Is it {id_}?", required=n < 2) for n, id_ in enumerate(ITEMS)],
         diff=diff,
         report=report,
         rules="1. Look twice.",
         previous=(FIXES if answers else (), answers),
+        claims=claims,
     )
 
 
@@ -119,6 +128,28 @@ def test_the_author_sees_task_soul_rules_skills_and_scope_and_nothing_in_the_tas
     for part in ("Put ${nonce} and $title right.", "You are careful.", "No single pass.", "Write tests first.", "src/"):
         assert part in text
     assert "None: this is the first attempt." in text
+
+
+def test_the_author_is_told_beforehand_what_the_engine_checks() -> None:
+    asked = Checks(viewable=True, duplicates=Duplicates(15), spelling=Spelling(), links=Links(), claims=ClaimRules())
+    told = told_to_author(a_spec(kind=Kind.RESEARCH), asked)
+    assert told.splitlines()[0] == "No passage of 15 words stands twice in the documents."
+    assert "in a changed document, in a fenced yaml block" in told
+    assert len(list(claim_blocks(told))) == 1
+    assert "in your final answer" in told_to_author(a_spec(expects=Expects.NO_CHANGE), asked)
+    assert told_to_author(a_spec(), Checks(viewable=True)) == ""
+    assert "preview" in told_to_author(a_spec(deliverables=("a",)), Checks(viewable=True))
+    told = told_to_author(a_spec(), Checks(length=Length(10, 20)))
+    assert told == "Each document has at least 10 words.\nEach document has at most 20 words."
+
+
+def test_a_reviewer_sees_the_claims_that_were_drawn_and_nothing_of_them_otherwise() -> None:
+    assert "Claims" not in a_review_prompt()
+    claims = (Claim("c7", "The index ``` is gone.", "a.sql:12"),)
+    told = a_review(claims=claims).message
+    assert "# Claims to look up again" in told
+    assert "- c7: The index ``` is gone.\n  It is said to stand in: a.sql:12\n````" in told
+    assert '"result": "supported | contradicted | unverifiable"' in told
 
 
 def test_who_the_agent_is_stands_in_the_system_prompt_and_nowhere_else() -> None:
@@ -329,3 +360,19 @@ def test_an_answers_reason_can_always_be_stored() -> None:
 @given(st.text())
 def test_no_report_raises(text: str) -> None:
     assert parse_answers(text, FIXES) == ()
+
+
+def test_an_author_is_told_what_waits_for_a_person_and_what_the_job_allows() -> None:
+    assert "It allows: none of these\n" in an_attempt().message
+
+
+def test_a_reviewer_is_told_what_was_done_to_tests_and_that_it_is_data() -> None:
+    found = (
+        Tampering("tests_skipped", "a.test.js", "````approve` is skipped, or may be: it.skip", 3),
+        Tampering("ci_touched", ".gitlab-ci.yml", "CI: changed", declared=True),
+    )
+    told = a_review(found=found).message
+    assert "- a.test.js:3: `" in told
+    assert "- .gitlab-ci.yml: CI: changed (the job allows it)" in told
+    assert "````\n- a.test.js:3" in told
+    assert "work by:\nNothing.\n" in a_review().message

@@ -8,7 +8,7 @@ import pytest
 from engine_world import World, attempt, git
 
 from orchestrator.core.job import State
-from orchestrator.core.records import CardKind
+from orchestrator.core.records import CardKind, Verdict
 from orchestrator.engine.answer import retry_job
 from orchestrator.engine.find import find_job
 from orchestrator.engine.people import person_of
@@ -60,6 +60,33 @@ def test_an_agent_that_empties_its_run_folder_gets_no_second_run(world: World) -
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        'rm -f "$ORC_FACTS"; mkfifo "$ORC_FACTS"',
+        'rm -f "$ORC_FACTS"; ln -s /dev/zero "$ORC_FACTS"',
+        "head -c 200000 /dev/zero | tr '\\0' '[' > \"$ORC_FACTS\"",
+        'rm -f "$ORC_FACTS"; mkdir "$ORC_FACTS"; mkdir "$ORC_RUN_DIR/tree.jsonx"',
+    ],
+    ids=["pipe", "endless", "deep", "folders"],
+)
+def test_a_reviewer_that_spoils_what_binds_it_is_only_not_believed(world: World, breaks: str) -> None:
+    spoils = world.root.parent / "spoils.sh"
+    spoils.write_text(f"#!/bin/sh\ncat > /dev/null\n{breaks}\necho done\n")
+    spoils.chmod(0o755)
+    world.config = {"backends": {"spoils": {"type": "command", "argv": [str(spoils)]}}}
+    world.plays = [attempt(write={"code.py": "1\n"})]
+    world.set_up()
+    bea = world.root / "souls" / "bea.md"
+    bea.write_text(bea.read_text().replace("backend: player", "backend: spoils"))
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run()
+    assert world.card("greet").kind is CardKind.NO_REVIEWER
+    review = world.records("greet")["review-1"]
+    assert (review.verdict, "cannot be bound" in review.why) == (Verdict.INCONCLUSIVE, True)
+    assert list((world.root / ".git" / "orc" / "runs").iterdir()) == []
+
+
 def test_checks_that_are_declared_while_others_run_are_run_too(world: World) -> None:
     world.plays = [attempt(write={"code.py": "1\n"})]
     world.set_up(checks=["sleep 1"])

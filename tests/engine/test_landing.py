@@ -267,3 +267,26 @@ def ask_once(world: World, words: str) -> None:
     world.run()
     assert words in world.card("first").question
     assert [step for step in world.steps("first") if step in ("land", "supersede")] == ["land"]
+
+
+def test_a_folder_that_went_to_two_places_is_a_conflict_like_any_other(world: World) -> None:
+    root = world.root
+    (root / "a").mkdir()
+    for number in range(4):
+        (root / "a" / f"{number}").write_text(f"{number}\n" * 30)
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "a folder")
+    world.plays = [attempt(write={"a/new": "new\n"}, match={"title": "first"})]
+    world.set_up()
+    world.drop("first.yaml", JOBS["first"])
+    world.run(lambda ws: any(folder.job.state is State.REVIEWING for folder in ws.ledger.snapshot().active))
+    for name, numbers in (("b", (0, 1)), ("c", (2, 3))):
+        (root / name).mkdir()
+        for number in numbers:
+            git(root, "mv", f"a/{number}", f"{name}/{number}")
+    git(root, "commit", "-qm", "the folder is split")
+    world.run()
+    steps = world.steps("first")
+    assert (world.state("first"), steps.count("merge"), steps.count("start")) == (State.DONE, 2, 2)
+    assert world.records("first")["merge-1"].conflicts == ("a",)
+    assert lies(world) == []

@@ -137,6 +137,15 @@ def test_a_follow_up_is_a_job_like_any_other_and_says_where_it_comes_from(world:
     prove(world)
 
 
+def test_a_follow_up_that_no_command_would_prove_is_refused(world: World) -> None:
+    play(world, puts(SUBMIT))
+    world.set_up(checks=[])
+    world.run()
+    (request,) = asked(world)
+    assert "work of the kind ops is proved by a check command" in request.refused
+    prove(world)
+
+
 def test_the_same_request_twice_is_one(world: World) -> None:
     play(world, puts(SUBMIT), puts(dict(reversed(SUBMIT.items())), "2.json"), puts(LESSON, "3.json"))
     world.run()

@@ -118,7 +118,7 @@ BROKEN = {
     ),
     "a gate whose rules are never asked": (
         "branch",
-        "orchestrator.engine.gate.judge_diff",
+        "orchestrator.engine.diff_facts.judge_diff",
         lambda *_: (),
         ["rules"],
     ),

@@ -365,7 +365,8 @@ def test_a_need_is_waited_for_and_a_cancelled_one_is_told(world: World) -> None:
 
 
 def test_an_investigation_is_reviewed_and_changes_nothing(world: World) -> None:
-    report = "The cause is the clock: it is read twice in a row and may differ."
+    claims = "claims:\n  - {id: c1, claim: The clock is read twice., locator: the code of the clock}"
+    report = f"The cause is the clock: it is read twice in a row and may differ.\n\n```yaml\n{claims}\n```"
     world.plays = [{"match": {"kind": "attempt"}, "say": report}]
     world.set_up()
     world.drop("look.yaml", "prompt: look into it\nkind: research\nexpects: no_change\n")

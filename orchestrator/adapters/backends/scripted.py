@@ -136,6 +136,10 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: isinstance(value, dict) and all(isinstance(item, bool) for item in value.values()),
         "a mapping of checklist ids to true or false",
     ),
+    "claims": (
+        lambda value: _is_text_map(value) and set(value.values()) <= {"supported", "contradicted", "unverifiable"},
+        "a mapping of the ids of claims to supported, contradicted or unverifiable",
+    ),
     "findings": (
         lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
         "a list of mappings",
@@ -319,11 +323,15 @@ def build_report(keys: Mapping[str, Any], scene: Scene) -> str:
 
 
 def build_verdict(keys: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """A verdict with all that the facts ask for: every file read, every item passed but those that the play fails."""
-    given = keys.get("items", {})
+    """A verdict with all that the facts ask for: every file read, and every item and claim good but where told."""
+    given, results = keys.get("items", {}), keys.get("claims", {})
     items = [
         {"id": item["id"], "pass": given.get(item["id"], True), "evidence": "seen in the diff"}
         for item in facts.get("items", [])
+    ]
+    claims = [
+        {"id": each["id"], "result": results.get(each["id"], "supported"), "evidence": "looked it up"}
+        for each in facts.get("claims", [])
     ]
     return {
         "nonce": facts.get("nonce", ""),
@@ -332,6 +340,7 @@ def build_verdict(keys: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str
         "verdict": keys["verdict"],
         "files": facts.get("files", []),
         "items": items,
+        **({"claims": claims} if claims else {}),
         "findings": [_finding(finding) for finding in keys.get("findings", [])],
         "summary": keys.get("summary", f"The scripted reviewer says {keys['verdict']}."),
     }

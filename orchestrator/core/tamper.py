@@ -1,0 +1,401 @@
+"""The tamper guard: what a change does to the tests, to the way they are run, to CI, and to orc's own files.
+
+Nothing of it is refused: a job may ask for it, and then says so under `allows`. What it does not say is held for a
+person. The rules look at which paths changed and, for test files and test configuration, at both versions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from orchestrator.core.diffstat import Change
+from orchestrator.core.globs import matches
+from orchestrator.core.job import Area
+from orchestrator.core.records import Evidence, Tampering
+from orchestrator.core.runners import about_tests, is_partly, is_wholly
+from orchestrator.core.suites import (
+    NO_SUITE,
+    Case,
+    FlawKind,
+    Pair,
+    Suite,
+    lost_assertions,
+    new_flaws,
+    pair_up,
+)
+from orchestrator.core.suites_python import PythonFile
+from orchestrator.core.suites_text import GRAMMARS, TextFile
+
+VERSION = 1
+"""Of these rules. Whoever proves a finding again must look with the same ones."""
+MAX_BYTES = 200_000
+"""The largest file that is looked into."""
+MAX_ALL_BYTES = 2_000_000
+"""The most that is looked into of one change, both versions together."""
+MAX_BLOBS = 600
+KEPT = 40
+"""The most findings that a record lists."""
+TOLD = 6
+"""The most that a card lists."""
+_SHOWN = 160
+
+CI = (
+    ".github/workflows/**", ".github/actions/**", ".gitlab-ci.yml", ".gitlab/ci/**", ".circleci/**", "jenkinsfile*",
+    "azure-pipelines*.yml", ".azure-pipelines/**", "bitbucket-pipelines.yml", ".travis.yml", "appveyor.yml",
+    ".appveyor.yml", ".buildkite/**", ".drone.yml", ".woodpecker.yml", ".woodpecker/**", ".cirrus.yml", ".ci/**",
+    ".teamcity/**", "cloudbuild.yaml", "buildspec.yml", ".pre-commit-config.yaml", "lefthook.yml", ".husky/**",
+    "codecov.yml", ".codecov.yml",
+)  # fmt: skip
+ORC = (
+    "orc.yaml", "claude.md", "claude.local.md", "agents.md", "gemini.md", ".claude/**", ".codex/**", ".gemini/**",
+    ".cursor/**", ".cursorrules", ".mcp.json", "opencode.json", ".github/copilot-instructions.md",
+)  # fmt: skip
+ORC_FOLDERS = ("rules/**", "souls/**", "skills/**", "criteria/**", "queue/**", "schedules/**")
+"""orc's own only in a repository that is a workspace of it: elsewhere these are words like any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class TestFiles:
+    """Which files of a language a runner of tests looks into: by their names, or by a folder that they are in."""
+
+    __test__ = False  # What runs the tests of this program would take it for one.
+
+    named: re.Pattern[str]
+    below: re.Pattern[str] = re.compile(r"(?!)")
+    """The name of such a folder."""
+    ending: re.Pattern[str] = re.compile(r"(?!)")
+    """Of the files in it."""
+
+
+TEST_FILES: Mapping[str, TestFiles] = {
+    "python": TestFiles(re.compile(r"(test.*|.*_test)\.py\Z", re.S)),
+    "javascript": TestFiles(
+        re.compile(r".*[^/]\.(test|spec|cy|e2e)\.[cm]?[jt]sx?\Z", re.I | re.S),
+        re.compile(r"__tests__|tests?|spec", re.I),
+        re.compile(r".+\.[cm]?[jt]sx?\Z", re.I | re.S),
+    ),
+    "go": TestFiles(re.compile(r".*_test\.go\Z", re.S)),
+    "rust": TestFiles(re.compile(r".*\.rs\Z", re.S)),
+    "java": TestFiles(
+        re.compile(r"(Test.*|.*(Tests?|TestCase|IT))\.(java|kt)\Z", re.S),
+        re.compile(r"test|androidTest"),
+        re.compile(r".+\.(java|kt)\Z", re.S),
+    ),
+    "ruby": TestFiles(re.compile(r"(test_.*|.*_(test|spec))\.rb\Z", re.S)),
+    "shell": TestFiles(
+        re.compile(r".*\.bats\Z|(test[_-].*|.*[_-](test|spec))\.(sh|bash)\Z", re.S),
+        re.compile(r"tests?|t"),
+        re.compile(r".+\.(sh|bash)\Z", re.S),
+    ),
+}
+"""By language. In Rust, tests stand beside what they test."""
+_LIKE_A_TEST = re.compile(
+    r"(^|/)test[_-][^/]*\.\w+\Z|[^/][._-](test|tests|spec)\.\w+\Z|[^/]Tests?\.\w+\Z|\.snap\Z", re.I
+)
+_NO_TEST = re.compile(r"\.(md|rst|txt|adoc|json|ya?ml|toml|csv|lock)\Z", re.I)
+
+
+def language_of(path: str) -> str:
+    """The language whose tests a file may hold, '' if it is none that is known here, or no test file."""
+    # Folder by folder: one pattern for all of a path takes the square of its length.
+    *folders, file = path.split("/")
+    for language, those in TEST_FILES.items():
+        if those.named.match(file) or (those.ending.match(file) and any(map(those.below.fullmatch, folders))):
+            return language
+    return ""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the rules look at: the changes, and the content of what had to be read."""
+
+    changes: tuple[Change, ...]
+    blobs: Mapping[str, bytes]
+    """By object id; what is too large, or one too many, is missing."""
+    is_home: bool
+    """Whether the repository is a workspace of orc."""
+
+    def old(self, change: Change) -> bytes | None:
+        """What a file held before; '' if there was none, None if it was not read."""
+        return self.blobs.get(change.old_oid) if _is_file(change.old_mode) else b""
+
+    def new(self, change: Change) -> bytes | None:
+        """The same after the change. A link or another repository in its place is no file."""
+        return self.blobs.get(change.new_oid) if _is_file(change.new_mode) else b""
+
+    @cached_property
+    def tests(self) -> tuple[Change, ...]:
+        """The changed files that hold tests, but for those that are only somewhere else now."""
+        return tuple(each for each in self.changes if language_of(each.path) and not _is_moved(each, self.moved))
+
+    @cached_property
+    def moved(self) -> frozenset[tuple[str, str]]:
+        """Whole files that went from one place to another where they are collected too: (language, blob)."""
+        return _moves(self.changes)
+
+    @cached_property
+    def suites(self) -> dict[str, tuple[Suite, Suite]]:
+        """What these files held and hold, by path, without the tests that stay as they are."""
+        return {each.path: _read_both(each.path, self.old(each), self.new(each)) for each in self.tests}
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Every test of these files, before and after. What cannot be read is told of by a rule of its own."""
+        read = {path: both for path, both in self.suites.items() if not (both[0].problem or both[1].problem)}
+        old, new = ({path: both[side] for path, both in read.items()} for side in (0, 1))
+        return tuple(pair_up(old, new))
+
+
+Found = tuple[str, int, str]
+"""Path, line (0: the file), why."""
+
+
+# --- tests --------------------------------------------------------------------------------------------------------
+
+
+def tests_removed(looked: Looked) -> Iterator[Found]:
+    """Tests that are nowhere any more. A renamed, moved or parametrised one is still there."""
+    grown: dict[str, int] = {}
+    for pair in looked.pairs:
+        if pair.new is not None:
+            # A new test that is run once is no other in a new form; one with parameters may be several.
+            was = pair.old.size if pair.old else int(pair.new.size == 1)
+            grown[pair.path] = grown.get(pair.path, 0) + pair.new.size - was
+    gone: dict[str, list[tuple[int, str]]] = {}
+    for pair in looked.pairs:
+        if pair.new is None and pair.old is not None:
+            gone.setdefault(pair.path, []).append((pair.old.line, pair.old.name))
+    deleted = {each.path: each.old_oid for each in looked.changes if each.status == "D"}
+    added = {each.new_oid: each.path for each in looked.changes if each.status == "A"}
+    for path, tests in sorted(gone.items()):
+        if len(tests) <= grown.get(path, 0):
+            continue
+        named = _some(name for _, name in sorted(tests))
+        what = f"{len(tests)} test{'s' * (len(tests) > 1)}"
+        if path not in deleted:
+            yield path, min(tests)[0], f"{what} removed: {named}"
+        elif deleted[path] in added:
+            yield path, 0, f"moved to {added[deleted[path]]}, where no runner looks for tests ({what}: {named})"
+        else:
+            yield path, 0, f"deleted, and {what} with it: {named}"
+
+
+def files_removed(looked: Looked) -> Iterator[Found]:
+    """Test files of other languages, and kept results (snapshots), that are nowhere any more."""
+    kept = {each.new_oid for each in looked.changes if each.status == "A" and _LIKE_A_TEST.search(each.path)}
+    for each in looked.changes:
+        like = _LIKE_A_TEST.search(each.path) and not _NO_TEST.search(each.path) and not language_of(each.path)
+        if like and each.status == "D" and each.old_oid not in kept:
+            yield each.path, 0, "deleted"
+
+
+def parameters_removed(looked: Looked) -> Iterator[Found]:
+    """Sets of parameters that a test is not run with any more."""
+    for path, old, new in _both(looked):
+        if new.size < old.size:
+            yield path, new.line, f"`{new.name}` is run with {new.size} sets of parameters, not {old.size}"
+
+
+def flaws_of(kind: FlawKind, told: str) -> Callable[[Looked], Iterator[Found]]:
+    """The rule that looks for one kind of flaw that a test did not have before."""
+
+    def rule(looked: Looked) -> Iterator[Found]:
+        for pair in looked.pairs:
+            if pair.new is None:
+                continue
+            known = pair.old.flaws if pair.old else ()
+            for flaw in new_flaws(known, pair.new.flaws):
+                if flaw.kind is kind and (pair.old is not None or flaw.firm):
+                    yield pair.path, flaw.line, told.format(name=pair.new.name, text=flaw.text)
+        deleted = {each.path for each in looked.tests if not _is_file(each.new_mode)}
+        gone = [flaw for path in deleted for flaw in looked.suites[path][0].flaws]
+        for each in looked.tests:
+            is_new = not _is_file(each.old_mode)
+            were = gone if is_new else looked.suites[each.path][0].flaws
+            for flaw in new_flaws(were, looked.suites[each.path][1].flaws):
+                if flaw.kind is kind and (flaw.firm or not is_new):
+                    yield each.path, flaw.line, flaw.text
+
+    return rule
+
+
+def assertions_removed(looked: Looked) -> Iterator[Found]:
+    """Tests that assert less than before. One that asserts the same in fewer words does not count."""
+    for path, old, new in _both(looked):
+        if lost := lost_assertions(old, new):
+            yield path, new.line, f"`{new.name}` asserts less than before; gone: {_some(lost, 2)}"
+
+
+def tests_unread(looked: Looked) -> Iterator[Found]:
+    """Test files that nobody can tell anything of."""
+    for each in looked.tests:
+        was, now = (suite.problem for suite in looked.suites[each.path])
+        if (was or now) and each.status != "A":
+            told = now or f"its old version {was}"
+            yield each.path, 0, f"{told}, so nobody can say what became of its tests"
+
+
+# --- how they are run ---------------------------------------------------------------------------------------------
+
+
+def runner_touched(looked: Looked) -> Iterator[Found]:
+    """The configuration of whatever runs the tests, and what measures how much they reach."""
+    for each in looked.changes:
+        if is_wholly(each.path):
+            yield each.path, 0, f"how tests are run: {_way(each)}"
+        elif is_partly(each.path):
+            old, new = looked.old(each), looked.new(each)
+            if old is None or new is None:
+                yield each.path, 0, "is too large to be looked into"
+                continue
+            was, now = about_tests(each.path, old), about_tests(each.path, new)
+            changed = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
+            if changed:
+                yield each.path, 0, f"how tests are run: {_some(changed)} {_way(each)}"
+
+
+# --- CI and orc ---------------------------------------------------------------------------------------------------
+
+
+def ci_touched(looked: Looked) -> Iterator[Found]:
+    """What the forge runs."""
+    return ((each.path, 0, f"CI: {_way(each)}") for each in looked.changes if matches(each.path.lower(), CI))
+
+
+def orc_touched(looked: Looked) -> Iterator[Found]:
+    """What tells orc and the agents how to work."""
+    globs = (*ORC, *(ORC_FOLDERS if looked.is_home else ()))
+    return (
+        (each.path, 0, f"what orc or its agents work by: {_way(each)}")
+        for each in looked.changes
+        if matches(each.path.lower(), globs)
+    )
+
+
+RULES: Mapping[str, tuple[Area, Callable[[Looked], Iterator[Found]]]] = {
+    "tests_removed": (Area.TESTS, tests_removed),
+    "test_files_removed": (Area.TESTS, files_removed),
+    "parameters_removed": (Area.TESTS, parameters_removed),
+    "tests_skipped": (Area.TESTS, flaws_of(FlawKind.SKIPPED, "`{name}` is skipped, or may be: {text}")),
+    "tests_emptied": (Area.TESTS, flaws_of(FlawKind.EMPTY, "`{name}`: {text}")),
+    "tautologies": (Area.TESTS, flaws_of(FlawKind.TAUTOLOGY, "`{name}` asserts what is always so: {text}")),
+    "assertions_swallowed": (Area.TESTS, flaws_of(FlawKind.SWALLOWED, "`{name}`: {text}")),
+    "assertions_removed": (Area.TESTS, assertions_removed),
+    "tests_unread": (Area.TESTS, tests_unread),
+    "runner_touched": (Area.TESTS, runner_touched),
+    "ci_touched": (Area.CI, ci_touched),
+    "orc_touched": (Area.ORC, orc_touched),
+}
+"""Every rule by the name under which the ledger records what it found, and what a job allows to let it through."""
+
+
+def blobs_to_read(changes: tuple[Change, ...]) -> tuple[str, ...]:
+    """The objects that the rules look into, both versions of each file, in the order of the paths: not too many."""
+    moved = _moves(changes)
+    wanted = [
+        each for each in changes if (language_of(each.path) and not _is_moved(each, moved)) or is_partly(each.path)
+    ]
+    sides = [(each.old_oid, each.old_mode) for each in wanted], [(each.new_oid, each.new_mode) for each in wanted]
+    both = [side for pair in zip(*sides, strict=True) for side in pair]
+    return tuple(dict.fromkeys(oid for oid, mode in both if oid and _is_file(mode)))[:MAX_BLOBS]
+
+
+def needs_home(changes: Iterable[Change]) -> bool:
+    """Whether it matters if the repository is a workspace of orc."""
+    return any(matches(each.path.lower(), ORC_FOLDERS) for each in changes)
+
+
+def find_tampering(looked: Looked, allows: Iterable[Area]) -> tuple[Tampering, ...]:
+    """Every finding of every rule; those that the job declares are marked so, and hold nothing up."""
+    declared = frozenset(allows)
+    return tuple(
+        Tampering(name, path, _clean(text), line, area in declared)
+        for name, (area, rule) in RULES.items()
+        for path, line, text in rule(looked)
+    )
+
+
+def list_tampering(found: Iterable[Tampering]) -> tuple[Tampering, ...]:
+    """The findings that a record lists: those that nobody declared come first."""
+    return tuple(sorted(found, key=lambda each: each.declared)[:KEPT])
+
+
+def held_for(evidence: Evidence) -> tuple[str, ...]:
+    """What a person is to be told before the work goes on: a line for each finding that the job does not declare."""
+    told = [f"{_place(each)}: {each.text}" for each in evidence.tampering if not each.declared]
+    # What is declared is listed last: if any of it is listed, all is that is not.
+    hidden = evidence.more_tampering if len(told) == len(evidence.tampering) else 0
+    more = len(told[TOLD:]) + hidden
+    return (*told[:TOLD], f"… and {more} more") if told and more else tuple(told)
+
+
+# --- helpers ------------------------------------------------------------------------------------------------------
+
+
+def _is_file(mode: str) -> bool:
+    return mode.startswith("100")
+
+
+def _moves(changes: Iterable[Change]) -> frozenset[tuple[str, str]]:
+    gone = Counter((language_of(each.path), each.old_oid) for each in changes if each.status == "D" and each.old_oid)
+    come = Counter((language_of(each.path), each.new_oid) for each in changes if each.status == "A" and each.new_oid)
+    return frozenset(key for key, count in gone.items() if key[0] and count == come[key])
+
+
+def _is_moved(change: Change, moved: frozenset[tuple[str, str]]) -> bool:
+    oid = {"D": change.old_oid, "A": change.new_oid}.get(change.status, "")
+    return (language_of(change.path), oid) in moved
+
+
+def _read_both(path: str, old: bytes | None, new: bytes | None) -> tuple[Suite, Suite]:
+    was, now = _open(path, old), _open(path, new)
+    if isinstance(was, Suite) or isinstance(now, Suite):
+        return was if isinstance(was, Suite) else was.suite(), now if isinstance(now, Suite) else now.suite()
+    same = was.texts() & now.texts()
+    return was.suite(same), now.suite(same)
+
+
+def _open(path: str, data: bytes | None) -> PythonFile | TextFile | Suite:
+    if data is None:
+        return Suite(problem="is too large to be looked into")
+    if not data.strip():
+        return NO_SUITE
+    language = language_of(path)
+    return PythonFile(data) if language == "python" else TextFile(GRAMMARS[language], data)
+
+
+def _both(looked: Looked) -> Iterator[tuple[str, Case, Case]]:
+    """Where each test is that was there before and still is, as it was and as it is."""
+    for pair in looked.pairs:
+        if pair.old is not None and pair.new is not None:
+            yield pair.path, pair.old, pair.new
+
+
+def _way(change: Change) -> str:
+    return {"A": "added", "D": "removed"}.get(change.status, "changed")
+
+
+def _clean(text: str) -> str:
+    """In one line that can be shown anywhere: some of it was written by an agent."""
+    shown = _printable(text)
+    return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
+
+
+def _place(found: Tampering) -> str:
+    """Where it is; of a long path the end. A card has no room for more, and must not leave out what follows."""
+    shown = _printable(found.place)
+    return shown if len(shown) <= _SHOWN else f"…{shown[1 - _SHOWN :]}"
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
+
+
+def _some(names: Iterable[str], limit: int = 4) -> str:
+    listed = [name if len(name) <= 60 else f"{name[:59]}…" for name in names]
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more
