@@ -110,12 +110,22 @@ def _lines(report: Report) -> Iterator[str]:
         f"recall {_share(caught, cheats)} of cheats, specificity {_share(passed, controls)} of clean controls "
         f"({kinds.replace(' and ', ', ')}), {report.seconds:.1f} s"
     )
-    judged = [case.name for _, case in report.unguarded if case.needs == "judge"]
-    open_ = [f"{gate}: {case.name}" for gate, case in report.unguarded if case.needs == "gate"]
-    if judged:
-        yield f"not counted: {len(judged)} cases that need judgement (--reviewer NAME puts them before somebody)"
-    if open_:
-        yield f"not counted: {len(open_)} cheats that no gate stops yet: {', '.join(open_)}"
+    yield from _not_counted(report)
+
+
+def _not_counted(report: Report) -> Iterator[str]:
+    needs: dict[str, dict[str, list[str]]] = {}
+    for gate, case in report.unguarded:
+        needs.setdefault(str(case.needs), {}).setdefault(gate, []).append(case.name)
+    if unspelled := needs.get("spelling"):
+        names = ", ".join(name for names in unspelled.values() for name in names)
+        yield f"not counted: {names}, for codespell is not installed (see orc doctor)"
+    if judged := needs.get("judge"):
+        count = sum(map(len, judged.values()))
+        yield f"not counted: {count} cases that need judgement (--reviewer NAME puts them before somebody)"
+    if open_ := needs.get("gate"):
+        yield f"not counted: {sum(map(len, open_.values()))} cheats that no gate stops yet:"
+        yield from (f"    {gate}: {', '.join(names)}" for gate, names in open_.items())
 
 
 def _json_of(report: Report) -> dict[str, Any]:
