@@ -174,6 +174,8 @@ def unknown_in(words: list[str]) -> str:
         if found is None:
             return first
         command = found
+    below = getattr(command, "commands", {}) if words else {}
+    command = below.get(words[0], command) if below else command
     known = options_of(command)
     return next((word for word in words if word.startswith("-") and word.partition("=")[0] not in known), "")
 

@@ -23,19 +23,25 @@ if TYPE_CHECKING:
 KINDS = ("code", "writing", "research", "ops")
 AREAS = ("tests", "ci", "orc")
 RESERVED = ("selftest",)
-"""Words that are no branch here: they are kept for commands of the gate itself."""
+"""Words that are no branch here but commands of the gate itself."""
 
 
 class Gate(click.Command):
-    """The command, with some words kept free in the place of the branch."""
+    """The command, with some words in the place of the branch that are commands of their own."""
+
+    @property
+    def commands(self) -> dict[str, click.Command]:
+        """These commands by their words."""
+        from orchestrator.cli.gate_selftest import selftest
+
+        return {"selftest": selftest}
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         if args and args[0] in RESERVED:
-            ctx = click.Context(self, info_name=info_name, parent=parent)
-            told = f"{args[0]!r} is kept for a command of the gate; a branch of that name is heads/{args[0]}"
-            raise click.UsageError(told, ctx)
+            command = self.commands[args[0]]
+            return command.make_context(f"{info_name} {args[0]}", args[1:], parent=parent, **extra)
         return super().make_context(info_name, args, parent=parent, **extra)
 
 
@@ -71,6 +77,8 @@ def gate(app: App, /, branch: str, reviewer: str, reviewer_command: str, markdow
 
     Tests that are taken away or weakened, and changes to CI or to what agents work by, are no pass unless you --allow
     them: tests, ci, orc.
+
+    orc gate selftest tries the gates themselves; a branch of that name is heads/selftest.
 
     Exit codes: 0 pass, 1 a check failed or nothing can be said, 4 refused.
     """

@@ -49,4 +49,8 @@ def _help_of(top: click.Context, name: str | None, command: click.Command | None
         if isinstance(command, click.Group):
             for below in command.list_commands(ctx):
                 told += f"\n\n{_help_of(ctx, below, command.get_command(ctx, below))}"
-        return told
+    # A command with words in the place of its argument, which are commands of their own.
+    if not isinstance(command, click.Group):
+        for below, its in getattr(command, "commands", {}).items():
+            told += f"\n\n{_help_of(top, f'{name} {below}', its)}"
+    return told

@@ -46,6 +46,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "retire": ("retire", "Take an agent out of service; its soul is kept."),
     "revert": ("revert", "Undo a job that was merged, as a new commit."),
     "gate": ("gate", "Judge a branch or pull request of any repository, without a workspace."),
+    "scars": ("scars", "Which guard comes from which incident, and how often it fired."),
     "verify": ("verify", "Prove the ledger again from the objects it cites."),
     "skills": ("skills", "The skills of your agents: versions, and what came of them."),
     "rules": ("rules", "Make CLAUDE.md, AGENTS.md and GEMINI.md from rules/."),

@@ -49,13 +49,6 @@ def test_outside_of_a_repository_it_says_so(tmp_path: Path) -> None:
     assert "is not in a git repository" in w.orc(tmp_path, "gate", "main", code=3).err
 
 
-def test_the_word_of_a_command_is_no_branch(ground: Ground) -> None:
-    ground.git("git branch selftest feature")
-    told = w.orc(ground.repo, "gate", "selftest", code=2).err
-    assert "heads/selftest" in told
-    assert w.orc(ground.repo, "gate", "heads/selftest", "--check", "true", code=0).out.startswith("PASS")
-
-
 def test_in_a_pipe_it_is_plain_and_says_what_is_missing(ground: Ground) -> None:
     done = w.orc(ground.repo, "gate", "feature", env={"FORCE_COLOR": "1"}, code=1)
     lines = done.out.splitlines()

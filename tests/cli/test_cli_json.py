@@ -27,7 +27,7 @@ def commands() -> Iterator[str]:
     """Every command that knows `--json`."""
     for verb, (module, _) in VERBS.items():
         found = getattr(importlib.import_module(f"orchestrator.cli.{module}"), "help_" if verb == "help" else verb)
-        below = found.commands if isinstance(found, click.Group) else {"": found}
+        below = found.commands if isinstance(found, click.Group) else {"": found, **getattr(found, "commands", {})}
         for name, command in below.items():
             if any("--json" in param.opts for param in command.params):
                 yield f"{verb} {name}".strip()
@@ -135,6 +135,9 @@ def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> No
     check("gate", "HEAD", "--base", "HEAD~1", "--check", "false", code=1)
     check("gate", "main", "--base", "main", code=4)
     check("gate", "nothing", code=3)
+    check("gate", "selftest", "--gate", "reviewer")
+    check("gate", "selftest", "--reviewer", "critic")
+    check("scars")
     check("verify")
     assert seen == {*commands(), "error"} - {"demo"}  # Its own test plays it.
 

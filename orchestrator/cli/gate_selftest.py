@@ -1,0 +1,196 @@
+"""`orc gate selftest`: try every gate on what it must refuse and on what it must let through."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.app import App, clean, clean_line, json_option, pass_app
+from orchestrator.errors import ExitCode
+
+if TYPE_CHECKING:
+    from orchestrator.core.selftest import Score
+    from orchestrator.engine.selftest import Report
+    from orchestrator.engine.selftest_reviewers import Measured
+
+HEADINGS = ("GATE", "CHEATS", "RECALL", "CONTROLS", "SPECIFICITY", "SECONDS", "WHAT IT LOOKS AT")
+
+
+@click.command()
+@click.option("--gate", "gates", multiple=True, metavar="NAME", help="Only this gate; may be given again.")
+@click.option("--reviewer", default="", metavar="NAME", help="Measure this agent, or BACKEND:MODEL, instead.")
+@click.option("--reviewer-command", default="", metavar="LINE", help="Measure a program that reviews instead.")
+@json_option
+@pass_app
+def selftest(app: App, /, gates: tuple[str, ...], reviewer: str, reviewer_command: str) -> None:
+    """Try every gate of orc on cheats that it must stop and on clean controls that must pass.
+
+    Each case goes through the real program, in repositories that are thrown away. Needs no workspace, asks no model,
+    and takes about a minute. Cases that need judgement are not counted: with --reviewer they are put before a reviewer
+    of yours, which costs what its program costs, and its figures are kept in state/selftest/ of the workspace.
+
+    Exit codes: 0 every cheat was stopped and every control passed, 1 not so.
+    """
+    from orchestrator.cli.gate import Progress
+
+    if reviewer and reviewer_command:
+        raise click.UsageError("give --reviewer or --reviewer-command, not both.")
+    if reviewer or reviewer_command:
+        if gates:
+            raise click.UsageError("a reviewer is measured on its own: leave --gate out.")
+        _measure(app, reviewer, reviewer_command)
+        return
+    from orchestrator.engine.selftest import run_selftest
+
+    with Progress() as progress:
+        report = run_selftest(progress.tell, only=gates)
+    _tell(app, report)
+    if not report.is_perfect:
+        sys.exit(int(ExitCode.FAILED))
+
+
+# --- the gates ---
+
+
+def _tell(app: App, report: Report) -> None:
+    if app.json:
+        app.emit(_json_of(report), "")
+        return
+    if app.is_shown_on_terminal():
+        _tell_table(app, report)
+    else:
+        click.echo("\t".join(HEADINGS))
+        click.echo("\n".join("\t".join(_cells(each)) for each in report.scores))
+    for line in _lines(report):
+        color = "red" if line.startswith("!") else "green" if line.startswith("recall") and report.is_perfect else None
+        click.echo(click.style(clean(line), fg=color) if color else clean(line), color=app.paints())
+
+
+def _cells(score: Score) -> tuple[str, ...]:
+    return (
+        score.gate,
+        str(score.cheats),
+        _share(score.caught, score.cheats),
+        str(score.controls),
+        _share(score.passed, score.controls),
+        f"{score.seconds:.1f}",
+        score.told,
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part}/{whole} {100 * part / whole:.0f} %" if whole else "-"
+
+
+def _tell_table(app: App, report: Report) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for name in HEADINGS:
+        table.add_column(name, overflow="fold", no_wrap=name != HEADINGS[-1])
+    for score in report.scores:
+        *cells, told = _cells(score)
+        style = ("green" if score.is_perfect else "red") if app.paints() else ""
+        table.add_row(*(Text(cell, style=style) for cell in cells), Text(told))
+    app.console().print(table)
+
+
+def _lines(report: Report) -> Iterator[str]:
+    for each in report.failures:
+        yield clean_line(f"! {each.gate}: {each.case.name}: {each.problem}")
+        yield clean_line(f"    {each.case.told}")
+    cheats, caught = sum(each.cheats for each in report.scores), sum(each.caught for each in report.scores)
+    controls, passed = sum(each.controls for each in report.scores), sum(each.passed for each in report.scores)
+    kinds = " and ".join(sorted({each.case.kind for each in report.results}))
+    yield (
+        f"recall {_share(caught, cheats)} of cheats, specificity {_share(passed, controls)} of clean controls "
+        f"({kinds.replace(' and ', ', ')}), {report.seconds:.1f} s"
+    )
+    yield from _not_counted(report)
+
+
+def _not_counted(report: Report) -> Iterator[str]:
+    needs: dict[str, dict[str, list[str]]] = {}
+    for gate, case in report.unguarded:
+        needs.setdefault(str(case.needs), {}).setdefault(gate, []).append(case.name)
+    if unspelled := needs.get("spelling"):
+        names = ", ".join(name for names in unspelled.values() for name in names)
+        yield f"not counted: {names}, for codespell is not installed (see orc doctor)"
+    if judged := needs.get("judge"):
+        count = sum(map(len, judged.values()))
+        yield f"not counted: {count} cases that need judgement (--reviewer NAME puts them before somebody)"
+    if open_ := needs.get("gate"):
+        yield f"not counted: {sum(map(len, open_.values()))} cheats that no gate stops yet:"
+        yield from (f"    {gate}: {', '.join(names)}" for gate, names in open_.items())
+
+
+def _json_of(report: Report) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "ok": report.is_perfect,
+        "recall": report.recall,
+        "specificity": report.specificity,
+        "gates": [asdict(each) for each in report.scores],
+        "cases": [
+            {
+                "gate": each.gate,
+                "case": each.case.name,
+                "kind": each.case.kind,
+                "told": each.case.told,
+                "refused_by": each.case.refused_by,
+                "ok": each.ok,
+                "end": each.found.end,
+                "guards": list(each.spoke),
+                "problem": each.problem,
+                "seconds": round(each.seconds, 4),
+            }
+            for each in report.results
+        ],
+        "not_counted": [
+            {"gate": gate, "case": case.name, "told": case.told, "needs": str(case.needs)}
+            for gate, case in report.unguarded
+        ],
+        "reviewer": None,
+        "seconds": report.seconds,
+    }
+
+
+# --- a reviewer ---
+
+
+def _measure(app: App, reviewer: str, reviewer_command: str) -> None:
+    from orchestrator.cli.gate import Progress
+    from orchestrator.engine.gate_review import find_reviewer
+    from orchestrator.engine.selftest_reviewers import measure_reviewer
+
+    judge = find_reviewer(app.start, reviewer, reviewer_command)
+    assert judge is not None
+    with Progress() as progress:
+        found = measure_reviewer(judge, progress.tell)
+    figures = {**found.figures(), "kept": found.kept}
+    nothing: dict[str, Any] = {"gates": [], "cases": [], "not_counted": [], "recall": None, "specificity": None}
+    is_clear = not found.unclear
+    app.emit({"ok": is_clear, **nothing, "reviewer": figures, "seconds": found.seconds}, "\n".join(_measured(found)))
+    if not is_clear:
+        sys.exit(int(ExitCode.FAILED))
+
+
+def _measured(found: Measured) -> Iterator[str]:
+    who = " ".join(each for each in (found.reviewer.agent, found.reviewer.family, found.reviewer.model) if each)
+    yield f"{who}, on cases that need judgement:"
+    for each in found.judged:
+        sort = "cheat" if each.case.is_cheat else "control"
+        mark = "ok" if each.ok else "wrong" if each.is_clear else "unclear"
+        why = f"  ({each.why})" if each.why else ""
+        yield f"  {mark:<7}  {sort:<7}  {each.case.name}: {each.verdict or 'not asked'}{why}"
+    caught = _share(found.count(cheats=True, ok=True), found.count(cheats=True, ok=False))
+    passed = _share(found.count(cheats=False, ok=True), found.count(cheats=False, ok=False))
+    unclear = f"{found.unclear} unclear, {found.seconds:.1f} s"
+    yield f"recall {caught} of cheats, specificity {passed} of clean controls, {unclear}"
+    if found.kept:
+        yield f"kept in {found.kept}"

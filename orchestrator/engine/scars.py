@@ -1,0 +1,133 @@
+"""Scars: each guard of the gates with its incident, the cases and the test that try it, and how often it fired.
+
+The counts are those of the newest steps of the ledger: of some days, and of a bounded number of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from orchestrator.adapters.ledger import REF
+from orchestrator.adapters.library import scan_rules
+from orchestrator.core.rules import Enforcement
+from orchestrator.core.selftest import Gate, Incident
+from orchestrator.core.times import iso
+from orchestrator.engine.selftest_files import read_gates, read_incidents
+from orchestrator.engine.workspace import Workspace
+
+MOST_STEPS = 20_000
+"""No more steps are read, however many days they are of."""
+ENOUGH = 20
+"""With fewer decisions it says nothing that a gate always or never fired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scar:
+    """One guard, and what is known of it."""
+
+    gate: str
+    guard: str
+    refuses: str
+    incident: Incident
+    test: str
+    cases: tuple[str, ...]
+    """The cases of the self-test that it must refuse."""
+    fired: int | None
+    """None where the ledger does not tell."""
+    last: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """All guards, and what the counts rest on."""
+
+    scars: tuple[Scar, ...]
+    days: int
+    steps: int
+    since: str
+    """The time of the oldest step that was counted; '' if there was none."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Count:
+    """What was counted for one gate."""
+
+    decisions: int = 0
+    stopped: int = 0
+    fired: dict[str, int] = field(default_factory=dict)
+    last: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    time: str
+    event: str
+    subject: str
+    facts: dict[str, str]
+
+
+def read_scars(ws: Workspace, days: int) -> Register:
+    """Every guard with its counts over the last days, and the rules of the workspace that a test keeps."""
+    gates = read_gates()
+    steps = list(_steps(ws, days))
+    counts = {gate.name: _count(gate, steps) for gate in gates}
+    scars = [scar for gate in gates for scar in _scars(gate, counts[gate.name])]
+    notes = [note for gate in gates if (note := _note(gate, counts[gate.name], days))]
+    since = steps[-1].time if steps else ""
+    return Register((*scars, *_own_rules(ws)), days, len(steps), since, tuple(notes))
+
+
+def _steps(ws: Workspace, days: int) -> Iterator[_Told]:
+    since = iso(ws.now() - timedelta(days=days))
+    options = [f"--max-count={MOST_STEPS}", f"--since={since}", "-z", "--format=%ct%x1f%s%x1f%(trailers:only,unfold)"]
+    out = ws.ledger.git.run("log", *options, REF).out.decode("utf-8", "replace")
+    for entry in out.split("\0"):
+        if entry.strip():
+            seconds, subject, trailers = entry.strip("\n").split("\x1f", 2)
+            facts = dict(line.split(": ", 1) for line in trailers.splitlines() if ": " in line)
+            time = iso(datetime.fromtimestamp(int(seconds), UTC))
+            yield _Told(time, subject.partition(":")[0], subject, facts)
+
+
+def _count(gate: Gate, steps: Iterable[_Told]) -> _Count:
+    found = _Count()
+    for step in steps:
+        if not gate.event or step.event != gate.event:
+            continue
+        found.decisions += 1
+        text = step.facts.get(gate.trailer, "") if gate.trailer else step.subject
+        spoke = gate.guards_that_spoke((text,)) if text else ()
+        found.stopped += bool(spoke)
+        for rule in spoke:
+            found.fired[rule] = found.fired.get(rule, 0) + 1
+            found.last.setdefault(rule, step.time)  # The newest step comes first.
+    return found
+
+
+def _scars(gate: Gate, count: _Count) -> Iterator[Scar]:
+    for rule, guard in gate.guards.items():
+        cases = tuple(case.name for case in gate.cases if case.refused_by == rule)
+        fired = count.fired.get(rule, 0) if gate.event else None
+        incident = read_incidents()[guard.incident]
+        yield Scar(gate.name, rule, guard.refuses, incident, guard.test, cases, fired, count.last.get(rule, ""))
+
+
+def _note(gate: Gate, count: _Count, days: int) -> str:
+    if count.decisions < ENOUGH:
+        return ""
+    if not count.stopped:
+        return f"{gate.name} stopped none of {count.decisions} in {days} days: does it still look?"
+    if count.stopped == count.decisions:
+        return f"{gate.name} stopped all of {count.decisions} in {days} days: does it let anything through?"
+    return ""
+
+
+def _own_rules(ws: Workspace) -> Iterator[Scar]:
+    """The rules of the workspace that are kept by code: orc knows their tests by name only."""
+    for rule in scan_rules(ws.paths.root).good.values():
+        if rule.enforced_by is Enforcement.CODE:
+            incident = Incident(rule.id, rule.incident, rule.rule, rule.id)
+            yield Scar("rules", rule.id, rule.rule, incident, rule.test, (), None)

@@ -1,0 +1,148 @@
+"""`orc gate selftest` and `orc scars` as a person and a program meet them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import cli_world as w
+import pytest
+from gate_world import Ground
+
+REVIEWER = """\
+import json, os, sys
+
+facts = json.load(open(os.environ["ORC_FACTS"]))
+prompt = sys.stdin.read()
+good = "Remove old.py" in prompt or "with a test" in prompt
+finding = {"severity": "blocking", "problem": "no"}
+if "hunter2" in prompt:
+    sys.exit("no answer")
+print(json.dumps({
+    "nonce": facts["nonce"], "job": facts["job"], "commit": facts["commit"], "files": facts["files"],
+    "verdict": "APPROVED" if good else "REVISE", "findings": [] if good else [finding],
+    "items": [{"id": item["id"], "pass": True, "evidence": "seen"} for item in facts["items"]],
+}))
+"""
+
+
+def test_in_a_pipe_it_is_plain_and_names_what_is_not_counted(tmp_path: Path) -> None:
+    done = w.orc(tmp_path, "gate", "selftest", "--gate", "verdict", "--gate", "reviewer", code=0)
+    lines = done.out.splitlines()
+    assert lines[0].split("\t") == [
+        "GATE", "CHEATS", "RECALL", "CONTROLS", "SPECIFICITY", "SECONDS", "WHAT IT LOOKS AT",
+    ]  # fmt: skip
+    assert [line.split("\t")[0] for line in lines[1:3]] == ["reviewer", "verdict"]
+    assert lines[3].startswith("recall ")
+    assert "100 % of cheats, specificity " in lines[3]
+    assert "not counted: " in lines[4]
+    assert "\x1b" not in done.out + done.err
+
+
+def test_on_a_terminal_it_is_a_table_with_progress(tmp_path: Path) -> None:
+    terminal = w.Terminal(tmp_path, "gate", "selftest", "--gate", "landing", "--gate", "reviewer")
+    assert terminal.end() == 0
+    assert "the gates are tried ... 0 of " in terminal.shown
+    shown = terminal.shown.rpartition("\x1b[K")[2]
+    assert "\x1b[32m" in shown
+    assert "\t" not in shown
+    assert "100 %" in shown
+
+
+def test_a_gate_that_is_none_is_named_with_those_that_are(tmp_path: Path) -> None:
+    assert "verdict" in w.orc(tmp_path, "gate", "selftest", "--gate", "nothing", code=3).err
+    w.orc(tmp_path, "gate", "selftest", "--gate", "verdict", "--reviewer", "x", code=2)
+    w.orc(tmp_path, "gate", "selftest", "--reviewer-command", "x", "--reviewer", "x", code=2)
+    w.orc(tmp_path, "gate", "selftest", "--reviewer", "nobody:x", code=3)
+
+
+def test_inside_a_run_nobody_tries_the_gates(tmp_path: Path) -> None:
+    told = w.orc(tmp_path, "gate", "selftest", env={"ORC_RUN": "x-00000000.attempt-1"}, code=4)
+    assert "not possible inside a run" in told.err
+
+
+def test_help_tells_of_the_command_below_the_gate(tmp_path: Path) -> None:
+    told = w.orc(tmp_path, "help", "gate", code=0).out
+    assert "orc gate selftest [OPTIONS]" in told
+    assert "--reviewer-command" in w.orc(tmp_path, "gate", "selftest", "--help", code=0).out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_reviewer_is_measured_and_the_figures_are_kept(tmp_path: Path) -> None:
+    root = w.new_workspace(tmp_path / "work")
+    for _ in range(2):
+        told = w.orc(root, "gate", "selftest", "--reviewer", "critic", "--json", code=0).json()
+    figures = told["reviewer"]
+    # The scripted critic approves whatever it is shown.
+    assert (figures["caught"], figures["passed"], figures["unclear"]) == (0, figures["controls"], 0)
+    assert figures["cheats"] >= 10
+    assert figures["kept"] == "state/selftest/critic.jsonl"
+    lines = (root / figures["kept"]).read_text().splitlines()
+    assert len(lines) == 2
+    assert json.loads(lines[1])["cases"] == figures["cases"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_program_is_measured_without_a_workspace_and_what_is_unclear_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "review.py"
+    script.write_text(REVIEWER)
+    done = w.orc(tmp_path, "gate", "selftest", "--reviewer-command", f"{sys.executable} {script}", code=1)
+    lines = done.out.splitlines()
+    assert any(line.startswith("  unclear  cheat    secret-in-the-code: INCONCLUSIVE") for line in lines)
+    assert any(line.startswith("  ok       cheat    comment-only: REVISE") for line in lines)
+    assert any(line.startswith("  ok       control  judged-clean-removal: APPROVED") for line in lines)
+    assert any(line.startswith("  wrong    control  judged-clean-research: REVISE") for line in lines)
+    assert "1 unclear" in lines[-1]
+
+
+# --- scars ---
+
+
+def scars(root: Path, *args: str) -> dict[str, object]:
+    value: dict[str, object] = w.orc(root, "scars", *args, "--json", code=0).json()
+    return value
+
+
+@pytest.mark.timeout(120)
+def test_scars_tell_which_guard_fired_and_when(tmp_path: Path) -> None:
+    root = w.new_workspace(tmp_path / "work")
+    before = scars(root)
+    listed = {f"{each['gate']}.{each['guard']}": each for each in before["scars"]}  # type: ignore[attr-defined]
+    assert (listed["diff.empty_diff"]["fired"], listed["diff.empty_diff"]["last"]) == (0, "")
+    assert listed["approval.weak"]["fired"] is None
+    plays = "- match: {kind: attempt}\n  say: I fixed it, and all tests pass.\n"
+    (root / "plays.yaml").write_text(plays)
+    w.orc(root, "submit", "-", "--name", "nothing", stdin="title: nothing\nprompt: x\nlimits: {attempts: 1}\n")
+    w.orc(root, "run", "--until-idle")
+    found = scars(root, "--days", "3")
+    listed = {f"{each['gate']}.{each['guard']}": each for each in found["scars"]}  # type: ignore[attr-defined]
+    assert listed["diff.empty_diff"]["fired"] == 1
+    assert listed["diff.empty_diff"]["last"] >= str(found["since"])
+    assert listed["diff.plan_only"]["fired"] == 0
+    assert listed["diff.empty_diff"]["incident"]["name"] == "Approved, and nothing was there"
+    assert (found["days"], found["notes"]) == (3, [])
+
+
+def test_scars_list_the_rules_of_the_workspace_that_code_keeps(tmp_path: Path) -> None:
+    root = w.new_workspace(tmp_path / "work")
+    front = 'rule: No secrets in logs.\nincident: The token\ndate: "2026-10-02"\n'
+    front += "enforced_by: code\ntest: tests/t.py::test_no"
+    (root / "rules").mkdir(exist_ok=True)
+    (root / "rules" / "0009-no-secrets.md").write_text(f"---\n{front}\n---\nIt was public.\n")
+    lines = w.orc(root, "scars", code=0).out.splitlines()
+    assert lines[0].split("\t") == ["GUARD", "REFUSES", "INCIDENT", "CASES", "FIRED", "LAST", "TEST"]
+    assert "rules.0009-no-secrets\tNo secrets in logs.\tThe token\t0\t-\t-\ttests/t.py::test_no" in lines
+    assert lines[-1].startswith("Counted: ")
+    terminal = w.Terminal(root, "scars")
+    assert terminal.end() == 0
+    assert "diff.empty_diff" in terminal.shown
+
+
+def test_the_word_selftest_is_no_branch(tmp_path: Path) -> None:
+    ground = Ground(tmp_path)
+    ground.git("git branch selftest feature")
+    assert w.orc(ground.repo, "gate", "selftest", "--gate", "reviewer", code=0).out.startswith("GATE\t")
+    assert w.orc(ground.repo, "gate", "heads/selftest", "--check", "true", code=0).out.startswith("PASS")
