@@ -192,7 +192,7 @@ class _Way:
             make_commit(git, attempt_ref(self.job.id, self.job.at.attempt), case.after_review, self.tip)
         if case.meanwhile:
             make_commit(git, f"refs/heads/{case.name}", case.meanwhile, self.base)
-        self._decide(build_merge(ws, self.job))
+        self._decide(build_merge(ws, self.job).move)
         if not self.is_at(State.MERGING):
             return self.found()
         if case.after_review:
