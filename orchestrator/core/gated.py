@@ -111,6 +111,11 @@ class Checked:
         """The commands that do not pass here."""
         return tuple(each.run for each in self.results if not each.passed)
 
+    @property
+    def ran(self) -> bool:
+        """Whether anything was run here, if only the setup."""
+        return not self.problem or self.setup_failed or bool(self.results)
+
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
@@ -167,8 +172,8 @@ class Gated:
     @property
     def scope(self) -> str:
         """What the conclusion rests on."""
-        ran = bool(self.seen.declared)
-        if self.seen.review is not None:
+        ran = any(each.ran for each in self.seen.checks)
+        if self.seen.review is not None and not self.seen.review.problem:
             return "checks and review" if ran else "review only: nothing was run"
         return "checks only: not reviewed" if ran else "diff only: nothing was run, not reviewed"
 

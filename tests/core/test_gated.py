@@ -151,14 +151,20 @@ def test_what_is_no_reason_is_a_note() -> None:
     assert notes_of(GREEN) == ()
 
 
-def test_the_scope_says_what_a_pass_rests_on() -> None:
+def test_the_scope_says_what_the_conclusion_rests_on() -> None:
     approved = reviewed(Verdict.APPROVED)
     scopes = [
         Gated(seen, Conclusion.PASS).scope
         for seen in (GREEN, replace(GREEN, review=approved), replace(SEEN, declared=(), review=approved))
     ]
     assert scopes == ["checks only: not reviewed", "checks and review", "review only: nothing was run"]
-    assert Gated(replace(SEEN, declared=()), Conclusion.INCONCLUSIVE).scope.startswith("diff only")
+    no_setup = replace(SEEN, checks=(checked(Where.BRANCH, problem="exit code 1", setup_failed=True),))
+    assert Gated(no_setup, Conclusion.CHECKS_FAILED).scope == "checks only: not reviewed"
+
+
+@pytest.mark.parametrize("seen", [REFUSED, NOT_RUN, replace(NOT_RUN, review=AWAY), replace(SEEN, declared=())])
+def test_what_was_declared_and_not_done_is_nothing_to_rest_on(seen: Seen) -> None:
+    assert Gated(seen, conclude(seen)[0]).scope == "diff only: nothing was run, not reviewed"
 
 
 # --- the rules, and what to run ---

@@ -186,6 +186,7 @@ def test_rules_of_the_diff_refuse_and_nothing_is_run(ground: Ground) -> None:
     for name, rule in wanted.items():
         found = ground.gate(name, f"touch {marker}")
         assert (found.conclusion, refusals(found), found.seen.checks) == ("REFUSED", [rule], ())
+        assert found.scope == "diff only: nothing was run, not reviewed"
     found = ground.gate("outside", f"touch {marker}", spec=spec)
     assert refusals(found) == ["out_of_scope"]
     assert "else.py" in found.reasons[0]
