@@ -113,6 +113,8 @@ def _request(asked: Requested) -> str:
 
 
 def _attempt(record: Attempt) -> Iterator[str]:
+    from orchestrator.core.matching import rule_words
+
     worker = record.worker
     yield f"{worker.agent} ({worker.model or worker.family or 'undeclared'})"
     if record.status is None:
@@ -124,7 +126,7 @@ def _attempt(record: Attempt) -> Iterator[str]:
     if record.error:
         yield f"last error: {record.error}"
     if record.rule:
-        yield f"chosen: {record.rule}"
+        yield f"chosen: {rule_words(record.rule)}"
     if record.session or record.why_fresh:
         yield _session(record)
     yield from _identity(record)

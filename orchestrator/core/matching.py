@@ -14,6 +14,19 @@ from orchestrator.core.records import CardKind
 from orchestrator.core.review import STRONG, independence_of, is_enough, reviewing
 
 _Wishes = tuple[str, str, str, str, str]
+_RULE_WORDS = {
+    "same author": "it made what is to be put right",
+    "asked for": "the job asks for it",
+    "routed": "`routing:` names it",
+    "project": "it is an agent of the project",
+    "idle": "free, and nobody goes before it",
+}
+
+
+def rule_words(rule: str) -> str:
+    """Why an agent was chosen, as people read it; the rule itself if these words are not known."""
+    told, _, tier = rule.partition(" ")
+    return f"`routing:` asks for the tier {tier}" if told == "tier" and tier else _RULE_WORDS.get(rule, rule)
 
 
 class Matching:

@@ -111,7 +111,7 @@ class Attempt:
     resumed: bool = False
     """Whether that session was begun by an earlier run."""
     why_fresh: str = ""
-    """Why no earlier session went on."""
+    """Why no earlier session went on; '' if the program has no sessions that could."""
     session_job: int = 0
     """Which job of its session this one was, 1 for the first; 0 without a session that can go on."""
     fixes: tuple[Fix, ...] = ()

@@ -59,7 +59,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a run begins: with which session, and why not with an earlier one."""
+    """How a run begins: with which session, and why not with an earlier one; both '' if its program has none."""
 
     resume: str = ""
     why_fresh: str = ""
@@ -80,8 +80,8 @@ def plan_session(
 ) -> Plan:
     """Whether an attempt goes on with `session`.
 
-    `system` is the blob id of its system prompt. `resume` is what the agent's program can, and `takes_system` whether
-    a session that goes on is told a new system prompt: see `Capabilities`.
+    `system` is the blob id of its system prompt. `resume` is what the agent's program can, not "no", and `takes_system`
+    whether a session that goes on is told a new system prompt: see `Capabilities`.
     """
     if session is None or not session.id:
         why = "the last one could not be gone on with" if session else "there is none to go on with"
@@ -96,8 +96,6 @@ def plan_session(
 
 
 def _why_not(session: Session, worker: Worker, folder: str, resume: str) -> str:
-    if resume == "no":
-        return "its program cannot go on with a session"
     if (session.backend, session.model) != (worker.backend, worker.model):
         return "it was another program's or model's"
     if resume == "same folder" and session.folder != folder:

@@ -141,7 +141,7 @@ def _would_be(ws: Workspace, job: Job, agent: AgentView, rule: str) -> ShownProm
         skills=(*prepared.used.skills, *prepared.used.files),
         soul=Used(f"souls/{worker.agent}.md", agent.soul.blob),
         rules=prepared.used.rules.used,
-        session=f"goes on with {plan.resume}" if plan.resume else f"a new session: {plan.why_fresh}",
+        session=f"goes on with {plan.resume}" if plan.resume else _new_session(plan.why_fresh),
     )
 
 
@@ -153,7 +153,6 @@ def _given(ws: Workspace, job: Job, number: int) -> ShownPrompt:
         raise NotFoundError(error.message, hint=f"orc show {job.id}") from error
     texts = {name: folder.records.get(f"attempt-{number}.{name}") for name in ("system", "prompt")}
     system, message = (ws.ledger.objects.read(oid).decode("utf-8", "replace") if oid else "" for oid in texts.values())
-    fresh = f"a new session: {attempt.why_fresh}" if attempt.why_fresh else "a new session"
     return ShownPrompt(
         job=job.id,
         attempt=number,
@@ -168,5 +167,9 @@ def _given(ws: Workspace, job: Job, number: int) -> ShownPrompt:
         skills=(*attempt.skills, *attempt.files),
         soul=attempt.soul,
         rules=attempt.rules,
-        session=f"went on with {attempt.session}" if attempt.resumed else fresh,
+        session=f"went on with {attempt.session}" if attempt.resumed else _new_session(attempt.why_fresh),
     )
+
+
+def _new_session(why: str) -> str:
+    return f"a new session: {why}" if why else "a new session"

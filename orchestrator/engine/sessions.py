@@ -47,10 +47,11 @@ def new_session_id(run: str) -> str:
 def plan_for(ws: Workspace, job: Job, agent: AgentView, can: Capabilities, *, system: str) -> Plan:
     """With which session an attempt begins. Only a persistent agent takes one from job to job.
 
+    There is nothing to plan, and nothing to give reasons for, where the program has no sessions to go on with.
     `system` is the blob id of the system prompt that the attempt is to have.
     """
     if can.resume == "no":
-        return Plan(why_fresh="its program cannot go on with a session")
+        return Plan()
     session = session_of(ws, agent.soul.name, job.at.project)
     if session is not None and not agent.soul.persistent and session.last_job != job.id:
         return Plan(why_fresh="the agent begins each job anew")

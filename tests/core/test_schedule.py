@@ -16,7 +16,7 @@ from orchestrator.core.config import Config, Limits, Model, Project, Route
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Check, Fix, Held, Independence, Job, Kind, LimitWishes, ReviewWishes, State, Worker
 from orchestrator.core.judge import review_started
-from orchestrator.core.matching import Matching
+from orchestrator.core.matching import Matching, rule_words
 from orchestrator.core.needs import Holds
 from orchestrator.core.records import CardKind
 from orchestrator.core.schedule import (
@@ -247,6 +247,13 @@ def test_the_matching_order(job: Job, expected: tuple[str, str]) -> None:
     )
     agents, history = (*MANY, newcomer, veteran, expert), {"veteran": {"other": 3, "main": 9}}
     assert Matching(a_board(job, agents=agents, history=history, config=config)).worker(job, set()) == expected
+
+
+def test_a_rule_is_told_in_words() -> None:
+    rules = ("same author", "asked for", "routed", "project", "idle", "tier strong")
+    assert not {rule_words(rule) for rule in rules} & {*rules}
+    assert "tier strong" in rule_words("tier strong")
+    assert rule_words("asked for on the command line") == "asked for on the command line"
 
 
 def test_while_those_that_a_kind_is_routed_to_are_busy_the_next_ones_take_it() -> None:

@@ -62,7 +62,6 @@ def test_it_goes_on() -> None:
 @pytest.mark.parametrize(
     ("changed", "asked", "why"),
     [
-        ({}, {"resume": "no"}, "cannot go on"),
         ({}, {"system": "other"}, "its system prompt has changed"),
         ({}, {"system": ""}, "its system prompt has changed"),
         ({}, {"worker": replace(WORKER, model="weak-1")}, "another program's or model's"),
