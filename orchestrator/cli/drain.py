@@ -32,7 +32,9 @@ def drain(app: App, name: str, because: str, undo: bool) -> None:
     told = [f"{name} gets work again."]
     if done.soul.drain:
         told = [f"{name} drains{'' if done.changed else ' already'}: {done.soul.drain}."]
-        told += [f"  {each.job}: {each.why}" for each in work] or [f"  It is at nothing: orc retire {name}"]
+        told += [f"  {each.job}: {each.why}" for each in work] or [
+            f"  It has no work now; orc retire {name} takes it out of service."
+        ]
     if uncommitted:
         told.append(f"  Commit souls/{name}.md: no work lands in a checkout with changes.")
     data = {"agent": name, "drain": done.soul.drain, "changed": done.changed, "uncommitted": uncommitted}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.app import App, json_option, pass_app, refuse_inside_run
+from orchestrator.cli.app import App, clean_line, json_option, pass_app, refuse_inside_run
 from orchestrator.cli.complete import complete_retired
 
 
@@ -24,13 +24,16 @@ def retire(app: App, name: str, undo: bool) -> None:
     from orchestrator.engine.retire import bring_back, retire_agent
 
     with app.workspace() as ws:
-        place = bring_back(ws, name) if undo else retire_agent(ws, name)
-        soul = place.relative_to(ws.paths.root).as_posix()
-        places = [ws.paths.root / "souls" / f"{name}.md", place]
+        moved = bring_back(ws, name) if undo else retire_agent(ws, name)
+        soul = moved.place.relative_to(ws.paths.root).as_posix()
+        places = [ws.paths.root / "souls" / f"{name}.md", moved.place]
         uncommitted = waits_for_commit(ws, places)
     told = [f"{name} is {'in service again' if undo else 'retired'}: its soul is {soul}."]
     if not undo:
         told.append(f"  To bring it back: orc retire {name} --undo")
+    if moved.drain:
+        told.append(f"  It still drains: {clean_line(moved.drain)}. To let it have work: orc drain {name} --undo")
     if uncommitted:
         told.append("  Commit the change in souls/: no work lands in a checkout with changes.")
-    app.emit({"agent": name, "soul": soul, "retired": not undo, "uncommitted": uncommitted}, "\n".join(told))
+    data = {"agent": name, "soul": soul, "retired": not undo, "drain": moved.drain, "uncommitted": uncommitted}
+    app.emit(data, "\n".join(told))

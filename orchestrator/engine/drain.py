@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
@@ -15,6 +15,7 @@ from orchestrator.adapters.job_text import set_key, unset_key
 from orchestrator.adapters.library import MOST_BYTES, parse_soul
 from orchestrator.core.agent import Soul
 from orchestrator.core.board import age
+from orchestrator.core.job import Job
 from orchestrator.engine.agents import soul_file
 from orchestrator.engine.ps import find_runs
 from orchestrator.engine.workspace import Workspace
@@ -40,19 +41,20 @@ class Work:
     why: str
 
 
-def drain_agent(ws: Workspace, name: str, why: str = "") -> Drained:
-    """Write `drain:` into a soul. An agent that drains keeps its reason, unless there is a new one.
+def drain_agent(ws: Workspace, name: str, why: str = "", *, keep: bool = False) -> Drained:
+    """Write `drain:` into a soul. An agent that drains keeps its reason, unless there is a new one and not `keep`.
 
-    Raises NotFoundError, InvalidFileError, RefusedError if the key cannot be written without touching anything else.
+    Raises NotFoundError, InvalidFileError, RefusedError if the key cannot be written without touching anything else,
+    BusyError if somebody writes the file meanwhile.
     """
     why = " ".join(why.split())
 
     def drained(soul: Soul, text: str) -> str:
-        if soul.drain and why in ("", soul.drain):
+        if soul.drain and (keep or why in ("", soul.drain)):
             return text
         return set_key(text, DRAIN, why or True, markdown=True)
 
-    return _change(ws, name, drained)
+    return change_soul(ws, soul_file(ws, name), drained)
 
 
 def undrain_agent(ws: Workspace, name: str) -> Drained:
@@ -63,12 +65,12 @@ def undrain_agent(ws: Workspace, name: str) -> Drained:
             raise RefusedError(f"{name} does not drain", hint=f"orc workers {name}")
         return unset_key(text, DRAIN, markdown=True)
 
-    return _change(ws, name, undrained)
+    return change_soul(ws, soul_file(ws, name), undrained)
 
 
-def _change(ws: Workspace, name: str, change: Callable[[Soul, str], str]) -> Drained:
-    path = soul_file(ws, name)
-    file = f"souls/{path.name}"
+def change_soul(ws: Workspace, path: Path, change: Callable[[Soul, str], str]) -> Drained:
+    """Write what `change` makes of a soul's text: all of it, or nothing if somebody else has written it meanwhile."""
+    name, file = path.stem, path.relative_to(ws.paths.root).as_posix()
     read = safe_read(path, max_bytes=MOST_BYTES)
     before = parse_soul(name, read.data, file)
     text = read.data.decode()
@@ -81,17 +83,11 @@ def _change(ws: Workspace, name: str, change: Callable[[Soul, str], str]) -> Dra
     except InvalidFileError as error:
         # The line is one of a text that nobody has seen.
         raise InvalidFileError(error.reason, file=file, key=error.key, cause=error.cause, hint=error.hint) from error
-    if _beside_drain(after) != _beside_drain(before):
-        raise RefusedError(f"{file} is laid out in a way that orc cannot change", hint=f"write `drain:` into {file}")
     if signature(path) != read.signature:
         raise BusyError(f"{file} is being changed by somebody else", hint="the same again")
     with effect(Effect.SOUL_WRITE):
         write_atomic(path, data, mode=stat.S_IMODE(path.stat().st_mode))
     return Drained(after, changed=True)
-
-
-def _beside_drain(soul: Soul) -> Soul:
-    return replace(soul, drain="", blob="")
 
 
 # --- what an agent is at ---
@@ -100,20 +96,24 @@ def _beside_drain(soul: Soul) -> Soul:
 def work_of(ws: Workspace, name: str) -> list[Work]:
     """The jobs that an agent is at, or that nobody else may take, the oldest first.
 
-    Whatever it has begun may come back to it until the job has ended.
+    Whatever it has begun may come back to it until the job has ended. A run that no job waits for goes before them.
     """
     alive = {run.job: run.run for run in find_runs(ws) if run.agent == name and (run.alive or run.named)}
-    found = {job: f"{run} is under way" for job, run in alive.items()}
+    found = []
     for job in sorted((folder.job for folder in ws.ledger.snapshot().folders.values()), key=age):
-        if job.id in alive:
-            continue
-        if job.at.agent == name:
-            found[job.id] = f"its work, which is {job.state}"
-        elif job.spec.agent == name:
-            found[job.id] = f"asks for it: orc edit {job.id} --unset agent"
-        elif job.spec.review.by == (name,):
-            found[job.id] = f"asks for its review: orc edit {job.id} --unset review.by"
-    return [Work(job, why) for job, why in found.items()]
+        run = alive.pop(job.id, "")
+        if why := f"{run} is under way" if run else _why_its(job, name):
+            found.append(Work(job.id, why))
+    return [*(Work(job, f"{run} is under way") for job, run in alive.items()), *found]
+
+
+def _why_its(job: Job, name: str) -> str:
+    """Why an open job without a run of this agent is its all the same, '' if it is not."""
+    if job.at.agent == name:
+        return f"its work, which is {job.state}"
+    if job.spec.agent == name:
+        return f"asks for it: orc edit {job.id} --unset agent"
+    return f"asks for its review: orc edit {job.id} --unset review.by" if job.spec.review.by == (name,) else ""
 
 
 def waits_for_commit(ws: Workspace, paths: Iterable[Path]) -> bool:

@@ -10,7 +10,10 @@ from pathlib import Path
 import cli_world as w
 import pytest
 
-from orchestrator.errors import ExitCode
+from orchestrator.core.agent import Soul
+from orchestrator.engine.drain import change_soul
+from orchestrator.engine.workspace import open_workspace
+from orchestrator.errors import BusyError, ExitCode
 
 PLAYS = """\
 - match: {kind: review, number: 1}
@@ -82,7 +85,7 @@ def test_it_says_what_the_agent_is_at_and_that_nothing_lands_before_it_is_commit
     told = w.orc(root, "drain", "other", code=0).out
     assert told.splitlines() == [
         "other drains: its file says so.",
-        "  It is at nothing: orc retire other",
+        "  It has no work now; orc retire other takes it out of service.",
         "  Commit souls/other.md: no work lands in a checkout with changes.",
     ]
     assert "drain: true\n" in soul(root).read_text()
@@ -167,6 +170,12 @@ def test_an_agent_that_drains_ends_its_job_and_then_retires(root: Path, tmp_path
     assert "  To bring it back: orc retire worker --undo\n" in told
     w.orc(root, "run", "--until-idle", "--quiet", code=1)
     assert "no agent in souls/ fits" in _why(root, other)
+    back = w.orc(root, "retire", "worker", "--undo", code=0).out
+    assert back.startswith("worker is in service again: its soul is souls/worker.md.\n")
+    assert "drain" not in back + soul(root, "worker").read_text()
+    w.git(root, "commit", "--quiet", "--all", "-m", "worker is back")
+    w.orc(root, "run", "--until-idle", "--quiet", code=1)
+    assert "it drains" not in _why(root, other)
     w.orc(root, "verify", code=0)
 
 
@@ -205,6 +214,15 @@ def test_a_retired_agent_is_none_any_more_and_comes_back_as_it_was(root: Path) -
     assert w.git(root, "status", "--porcelain") == ""
 
 
+def test_an_agent_that_a_person_drained_drains_when_it_is_back(root: Path) -> None:
+    w.orc(root, "drain", "other", "-m", "too dear", code=0)
+    assert w.orc(root, "retire", "other", "--json", code=0).json()["drain"] == ""
+    told = w.orc(root, "retire", "other", "--undo", code=0).out.splitlines()
+    assert told[1] == "  It still drains: too dear. To let it have work: orc drain other --undo"
+    w.orc(root, "drain", "other", "--undo", code=0)
+    assert soul(root).read_text() == OTHER
+
+
 def _offered(root: Path, line: str) -> list[str]:
     words = line.split(" ")
     env = {"_ORC_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
@@ -218,6 +236,16 @@ def test_nothing_is_written_over(root: Path) -> None:
         assert "exists already" in w.orc(root, *words, code=ExitCode.REFUSED).err
     assert (root / "souls" / "retired" / "other.md").read_text() == OTHER
     assert soul(root).read_text().endswith("Another of that name.\n")
+
+
+def test_what_somebody_writes_meanwhile_is_not_written_over(root: Path) -> None:
+    def slow(_: Soul, text: str) -> str:
+        soul(root).write_text(OTHER + "And says so.\n")
+        return text.replace("alpha", "beta")
+
+    with open_workspace(root) as ws, pytest.raises(BusyError, match=r"souls/other\.md is being changed by somebody"):
+        change_soul(ws, soul(root), slow)
+    assert soul(root).read_text() == OTHER + "And says so.\n"
 
 
 def test_an_agent_that_the_configuration_names_stays(root: Path) -> None:
@@ -236,3 +264,5 @@ def test_a_soul_that_cannot_be_read_may_be_retired_too(root: Path) -> None:
     os.utime(soul(root), (1, 1))
     w.orc(root, "retire", "other", code=0)
     assert (root / "souls" / "retired" / "other.md").read_text() == "nothing of the kind\n"
+    w.orc(root, "retire", "other", "--undo", code=0)
+    assert soul(root).read_text() == "nothing of the kind\n"
