@@ -60,7 +60,7 @@ def doctor(app: App, fix: bool, yes: bool, try_: bool) -> None:
 
 
 def _try_agents(app: App) -> list[Finding]:
-    """One trivial prompt through the program of each agent that is in use, told as it comes.
+    """One trivial prompt through the program of each agent that has no problem, told as it comes.
 
     What is wrong with the others has been told.
     """
@@ -71,7 +71,7 @@ def _try_agents(app: App) -> list[Finding]:
         config, root, agents = ws.config, ws.paths.root, view_agents(ws)[0]
     found = []
     for name, agent in agents.items():
-        if agent.unavailable:
+        if agent.problem:
             continue
         if not app.json and app.is_terminal():
             click.echo(f"      asking {name} …", err=True)

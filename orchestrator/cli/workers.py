@@ -65,8 +65,8 @@ def workers(app: App, name: str | None) -> None:
 def _json(worker: WorkerNow) -> dict[str, Any]:
     told = asdict(worker)
     record = told.pop("record")
-    at_once = {age: {**asdict(each), "enough": each.is_enough} for age, each in worker.at_once.items()}
-    return {**told, "at_once": at_once, "soul": f"souls/{worker.name}.md", **record}
+    first_pass = {age: {**asdict(each), "enough": each.is_enough} for age, each in worker.first_pass.items()}
+    return {**told, "first_pass": first_pass, "soul": f"souls/{worker.name}.md", **record}
 
 
 def _texts(paths: Sequence[Path]) -> list[str]:
@@ -136,7 +136,7 @@ def _state(worker: WorkerNow) -> str:
     return f"{worker.doing} on {worker.job}{since}" if worker.job else worker.doing.value
 
 
-def _at_once(age: str, measure: Measure) -> str:
+def _first_pass(age: str, measure: Measure) -> str:
     """How much of the work of a conversation of that age was approved at its first outcome."""
     few = "" if measure.is_enough else ", too few to tell"
     told = "-" if measure.value is None else f"{measure.value:.0%} (of {measure.n}{few})"
@@ -146,28 +146,28 @@ def _at_once(age: str, measure: Measure) -> str:
 def _about(worker: WorkerNow, trees: Sequence[Tree], kept: Sequence[Path], found: Workers) -> Iterator[str]:
     record = worker.record
     yield f"{worker.name}  {_state(worker)}"
-    yield f"  soul:      souls/{worker.name}.md"
+    yield f"  soul:       souls/{worker.name}.md"
     tier = f" (tier {clean_line(worker.tier)})" if worker.tier else ""
     model, family = clean_line(worker.model) or "undeclared", clean_line(worker.family) or "undeclared"
-    yield f"  backend:   {clean_line(worker.backend)}, model {model}{tier}, family {family}"
-    yield f"  roles:     {', '.join(worker.roles)}"
-    yield f"  kinds:     {', '.join(worker.kinds) or 'all'}"
-    yield f"  projects:  {', '.join(worker.projects) or 'all'}"
-    yield f"  skills:    {', '.join(worker.skills) or 'none of its own'}"
+    yield f"  backend:    {clean_line(worker.backend)}, model {model}{tier}, family {family}"
+    yield f"  roles:      {', '.join(worker.roles)}"
+    yield f"  kinds:      {', '.join(worker.kinds) or 'all'}"
+    yield f"  projects:   {', '.join(worker.projects) or 'all'}"
+    yield f"  skills:     {', '.join(worker.skills) or 'none of its own'}"
     if worker.run:
-        yield f"  run:       {worker.run}   (orc logs -f {worker.run})"
+        yield f"  run:        {worker.run}   (orc logs -f {worker.run})"
     passed = f", {record.approved} of {record.judged} verdicts on its work approved it" if record.judged else ""
-    yield f"  lately:    attempts: {record.attempts}{passed}; verdicts given: {record.reviews}; last used " + (
+    yield f"  lately:     attempts: {record.attempts}{passed}; verdicts given: {record.reviews}; last used " + (
         record.last_used or "never"
     )
-    if any(each.n for each in worker.at_once.values()):
-        yield f"  at once:   {', '.join(_at_once(*each) for each in worker.at_once.items())} of a conversation"
+    if any(each.n for each in worker.first_pass.values()):
+        yield f"  first pass: {', '.join(_first_pass(*each) for each in worker.first_pass.items())} of a conversation"
     for session in worker.sessions:
         told = f"{session.id or 'ended'}: {session.jobs} jobs in {session.runs} runs, {session.used.total:,} tokens"
-        yield f"  session:   {clean_line(session.project)}: {clean_line(told)}, last used {session.last_used}"
+        yield f"  session:    {clean_line(session.project)}: {clean_line(told)}, last used {session.last_used}"
     for tree in trees:
         sealed = f"kept as {tree.sealed[:12]}" if tree.sealed else "not sealed yet" if tree.job else "nothing is known"
-        yield f"  tree:      {clean_line(str(tree.path))}   ({clean_line(tree.job) or 'no job'}; {sealed})"
+        yield f"  tree:       {clean_line(str(tree.path))}   ({clean_line(tree.job) or 'no job'}; {sealed})"
     for path in kept:
-        yield f"  set aside: {clean_line(str(path))}"
+        yield f"  set aside:  {clean_line(str(path))}"
     yield _counted(found).strip("\n").join(("  (", ")"))

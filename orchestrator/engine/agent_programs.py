@@ -50,7 +50,7 @@ def look_at_programs(config: Config, root: Path, agents: Mapping[str, AgentView]
         if backend is None or backend.type not in BUILT_IN:
             continue
         users = [agent for agent in agents.values() if agent.soul.backend == name]
-        if all(agent.unavailable for agent in users):
+        if all(agent.problem for agent in users):
             continue  # What is wrong with it is told with its agents.
         yield Finding(f"backend {name}", Health.OK, f"{_version(backend, root)}; {_login(backend)}")
     used = {backend.type for agent in agents.values() if (backend := backend_of(config, agent.soul.backend))}

@@ -108,14 +108,14 @@ def _agents(ws: Workspace) -> Iterator[Finding]:
     if not agents:
         yield Finding("souls", Health.FAIL, "there is no agent", "write souls/NAME.md, or: orc init")
     for name, agent in agents.items():
-        if agent.soul.drain:
-            text = f"gets nothing new: {agent.soul.drain}"
-            yield Finding(f"agent {name}", Health.WARN, text, f"orc retire {name}, or: orc drain {name} --undo")
-        elif agent.problem:
+        if agent.problem:  # Before all else: an agent that drains has to be able to end what it has begun.
             told = agent.soul.backend in ws.config.backends
             settings = f"`backends: {agent.soul.backend}:` in orc.yaml, or " if told else ""
             hint = f"mend {settings}`backend:` in souls/{name}.md"
             yield Finding(f"agent {name}", Health.FAIL, agent.problem, hint)
+        elif agent.soul.drain:
+            text = f"gets nothing new: {agent.soul.drain}"
+            yield Finding(f"agent {name}", Health.WARN, text, f"orc retire {name}, or: orc drain {name} --undo")
         elif not agent.family:
             text = "declares no family, so it can neither judge others nor be judged by them"
             yield Finding(f"agent {name}", Health.WARN, text, f"set `family:` in souls/{name}.md")
@@ -134,19 +134,28 @@ def _reviewers(ws: Workspace) -> Iterator[Finding]:
     agents, _ = view_agents(ws)
     wanted = ws.config.review.independence
     for name, author in agents.items():
-        # An author that cannot start itself is told of above, and has no work to judge.
-        if "work" not in author.soul.roles or author.unavailable:
+        # An author that cannot start itself is told of above, and makes nothing to judge. One that drains still may.
+        if "work" not in author.soul.roles or author.problem:
             continue
         may = _reviewers_of(author, agents.values(), ws)
         if any(not each.unavailable for each in may):
             continue
         if may:
-            names = ", ".join(each.soul.name for each in may)
-            text = f"who may judge the work of {name} cannot start: {names}. Until one can, its jobs will ask you"
-            yield Finding(f"reviewers of {name}", Health.WARN, text, "mend what stands above about them")
+            yield _reviewers_away(name, may)
         else:
             text = f"nobody may judge the work of {name}: each of its jobs will ask you"
             yield Finding(f"reviewers of {name}", Health.WARN, text, f"add an agent of another {wanted} to souls/")
+
+
+def _reviewers_away(author: str, may: Iterable[AgentView]) -> Finding:
+    """That all who may judge an author's work cannot start or drain, and the way out for each of them."""
+    why = {each.soul.name: "cannot start" if each.problem else "drains" for each in may}
+    told = ", ".join(f"{name} {what}" for name, what in why.items())
+    text = f"those who may judge the work of {author} get no reviews: {told}. Until one does, its jobs will ask you"
+    ways = [f"orc drain {name} --undo" for name, what in why.items() if what == "drains"]
+    if broken := [name for name, what in why.items() if what != "drains"]:
+        ways.append(f"mend what stands above about {', '.join(broken)}")
+    return Finding(f"reviewers of {author}", Health.WARN, text, ", or: ".join(ways))
 
 
 def _reviewers_of(author: AgentView, agents: Iterable[AgentView], ws: Workspace) -> list[AgentView]:

@@ -37,8 +37,8 @@ class Doing(StrEnum):
     REVIEWING = "reviewing"
     ENDING = "ending"
     """A run of it is alive that no job waits for any more."""
-    DRAINED = "drained"
-    """It gets nothing new, and is at nothing."""
+    DRAINS = "drains"
+    """It gets nothing new, and no run of it is alive. What it has begun may still come back to it."""
     CANNOT_START = "cannot start"
 
 
@@ -55,7 +55,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class WorkerNow:
-    """One agent. `why` says why it cannot be started; `since` when its job entered the state it is in."""
+    """One agent. `why` says why it cannot be started or gets nothing new; `since` when its job entered its state."""
 
     name: str
     backend: str
@@ -75,7 +75,7 @@ class WorkerNow:
     record: Record = field(default_factory=Record)
     sessions: tuple[Session, ...] = ()
     """Its conversations, one in each project."""
-    at_once: Mapping[str, Measure] = field(default_factory=dict)
+    first_pass: Mapping[str, Measure] = field(default_factory=dict)
     """How much of its work was approved at the first outcome, by the age of the conversation: see `AGES`."""
 
 
@@ -111,7 +111,7 @@ def look_at_workers(ws: Workspace) -> Workers:
         worker = replace(
             _worker(name, view, ws.config.tier_of(view.model), runs),
             record=records.get(name, Record()),
-            at_once=ages.get(name, dict.fromkeys(AGES, NOT_MEASURED)),
+            first_pass=ages.get(name, dict.fromkeys(AGES, NOT_MEASURED)),
             persistent=view.soul.persistent,
             sessions=tuple(
                 session for project in ws.config.projects if (session := session_of(ws, name, project)) is not None
@@ -141,9 +141,9 @@ def _worker(name: str, view: AgentView, tier: str, runs: Iterable[LiveRun]) -> W
         run = mine[0]
         doing = Doing.REVIEWING if run.kind == RunKind.REVIEW else Doing.WORKING
         return replace(now, doing=doing if run.named else Doing.ENDING, job=run.job, run=run.run)
-    if not view.unavailable:
-        return now
-    return replace(now, doing=Doing.DRAINED if soul.drain else Doing.CANNOT_START, why=soul.drain or view.problem)
+    if view.problem:
+        return replace(now, doing=Doing.CANNOT_START, why=view.problem)
+    return replace(now, doing=Doing.DRAINS, why=soul.drain) if soul.drain else now
 
 
 def count_steps(steps: Iterable[Told]) -> Mapping[str, Record]:

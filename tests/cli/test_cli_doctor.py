@@ -266,16 +266,30 @@ def test_a_tree_that_was_set_aside_goes_only_when_all_of_it_is_under_a_ref(root:
     assert (ignored / "a.log").read_text() == "only here\n"
 
 
-def test_reviewers_that_cannot_start_are_told_from_those_that_are_missing(root: Path) -> None:
+def test_reviewers_that_cannot_start_are_told_from_those_that_drain_or_are_missing(root: Path) -> None:
     soul = root / "souls/critic.md"
     text = soul.read_text()
     soul.write_text(text.replace("backend: player", "backend: absent"))
     found = {each["what"]: each for each in look(root, code=1)}
-    assert "cannot start: critic" in found["reviewers of worker"]["text"]
-    assert "add an agent" not in found["reviewers of worker"]["hint"]
+    assert "critic cannot start" in found["reviewers of worker"]["text"]
+    assert found["reviewers of worker"]["hint"] == "mend what stands above about critic"
+    soul.write_text(text.replace("---\n", "---\ndrain: true\n", 1))
+    found = {each["what"]: each for each in look(root)}
+    assert "critic drains" in found["reviewers of worker"]["text"]
+    assert found["reviewers of worker"]["hint"] == "orc drain critic --undo"
     soul.unlink()
     found = {each["what"]: each for each in look(root)}
     assert "add an agent of another family" in found["reviewers of worker"]["hint"]
+
+
+def test_that_an_agent_which_drains_cannot_start_comes_first(root: Path) -> None:
+    soul = root / "souls/worker.md"
+    soul.write_text(soul.read_text().replace("backend: player", "backend: absent\ndrain: for good"))
+    found = {each["what"]: each for each in look(root, code=1)}
+    assert "backend 'absent' is not in orc.yaml" in found["agent worker"]["text"]
+    shown = w.orc(root, "workers", code=0).out
+    assert "cannot start: backend 'absent'" in shown
+    assert "drains" not in shown
 
 
 def test_routing_to_nobody_fails_and_is_told_wherever_problems_are(root: Path) -> None:

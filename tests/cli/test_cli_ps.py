@@ -182,7 +182,7 @@ def test_workers_say_what_they_do_and_what_they_did(place: Place) -> None:
     place.go.touch()
     w.wait_until(lambda: w.orc(place.root, "workers", "ada", "--json").json()["trees"][0]["sealed"])
     text = w.orc(place.root, "workers", "ada", code=0).out
-    assert "soul:      souls/ada.md" in text
+    assert "soul:       souls/ada.md" in text
     assert "Counted over the newest" in text
     assert "there: ada, bea" in w.orc(place.root, "workers", "eve", code=ExitCode.NOT_FOUND).err
 

@@ -93,7 +93,7 @@ def test_it_says_what_the_agent_is_at_and_that_nothing_lands_before_it_is_commit
     again = w.orc(root, "drain", "other", "--json", code=0).json()
     assert (again["changed"], again["uncommitted"], again["jobs"]) == (False, False, [])
     assert w.orc(root, "drain", "other", "-m", "for good", code=0).out.startswith("other drains: for good.\n")
-    assert "drained: for good" in w.orc(root, "workers", code=0).out
+    assert "drains: for good" in w.orc(root, "workers", code=0).out
     assert w.orc(root, "drain", "other", "--undo", code=0).out.startswith("other gets work again.\n")
     assert soul(root).read_text() == OTHER
     assert "other does not drain" in w.orc(root, "drain", "other", "--undo", code=ExitCode.REFUSED).err

@@ -102,11 +102,11 @@ def test_an_attempt_says_which_job_of_its_conversation_it_was(repo: Path, servic
     with open_workspace(repo) as ws:
         keeper = find_worker(look_at_workers(ws), "keeper")
     assert keeper.tier == "strong"
-    assert keeper.at_once == {"1-5": Measure(1.0, 2), "6-20": Measure(), "21+": Measure()}
+    assert keeper.first_pass == {"1-5": Measure(1.0, 2), "6-20": Measure(), "21+": Measure()}
     shown = cli.orc(repo, "workers", "keeper", code=0).out
     assert "model strong-1 (tier strong), family north" in shown
     assert (
-        "at once:   100% (of 2, too few to tell) in jobs 1-5, - in jobs 6-20, - in jobs 21+ of a conversation" in shown
+        "first pass: 100% (of 2, too few to tell) in jobs 1-5, - in jobs 6-20, - in jobs 21+ of a conversation" in shown
     )
     session = world.records("first")["attempt-1"].session
     assert f"session {session}, gone on with (its job 2)" in cli.orc(repo, "show", world.id("second"), code=0).out
