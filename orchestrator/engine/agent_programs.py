@@ -28,8 +28,8 @@ from orchestrator.core.said import Said
 from orchestrator.engine.agents import BUILT_IN, backend_of, backend_settings
 from orchestrator.engine.finding import Finding, Health
 
-SEEN = {"claude": "2.1.329", "codex": "0.169.0", "gemini": "0.61.0", "opencode": "1.18.33"}
-"""The version of each program that orc was tried with. Any other may do as well: it is only told."""
+OWN = "anthropic"
+"""The backend whose program is orc's own, and talks to the service by the package of that name."""
 QUESTION = "Answer with the one word READY and do nothing else.\n"
 TRY_S = 120.0
 
@@ -54,17 +54,17 @@ def look_at_programs(config: Config, root: Path, agents: Mapping[str, AgentView]
             continue  # What is wrong with it is told with its agents.
         yield Finding(f"backend {name}", Health.OK, f"{_version(backend, root)}; {_login(backend)}")
     used = {backend.type for agent in agents.values() if (backend := backend_of(config, agent.soul.backend))}
-    for name in SEEN:
-        if name not in used and shutil.which(name):
+    for name in sorted(BUILT_IN - used - {OWN}):
+        if find_backend(name).seen and shutil.which(name):
             yield Finding(f"backend {name}", Health.OK, f"{name} is installed, and no agent uses it")
 
 
 def _version(backend: BackendConfig, root: Path) -> str:
-    if backend.type == "anthropic":
-        return _package_version("anthropic")  # The program is orc's own, and talks to the service by that package.
+    if backend.type == OWN:
+        return _package_version(OWN)
     program = backend_settings(backend, root)["program"] or backend.type
     found = ask_version(program, path=os.environ.get("PATH", ""))
-    seen = SEEN.get(backend.type, "")
+    seen = find_backend(backend.type).seen
     remark = f" (orc was tried with {seen})" if seen and not _is_version(found, seen) else ""
     return (f"{program}: {found}" if found else f"{program}: it does not say which version it is") + remark
 

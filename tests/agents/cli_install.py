@@ -19,6 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]  # It is started where nothing of orc is installed, too.
+
+from orchestrator.adapters.backends.registry import find_backend  # noqa: E402
+
 CACHE = "ORC_AGENTS_CACHE"
 MAY_SKIP = "ORC_AGENTS_MAY_SKIP"
 INSTALL_S = 900
@@ -47,12 +51,14 @@ class Program:
         return os.access(self.path, os.X_OK)
 
 
-PROGRAMS = (
-    Program("claude", "@anthropic-ai/claude-code", "2.1.329"),
-    Program("codex", "@openai/codex", "0.169.0"),
-    Program("gemini", "@google/gemini-cli", "0.61.0"),
-    Program("opencode", "opencode-ai", "1.18.33"),
-)
+PACKAGES = {
+    "claude": "@anthropic-ai/claude-code",
+    "codex": "@openai/codex",
+    "gemini": "@google/gemini-cli",
+    "opencode": "opencode-ai",
+}
+PROGRAMS = tuple(Program(name, package, find_backend(name).seen) for name, package in PACKAGES.items())
+"""Each in the version that its backend was tried with."""
 
 
 def cache_folder() -> Path:

@@ -79,6 +79,12 @@ def test_each_is_tried_with_its_real_program() -> None:
     assert {kind.name for kind in KINDS} == {program.name for program in PROGRAMS}
 
 
+def test_each_that_was_tried_says_with_which_version() -> None:
+    seen = {name: find_backend(name).seen for name in BACKENDS}
+    assert {name for name, version in seen.items() if re.fullmatch(r"\d+\.\d+\.\d+", version)} == BUILT_IN - NOT_TRIED
+    assert {seen[name] for name in BACKENDS.keys() - BUILT_IN | NOT_TRIED} == {""}
+
+
 # --- the how-to ---
 
 

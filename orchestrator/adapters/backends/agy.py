@@ -35,6 +35,7 @@ class AgyBackend:
     """Settings: `login: true` (required), `program`, `model`, `args`, `env`, `pass_env`. Not verified."""
 
     name: str = "agy"
+    seen: str = ""
     capabilities: Capabilities = field(default_factory=lambda: Capabilities(usage="run"))
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:

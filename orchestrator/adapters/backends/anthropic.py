@@ -1,7 +1,6 @@
 """The backend `anthropic`: the Messages API itself, with tools of our own, in a program that lives as long as the run.
 
-It starts `anthropic_program` and reads what that prints; the package `anthropic` is loaded there and nowhere else. Seen
-with 2.11.0 of it.
+It starts `anthropic_program` and reads what that prints; the package `anthropic` is loaded there and nowhere else.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ class AnthropicBackend:
     """Settings: `key_env`, `base_url`, `model`, `max_turns`, `args`, `env`, `pass_env`. It has no login of a person."""
 
     name: str = "anthropic"
+    seen: str = "2.11.0"
     capabilities: Capabilities = field(
         default_factory=lambda: Capabilities(
             system_prompt="file",

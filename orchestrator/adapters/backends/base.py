@@ -113,6 +113,11 @@ class Backend(Protocol):
         """How the configuration calls it."""
 
     @property
+    def seen(self) -> str:
+        """The version of its program, or of the package that is it, which it was tried with; '' if with none. Any
+        other may do as well: it is only told."""
+
+    @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
 

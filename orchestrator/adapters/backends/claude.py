@@ -1,4 +1,4 @@
-"""The backend `claude`: Claude Code without its screen, its events read line by line. Seen with 2.1.329.
+"""The backend `claude`: Claude Code without its screen, its events read line by line.
 
 Nothing that a repository brings along is loaded: no settings, hooks, tool servers or skills of its own. The tools are
 a list of ours, so that no later version can add one that leaves the tree or outlives the run. A session that goes on
@@ -64,6 +64,7 @@ class ClaudeBackend:
     """Settings: `program`, `key_env`, `base_url`, `login`, `model`, `max_turns`, `args`, `env`, `pass_env`."""
 
     name: str = "claude"
+    seen: str = "2.1.329"
     capabilities: Capabilities = field(
         default_factory=lambda: Capabilities(
             system_prompt="flag",

@@ -1,4 +1,4 @@
-"""The backend `codex`: OpenAI's Codex CLI without its screen, its events read line by line. Seen with 0.169.0.
+"""The backend `codex`: OpenAI's Codex CLI without its screen, its events read line by line.
 
 Its settings come from us alone and its sessions lie below the agent's state folder. A repository's own settings, hooks
 and tool servers are not read, for no folder is ever trusted. It is the only one whose commands run in a sandbox: they
@@ -59,6 +59,7 @@ class CodexBackend:
     """
 
     name: str = "codex"
+    seen: str = "0.169.0"
     capabilities: Capabilities = field(
         default_factory=lambda: Capabilities(
             system_prompt="file", resume="anywhere", usage="session", structured=True, family="openai"

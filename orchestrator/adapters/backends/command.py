@@ -22,6 +22,7 @@ class CommandBackend:
     """Settings: `argv` (required), `env` (a mapping), `pass_env` (names of variables, such as a key)."""
 
     name: str = "command"
+    seen: str = ""
     capabilities: Capabilities = field(default_factory=Capabilities)
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:

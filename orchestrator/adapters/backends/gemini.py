@@ -1,4 +1,4 @@
-"""The backend `gemini`: Google's Gemini CLI without its screen, its events read line by line. Seen with 0.61.0.
+"""The backend `gemini`: Google's Gemini CLI without its screen, its events read line by line.
 
 Its settings, memory and sessions lie below the agent's state folder. A folder that it works in is never trusted: the
 repository's own settings, hooks, tool servers and `.env` are not read, and a policy of ours allows the tools instead.
@@ -69,6 +69,7 @@ class GeminiBackend:
     """Settings: `program`, `key_env`, `base_url`, `model`, `max_turns`, `args`, `env`, `pass_env`."""
 
     name: str = "gemini"
+    seen: str = "0.61.0"
     capabilities: Capabilities = field(
         default_factory=lambda: Capabilities(
             system_prompt="file",

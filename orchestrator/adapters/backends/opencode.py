@@ -1,4 +1,4 @@
-"""The backend `opencode`: OpenCode without its screen, over any API, its events read line by line. Seen with 1.18.33.
+"""The backend `opencode`: OpenCode without its screen, over any API, its events read line by line.
 
 Its settings come from us alone. A repository that brings OpenCode plugins of its own is refused: no setting keeps
 the program from running them.
@@ -79,6 +79,7 @@ class OpencodeBackend:
     """
 
     name: str = "opencode"
+    seen: str = "1.18.33"
     capabilities: Capabilities = field(
         default_factory=lambda: Capabilities(
             system_prompt="file", resume="same folder", system_on_resume=True, usage="run", cost=True, note=NOTE

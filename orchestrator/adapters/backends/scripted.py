@@ -52,6 +52,7 @@ class ScriptedBackend:
     """Settings: `script`, the path of the YAML file; `pass_env` and `env` as for `command`."""
 
     name: str = "scripted"
+    seen: str = ""
     capabilities: Capabilities = field(default_factory=Capabilities)
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
