@@ -20,12 +20,14 @@ from orchestrator.errors import InvalidFileError
 class CardAnswer:
     """What a person wrote into a card's file; '' where nothing was written.
 
-    `card_id` and `block` are as somebody left them: the card in the ledger decides what may be answered.
+    `card_id` and `block` are as somebody left them: the card in the ledger decides what may be answered. `text` is the
+    part that is the person's, comments and all.
     """
 
     card_id: str
     answer: str
     message: str
+    text: str
     block: Mapping[str, Any] | None = None
 
 
@@ -59,7 +61,11 @@ def parse_card_answer(data: bytes, *, name: str) -> CardAnswer:
     card_id = block.get("id")
     stem = name.rpartition("/")[2].removesuffix(".yaml")
     return CardAnswer(
-        card_id if isinstance(card_id, str) else stem, answer, (facts.get("message") or "").strip(), parts.block
+        card_id if isinstance(card_id, str) else stem,
+        answer,
+        (facts.get("message") or "").strip(),
+        parts.text,
+        parts.block,
     )
 
 

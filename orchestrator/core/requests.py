@@ -169,9 +169,7 @@ def judge_job(found: FoundJob, now: Job, shown: Job | None) -> tuple[Request, ..
     return _in_order((*moved, *edited, *notes))
 
 
-def judge_answer(
-    lane: Lane, key: str, message: str, card: Card, *, intact: bool, touched: bool = False
-) -> tuple[Request, ...]:
+def judge_answer(lane: Lane, key: str, message: str, card: Card, *, intact: bool, touched: bool) -> tuple[Request, ...]:
     """What the file of a card asks for. Whether the card still stands is for `core.answer` to say.
 
     `touched`: there is something of the person's in it, if only a comment, which nothing may write over.

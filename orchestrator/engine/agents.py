@@ -42,7 +42,7 @@ def view_soul(config: Config, root: Path, soul: Soul) -> AgentView:
     if backend is None:
         known = sorted({*config.backends, *BUILT_IN})
         problem = f"backend {soul.backend!r} is not in orc.yaml (there: {', '.join(known)})"
-        return AgentView(soul, soul.family, soul.model, problem + _guess(soul.backend, known))
+        return AgentView(soul, soul.family, soul.model, problem + guess(soul.backend, known))
     model = soul.model or backend.model
     # What is known of the model goes before what somebody says of it.
     family = family_of(config, model) or soul.family or backend.family or _family(backend)
@@ -69,13 +69,14 @@ def _problem(config: Config, root: Path, soul: Soul, backend: BackendConfig, mod
     models = config.models
     if model and models and model not in models:
         known = ", ".join(sorted(models))
-        return f"model {model!r} is not under models: in orc.yaml (there: {known})" + _guess(model, models)
+        return f"model {model!r} is not under models: in orc.yaml (there: {known})" + guess(model, models)
     if not model and backend.type in BUILT_IN:
         return f"no model is named: add `model:` to its soul, or to backends.{backend.name} in orc.yaml"
     return backend_problem(backend, root)
 
 
-def _guess(name: str, known: Iterable[str]) -> str:
+def guess(name: str, known: Iterable[str]) -> str:
+    """What to say of a name that is not there: which of those that are it is nearest to; '' if none is near."""
     near = get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -107,7 +108,7 @@ def soul_file(ws: Workspace, name: str) -> Path:
     if name in known:
         return folder / f"{name}.md"
     there = ", ".join(known) or "none"
-    raise NotFoundError(f"there is no agent {name!r} (there: {there})" + _guess(name, known), hint="orc workers")
+    raise NotFoundError(f"there is no agent {name!r} (there: {there})" + guess(name, known), hint="orc workers")
 
 
 def soul_of(ws: Workspace, name: str) -> Soul:

@@ -154,7 +154,7 @@ def judge_card(view: View, seen: Seen, read: ReadFile, other: Other) -> Change:
         given.message,
         card,
         intact=given.block == fresh.block,
-        touched=read_parts(read.data, markdown=False, file=seen.path.name).text != fresh.text,
+        touched=given.text != fresh.text,
     )
     change = Change(seen.path, read.signature, home=view.queue.path(Lane.DECIDE, f"{card.id}.yaml"))
     return _grant(view, change, folder.job, requests)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 
 from orchestrator.adapters.config_file import FILE_NAME, line_in_config
 from orchestrator.core.board import AgentView
+from orchestrator.engine.agents import guess
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError
 
@@ -29,10 +29,8 @@ def routing_problems(ws: Workspace, agents: Mapping[str, AgentView]) -> Iterator
 def _why_not(name: str, kind: str, agents: Mapping[str, AgentView]) -> str:
     if name in agents:
         return _may_not(agents[name], kind)
-    near = get_close_matches(name, [each for each in agents if not _may_not(agents[each], kind)], n=1)
-    near = near or get_close_matches(name, agents, n=1)
-    guess = f"; did you mean `{near[0]}`?" if near else ""
-    return f"agent {name!r} has no usable file in souls/{guess}"
+    able = [each for each in agents if not _may_not(agents[each], kind)]
+    return f"agent {name!r} has no usable file in souls/" + (guess(name, able) or guess(name, agents))
 
 
 def _may_not(agent: AgentView, kind: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches, unified_diff
+from difflib import unified_diff
 
 from orchestrator.adapters.git_objects import read_small_blobs
 from orchestrator.adapters.ledger import REF
@@ -18,6 +18,7 @@ from orchestrator.core.agent import Skill, Soul
 from orchestrator.core.ids import RunKind
 from orchestrator.core.records import Attempt, Used
 from orchestrator.core.skills import BUDGET_TOKENS, skill_of_path, skill_path, split_pin, tokens_of
+from orchestrator.engine.agents import guess
 from orchestrator.engine.find import find_job
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError, NotFoundError
@@ -129,9 +130,9 @@ def find_skill(ws: Workspace, asked: str) -> Skill:
         if problem.file == skill_path(name):
             raise problem
     known = ", ".join(shelf.good) or "none"
-    near = get_close_matches(name, shelf.good, n=1)
-    guess = f"; did you mean {near[0]!r}?" if near else ""
-    raise NotFoundError(f"there is no skill {name!r} (there: {known}){guess}", hint="orc skills list")
+    raise NotFoundError(
+        f"there is no skill {name!r} (there: {known})" + guess(name, shelf.good), hint="orc skills list"
+    )
 
 
 def find_pinned(ws: Workspace, name: str, blob: str) -> Skill:

@@ -56,6 +56,7 @@ def test_an_answer_with_a_message_is_read() -> None:
     text = shown().replace("answer:\n", "answer: revise\n").replace("message:\n", "message: |\n  - a\n  - b\n")
     parsed = parse_card_answer(text.encode(), name=NAME)
     assert (parsed.answer, parsed.message) == ("revise", "- a\n- b")
+    assert parsed.text == text.partition(MARK)[0], "what is the person's, comments and all"
 
 
 def test_a_card_whose_block_is_gone_is_known_by_its_name() -> None:

@@ -294,7 +294,7 @@ def test_routing_to_nobody_fails_and_is_told_wherever_problems_are(root: Path) -
     config = root / "orc.yaml"
     line = config.read_text().count("\n") + 1
     config.write_text(f"{config.read_text()}routing: {{code: workr}}\n")
-    told = f"orc.yaml:{line}: routing.code: agent 'workr' has no usable file in souls/; did you mean `worker`?"
+    told = f"orc.yaml:{line}: routing.code: agent 'workr' has no usable file in souls/; did you mean 'worker'?"
     assert [(each["what"], each["text"]) for each in look(root, code=1)] == [("routing", told)]
     assert f"! {told}" in w.orc(root, "status", code=0).out
     assert f"! {told}" in w.orc(root, "run", "--once").out

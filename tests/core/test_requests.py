@@ -286,11 +286,11 @@ def test_changes_below_the_mark_are_put_back_and_those_above_are_kept() -> None:
 
 def test_a_card_is_answered_by_filling_it_in() -> None:
     card = new_card(in_lane(Lane.DECIDE), CardKind.MERGE, "Merge it?", "2026-11-20T12:00:00Z")
-    assert judge_answer(Lane.DECIDE, "approve", "", card, intact=True) == (Answer(card, "approve", ""),)
-    assert judge_answer(Lane.DECIDE, "", "", card, intact=True) == ()
-    assert kinds(judge_answer(Lane.DECIDE, "", "half", card, intact=True)) == [Leave]
-    assert kinds(judge_answer(Lane.DECIDE, "", "", card, intact=False)) == [PutBack]
-    assert kinds(judge_answer(Lane.DONE, "", "", card, intact=True)) == [PutBack]
+    assert judge_answer(Lane.DECIDE, "approve", "", card, intact=True, touched=True) == (Answer(card, "approve", ""),)
+    assert judge_answer(Lane.DECIDE, "", "", card, intact=True, touched=False) == ()
+    assert kinds(judge_answer(Lane.DECIDE, "", "half", card, intact=True, touched=True)) == [Leave]
+    assert kinds(judge_answer(Lane.DECIDE, "", "", card, intact=False, touched=False)) == [PutBack]
+    assert kinds(judge_answer(Lane.DONE, "", "", card, intact=True, touched=False)) == [PutBack]
     assert kinds(judge_answer(Lane.DONE, "approve", "", card, intact=True, touched=True)) == [Quarantine]
     assert kinds(judge_answer(Lane.DONE, "", "", card, intact=True, touched=True)) == [Quarantine], "a comment"
     assert kinds(judge_answer(Lane.DECIDE, "", "", card, intact=False, touched=True)) == [Quarantine]

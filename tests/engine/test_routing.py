@@ -22,7 +22,7 @@ SOULS = {
         ("code: engineer", ()),
         ("code: {tier: strong}", ()),
         ("writing: [writer]", ()),
-        ("code: enginer", ("code: agent 'enginer' has no usable file in souls/; did you mean `engineer`?",)),
+        ("code: enginer", ("code: agent 'enginer' has no usable file in souls/; did you mean 'engineer'?",)),
         ("code: nobody", ("code: agent 'nobody' has no usable file in souls/",)),
         ("code: [engineer, critic]", ("code: agent 'critic' does no work: its `roles:` are review",)),
         ("ops: writer", ("ops: agent 'writer' may not do work of kind ops: its `kinds:` are writing",)),
