@@ -1,4 +1,4 @@
-"""What the Tab key offers: ids of jobs and cards, answers, agents.
+"""What the Tab key offers: ids of jobs and cards, answers, agents, branches.
 
 Asked at every key, so nothing is opened that takes time: names in `queue/` first, Git only where `queue/` is behind the
 ledger. Good enough to complete, never a reason to fail: where nothing can be read, nothing is offered.
@@ -25,10 +25,14 @@ MOST_HELP = 60
 """Files of so many jobs are opened for their titles; nobody reads a longer list."""
 HEAD_BYTES = 8192
 HELP_CHARACTERS = 70
+MOST_BRANCHES = 500
+"""So many are offered at most, of those that begin as it was typed."""
 _ID = r"[a-z0-9-]+-[0-9a-f]{8}"
 _NAME = re.compile(rf"(?P<id>{_ID}(?P<card>\.card-[0-9]+)?)\.(?:yaml|md)\Z")
 _ENDED = ("done", "failed", "cancelled")
 _OPEN = ("urgent", "normal", "background", "waiting", "running", "review", "decide")
+_BRANCH = re.compile(r"[\w@+][\w./@+#=-]*")
+"""Bash puts a name on the line as it is: one that means something to a shell is not offered, only taken when typed."""
 _TITLE = re.compile(rb"^title:[ \t]*(?P<text>[^\s|>].*)$", re.M)
 _PROMPT = re.compile(rb"^prompt:[ \t]*(?:[|>][-+0-9]*[ \t]*(?:#.*)?\n\s*)?(?P<text>\S.*)$", re.M)
 _QUESTION = re.compile(rb"^# (?P<text>.+)$", re.M)
@@ -88,14 +92,37 @@ def _agents(ctx: click.Context, incomplete: str, folder: str) -> list[str]:
     return sorted(name for name in found if name.startswith(incomplete))
 
 
+def complete_branch(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Branches that begin so, of the repository that one stands in, and of its remotes; after BASE.. too."""
+    from orchestrator.adapters.git import Git, common_dir
+
+    base, dots, begun = incomplete.rpartition("..")
+    if (begun and not _BRANCH.fullmatch(begun)) or (dots and not base):
+        return []
+    try:
+        git = Git(common_dir(_here(ctx)), timeout=2)
+        # As a pattern of Git, so that it reads no other refs; its * goes to the next slash only.
+        patterns = [f"refs/{kind}/{begun}*{rest}" for kind in ("heads", "remotes") for rest in ("", "/**")]
+        form = "--format=%(if)%(symref)%(then)%(else)%(refname)%(end)"
+        refs = git.text("for-each-ref", f"--count={MOST_BRANCHES}", form, *patterns).splitlines()
+    except (OrcError, OSError):
+        return []
+    names = (ref.split("/", 2)[2] for ref in refs if ref and ref != REF)
+    return [base + dots + name for name in names if _BRANCH.fullmatch(name)]
+
+
 def _root(ctx: click.Context) -> Path | None:
     from orchestrator.adapters.places import find_root
 
-    where = ctx.find_root().params.get("where") or "."
     try:
-        return find_root(Path(where).absolute())
+        return find_root(_here(ctx))
     except (OrcError, OSError):
         return None
+
+
+def _here(ctx: click.Context) -> Path:
+    """The folder that the command is for."""
+    return Path(ctx.find_root().params.get("where") or ".").absolute()
 
 
 def _jobs(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.app import App, clean_line, json_option, pass_app
+from orchestrator.cli.complete import complete_branch
 from orchestrator.errors import ExitCode, NotFoundError, OrcError
 
 if TYPE_CHECKING:
@@ -38,8 +39,14 @@ class Gate(click.Command):
 
 
 @click.command(cls=Gate)
-@click.argument("branch")
-@click.option("--base", metavar="REV", default="", help="What it is to be merged into; else the default branch.")
+@click.argument("branch", shell_complete=complete_branch)
+@click.option(
+    "--base",
+    metavar="REV",
+    default="",
+    help="What it is to be merged into; else the default branch.",
+    shell_complete=complete_branch,
+)
 @click.option("--check", "checks", multiple=True, metavar="LINE", help="Run this line of shell; may be given again.")
 @click.option("--setup", default="", metavar="LINE", help="Run this first in each checkout, such as 'npm ci'.")
 @click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds for each check.")

@@ -15,6 +15,8 @@ from pathlib import Path
 import cli_world as w
 import pytest
 
+from orchestrator.cli.complete import MOST_BRANCHES
+
 QUICK_S = 0.2
 """Seconds of processor time that one answer may take."""
 
@@ -48,6 +50,12 @@ def offered(root: Path, line: str, *, shell: str = "bash") -> list[str]:
         return [each.removeprefix("plain,") for each in done.out.splitlines() if each]
     told = done.out.splitlines()
     return [": ".join(told[at + 1 : at + 3]) for at in range(0, len(told) - 2, 3)]
+
+
+def cost() -> float:
+    """Seconds of processor time that this process's children have taken so far."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def jobs(root: Path) -> tuple[str, str]:
@@ -96,7 +104,45 @@ def test_completing_a_verb_imports_none_of_them(root: Path) -> None:
     assert mine == {"orchestrator.cli", "orchestrator.cli.app", "orchestrator.cli.main", "orchestrator.errors"}
 
 
-@pytest.mark.parametrize("line", ["orc show ", "orc answer x ", "orc workers ", "orc approve gr"])
+@pytest.fixture
+def branches(tmp_path: Path) -> Path:
+    """A repository that is no workspace, with branches of its own and of a remote."""
+    repo = tmp_path / "repo"
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(repo)], check=True)
+    w.git(repo, "commit", "--quiet", "--allow-empty", "-m", "one")
+    for ref in ("heads/feat/log-in", "heads/fix", "heads/orc/state", "heads/f;reboot", "remotes/origin/far", "tags/f1"):
+        w.git(repo, "update-ref", f"refs/{ref}", "HEAD")
+    w.git(repo, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/far")
+    (repo / "below").mkdir()
+    return repo
+
+
+def test_branches_are_offered_where_there_is_no_workspace(branches: Path) -> None:
+    for place in (branches, branches / "below"):
+        assert offered(place, "orc gate ") == ["feat/log-in", "fix", "main", "origin/far"]
+    assert offered(branches, "orc gate f") == ["feat/log-in", "fix"]
+    assert offered(branches, "orc gate feat/l", shell="zsh") == ["feat/log-in: _"]
+    assert offered(branches, "orc gate main..fi") == ["main..fix"]
+    assert offered(branches, "orc gate fix --base ma") == ["main"]
+    for nothing in ("ma*", "..f", "no"):
+        assert offered(branches, f"orc gate {nothing}") == []
+
+
+def test_branches_take_little_time_where_there_are_thousands(branches: Path) -> None:
+    commit = w.git(branches, "rev-parse", "HEAD")
+    lines = "".join(f"create refs/heads/many/{number:04} {commit}\n" for number in range(3000))
+    subprocess.run(["git", "update-ref", "--stdin"], cwd=branches, input=lines, text=True, check=True)
+    w.git(branches, "pack-refs", "--all")
+    for line, found in (("orc gate ", MOST_BRANCHES - 1), ("orc gate many/001", 10), ("orc gate fi", 1)):
+        costs = []
+        for _ in range(3):
+            before = cost()
+            assert len(offered(branches, line)) == found, "all but the one that a shell would take for a command"
+            costs.append(cost() - before)
+        assert min(costs) < QUICK_S, line
+
+
+@pytest.mark.parametrize("line", ["orc show ", "orc answer x ", "orc workers ", "orc approve gr", "orc gate "])
 def test_outside_of_a_workspace_nothing_is_offered(tmp_path: Path, line: str) -> None:
     assert offered(tmp_path, line) == []
     (tmp_path / "orc.yaml").write_text("no: [yaml")  # A workspace that is broken, and in no repository.
@@ -126,10 +172,9 @@ def test_an_answer_takes_little_time_with_a_thousand_jobs(root: Path, tmp_path: 
     for line, found in (("orc show many-0000000", 16), ("orc show ", 1002), ("orc ", 20)):
         costs = []
         for _ in range(3):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            before = cost()
             assert len(offered(tmp_path / "work", line, shell=shell)) >= found
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+            costs.append(cost() - before)
         assert min(costs) < QUICK_S, line
 
 
