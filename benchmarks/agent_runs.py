@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.result import Options, Result, middle
+from benchmarks.result import Options, Result, compare, middle
 from benchmarks.timeline import FOREIGN, JobTime, covered, read_spans, times_of
 from benchmarks.world import (
     ADA,
@@ -108,19 +108,17 @@ def _overhead(kind: Kind, count: int) -> Result:
         runs = [run_of(job) for job in times_of(root, read_spans(spans), drops, since=tip)[1:]]
     mid = middle([run.overhead_ms for run in runs])
     program, whole = middle([run.program_ms for run in runs]), middle([run.wall_ms for run in runs])
-    return Result(
+    return compare(
         "9",
         f"what orc adds to a run of {kind.name}",
-        round(mid.median, 1),
-        "ms",
-        baseline=f"the program itself: {program.median:.0f} ms",
-        ratio=round(mid.median / program.median, 3),
+        mid,
+        program,
+        "the program itself",
         limit=LIMIT_MS,
         bounded_by="two durable commits, the run's folder and starting its processes",
         note="from the durable step `start` to the durable step `collect`, less the program from its exec to its end, "
         f"and less git ({middle([run.git_ms for run in runs]).median:.0f} ms, which makes the tree ready and keeps the "
         f"work); all of it took {whole.median:.0f} ms",
-        **mid.spread(),
     )
 
 

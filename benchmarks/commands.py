@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.ledger_maker import some_id, waiting_ledger_of
-from benchmarks.result import Middle, Options, Result, middle
+from benchmarks.result import Middle, Options, Result, compare, middle
 from benchmarks.world import orc_argv, orc_environment, run
 
 ENDED, OPEN = 100_000, 1_000
@@ -31,18 +31,7 @@ def measure(options: Options) -> list[Result]:
 
 def _result(name: str, args: Sequence[str], limit: float, bound: str, root: Path, count: int, bare: Middle) -> Result:
     mid, cpu = _time(orc_argv(*args), root, count)
-    return Result(
-        "4",
-        name,
-        round(mid.median, 1),
-        "ms",
-        baseline=f"`python -c pass`: {bare.median:.1f} ms",
-        ratio=round(mid.median / bare.median, 2),
-        limit=limit,
-        bounded_by=bound,
-        cpu_ms=round(cpu, 1),
-        **mid.spread(),
-    )
+    return compare("4", name, mid, bare, "`python -c pass`", limit=limit, bounded_by=bound, cpu_ms=round(cpu, 1))
 
 
 def _time(argv: Sequence[str], root: Path, count: int) -> tuple[Middle, float]:

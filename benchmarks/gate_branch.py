@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from benchmarks.result import Middle, Options, Result, middle
+from benchmarks.result import Middle, Options, Result, compare, middle
 from benchmarks.world import git, make_repository, orc_argv, orc_environment, run, temporary_folder
 
 LINES, PATHS = 1_000, 20
@@ -67,14 +67,4 @@ def _judge(root: Path) -> float:
 
 
 def _result(name: str, mid: Middle, base: Middle) -> Result:
-    return Result(
-        "10",
-        name,
-        round(mid.median, 1),
-        "ms",
-        baseline=f"`git diff --stat main...feature`: {base.median:.1f} ms",
-        ratio=round(mid.median / base.median, 1),
-        limit=LIMIT_MS,
-        bounded_by=BOUND,
-        **mid.spread(),
-    )
+    return compare("10", name, mid, base, "`git diff --stat main...feature`", limit=LIMIT_MS, bounded_by=BOUND)

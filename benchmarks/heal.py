@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.ledger_maker import copy_of, waiting_ledger_of
-from benchmarks.result import Middle, Options, Result, middle
+from benchmarks.result import Middle, Options, Result, compare, middle
 from benchmarks.timeline import read_spans
 from benchmarks.world import EngineProcess, wait_until
 
@@ -26,19 +26,17 @@ def measure(options: Options) -> list[Result]:
         few = _starts(options, small, waiting, harm, count)
         big = _starts(options, large, waiting, harm, count)
         results.append(
-            Result(
+            compare(
                 "6",
                 f"start and heal {what}, {large} ended and {waiting} open",
-                round(big[0].median, 1),
-                "ms",
-                baseline=f"with {small} ended: {few[0].median:.1f} ms",
-                ratio=round(big[0].median / few[0].median, 3),
+                big[0],
+                few[0],
+                f"with {small} ended",
                 limit=LIMIT_MS,
                 bounded_by="imports, reading the open jobs, and writing the latest ended ones into queue/",
                 cpu_ms=round(big[1], 1),
                 note="from the start of the process to the end of its first look, with the queue shown; "
                 f"processor time with {small} ended {few[1]:.0f} ms",
-                **big[0].spread(),
             )
         )
     return results

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.ledger_maker import copy_of, ledger_of
-from benchmarks.result import Middle, Options, Result, middle
+from benchmarks.result import Middle, Options, Result, compare, middle
 from benchmarks.shell_job import ONE_TREE, SAME_STEPS, ShellTime, run_script
 from benchmarks.timeline import JobTime, read_spans, times_of
 from benchmarks.world import (
@@ -139,19 +139,17 @@ def _whole(each: Compared, which: str) -> Result:
     shell = each.same_steps if which == "same steps" else each.one_tree
     mid, base = middle([job.wall_ms for job in each.orc.jobs]), middle([one.wall_ms for one in shell])
     held = which == "same steps" and each.orc.files >= 1000
-    return Result(
+    return compare(
         "1",
         f"whole job, {each.orc.files} files, against a shell script ({which})",
-        round(mid.median, 1),
-        "ms",
-        baseline=f"bare shell, {which}, cold worktrees: {base.median:.1f} ms",
-        ratio=round(mid.median / base.median, 3),
+        mid,
+        base,
+        f"bare shell, {which}, cold worktrees",
         aim=1.0 if held else None,
         on_ratio=True,
         bounded_by="git: each worktree of the script is made anew, orc's are recycled",
         cpu_ms=round(each.orc.cpu_own_ms + each.orc.cpu_children_ms, 1),
         note=f"processor time of the script {middle([one.cpu_ms for one in shell]).median:.1f} ms; both flush",
-        **mid.spread(),
     )
 
 
@@ -162,20 +160,18 @@ def _start(each: Compared) -> Result:
     names = sorted({name for _, by_name in ran for name in by_name})
     parts = {name: _median([by_name.get(name, 0.0) for _, by_name in ran]) for name in names}
     most = sorted(parts.items(), key=lambda part: -part[1])[:4]
-    return Result(
+    return compare(
         "2",
         f"drop to the agent's process, warm tree, {each.orc.files} files",
-        round(mid.median, 1),
-        "ms",
-        baseline=f"bare shell, one cold worktree: {base.median:.1f} ms",
-        ratio=round(mid.median / base.median, 3),
+        mid,
+        base,
+        "bare shell, one cold worktree",
         limit=START_LIMIT_MS,
         aim=START_AIM_MS,
         floor=round(_median([total for total, _ in ran]), 1),
         bounded_by="two durable commits of the ledger (accept, start) and making the tree ready",
         note=f"git ran for {_median([total for total, _ in ran]):.0f} ms of it: "
         + ", ".join(f"{name} {took:.1f}" for name, took in most),
-        **mid.spread(),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from benchmarks.ledger_maker import WAITING, accept_moves, copy_of, ledger_of
-from benchmarks.result import Middle, Options, Result, middle
+from benchmarks.result import Middle, Options, Result, compare, middle
 from benchmarks.world import ADA, DURABLE, git, make_workspace, plain_environment, run, temporary_folder
 from orchestrator.core.accept import cancel, hold, release
 from orchestrator.core.job import Job
@@ -41,13 +41,13 @@ def _rates(options: Options) -> list[Result]:
         judged = batch == JUDGED_BATCH
         mid = middle(rates)
         results.append(
-            Result(
+            compare(
                 "3",
                 f"durable steps of the ledger, {batch} at once",
-                round(mid.median, 1),
-                "steps/s",
-                baseline=f"`git commit --allow-empty` with the same flushes, one by one: {plain.median:.1f} steps/s",
-                ratio=round(mid.median / plain.median, 2),
+                mid,
+                plain,
+                "`git commit --allow-empty` with the same flushes, one by one",
+                unit="steps/s",
                 limit=LIMIT_RATE if judged else None,
                 aim=AIM_RATE if judged else None,
                 at_least=True,
@@ -56,7 +56,6 @@ def _rates(options: Options) -> list[Result]:
                 else "writing and compressing the objects of each step; one flush is shared by all",
                 cpu_ms=round(cpu, 2),
                 note="each step is a commit with its job file and trees; processor time is for one step",
-                **mid.spread(),
             )
         )
     return results

@@ -95,6 +95,14 @@ def middle(values: Sequence[float]) -> Middle:
     return Middle(mid, low, high, len(values))
 
 
+def compare(
+    figure: str, name: str, mid: Middle, base: Middle, against: str, *, unit: str = "ms", **more: Any
+) -> Result:
+    """What was measured, beside the baseline `against` of the same run. `more` are other fields of a `Result`."""
+    baseline, ratio = f"{against}: {base.median:.1f} {unit}", round(mid.median / base.median, 3)
+    return Result(figure, name, round(mid.median, 1), unit, baseline, ratio, **mid.spread(), **more)
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a benchmark is to be run. `cache` keeps what takes long to make, `minutes` is the length of the idle one."""

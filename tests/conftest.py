@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from orchestrator.adapters import clock
 from orchestrator.adapters.effects import KILL_AT
 from orchestrator.core.transitions import ENGINE
 from orchestrator.engine.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from engine_world import World
 
 CONFIG = "version: 1\nprojects:\n  main:\n    target: main\n"
 
@@ -41,6 +45,27 @@ def repo(tmp_path: Path) -> Path:
     for command in (["config", "user.name", "Ada Lovelace"], ["add", "-A"], ["commit", "--quiet", "-m", "first"]):
         subprocess.run(["git", "-C", str(root), *command], check=True)
     return root
+
+
+@pytest.fixture
+def world(repo: Path) -> World:
+    """A repository with a file of code, of which a test makes a workspace with agents: see `World.set_up`."""
+    from engine_world import World
+
+    (repo / "code.py").write_text("print('old')\n")
+    for command in (["add", "-A"], ["commit", "--quiet", "-m", "code"]):
+        subprocess.run(["git", "-C", str(repo), *command], check=True)
+    return World(repo)
+
+
+@pytest.fixture
+def no_lies(world: World) -> Iterator[None]:
+    """At the end of the test the ledger of its world is proved."""
+    from orchestrator.adapters.audit import audit
+
+    yield
+    git_dir = world.root / ".git"
+    assert audit(git_dir, {"main": git_dir}).lies == ()
 
 
 @pytest.fixture

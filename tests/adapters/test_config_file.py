@@ -119,6 +119,7 @@ def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
         ("projects: {main: {setup: {run: x, time: 1}}}", "projects.main.setup.time", "Allowed here: run, timeout_s"),
         ("projects: {m: {checks: [{run: x, timeout_s: 99999}]}}", "projects.m.checks[0].timeout_s", "at most 21600"),
         ("backends: {b: {type: comand}}", "backends.b.type", "did you mean `command`?"),
+        ("backends: {b: {model: strnog-1}}\nmodels: {strong-1: {}}", "backends.b.model", "did you mean `strong-1`?"),
         ("backends: {b: {argv: prog -x}}", "backends.b.argv", "must be a list"),
         ("backends: {b: {env: {A: 1}}}", "backends.b.env.A", "must be text, is 1"),
         ("backends: {b: {env: {A=B: x}}}", "backends.b.env", "does not have the form"),

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.disk import Traced, commands_of, is_tidying, run_traced
 from benchmarks.ledger_maker import make_ledger, some_id
-from benchmarks.result import Result, middle
+from benchmarks.result import Result, compare, middle
 from benchmarks.timeline import Span, covered
 from benchmarks.world import git, make_workspace, orc_argv, orc_environment, run
 
@@ -131,3 +131,5 @@ def test_a_figure_is_judged_by_its_value_or_by_its_ratio() -> None:
     assert Result("3", "a", 299.0, "steps/s", limit=300.0, at_least=True).verdict == "over"
     assert Result("8", "a", None, "jobs/s", limit=300.0).verdict == ""
     assert middle([3.0, 1.0, 2.0]).median == 2.0
+    beside = compare("4", "a", middle([3.0, 1.0, 2.0]), middle([4.0]), "b", limit=1.0)
+    assert (beside.value, beside.baseline, beside.ratio, beside.runs) == (2.0, "b: 4.0 ms", 0.5, 3)

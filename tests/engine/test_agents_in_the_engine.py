@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_world import World, attempt, git
+from engine_world import World, attempt
 from fake_dialects import Asked
 from fake_models import FakeModels
 
-from orchestrator.adapters.audit import audit
-from orchestrator.adapters.strict_yaml import dump
 from orchestrator.core.job import State
 from orchestrator.core.records import Attempt, Verdict
 from orchestrator.core.said import Trouble
@@ -37,21 +34,13 @@ Keeps the lamp burning.
 ## Boundaries
 - Never lets it go out.
 """
+pytestmark = pytest.mark.usefixtures("no_lies")
 USAGE = {"input": 1000, "output": 100, "cache_read": 10, "cache_write": 20}
 WRITES = {"times": 1, "tools": [{"name": "write", "input": {"path": "code.py", "content": "print('new')\n"}}]}
 
 
 def says(text: str = "It is done.", **more: Any) -> dict[str, Any]:
     return {"text": text, "usage": USAGE, **more}
-
-
-@pytest.fixture
-def world(repo: Path) -> Iterator[World]:
-    (repo / "code.py").write_text("print('old')\n")
-    git(repo, "add", "-A")
-    git(repo, "commit", "-qm", "code")
-    yield World(repo)
-    assert audit(repo / ".git", {"main": repo / ".git"}).lies == ()
 
 
 @pytest.fixture
@@ -269,13 +258,3 @@ def test_a_model_that_orc_yaml_does_not_know_is_told_with_the_nearest(world: Wor
     world.run()
     assert world.state("greet") is State.WAITING
     assert "did you mean 'strong-1'" in world.job("greet").at.reason
-
-
-def test_a_backends_model_is_checked_when_orc_yaml_is_read() -> None:
-    from orchestrator.adapters.config_file import parse_config
-    from orchestrator.errors import InvalidFileError
-
-    config = {"version": 1, "models": {"strong-1": {}}, "backends": {"a": {"type": "claude", "model": "strnog-1"}}}
-    with pytest.raises(InvalidFileError) as caught:
-        parse_config(dump(config).encode())
-    assert "did you mean `strong-1`" in str(caught.value)

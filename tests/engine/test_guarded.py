@@ -33,14 +33,6 @@ MANY = 2_400
 """More empty files than one record could list."""
 
 
-@pytest.fixture
-def world(repo: Path) -> World:
-    (repo / "code.py").write_text("print('old')\n")
-    git(repo, "add", "-A")
-    git(repo, "commit", "-qm", "code")
-    return World(repo)
-
-
 def ticks_until(engine: Engine, condition: Callable[[], bool], timeout_s: float = 30) -> None:
     """Tick until something holds."""
     until = time.monotonic() + timeout_s

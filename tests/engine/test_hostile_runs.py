@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from engine_world import World, attempt, git
 
@@ -25,14 +23,6 @@ END
 sleep 1
 exit 1
 """
-
-
-@pytest.fixture
-def world(repo: Path) -> World:
-    (repo / "code.py").write_text("print('old')\n")
-    git(repo, "add", "-A")
-    git(repo, "commit", "-qm", "code")
-    return World(repo)
 
 
 @pytest.mark.slow

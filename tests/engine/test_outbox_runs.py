@@ -32,14 +32,6 @@ SUBMIT = {"protocol": 1, "kind": "submit", "name": "more.yaml", "job": "prompt: 
 QUESTION = {"protocol": 1, "kind": "ask", "text": "Which page is meant?", "options": ["/login", "both"]}
 
 
-@pytest.fixture
-def world(repo: Path) -> World:
-    (repo / "code.py").write_text("print('old')\n")
-    git(repo, "add", "-A")
-    git(repo, "commit", "-qm", "code")
-    return World(repo)
-
-
 def puts(request: object, name: str = "1.json") -> str:
     """A line of shell that puts a request into the outbox as a program without our command does."""
     text = request if isinstance(request, str) else json.dumps(request)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cli_world as cli
 import pytest
-from engine_world import World, git
+from engine_world import World
 from fake_models import FakeModels
 
 from orchestrator.adapters.audit import audit
@@ -79,11 +79,8 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModels]:
         yield fake
 
 
-def test_an_attempt_says_which_job_of_its_conversation_it_was(repo: Path, service: FakeModels) -> None:
-    (repo / "code.py").write_text("print('old')\n")
-    git(repo, "add", "-A")
-    git(repo, "commit", "-qm", "code")
-    world = World(repo, souls={"bea": "beta review"})
+def test_an_attempt_says_which_job_of_its_conversation_it_was(world: World, repo: Path, service: FakeModels) -> None:
+    world.souls = {"bea": "beta review"}
     world.config = {
         "backends": {"api": {"type": "anthropic", "base_url": service.url}},
         "models": {"strong-1": {"family": "north", "tier": "strong"}},

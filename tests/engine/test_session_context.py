@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from engine_world import World, git
+from engine_world import World
 from fake_models import FakeModels
 
 from orchestrator.core.job import State
@@ -27,11 +26,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModels]:
 
 
 @pytest.mark.slow
-def test_many_calls_without_a_cache_do_not_end_a_conversation(repo: Path, service: FakeModels) -> None:
-    (repo / "code.py").write_text("print('old')\n")
-    git(repo, "add", "-A")
-    git(repo, "commit", "-qm", "code")
-    world = World(repo)
+def test_many_calls_without_a_cache_do_not_end_a_conversation(world: World, service: FakeModels) -> None:
     world.souls = {"bea": "beta review"}
     world.config = {
         "backends": {"api": {"type": "anthropic", "base_url": service.url}},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from engine_world import World, attempt, git
@@ -21,14 +20,6 @@ from orchestrator.engine.workspace import Workspace, open_workspace
 from orchestrator.errors import RefusedError
 
 WRITES = attempt(write={"code.py": "print('new')\n"})
-
-
-@pytest.fixture
-def world(repo: Path) -> World:
-    (repo / "code.py").write_text("print('old')\n")
-    git(repo, "add", "-A")
-    git(repo, "commit", "-qm", "code")
-    return World(repo)
 
 
 def test_good_work_lands_on_the_target_and_in_the_clean_checkout(world: World) -> None:

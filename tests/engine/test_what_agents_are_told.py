@@ -17,7 +17,6 @@ from engine_world import World, attempt, git
 from fake_dialects import Asked
 from fake_models import FakeModels
 
-from orchestrator.adapters.audit import audit
 from orchestrator.adapters.effects import KILL_AT
 from orchestrator.adapters.library import blob_id
 from orchestrator.core.job import State
@@ -26,6 +25,7 @@ from orchestrator.core.said import Trouble
 from orchestrator.engine.prompt import ShownPrompt, show_prompt, show_review
 from orchestrator.engine.workspace import open_workspace
 
+pytestmark = pytest.mark.usefixtures("no_lies")
 SOURCES = Path(__file__).resolve().parents[2]
 SOUL = """---
 backend: api
@@ -51,15 +51,6 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModels]:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key-4711")
     with FakeModels([]) as fake:
         yield fake
-
-
-@pytest.fixture
-def world(repo: Path) -> Iterator[World]:
-    (repo / "code.py").write_text("print('old')\n")
-    git(repo, "add", "-A")
-    git(repo, "commit", "-qm", "code")
-    yield World(repo)
-    assert audit(repo / ".git", {"main": repo / ".git"}).lies == ()
 
 
 def set_up(world: World, service: FakeModels, *turns: Any, role: str, skills: str = "", **project: Any) -> None:
