@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends import cli_parts as cli
@@ -21,11 +19,6 @@ KEY = "ANTHROPIC_API_KEY"
 USED = ("key_env", "base_url", "max_turns", "args", "env", "pass_env")
 REFUSED = {"login": "The backend anthropic works with a key only: take `login` out, or use the backend claude."}
 USAGE_KEYS = ("input", "output", "cache_read", "cache_write", "reasoning")
-
-PROGRAM_CODE = (
-    "import sys; sys.path[:0] = sys.argv[1].split(':'); "
-    "from orchestrator.adapters.backends.anthropic_program import main; sys.exit(main(sys.argv[2:]))"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +50,6 @@ class AnthropicBackend:
         """Our program in the tree, isolated. Raises InvalidFileError for settings of a wrong form."""
         cli.require_right(_wrong(settings), self.name)
         key = str(settings.get("key_env") or KEY)
-        package = importlib.util.find_spec("anthropic")
-        roots = [Path(__file__).resolve().parents[3]]
-        if package is not None and package.origin:
-            roots.append(Path(package.origin).parents[1])
         options = [
             f"--state={order.state}",
             f"--model={cli.model_of(settings, order)}",
@@ -73,8 +62,7 @@ class AnthropicBackend:
         options += [f"--skills={order.skills}"] if order.skills else []
         options += [f"--max-turns={settings['max_turns']}"] if settings.get("max_turns") else []
         base = {"ANTHROPIC_BASE_URL": str(settings["base_url"])} if settings.get("base_url") else {}
-        # Isolated: the agent's folder may well hold packages called `orchestrator` and `anthropic`.
-        argv = (sys.executable, "-I", "-X", "utf8", "-c", PROGRAM_CODE, ":".join(map(str, roots)), *options)
+        argv = (*cli.own_program("anthropic_program", "anthropic"), *options)
         return cli.launch_of(settings, argv, key=key, own=base)
 
     def read(self, output: Output) -> Said | None:

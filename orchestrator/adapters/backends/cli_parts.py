@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
@@ -32,6 +33,10 @@ BUSY = re.compile(r"rate.?limit|too many requests|RESOURCE_EXHAUSTED|insufficien
 BAD_KEY = re.compile(r"API key (not valid|expired|not found)|invalid (api|x-api-)key|UNAUTHENTICATED", re.I)
 OF_EVERY_TYPE = ("name", "type", "family", "model")
 """Settings that are not the backend's own."""
+OWN_CODE = (
+    "import sys; from importlib import import_module; sys.path[:0] = sys.argv[1].split(':'); "
+    "sys.exit(import_module(sys.argv[2]).main(sys.argv[3:]))"
+)
 # The file is a temporary one without a name: there is nothing to remove, and no pipe that a program could find empty.
 FEED_CODE = """
 import json, os, re, sys, tempfile
@@ -162,6 +167,15 @@ def under_name(argv: tuple[str, ...], *, key: str, wanted: str) -> tuple[str, ..
     if key == wanted:
         return argv
     return ("/bin/sh", "-c", f'export {wanted}="${key}"; unset {key}; exec "$@"', "sh", *argv)
+
+
+def own_program(module: str, package: str) -> tuple[str, ...]:
+    """A program of orc's own that needs a package: `main` of a module in this folder, whose arguments come behind."""
+    found = importlib.util.find_spec(package)
+    roots = [Path(__file__).resolve().parents[3], *([Path(found.origin).parents[1]] if found and found.origin else [])]
+    # Isolated: the agent's folder may well hold packages of these names.
+    python = (sys.executable, "-I", "-X", "utf8", "-c", OWN_CODE)
+    return (*python, ":".join(map(str, roots)), f"{__package__}.{module}")
 
 
 def behind_feed(change: str, argv: tuple[str, ...]) -> tuple[str, ...]:

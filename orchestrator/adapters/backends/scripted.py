@@ -14,7 +14,6 @@ A script is `plays:` with a list of plays, or the list alone. The first play who
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
-from orchestrator.adapters.backends.cli_parts import require_right, unused_setting
+from orchestrator.adapters.backends.cli_parts import own_program, require_right, unused_setting
 from orchestrator.adapters.processes import run_shell
 from orchestrator.core.said import Said
 from orchestrator.errors import InvalidFileError
@@ -40,11 +39,6 @@ REGEX_MATCHES = ("job", "kind", "title", "task_kind", "task", "project")
 NUMBER_MATCHES = ("number", "attempt")
 VERDICTS = ("APPROVED", "REVISE", "REJECT")
 ANSWERS = ("fixed", "disputed")
-
-SCRIPTED_CODE = (
-    "import sys; sys.path[:0] = sys.argv[1].split(':'); "
-    "from orchestrator.adapters.backends.scripted import main; sys.exit(main(sys.argv[2:]))"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +61,9 @@ class ScriptedBackend:
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """This module as a program. Raises InvalidFileError when no script is named."""
         require_right(unused_setting(settings, self.name, USED), self.name)
-        yaml = importlib.util.find_spec("yaml")
-        roots = [
-            Path(__file__).resolve().parents[3],
-            *([Path(yaml.origin).parents[1]] if yaml and yaml.origin else []),
-        ]
-        # Isolated: the agent's folder may well hold a package called `orchestrator`.
-        argv = (sys.executable, "-I", "-X", "utf8", "-c", SCRIPTED_CODE, ":".join(map(str, roots)))
+        # It is this module again.
         return Launch(
-            argv=(*argv, str(_script_path(settings))),
+            argv=(*own_program("scripted", "yaml"), str(_script_path(settings))),
             env=dict(settings.get("env") or {}),
             pass_env=tuple(settings.get("pass_env") or ()),
         )
