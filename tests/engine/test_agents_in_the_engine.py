@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from engine_world import World, attempt, git
+from engine_world import World, attempt
 from fake_dialects import Asked
 from fake_models import FakeModels
 
