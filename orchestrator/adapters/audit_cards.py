@@ -17,6 +17,7 @@ from orchestrator.core.records import (
     ReviewRecord,
     Verdict,
 )
+from orchestrator.core.suspicion import doubted
 from orchestrator.core.transitions import Event
 
 _ASKS: Mapping[Event, frozenset[CardKind]] = {
@@ -51,6 +52,8 @@ def judge_card(step: Step) -> Iterator[Finding]:
         yield Rule.CARD, "asks with a card that is answered already"
     if card.kind not in _ASKS.get(step.event, frozenset(CardKind)):
         yield Rule.CARD, f"asks with a card of the kind {card.kind}, which {step.event} never leads to"
+    if card.kind is CardKind.SUSPICIOUS and doubted(step.was.second) is None:
+        yield Rule.CARD, "asks about a suspicious approval, but there is none"
     review = step.new.get(ReviewRecord, step.at.review)
     wanted = _VERDICT_CARDS.get(card.kind)
     if step.event is Event.VERDICT and review is not None and wanted is not None and review.verdict is not wanted:

@@ -161,6 +161,8 @@ def judge_standing(step: Step) -> Iterator[Finding]:
     nothing_to_merge = state is State.DONE and step.after.spec.expects is Expects.NO_CHANGE
     if state in (State.MERGING, State.LANDING, State.DONE) and not approved and not nothing_to_merge:
         yield Rule.APPROVAL, f"takes the job to {state}, but nothing is approved"
+    if step.at.second not in (None, step.was.second) and step.event not in (Event.VERDICT, Event.COLLECT):
+        yield Rule.STANDING, f"asks for another reviewer by {step.event}"
     by_landing = step.event is Event.DONE or nothing_to_merge
     if state is State.DONE and not by_landing:
         yield Rule.LANDING, f"says done by {step.event}, but nothing landed"

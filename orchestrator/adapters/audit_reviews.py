@@ -24,6 +24,7 @@ from orchestrator.core.records import (
     Verdict,
 )
 from orchestrator.core.review import STRONG, fixes_of, independence_of, is_enough
+from orchestrator.core.suspicion import doubted, doubts_of, second_opinion
 from orchestrator.core.verdict import Judgement, Question, hash_nonce, judge_reply
 
 NO_NONCE = frozenset({"", hash_nonce("")})
@@ -74,6 +75,9 @@ def _judge_independence(step: Step, review: ReviewRecord, author: Worker) -> Ite
         )
     if review.reviewer.agent in step.was.excluded:
         yield Rule.INDEPENDENCE, f"asks {review.reviewer.agent} again, who gave no clear verdict on this work"
+    second = step.was.second
+    if second is not None and review.reviewer.agent in second.reviewers:
+        yield Rule.INDEPENDENCE, f"asks {review.reviewer.agent} again, though another is to be asked: {second.told}"
     if wishes.by and review.reviewer.agent not in wishes.by:
         yield Rule.INDEPENDENCE, f"has {review.reviewer.agent} judge it, but the job asks for {', '.join(wishes.by)}"
     if wishes.threshold is not None:
@@ -96,6 +100,7 @@ def judge_verdict(step: Step) -> Iterator[Finding]:
         yield Rule.TIME, f"says review {review.number} ended at {review.ended or 'no time'}, before it started"
     found = reread(step.id, review, evidence)
     yield from _judge_reading(review, found)
+    yield from differ(Rule.VERDICT, "why the approval is suspicious", review.doubts, doubts_of(review, evidence))
     verdict = review.verdict
     if verdict is Verdict.APPROVED and review.commit != step.was.tip:
         verdict = Verdict.INCONCLUSIVE
@@ -103,6 +108,9 @@ def judge_verdict(step: Step) -> Iterator[Finding]:
     told: dict[str, object] = {"Review": review.number, "Reviewed-Sha": review.commit, "Verdict": verdict}
     told |= {"Score": review.score, "Reviewer": review.reviewer.agent, "Reviewer-Model": review.reviewer.model}
     told |= {"Author-Model": review.author.model, "Nonce-Sha256": review.nonce_sha256, "Diff-Stat": evidence.stat}
+    first = doubted(step.was.second)
+    doubts = review.doubts if verdict is Verdict.APPROVED and first is None else ()
+    told |= {"Doubts": "; ".join(doubts), "Second-Of": first.review if first else ""}
     yield from check_trailers(step, told)
 
 
@@ -151,14 +159,24 @@ def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judge_consequence(step: Step, review: ReviewRecord, verdict: Verdict, found: Judgement) -> Iterator[Finding]:
+    first = doubted(step.was.second)
+    suspicious = verdict is Verdict.APPROVED and bool(review.doubts) and first is None
+    kept = step.was.second if verdict is Verdict.INCONCLUSIVE else None
+    asked = second_opinion(review) if suspicious else kept
+    yield from differ(Rule.VERDICT, "why another reviewer is asked", step.at.second, asked)
+    if suspicious:
+        yield from _judge_state(step, verdict, State.REVIEWING)
+        yield from differ(Rule.APPROVAL, "the approved commit", step.at.approved, "")
+        return
     approved = review.commit if verdict is Verdict.APPROVED else step.was.approved
     if step.at.approved != approved and step.at.approved:
         yield Rule.APPROVAL, f"approves {step.at.approved[:12]}, but the verdict on {review.commit[:12]} is {verdict}"
     if verdict is Verdict.APPROVED:
         yield from differ(Rule.APPROVAL, "the approved commit", step.at.approved, review.commit)
-        yield from differ(Rule.APPROVAL, "the approval weak", step.at.weak, review.independence != STRONG)
+        weak = review.independence != STRONG or (first is not None and first.weak)
+        yield from differ(Rule.APPROVAL, "the approval weak", step.at.weak, weak)
         yield from differ(Rule.APPROVAL, "the fixes still asked for", step.at.fixes, ())
-        yield from _judge_policy(step, weak=review.independence != STRONG)
+        yield from _judge_policy(step, weak=weak)
     elif verdict is Verdict.REVISE:
         yield from _judge_round(step)
         yield from differ(Rule.VERDICT, "what is asked for", _fixes(step.at.fixes), _fixes(fixes_of(found)))

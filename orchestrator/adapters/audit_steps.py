@@ -100,9 +100,9 @@ _NEW_GO = frozenset(
 )
 _NEW_MERGE = frozenset({"merged", "target_was", "rebuilds"})
 _NEW_BASE = frozenset({"base", "tip", "approved"}) | _NEW_MERGE
-_STARTED = frozenset({"attempt", "starts", "run", "agent", "author", "base", "excluded", "inconclusive"})
+_STARTED = frozenset({"attempt", "starts", "run", "agent", "author", "base", "excluded", "inconclusive", "second"})
 _JUDGED = frozenset(
-    {"run", "crashes", "failed_starts", "approved", "fixes", "weak", "rounds", "inconclusive", "excluded"}
+    {"run", "crashes", "failed_starts", "approved", "fixes", "weak", "rounds", "inconclusive", "excluded", "second"}
 )
 MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.ACCEPT: frozenset({*FIRST, "held"}),
@@ -119,7 +119,7 @@ MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.REVIEW: frozenset({"run", "review", "starts"}),
     Event.VERDICT: _JUDGED | _NEW_MERGE | {"card"},
     Event.CARD: frozenset({"card", "asked_base"}),
-    Event.ANSWER: frozenset({"approved", "fixes", "recheck", "asked_base"}) | _NEW_MERGE | _NEW_GO,
+    Event.ANSWER: frozenset({"approved", "fixes", "recheck", "asked_base", "second"}) | _NEW_MERGE | _NEW_GO,
     Event.SUPERSEDE: frozenset({"asked_base"}),
     Event.MERGE: frozenset({"merge"}) | _NEW_BASE | _BACK,
     Event.REBUILD: _NEW_MERGE | {"card"},
@@ -227,6 +227,7 @@ _ATTEMPT = _ENDED | {
     "forgeable",
 }
 _REVIEWED = _ENDED | {"verdict", "score", "why", "nonce_sha256", "reply", "items", "findings", "summary", "spoke"}
+_REVIEWED |= {"seconds", "doubts"}
 _CLOSES = frozenset({"superseded"})
 _COMPLETES: Mapping[tuple[Event, str], frozenset[str]] = {
     (Event.COLLECT, "attempt"): _ATTEMPT,

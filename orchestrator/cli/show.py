@@ -57,6 +57,8 @@ def _told(
         yield f"  why:  {clean_line(job.why)}"
     if job.at.reason not in ("", job.why):
         yield f"        {clean_line(job.at.reason)}"
+    if job.at.second is not None and job.at.second.told not in (job.why, job.at.reason):
+        yield f"  another reviewer is asked: {clean_line(job.at.second.told)}"
     for each in reverts:
         yield f"  undone on {each.target} as {each.commit[:12]}, by {clean_line(each.by)}"
     for at, line in enumerate(_cut(job.spec.prompt)):
@@ -203,6 +205,8 @@ def _review(record: ReviewRecord) -> Iterator[str]:
     yield from _spoke(record.spoke)
     if record.why:
         yield record.why
+    for doubt in record.doubts:
+        yield f"suspicious: {doubt}"
     for finding in record.findings:
         place = finding.file + (f":{finding.line}" if finding.line else "")
         yield f"{finding.severity}: {place} {finding.problem}"

@@ -41,6 +41,7 @@ def start_attempt(job: Job, attempt: Attempt, now: str) -> Move:
         base=attempt.base,
         excluded=(),
         inconclusive=0,
+        second=None,
         **NOT_APPROVED,
     )
 

@@ -258,6 +258,28 @@ class Held:
     since: str
 
 
+class SecondWhy(StrEnum):
+    """Why another reviewer is asked about work that was judged already."""
+
+    APPROVAL = "approval"
+    """It was approved, and the approval is suspicious."""
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """Another reviewer is to be asked about the present work, which does not learn what those before it said."""
+
+    why: SecondWhy
+    review: int
+    """The review that it follows from."""
+    reviewers: tuple[str, ...]
+    """Those that are not asked again."""
+    told: str
+    """Why, in words."""
+    weak: bool = False
+    """What it follows from is an approval by a reviewer that is not independent enough to merge by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """The engine's block of a job: everything about where it stands. All of it is in the ledger, nothing elsewhere."""
@@ -318,6 +340,8 @@ class Standing:
     """Reviewers that gave no clear verdict on the present work."""
     inconclusive: int = 0
     """Unclear verdicts on the present work."""
+    second: Second | None = None
+    """Another reviewer is to be asked; None: any reviewer will do."""
     not_before: str = ""
     """No start before this time (a pause after a failed start)."""
     needs: dict[str, str] = field(default_factory=dict)

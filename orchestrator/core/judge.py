@@ -10,6 +10,7 @@ from orchestrator.core.job import Expects, Job, MergePolicy, State
 from orchestrator.core.records import CardKind, ReviewRecord, Verdict
 from orchestrator.core.review import STRONG, fixes_of, reviewing
 from orchestrator.core.step import NO_MERGE, Step
+from orchestrator.core.suspicion import doubted, second_opinion
 from orchestrator.core.transitions import Event, Move
 from orchestrator.core.verdict import Judgement
 
@@ -47,6 +48,10 @@ def review_ended(job: Job, review: ReviewRecord, judgement: Judgement, terms: Te
         "nonce_sha256": review.nonce_sha256,
         "diff_stat": stat,
     }
+    if (first := doubted(job.at.second)) is not None:
+        facts["second_of"] = first.review
+    elif judgement.verdict is Verdict.APPROVED:
+        facts["doubts"] = "; ".join(review.doubts)
     changes = {"run": "", "crashes": 0, "failed_starts": 0}
     step = Step(Event.VERDICT, job, now, {f"review-{review.number}": review}, changes, facts)
     who = review.reviewer.agent
@@ -57,6 +62,7 @@ def review_ended(job: Job, review: ReviewRecord, judgement: Judgement, terms: Te
             return _revise(step, judgement, terms, who)
         case Verdict.REJECT:
             question = f"{who} rejects {job.id} as a whole. What now?"
+            step = step.with_changes(second=None)
             return step.ask(CardKind.REJECTED, question, judgement.summary, told=f"rejected by {who}")
         case Verdict.INCONCLUSIVE:
             return _inconclusive(step, judgement, who)
@@ -85,9 +91,14 @@ FRESH_MERGE = {**NO_MERGE, "rebuilds": 0}
 
 
 def _approved(step: Step, review: ReviewRecord, terms: Terms, stat: str) -> Move:
-    job, weak = step.job, review.independence != STRONG
-    step = step.with_changes(approved=review.commit, fixes=(), weak=weak, **FRESH_MERGE)
-    told = f"approved by {review.reviewer.agent}"
+    job, weak, told = step.job, review.independence != STRONG, f"approved by {review.reviewer.agent}"
+    if (first := doubted(job.at.second)) is not None:
+        weak |= first.weak
+        told += f", as by {', '.join(first.reviewers)} before"
+    elif review.doubts:
+        asked = second_opinion(review)
+        return step.to(State.REVIEWING, f"another reviewer is asked: {asked.told}", second=asked, reason=asked.told)
+    step = step.with_changes(approved=review.commit, fixes=(), weak=weak, second=None, **FRESH_MERGE)
     if job.spec.expects is Expects.NO_CHANGE:
         return step.to(State.DONE, told, reason="reviewed; nothing to merge")
     policy, why = merge_policy(job, terms, weak=weak)
@@ -100,7 +111,7 @@ def _approved(step: Step, review: ReviewRecord, terms: Terms, stat: str) -> Move
 
 def _revise(step: Step, judgement: Judgement, terms: Terms, who: str) -> Move:
     rounds, fixes = step.job.at.rounds + 1, fixes_of(judgement)
-    step = step.with_changes(rounds=rounds, fixes=fixes)
+    step = step.with_changes(rounds=rounds, fixes=fixes, second=None)
     told = f"{who} asks for {len(fixes)} change{'s' if len(fixes) != 1 else ''}"
     if rounds >= terms.rounds:
         question = f"{step.job.id} has been sent back {rounds} times and is still not approved. What now?"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from orchestrator.core.config import Suspicion
 from orchestrator.core.job import Fix, Worker
 from orchestrator.core.said import Trouble, Usage
 
@@ -220,6 +221,10 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
+CLEAR = frozenset({Verdict.APPROVED, Verdict.REVISE, Verdict.REJECT})
+"""The verdicts that say something about the work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One remark of a reviewer; `blocking` ones must be answered by a change."""
@@ -238,6 +243,14 @@ class Item:
     id: str
     passed: bool
     evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lately:
+    """Of the newest clear verdicts of a reviewer, `judged` in all, so many were approvals."""
+
+    approved: int
+    judged: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +297,14 @@ class ReviewRecord:
     identity: str = ""
     """As in `Attempt`."""
     spoke: Spoke | None = None
+    suspicion: Suspicion | None = None
+    """What makes an approval suspicious, for this reviewer at that time; None: an older version asked for nothing."""
+    lately: Lately | None = None
+    """What the reviewer said before, when this review began."""
+    seconds: float = 0.0
+    """How long its run took."""
+    doubts: tuple[str, ...] = ()
+    """Why the approval is suspicious."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +357,7 @@ class CardKind(StrEnum):
     MOVING_TARGET = "moving_target"
     BASE_RED = "base_red"
     QUESTION = "question"
+    SUSPICIOUS = "suspicious"
 
 
 @dataclass(frozen=True, slots=True)

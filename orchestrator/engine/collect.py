@@ -33,6 +33,7 @@ from orchestrator.core.records import (
 )
 from orchestrator.core.report import parse_answers
 from orchestrator.core.said import Said, Trouble, cost_of
+from orchestrator.core.suspicion import doubts_of
 from orchestrator.core.transitions import Move
 from orchestrator.core.verdict import Judgement, Question, blot_nonce, hash_nonce, judge_reply
 from orchestrator.engine.attempts import attempt_ref, attempt_tree
@@ -321,6 +322,7 @@ def end_review(
         ended=now,
         status=result.status,
         exit=result.exit,
+        seconds=round(result.seconds, 2),
         verdict=judgement.verdict,
         score=judgement.score,
         why=judgement.why,
@@ -330,7 +332,7 @@ def end_review(
         findings=judgement.findings,
         summary=judgement.summary[:1000],
     )
-    return ended, judgement
+    return replace(ended, doubts=doubts_of(ended, evidence)), judgement
 
 
 def _judge_result(review: ReviewRecord, evidence: Evidence, result: RunResult, reply: str, nonce: str) -> Judgement:

@@ -22,10 +22,10 @@ from orchestrator.core.ids import RunKind as Kind
 from orchestrator.core.job import Expects, Job
 from orchestrator.core.judge import review_started
 from orchestrator.core.prompt import fill_review, review_prompt
-from orchestrator.core.records import Attempt, Evidence, ReviewRecord, Used
+from orchestrator.core.records import Attempt, Evidence, Lately, ReviewRecord, Used
 from orchestrator.core.schedule import AgentView, StartReview
 from orchestrator.core.step import next_run
-from orchestrator.engine.agents import backend_for, launch_spec, soul_of
+from orchestrator.engine.agents import backend_for, launch_spec, soul_of, suspicion_of
 from orchestrator.engine.attempts import Reserved, library_filing
 from orchestrator.engine.checks import export_tree
 from orchestrator.engine.evidence import reviewed_patch
@@ -36,11 +36,15 @@ from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
 
-def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentView) -> Reserved:
-    """The step that starts a review, with the prompt as the reviewer will get it, but for the diff and the nonce."""
+def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentView, lately: Lately) -> Reserved:
+    """The step that starts a review, with the prompt as the reviewer will get it, but for the diff and the nonce.
+
+    `lately` is what this reviewer said before.
+    """
     now = ws.stamp()
     try:
         review, texts = _prepare(ws, job, action, agent, now)
+        review = replace(review, suspicion=suspicion_of(ws.config, agent.soul), lately=lately)
     except OrcError as error:
         return Reserved(not_started(job, error.message, ws.config.limits, now), {})
     filing = library_filing(ws, [review.soul] if review.soul else [])
