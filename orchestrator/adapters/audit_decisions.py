@@ -24,6 +24,7 @@ from orchestrator.core.records import (
     RunStatus,
     Verdict,
 )
+from orchestrator.core.rounds import dispute_of
 from orchestrator.core.sessions import Session
 from orchestrator.core.transitions import Event
 
@@ -79,6 +80,10 @@ def judge_collect(step: Step) -> Iterator[Finding]:
     wanted = attempt.status is RunStatus.ENDED
     card = step.card() if step.asks else None
     asks = card is not None and card.kind is CardKind.QUESTION
+    second = (
+        dispute_of(step.was.fixes, attempt.answers, step.was.review) if step.after.state is State.COLLECTED else None
+    )
+    yield from differ(Rule.ATTEMPT, "why another reviewer is asked", step.at.second, second)
     if (step.after.state is State.COLLECTED or asks) is not wanted:
         yield Rule.ATTEMPT, f"goes on to {step.after.state}, but the attempt's status is {attempt.status}"
     if attempt.ended and attempt.ended < attempt.started:

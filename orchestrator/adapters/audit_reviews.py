@@ -18,12 +18,14 @@ from orchestrator.core.job import Expects, Fix, Job, MergePolicy, State, Worker
 from orchestrator.core.judge import UNCLEAR_VERDICTS, after_approval, merge_policy
 from orchestrator.core.records import (
     Attempt,
+    CardKind,
     Evidence,
     ReviewRecord,
     RunStatus,
     Verdict,
 )
 from orchestrator.core.review import STRONG, fixes_of, independence_of, is_enough
+from orchestrator.core.rounds import carry_on, disputed, is_same_again, rounds_so_far, still_disputed
 from orchestrator.core.suspicion import doubted, doubts_of, second_opinion
 from orchestrator.core.verdict import Judgement, Question, hash_nonce, judge_reply
 
@@ -178,8 +180,7 @@ def _judge_consequence(step: Step, review: ReviewRecord, verdict: Verdict, found
         yield from differ(Rule.APPROVAL, "the fixes still asked for", step.at.fixes, ())
         yield from _judge_policy(step, weak=weak)
     elif verdict is Verdict.REVISE:
-        yield from _judge_round(step)
-        yield from differ(Rule.VERDICT, "what is asked for", _fixes(step.at.fixes), _fixes(fixes_of(found)))
+        yield from _judge_round(step, review, fixes_of(found))
     elif verdict is Verdict.REJECT:
         yield from _judge_state(step, verdict, State.DECIDE)
     else:
@@ -199,10 +200,23 @@ def _judge_state(step: Step, verdict: Verdict, *states: State) -> Iterator[Findi
         yield Rule.VERDICT, f"goes on to {step.after.state}, which does not follow from {verdict}"
 
 
-def _judge_round(step: Step) -> Iterator[Finding]:
+def _judge_round(step: Step, review: ReviewRecord, fixes: tuple[Fix, ...]) -> Iterator[Finding]:
     rounds, wished = step.was.rounds + 1, step.after.spec.review.rounds
     yield from differ(Rule.VERDICT, "the number of rounds", step.at.rounds, rounds)
-    if wished is None:
+    if review.suspicion is not None or any(fix.key for fix in step.at.fixes):  # Older versions carried nothing on.
+        attempt = step.new.get(Attempt, review.attempt)
+        answers = attempt.answers if attempt is not None else ()
+        fixes = carry_on(fixes, step.was.fixes, answers, review.reviewer.agent)
+        yield from differ(
+            Rule.VERDICT, "what was asked for so far", step.at.asked, rounds_so_far(step.was.asked, fixes)
+        )
+    yield from differ(Rule.VERDICT, "what is asked for", _fixes(step.at.fixes), _fixes(fixes))
+    card = step.card() if step.asks else None
+    if disputed(step.was.second) is not None and still_disputed(fixes):
+        yield from differ(Rule.VERDICT, "the question", card.kind if card else None, CardKind.DISPUTED)
+    elif is_same_again(step.was.asked, fixes):
+        yield from differ(Rule.VERDICT, "the question", card.kind if card else None, CardKind.ROUNDS)
+    elif wished is None:
         yield from _judge_state(step, Verdict.REVISE, State.READY, State.DECIDE)
     else:
         over = rounds >= wished * (1 + step.was.allowance)

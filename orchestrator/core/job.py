@@ -237,6 +237,16 @@ class Fix:
     line: int = 0
     source: str = ""
     """Who asks for it: `engine`, `reviewer`, or `human`."""
+    check: str = ""
+    """How one sees that it is done."""
+    earlier: str = ""
+    """The fix of the round before that it is again, as the reviewer says."""
+    key: str = ""
+    """What it is about, the same in each round in which it is asked for; '' where nobody asks again."""
+    by: tuple[str, ...] = ()
+    """The reviewers who have asked for it."""
+    disputes: tuple[str, ...] = ()
+    """Why the author disputed it, each time after which it was asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +273,8 @@ class SecondWhy(StrEnum):
 
     APPROVAL = "approval"
     """It was approved, and the approval is suspicious."""
+    DISPUTE = "dispute"
+    """The author disputes for the second time what it is to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +288,8 @@ class Second:
     """Those that are not asked again."""
     told: str
     """Why, in words."""
+    sides: str = ""
+    """Of a dispute: what is asked for, and what the author says."""
     weak: bool = False
     """What it follows from is an approval by a reviewer that is not independent enough to merge by itself."""
 
@@ -313,6 +327,8 @@ class Standing:
     """How often a human has granted a fresh set of attempts, starts and reviews."""
     rounds: int = 0
     """Reviews that asked for changes."""
+    asked: tuple[str, ...] = ()
+    """What each of them asked for, as a digest, since a person last granted another go."""
     evidence: int = 0
     merge: int = 0
     rebuilds: int = 0

@@ -9,7 +9,7 @@ from orchestrator.core.actions import Ask, StartReview
 from orchestrator.core.board import AgentView, Board, run_kind, terms_of
 from orchestrator.core.config import Route, Terms
 from orchestrator.core.ids import RunKind
-from orchestrator.core.job import Independence, Job, Second, Worker
+from orchestrator.core.job import Independence, Job, Second, SecondWhy, Worker
 from orchestrator.core.records import CardKind
 from orchestrator.core.review import STRONG, independence_of, is_enough, reviewing
 
@@ -131,6 +131,9 @@ def _in_words(job: Job) -> str:
 
 def _ask_about(job: Job, second: Second, why: str) -> Ask:
     """The question where nobody is left to be asked."""
+    if second.why is SecondWhy.DISPUTE:
+        question = f"The author of {job.id} disputes what is asked for, and nobody else can judge it. Who is right?"
+        return Ask(job.id, CardKind.DISPUTED, question, f"{second.sides}\n{why}")
     question = f"One suspicious approval of {job.id}, and nobody else to ask. Take it?"
     return Ask(job.id, CardKind.SUSPICIOUS, question, f"{second.told}.\n{why}")
 

@@ -42,6 +42,9 @@ class Used:
     blob: str
 
 
+FIXED, DISPUTED = "fixed", "disputed"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the author said to one numbered fix: `fixed`, or `disputed` with a reason."""
@@ -234,6 +237,10 @@ class Finding:
     file: str = ""
     line: int = 0
     fix: str = ""
+    check: str = ""
+    """How one sees that it is done."""
+    earlier: str = ""
+    """The fix that was asked for before and is not done, such as F1; '' for something new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +365,7 @@ class CardKind(StrEnum):
     BASE_RED = "base_red"
     QUESTION = "question"
     SUSPICIOUS = "suspicious"
+    DISPUTED = "disputed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from orchestrator.core.job import Fix, Independence, Worker
 from orchestrator.core.verdict import Judgement
@@ -40,7 +41,10 @@ def fixes_of(judgement: Judgement, *, source: str = "reviewer") -> tuple[Fix, ..
     """The numbered things the author must do: the blocking findings, else all findings, else the failed items."""
     blocking = [each for each in judgement.findings if each.severity == "blocking"]
     chosen = blocking or list(judgement.findings)
-    fixes = [Fix("", each.problem, each.fix, each.file, each.line, source) for each in chosen]
+    fixes = [
+        Fix("", each.problem, each.fix, each.file, each.line, source, check=each.check, earlier=each.earlier)
+        for each in chosen
+    ]
     if not chosen:
         failed = [item for item in judgement.items if not item.passed]
         fixes = [Fix("", f"{item.id}: {item.evidence or 'not shown'}", source=source) for item in failed]
@@ -49,6 +53,4 @@ def fixes_of(judgement: Judgement, *, source: str = "reviewer") -> tuple[Fix, ..
 
 def numbered(fixes: Iterable[Fix]) -> tuple[Fix, ...]:
     """The same fixes as F1, F2, …"""
-    return tuple(
-        Fix(f"F{n}", each.problem, each.fix, each.file, each.line, each.source) for n, each in enumerate(fixes, 1)
-    )
+    return tuple(replace(each, id=f"F{n}") for n, each in enumerate(fixes, 1))

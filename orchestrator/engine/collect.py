@@ -308,7 +308,8 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{before.evidence}")
     ended, judgement = end_review(before, evidence, result, _nonce(place), now)
     ended = replace(ended, spoke=spoke_of(ws, result.said, before.reviewer))
-    return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat)
+    answers = ws.ledger.record(Attempt, folder, f"attempt-{before.attempt}").answers
+    return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat, answers=answers)
 
 
 def end_review(
