@@ -9,6 +9,7 @@ import pytest
 from builders import (
     AUTHOR,
     COMMIT,
+    HUMAN,
     ID,
     NOON,
     NOW,
@@ -24,10 +25,12 @@ from builders import (
 )
 
 from orchestrator.core.actions import Ask, StartReview
+from orchestrator.core.answer import answer
 from orchestrator.core.config import SUSPICION, Config, Suspicion
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, MergePolicy, Second, SecondWhy, State
 from orchestrator.core.judge import review_ended
+from orchestrator.core.merge import ask
 from orchestrator.core.records import CardKind, ChangedPath, Finding, Item, Lately, ReviewRecord, Verdict
 from orchestrator.core.schedule import decide
 from orchestrator.core.suspicion import doubts_of
@@ -178,3 +181,21 @@ def test_with_nobody_else_to_ask_the_person_is_asked_and_told_why() -> None:
     assert "nobody else to ask" in action.question
     assert "critic approved it, but it took 3.2 s" in action.context
     assert "critic was asked already" in action.context
+
+
+def test_a_ceiling_between_the_two_reviews_forgets_nothing() -> None:
+    job = asked_again()
+    job = replace(job, at=replace(job.at, run="", review=6, author=AUTHOR.worker()))
+    [action] = decide(a_board(job), NOON)
+    assert isinstance(action, Ask)
+    move = ask(job, action.kind, action.question, NOW, action.context)
+    again = answer(move.job, move.records["card-1"], "retry", "", the_terms(), NOW, actor=HUMAN).job
+    assert (action.kind, again.state, again.at.second) == (CardKind.CEILING, State.REVIEWING, job.at.second)
+
+
+@pytest.mark.parametrize(("key", "state"), [("approve", State.MERGING), ("review", State.REVIEWING)])
+def test_whatever_the_person_answers_the_suspicion_is_settled(key: str, state: State) -> None:
+    job = replace(asked_again(), at=replace(asked_again().at, run=""))
+    move = ask(job, CardKind.SUSPICIOUS, "Take it?", NOW, "it took 3.2 s")
+    after = answer(move.job, move.records["card-1"], key, "", the_terms(), NOW, actor=HUMAN).job
+    assert (after.state, after.at.second) == (state, None)

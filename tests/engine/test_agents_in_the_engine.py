@@ -64,7 +64,9 @@ def set_up(world: World, service: FakeModels, *turns: dict[str, Any], persistent
     service.play(turns)
     world.souls = {"bea": "beta review"}
     world.config = {
-        "backends": {"api": {"type": "anthropic", "base_url": service.url, "args": ["--tries=1", "--wait-s=0.1"]}},
+        "backends": {
+            "api": {"type": "anthropic", "base_url": service.url, "args": ["--tries=1", "--wait-s=0.1"], "quick": True}
+        },
         "models": {
             "strong-1": {
                 "family": "north",
