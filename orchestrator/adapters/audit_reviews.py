@@ -6,6 +6,7 @@ Reads the ledger only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, check_trailers, differ
@@ -210,6 +211,8 @@ def _judge_round(step: Step, review: ReviewRecord, fixes: tuple[Fix, ...]) -> It
         yield from differ(
             Rule.VERDICT, "what was asked for so far", step.at.asked, rounds_so_far(step.was.asked, fixes)
         )
+    else:
+        fixes = tuple(replace(fix, key="") for fix in fixes)
     yield from differ(Rule.VERDICT, "what is asked for", _fixes(step.at.fixes), _fixes(fixes))
     card = step.card() if step.asks else None
     if disputed(step.was.second) is not None and still_disputed(fixes):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.core.job import Fix, Independence, Worker
+from orchestrator.core.rounds import key_of
 from orchestrator.core.verdict import Judgement
 
 STRONG, WEAK, NONE = "family", "model", ""
@@ -47,7 +48,11 @@ def fixes_of(judgement: Judgement, *, source: str = "reviewer") -> tuple[Fix, ..
     ]
     if not chosen:
         failed = [item for item in judgement.items if not item.passed]
-        fixes = [Fix("", f"{item.id}: {item.evidence or 'not shown'}", source=source) for item in failed]
+        fixes = [
+            # The same question again is the same, whatever is said of it.
+            Fix("", f"{item.id}: {item.evidence or 'not shown'}", source=source, key=key_of("", item.id))
+            for item in failed
+        ]
     return numbered(fixes)
 
 

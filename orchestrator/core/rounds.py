@@ -34,7 +34,7 @@ def carry_on(fixes: Iterable[Fix], before: Iterable[Fix], answers: Iterable[Answ
     said = {each.id: each for each in answers}
     found = []
     for fix in fixes:
-        key = key_of(fix.file, fix.problem)
+        key = fix.key or key_of(fix.file, fix.problem)
         was = next((each for each in known if each.id == fix.earlier), None)
         was = was or next((each for each in known if each.key == key), None)
         if was is None:

@@ -31,7 +31,7 @@ from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Fix, Job, SecondWhy, State
 from orchestrator.core.judge import review_ended
 from orchestrator.core.prompt import fix_list
-from orchestrator.core.records import Answer, CardKind, Failure, Finding, RunStatus
+from orchestrator.core.records import Answer, CardKind, Failure, Finding, Item, RunStatus
 from orchestrator.core.report import parse_answers
 from orchestrator.core.review import fixes_of, numbered
 from orchestrator.core.rounds import carry_on, dispute_of, is_all_disputed, key_of, signature_of
@@ -81,6 +81,12 @@ def test_what_is_asked_for_again_keeps_what_it_is_about_though_it_is_told_otherw
     [found] = asked(replace(LOOPS, line=9), before=before)
     assert (found.earlier, found.key) == ("F2", before[1].key)
     assert "Asked for again: it was F2 in the round before." in fix_list([found])
+
+
+def test_a_question_that_fails_again_is_the_same_whatever_is_said_of_it() -> None:
+    first, second = (judged("REVISE", items=(Item("correct", False, said),)) for said in ("It loops.", "No end."))
+    before = carry_on(fixes_of(first), (), (), "bea")
+    assert [fix.earlier for fix in carry_on(fixes_of(second), before, (), "bea")] == ["F1"]
 
 
 def test_an_earlier_fix_that_never_was_is_something_new() -> None:
