@@ -23,7 +23,7 @@ from orchestrator.adapters.objects import FILE_MODE, Entry, Objects, opened
 from orchestrator.core import accept as accepting
 from orchestrator.core.answer import answer
 from orchestrator.core.attempt import attempt_ended, run_lost, start_attempt
-from orchestrator.core.config import DOCS, PROTECTED, Config, Limits, Project, Terms, terms
+from orchestrator.core.config import DOCS, PROTECTED, SUSPICION, Config, Limits, Project, Terms, terms
 from orchestrator.core.evidence import checks_ended, checks_started, evidence_found
 from orchestrator.core.gate import DiffFacts, judge_checks, judge_diff, protected_paths
 from orchestrator.core.ids import RunKind
@@ -38,18 +38,22 @@ from orchestrator.core.merge import (
     merge_checked,
 )
 from orchestrator.core.records import (
+    CLEAR,
     Attempt,
     Card,
     ChangedPath,
     CheckResult,
     Evidence,
+    Lately,
     MergeRecord,
     Outcome,
     ReviewRecord,
     RunStatus,
+    Verdict,
 )
 from orchestrator.core.review import independence_of
 from orchestrator.core.step import next_run
+from orchestrator.core.suspicion import doubts_of
 from orchestrator.core.tamper import (
     MAX_ALL_BYTES,
     MAX_BYTES,
@@ -84,6 +88,8 @@ class World:
     ledger: Ledger
     clock: datetime = BEGIN
     nonces: int = 0
+    said: dict[str, list[bool]] = field(default_factory=dict)
+    """Of each reviewer's clear verdicts, whether it was an approval."""
 
     @property
     def git(self) -> Git:
@@ -264,9 +270,10 @@ def review(
     by: Worker = CRITIC,
     merge: MergePolicy = MergePolicy.AUTO,
     garble: bool = False,
+    seconds: float | None = None,
     **keys: Any,
 ) -> None:
-    """A review starts and ends with this answer."""
+    """A review starts and ends with this answer. `seconds`: how long it takes, where that is looked at."""
     job, now = world.job(id_), iso(world.now())
     evidence = world.record(Evidence, id_, job.at.evidence)
     run = next_run(job, RunKind.REVIEW)
@@ -285,6 +292,9 @@ def review(
         required=ITEMS[:1],
         items_asked=ITEMS,
     )
+    said = world.said.setdefault(by.agent, [])
+    if seconds is not None:
+        record = replace(record, suspicion=SUSPICION, lately=Lately(sum(said), len(said)))
     job = world.commit(review_started(job, record, now))
     world.nonces += 1
     nonce, now = f"nonce-{world.nonces:04d}-of-the-world", iso(world.now())
@@ -305,7 +315,10 @@ def review(
         items=judgement.items,
         findings=judgement.findings,
         summary=judgement.summary,
+        seconds=seconds or 0.0,
     )
+    ended = replace(ended, doubts=doubts_of(ended, evidence))
+    said += [judgement.verdict is Verdict.APPROVED] if judgement.verdict in CLEAR else []
     world.commit(review_ended(job, ended, judgement, terms_of(job, merge), now, stat=evidence.stat))
 
 
@@ -351,6 +364,7 @@ def leave_branch(world: World, id_: str) -> None:
 
 LOGIN, ROUNDS, UNCLEAR, GIVEN_UP = "login-0a000001", "rounds-0b000002", "unclear-0c000003", "given-up-0d000004"
 REPORT, COLLIDES, BRANCH, BLOCKED = "report-0e000005", "collides-0f000006", "branch-1a000007", "blocked-1b000008"
+TWICE = "twice-1c000009"
 TEXT = "# what I want\nprompt: Put it right.\nmerge: {merge}\nchecks: [make test]\n"
 APP = "def login():\n    return {login}\n\n\ndef logout():\n    return {logout}\n"
 
@@ -478,6 +492,18 @@ def blocked(world: World) -> None:
     land(world, BLOCKED)
 
 
+def reviewed_twice(world: World) -> None:
+    """Approved too quickly, so that another reviewer is asked, who approves it as well."""
+    accept(world, TWICE, TEXT.format(merge="branch"))
+    start(world, TWICE)
+    collect(world, TWICE, {"g.py": "g = 1\n"})
+    look(world, TWICE)
+    check(world, TWICE)
+    review(world, TWICE, seconds=3.0)
+    review(world, TWICE, by=SKEPTIC, seconds=50.0)
+    leave_branch(world, TWICE)
+
+
 def await_landing(world: World, id_: str, path: str, *, base: str = "", onto: str = "") -> str:
     """Approved and checked; the commit that waits to land."""
     accept(world, id_, TEXT.format(merge="auto"))
@@ -529,6 +555,7 @@ def honest(world: World) -> None:
     collided(world)
     left_branch(world)
     blocked(world)
+    reviewed_twice(world)
     world.file("revert: login on main", {f"reverts/2026/11/{LOGIN}-0a0b0c0d.yaml": b"job: login\n"})
 
 

@@ -89,6 +89,7 @@ def set_up(root: Path, service: FakeModels) -> None:
     models = ["models:"]
     for name, (agent, family, model, body) in AGENTS.items():
         config += [f"  {name}:", f"    type: {name}", f"    program: {programs[name]}", f"    base_url: {service.url}"]
+        config += ["    quick: true"]  # The scripted model answers at once.
         read, write = PRICES[family]
         models += [f"  {model}:", f"    family: {family}"]
         models += [f"    price: {{date: '2026-11-21', input: {read}, output: {write}, cache_read: 0.1}}"]

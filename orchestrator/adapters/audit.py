@@ -5,6 +5,7 @@ Shares no code with the engine that writes the ledger, only the rules that both 
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -29,7 +30,8 @@ from orchestrator.adapters.git import Git, rev_parse
 from orchestrator.adapters.ledger import FORMAT, REF, closed_path, open_path
 from orchestrator.adapters.objects import EMPTY_TREE, TREE_MODE, Entry, opened
 from orchestrator.adapters.strict_yaml import load_mapping
-from orchestrator.core.records import ReviewRecord
+from orchestrator.core.records import CLEAR, Lately, ReviewRecord, Verdict
+from orchestrator.core.suspicion import LATELY, LOOKED_BACK
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Event
 from orchestrator.errors import LedgerError, NotFoundError, OrcError
@@ -111,15 +113,23 @@ class _Audit:
     parent: Commit | None = None
     jobs: set[str] = field(default_factory=set)
     nonces: dict[str, str] = field(default_factory=dict)
+    walked: int = 0
+    whole: bool = True
+    """Whether nothing is believed, so that all that came before a commit was seen."""
+    verdicts: dict[str, deque[tuple[int, bool]]] = field(
+        default_factory=lambda: defaultdict(lambda: deque(maxlen=LATELY))
+    )
+    """Of each reviewer's newest clear verdicts: the number of the commit, and whether it was an approval."""
     lies: list[Lie] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
 
     def begin(self, start: str | None) -> None:
         """Believe the commit `start`; None to believe nothing."""
-        self.parent = self.store.commit(start) if start else None
+        self.parent, self.whole = (self.store.commit(start), False) if start else (None, True)
 
     def look_at(self, oid: str) -> None:
         """Check one commit against the one before it."""
+        self.walked += 1
         try:
             commit = self.store.commit(oid)
         except LedgerError as error:
@@ -170,6 +180,7 @@ class _Audit:
             if rule is not None:
                 self._note(commit, id_, _guarded(rule(step)))
         self._note(commit, id_, _guarded(self._check_nonce(step)))
+        self._note(commit, id_, _guarded(self._check_lately(step)))
         self._prove(step)
 
     def _folder(self, root: str, folders: set[str]) -> Records:
@@ -202,6 +213,23 @@ class _Audit:
         used = self.nonces.setdefault(review.nonce_sha256, step.commit.oid)
         if used != step.commit.oid:
             yield Rule.NONCE, f"has a verdict that carries the nonce of another one ({used[:12]})"
+
+    def _check_lately(self, step: Step) -> Iterator[Finding]:
+        """What a reviewer is said to have judged lately is what the ledger has of it."""
+        if step.event is Event.VERDICT and (verdict := step.commit.trailer("Verdict") or "") in CLEAR:
+            self.verdicts[step.commit.trailer("Reviewer") or ""].append((self.walked, verdict == Verdict.APPROVED))
+        review = step.new.get(ReviewRecord, step.at.review) if step.event is Event.REVIEW else None
+        if review is None or review.suspicion is None:
+            return
+        said, who = review.lately or Lately(0, 0), review.reviewer.agent
+        known = [approved for _, approved in self.verdicts[who]]
+        least = sum(at >= self.walked - LOOKED_BACK for at, _ in self.verdicts[who])
+        if said.judged > len(known) and not self.whole:
+            return  # They are older than what is looked at.
+        if not least <= said.judged <= len(known):
+            yield Rule.REVIEW, f"says that {who} judged {said.judged} works lately, but it is {len(known)}"
+        elif said.approved != sum(known[len(known) - said.judged :]):
+            yield Rule.REVIEW, f"says that {who} approved {said.approved} of the last {said.judged}, which is not so"
 
     def _prove(self, step: Step) -> None:
         """Recompute what the step cites from the project; what is gone is a doubt."""

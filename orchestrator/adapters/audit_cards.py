@@ -17,6 +17,8 @@ from orchestrator.core.records import (
     ReviewRecord,
     Verdict,
 )
+from orchestrator.core.rounds import disputed
+from orchestrator.core.suspicion import doubted
 from orchestrator.core.transitions import Event
 
 _ASKS: Mapping[Event, frozenset[CardKind]] = {
@@ -25,14 +27,15 @@ _ASKS: Mapping[Event, frozenset[CardKind]] = {
     Event.NOT_STARTED: frozenset({CardKind.CANNOT_START}),
     Event.EVIDENCE: frozenset({CardKind.ATTEMPTS, CardKind.TOO_LARGE}),
     Event.CHECKED: frozenset({CardKind.ATTEMPTS, CardKind.TOO_LARGE}),
-    Event.VERDICT: frozenset({CardKind.MERGE, CardKind.ROUNDS, CardKind.REJECTED, CardKind.UNCLEAR}),
     Event.MERGE: frozenset({CardKind.ATTEMPTS, CardKind.CONFLICT}),
+    Event.VERDICT: frozenset({CardKind.MERGE, CardKind.ROUNDS, CardKind.REJECTED, CardKind.UNCLEAR, CardKind.DISPUTED}),
     Event.REBUILD: frozenset({CardKind.MOVING_TARGET}),
     Event.LAND: frozenset({CardKind.LANDING}),
 }
 _VERDICT_CARDS = {
     CardKind.MERGE: Verdict.APPROVED,
     CardKind.ROUNDS: Verdict.REVISE,
+    CardKind.DISPUTED: Verdict.REVISE,
     CardKind.REJECTED: Verdict.REJECT,
     CardKind.UNCLEAR: Verdict.INCONCLUSIVE,
 }
@@ -51,6 +54,10 @@ def judge_card(step: Step) -> Iterator[Finding]:
         yield Rule.CARD, "asks with a card that is answered already"
     if card.kind not in _ASKS.get(step.event, frozenset(CardKind)):
         yield Rule.CARD, f"asks with a card of the kind {card.kind}, which {step.event} never leads to"
+    if card.kind is CardKind.SUSPICIOUS and doubted(step.was.second) is None:
+        yield Rule.CARD, "asks about a suspicious approval, but there is none"
+    if card.kind is CardKind.DISPUTED and disputed(step.was.second) is None:
+        yield Rule.CARD, "asks about a dispute, but there is none"
     review = step.new.get(ReviewRecord, step.at.review)
     wanted = _VERDICT_CARDS.get(card.kind)
     if step.event is Event.VERDICT and review is not None and wanted is not None and review.verdict is not wanted:

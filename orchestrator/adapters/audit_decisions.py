@@ -26,6 +26,7 @@ from orchestrator.core.records import (
     Verdict,
 )
 from orchestrator.core.requests import changed_keys
+from orchestrator.core.rounds import dispute_of
 from orchestrator.core.sessions import Session
 from orchestrator.core.tamper import held_for
 from orchestrator.core.times import parse
@@ -92,6 +93,10 @@ def judge_collect(step: Step) -> Iterator[Finding]:
     wanted = attempt.status is RunStatus.ENDED
     card = step.card() if step.asks else None
     asks = card is not None and card.kind is CardKind.QUESTION
+    second = (
+        dispute_of(step.was.fixes, attempt.answers, step.was.review) if step.after.state is State.COLLECTED else None
+    )
+    yield from differ(Rule.ATTEMPT, "why another reviewer is asked", step.at.second, second)
     if (step.after.state is State.COLLECTED or asks) is not wanted:
         yield Rule.ATTEMPT, f"goes on to {step.after.state}, but the attempt's status is {attempt.status}"
     if attempt.ended and attempt.ended < attempt.started:
@@ -176,6 +181,8 @@ def judge_standing(step: Step) -> Iterator[Finding]:
     nothing_to_merge = state is State.DONE and step.after.spec.expects is Expects.NO_CHANGE
     if state in (State.MERGING, State.LANDING, State.DONE) and not approved and not nothing_to_merge:
         yield Rule.APPROVAL, f"takes the job to {state}, but nothing is approved"
+    if step.at.second not in (None, step.was.second) and step.event not in (Event.VERDICT, Event.COLLECT):
+        yield Rule.STANDING, f"asks for another reviewer by {step.event}"
     by_landing = step.event is Event.DONE or nothing_to_merge
     if state is State.DONE and not by_landing:
         yield Rule.LANDING, f"says done by {step.event}, but nothing landed"

@@ -6,6 +6,7 @@ Reads the ledger only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, check_trailers, differ
@@ -19,12 +20,15 @@ from orchestrator.core.job import Expects, Fix, Job, MergePolicy, State, Worker
 from orchestrator.core.judge import UNCLEAR_VERDICTS, after_approval, merge_policy
 from orchestrator.core.records import (
     Attempt,
+    CardKind,
     Evidence,
     ReviewRecord,
     RunStatus,
     Verdict,
 )
 from orchestrator.core.review import STRONG, fixes_of, independence_of, is_enough
+from orchestrator.core.rounds import carry_on, disputed, is_same_again, rounds_so_far, still_disputed
+from orchestrator.core.suspicion import doubted, doubts_of, second_opinion
 from orchestrator.core.verdict import Judgement, Question, hash_nonce, judge_reply
 
 NO_NONCE = frozenset({"", hash_nonce("")})
@@ -77,6 +81,9 @@ def _judge_independence(step: Step, review: ReviewRecord, author: Worker) -> Ite
         )
     if review.reviewer.agent in step.was.excluded:
         yield Rule.INDEPENDENCE, f"asks {review.reviewer.agent} again, who gave no clear verdict on this work"
+    second = step.was.second
+    if second is not None and review.reviewer.agent in second.reviewers:
+        yield Rule.INDEPENDENCE, f"asks {review.reviewer.agent} again, though another is to be asked: {second.told}"
     if wishes.by and review.reviewer.agent not in wishes.by:
         yield Rule.INDEPENDENCE, f"has {review.reviewer.agent} judge it, but the job asks for {', '.join(wishes.by)}"
     if wishes.threshold is not None:
@@ -99,6 +106,7 @@ def judge_verdict(step: Step) -> Iterator[Finding]:
         yield Rule.TIME, f"says review {review.number} ended at {review.ended or 'no time'}, before it started"
     found = reread(step.id, review, evidence)
     yield from _judge_reading(review, found)
+    yield from differ(Rule.VERDICT, "why the approval is suspicious", review.doubts, doubts_of(review, evidence))
     verdict = review.verdict
     if verdict is Verdict.APPROVED and review.commit != step.was.tip:
         verdict = Verdict.INCONCLUSIVE
@@ -106,6 +114,9 @@ def judge_verdict(step: Step) -> Iterator[Finding]:
     told: dict[str, object] = {"Review": review.number, "Reviewed-Sha": review.commit, "Verdict": verdict}
     told |= {"Score": review.score, "Reviewer": review.reviewer.agent, "Reviewer-Model": review.reviewer.model}
     told |= {"Author-Model": review.author.model, "Nonce-Sha256": review.nonce_sha256, "Diff-Stat": evidence.stat}
+    first = doubted(step.was.second)
+    doubts = review.doubts if verdict is Verdict.APPROVED and first is None else ()
+    told |= {"Doubts": "; ".join(doubts), "Second-Of": first.review if first else ""}
     yield from check_trailers(step, told)
 
 
@@ -157,17 +168,26 @@ def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judge_consequence(step: Step, review: ReviewRecord, verdict: Verdict, found: Judgement) -> Iterator[Finding]:
+    first = doubted(step.was.second)
+    suspicious = verdict is Verdict.APPROVED and bool(review.doubts) and first is None
+    kept = step.was.second if verdict is Verdict.INCONCLUSIVE else None
+    asked = second_opinion(review) if suspicious else kept
+    yield from differ(Rule.VERDICT, "why another reviewer is asked", step.at.second, asked)
+    if suspicious:
+        yield from _judge_state(step, verdict, State.REVIEWING)
+        yield from differ(Rule.APPROVAL, "the approved commit", step.at.approved, "")
+        return
     approved = review.commit if verdict is Verdict.APPROVED else step.was.approved
     if step.at.approved != approved and step.at.approved:
         yield Rule.APPROVAL, f"approves {step.at.approved[:12]}, but the verdict on {review.commit[:12]} is {verdict}"
     if verdict is Verdict.APPROVED:
         yield from differ(Rule.APPROVAL, "the approved commit", step.at.approved, review.commit)
-        yield from differ(Rule.APPROVAL, "the approval weak", step.at.weak, review.independence != STRONG)
+        weak = review.independence != STRONG or (first is not None and first.weak)
+        yield from differ(Rule.APPROVAL, "the approval weak", step.at.weak, weak)
         yield from differ(Rule.APPROVAL, "the fixes still asked for", step.at.fixes, ())
-        yield from _judge_policy(step, weak=review.independence != STRONG)
+        yield from _judge_policy(step, weak=weak)
     elif verdict is Verdict.REVISE:
-        yield from _judge_round(step)
-        yield from differ(Rule.VERDICT, "what is asked for", _fixes(step.at.fixes), _fixes(fixes_of(found)))
+        yield from _judge_round(step, review, fixes_of(found))
     elif verdict is Verdict.REJECT:
         yield from _judge_state(step, verdict, State.DECIDE)
     else:
@@ -187,10 +207,25 @@ def _judge_state(step: Step, verdict: Verdict, *states: State) -> Iterator[Findi
         yield Rule.VERDICT, f"goes on to {step.after.state}, which does not follow from {verdict}"
 
 
-def _judge_round(step: Step) -> Iterator[Finding]:
+def _judge_round(step: Step, review: ReviewRecord, fixes: tuple[Fix, ...]) -> Iterator[Finding]:
     rounds, wished = step.was.rounds + 1, step.after.spec.review.rounds
     yield from differ(Rule.VERDICT, "the number of rounds", step.at.rounds, rounds)
-    if wished is None:
+    if review.suspicion is not None or any(fix.key for fix in step.at.fixes):  # Older versions carried nothing on.
+        attempt = step.new.get(Attempt, review.attempt)
+        answers = attempt.answers if attempt is not None else ()
+        fixes = carry_on(fixes, step.was.fixes, answers, review.reviewer.agent)
+        yield from differ(
+            Rule.VERDICT, "what was asked for so far", step.at.asked, rounds_so_far(step.was.asked, fixes)
+        )
+    else:
+        fixes = tuple(replace(fix, key="") for fix in fixes)
+    yield from differ(Rule.VERDICT, "what is asked for", _fixes(step.at.fixes), _fixes(fixes))
+    card = step.card() if step.asks else None
+    if disputed(step.was.second) is not None and still_disputed(fixes):
+        yield from differ(Rule.VERDICT, "the question", card.kind if card else None, CardKind.DISPUTED)
+    elif is_same_again(step.was.asked, fixes):
+        yield from differ(Rule.VERDICT, "the question", card.kind if card else None, CardKind.ROUNDS)
+    elif wished is None:
         yield from _judge_state(step, Verdict.REVISE, State.READY, State.DECIDE)
     else:
         over = rounds >= wished * (1 + step.was.allowance)

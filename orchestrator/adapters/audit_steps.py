@@ -96,21 +96,20 @@ _WITHDRAWN: Mapping[str, object] = {"approved": "", "merged": "", "target_was": 
 """What any event may take back: that is never an approval."""
 _BACK = frozenset({"spent", "fixes", "card"})
 _NEW_GO = frozenset(
-    {"allowance", "crashes", "failed_starts", "not_before", "run", "excluded", "inconclusive", "rebuilds"}
+    {"allowance", "crashes", "failed_starts", "not_before", "run", "excluded", "inconclusive", "rebuilds", "asked"}
 )
 _NEW_MERGE = frozenset({"merged", "target_was", "rebuilds"})
 _NEW_BASE = frozenset({"base", "tip", "approved"}) | _NEW_MERGE
-_STARTED = frozenset({"attempt", "starts", "run", "agent", "author", "base", "excluded", "inconclusive"})
-_JUDGED = frozenset(
-    {"run", "crashes", "failed_starts", "approved", "fixes", "weak", "rounds", "inconclusive", "excluded"}
-)
+_STARTED = frozenset({"attempt", "starts", "run", "agent", "author", "base", "excluded", "inconclusive", "second"})
+_JUDGED = frozenset({"run", "crashes", "failed_starts", "approved", "fixes", "weak", "rounds", "inconclusive"})
+_JUDGED |= {"excluded", "second", "asked"}
 MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.ACCEPT: frozenset({*FIRST, "held"}),
     Event.EDIT: frozenset({"priority", "held"}),
     Event.HOLD: frozenset({"needs"}),
     Event.RELEASE: frozenset({"needs"}),
     Event.START: _STARTED,
-    Event.COLLECT: frozenset({"run", "tip", "crashes", "failed_starts"}) | _BACK,
+    Event.COLLECT: frozenset({"run", "tip", "crashes", "failed_starts", "second"}) | _BACK,
     Event.LOST: frozenset({"run", "crashes", "not_before", "tip", "card"}),
     Event.NOT_STARTED: frozenset({"run", "failed_starts", "not_before", "card", "tip"}),
     Event.EVIDENCE: frozenset({"evidence", "protected", "tampering", "tests"}) | _BACK,
@@ -119,7 +118,7 @@ MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.REVIEW: frozenset({"run", "review", "starts"}),
     Event.VERDICT: _JUDGED | _NEW_MERGE | {"card"},
     Event.CARD: frozenset({"card", "asked_base"}),
-    Event.ANSWER: frozenset({"approved", "fixes", "recheck", "asked_base", "given"}) | _NEW_MERGE | _NEW_GO,
+    Event.ANSWER: frozenset({"approved", "fixes", "recheck", "asked_base", "given", "second"}) | _NEW_MERGE | _NEW_GO,
     Event.SUPERSEDE: frozenset({"asked_base"}),
     Event.MERGE: frozenset({"merge", "conflicts", "collided", "given"}) | _NEW_BASE | _BACK,
     Event.REBUILD: _NEW_BASE | {"card", "fixes"},
@@ -238,6 +237,8 @@ _REVIEWED = _ENDED | {
     "findings",
     "summary",
     "spoke",
+    "seconds",
+    "doubts",
 }
 _CLOSES = frozenset({"superseded"})
 _COMPLETES: Mapping[tuple[Event, str], frozenset[str]] = {

@@ -28,6 +28,7 @@ from orchestrator.core.gate import SYMLINK, DiffFacts, judge_diff, protected_pat
 from orchestrator.core.job import JobSpec
 from orchestrator.core.kinds import KindFacts, judge_kind
 from orchestrator.core.records import Attempt, ChangedPath, Claim, Evidence, Failure, MergeRecord, Preview, Tampering
+from orchestrator.core.rounds import is_all_disputed
 from orchestrator.core.transitions import Event
 from orchestrator.errors import OrcError
 
@@ -320,6 +321,8 @@ def _refusals(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> tuple[s
 
 def _previous_tree(step: Step, attempt: Attempt, evidence: Evidence) -> str:
     """The tree that fixes were asked for, if this attempt started from it."""
+    if is_all_disputed(attempt.fixes, attempt.answers) and all(each.rule != "unchanged" for each in evidence.failures):
+        return ""  # Older versions refused that as well.
     before = step.old.get(Evidence, evidence.number - 1) if attempt.fixes else None
     return before.tree if before is not None and before.base == attempt.base and before.paths else ""
 

@@ -82,6 +82,8 @@ def _told(
         yield f"  {clean_line(wait.in_words())}"
     if job.at.conflicts and not job.state.ended:
         yield f"  conflicts: {job.at.conflicts}" + (f", given to {job.at.given}" if job.at.given else "")
+    if job.at.second is not None and job.at.second.told not in (job.why, job.at.reason):
+        yield f"  another reviewer is asked: {clean_line(job.at.second.told)}"
     for each in reverts:
         yield f"  undone on {each.target} as {each.commit[:12]}, by {clean_line(each.by)}"
     for at, line in enumerate(_cut(job.spec.prompt)):
@@ -257,6 +259,8 @@ def _review(record: ReviewRecord) -> Iterator[str]:
         yield record.why
     for claim in record.claims:
         yield f"looked up {claim.id}: {claim.result}: {claim.evidence}"
+    for doubt in record.doubts:
+        yield f"suspicious: {doubt}"
     for finding in record.findings:
         place = finding.file + (f":{finding.line}" if finding.line else "")
         yield f"{finding.severity}: {place} {finding.problem}"

@@ -58,7 +58,7 @@ def answer(job: Job, card: Card, key: str, message: str, terms: Terms, now: str,
             changes = {**another_go(job), **(NOT_APPROVED if state in _UNAPPROVED else {})}
             return step.to(state, told, **changes)
         case Effect.REVIEW_AGAIN:
-            return step.to(State.REVIEWING, told, **{**another_go(job), **NOT_APPROVED})
+            return step.to(State.REVIEWING, told, **{**another_go(job), **NOT_APPROVED}, second=None)
         case Effect.DROP:
             return step.to(dropped(card.kind), told, reason=message or f"dropped: {card.question}")
         case Effect.RECHECK:
@@ -94,7 +94,7 @@ def points(message: str) -> list[str]:
 def _approve(step: Step, card: Card, terms: Terms, told: str) -> Move:
     """A person takes exactly the commit that the card names."""
     commit = card.facts.get("commit", "")
-    step = replace(step, facts={**step.facts, "reviewed_sha": commit})
+    step = replace(step, facts={**step.facts, "reviewed_sha": commit}).with_changes(second=None)
     if step.job.spec.expects is Expects.NO_CHANGE:
         return step.to(State.DONE, told, approved=commit, reason="accepted by a person; nothing to merge")
     # A branch may be left without a merged tree only if the checks have seen the work.

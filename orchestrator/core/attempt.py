@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.core.config import Limits, Terms
 from orchestrator.core.job import Fix, Job, State
 from orchestrator.core.records import Attempt, CardKind, RunStatus
+from orchestrator.core.rounds import dispute_of
 from orchestrator.core.sessions import Session
 from orchestrator.core.step import NOT_APPROVED, Step, later, pause_until
 from orchestrator.core.transitions import Event, Move
@@ -41,6 +42,7 @@ def start_attempt(job: Job, attempt: Attempt, now: str) -> Move:
         base=attempt.base,
         excluded=(),
         inconclusive=0,
+        second=None,
         **NOT_APPROVED,
     )
 
@@ -53,7 +55,8 @@ def attempt_ended(job: Job, attempt: Attempt, terms: Terms, now: str) -> Move:
     changes = {"run": "", "tip": tip, "crashes": 0, "failed_starts": 0}
     step = Step(Event.COLLECT, job, now, {f"attempt-{attempt.number}": attempt}, changes, ended_facts(attempt))
     if attempt.status is RunStatus.ENDED:
-        return step.to(State.COLLECTED, told, reason=attempt.error)
+        second = dispute_of(job.at.fixes, attempt.answers, job.at.review)
+        return step.to(State.COLLECTED, told, reason=attempt.error, second=second)
     if attempt.status is RunStatus.STOPPED:
         return step.to(State.READY, told, reason=f"its run was stopped: {attempt.error}".rstrip(": "))
     why = f"The last attempt was cut short ({attempt.status}): {attempt.error}".rstrip(": ")

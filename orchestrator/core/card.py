@@ -49,6 +49,8 @@ OPTIONS: Mapping[CardKind, tuple[Option, ...]] = {
     ),
     CardKind.HUMAN_REVIEW: (_APPROVE, _REVISE, _DROP),
     CardKind.NO_REVIEWER: (_APPROVE, _AGAIN, _REVISE, _DROP),
+    CardKind.DISPUTED: (_APPROVE, _AGAIN, _REVISE, _DROP),
+    CardKind.SUSPICIOUS: (_APPROVE, _AGAIN, _REVISE, _DROP),
     CardKind.UNCLEAR: (_APPROVE, _AGAIN, _REVISE, _DROP),
     CardKind.TOO_LARGE: (_APPROVE, _REVISE, _DROP),
     CardKind.ROUNDS: (_APPROVE, _REVISE, _RETRY, _DROP),

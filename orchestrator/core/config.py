@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.core.codec import from_mapping
+from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.job import Check, Independence, JobSpec, MergePolicy
 
 DOCS = (
@@ -90,6 +90,8 @@ class BackendConfig:
     """Whether it may use the person's own login, with their HOME, instead of a key."""
     max_turns: int = 0
     """The most turns of one run; 0 means what the program does by itself."""
+    quick: bool | None = None
+    """Whether it may well answer within seconds; None: as its type says."""
     env: dict[str, str] = field(default_factory=dict)
     pass_env: tuple[str, ...] = ()
     """Names of variables taken over from the engine's environment; their values are blotted out of all output."""
@@ -141,6 +143,26 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspicion:
+    """When an approval is not enough by itself, so that another reviewer is asked about the same commit.
+
+    Without defaults of its own: a review's record says what held then, also when the defaults are others by now.
+    """
+
+    seconds: float
+    """A review that took less was none; 0 leaves this out."""
+    lines: int
+    """More changed lines than these without one remark; 0 leaves this out."""
+    approvals: float
+    """A reviewer that approved a larger share of what it judged lately; 1 leaves this out."""
+    reviews: int
+    """That share says nothing before so many clear verdicts."""
+
+
+SUSPICION = Suspicion(seconds=20.0, lines=300, approvals=0.98, reviews=20)
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewDefaults:
     """How work is reviewed unless the job says otherwise."""
 
@@ -149,6 +171,7 @@ class ReviewDefaults:
     independence: Independence = Independence.FAMILY
     max_diff_bytes: int = 400_000
     """A larger diff is a question for the human, never a review of a part of it."""
+    suspicion: Suspicion = SUSPICION
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +240,8 @@ class Config:
                 project["checks"] = [{"run": c} if isinstance(c, str) else c for c in project["checks"]]
             if isinstance(project.get("setup"), str):
                 project["setup"] = {"run": project["setup"]}
+        if "suspicion" in (review := items.get("review") or {}):
+            items["review"] = {**review, "suspicion": {**to_mapping(SUSPICION), **review["suspicion"]}}
         items["routing"] = {kind: _route(each) for kind, each in (items.get("routing") or {}).items()}
         config = from_mapping(cls, items)
         return replace(

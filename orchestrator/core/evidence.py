@@ -9,6 +9,7 @@ from orchestrator.core.diffstat import Change
 from orchestrator.core.gate import PASSING
 from orchestrator.core.job import Fix, Job, State
 from orchestrator.core.records import CardKind, ChangedPath, Evidence, Failure
+from orchestrator.core.rounds import still_open
 from orchestrator.core.step import Step, check_fixes
 from orchestrator.core.tamper import held_for
 from orchestrator.core.transitions import Event, Move
@@ -57,7 +58,7 @@ def evidence_found(job: Job, evidence: Evidence, terms: Terms, now: str) -> Move
         question = f"{job.id} was sent back and came again unchanged. Try once more?"
         asked = "\n".join(f"{fix.id}: {fix.problem}" for fix in job.at.fixes)
         return step.ask(CardKind.ATTEMPTS, question, f"{told}\nWhat it was sent back for:\n{asked}", told=told)
-    return step.send_back(map(_fix, evidence.failures), terms, told)
+    return step.send_back((*map(_fix, evidence.failures), *still_open(job.at.fixes)), terms, told)
 
 
 def _fix(failure: Failure) -> Fix:
@@ -90,4 +91,5 @@ def checks_ended(job: Job, evidence: Evidence, terms: Terms, now: str, *, too_la
     if evidence.tests in PASSING:
         return step.to(State.REVIEWING, f"tests: {evidence.tests}")
     failed = ", ".join(each.name for each in evidence.checks if not each.passed)
-    return step.send_back(check_fixes(evidence.checks), terms, f"tests: failed ({failed})")
+    fixes = (*check_fixes(evidence.checks), *still_open(job.at.fixes))
+    return step.send_back(fixes, terms, f"tests: failed ({failed})")

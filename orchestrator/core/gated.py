@@ -410,6 +410,10 @@ def notes_of(seen: Seen) -> tuple[str, ...]:
         notes.append(f"{_some(list(flaky))} failed once and passed when it was run again.")
     if seen.review is not None and not seen.review.problem:
         who = seen.review.record.reviewer.agent
+        if seen.review.record.doubts:
+            notes.append(
+                f"The approval of {who} is suspicious: {'; '.join(seen.review.record.doubts)}. Ask another one."
+            )
         notes.append(f"Who made {seen.branch.name} is not known, so neither is how far {who} is from its author.")
     return tuple(notes)
 

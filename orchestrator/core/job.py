@@ -251,6 +251,16 @@ class Fix:
     line: int = 0
     source: str = ""
     """Who asks for it: `engine`, `reviewer`, or `human`."""
+    check: str = ""
+    """How one sees that it is done."""
+    earlier: str = ""
+    """The fix of the round before that it is again, as the reviewer says."""
+    key: str = ""
+    """What it is about, the same in each round in which it is asked for; '' where nobody asks again."""
+    by: tuple[str, ...] = ()
+    """The reviewers who have asked for it."""
+    disputes: tuple[str, ...] = ()
+    """Why the author disputed it, each time after which it was asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +280,32 @@ class Held:
     by: str
     """`human:NAME`."""
     since: str
+
+
+class SecondWhy(StrEnum):
+    """Why another reviewer is asked about work that was judged already."""
+
+    APPROVAL = "approval"
+    """It was approved, and the approval is suspicious."""
+    DISPUTE = "dispute"
+    """The author disputes for the second time what it is to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """Another reviewer is to be asked about the present work, which does not learn what those before it said."""
+
+    why: SecondWhy
+    review: int
+    """The review that it follows from."""
+    reviewers: tuple[str, ...]
+    """Those that are not asked again."""
+    told: str
+    """Why, in words."""
+    sides: str = ""
+    """Of a dispute: what is asked for, and what the author says."""
+    weak: bool = False
+    """What it follows from is an approval by a reviewer that is not independent enough to merge by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +341,8 @@ class Standing:
     """How often a human has granted a fresh set of attempts, starts and reviews."""
     rounds: int = 0
     """Reviews that asked for changes."""
+    asked: tuple[str, ...] = ()
+    """What each of them asked for, as a digest, since a person last granted another go."""
     evidence: int = 0
     merge: int = 0
     rebuilds: int = 0
@@ -332,6 +370,8 @@ class Standing:
     """Reviewers that gave no clear verdict on the present work."""
     inconclusive: int = 0
     """Unclear verdicts on the present work."""
+    second: Second | None = None
+    """Another reviewer is to be asked; None: any reviewer will do."""
     not_before: str = ""
     """No start before this time (a pause after a failed start)."""
     needs: dict[str, str] = field(default_factory=dict)

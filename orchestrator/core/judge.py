@@ -6,10 +6,20 @@ from dataclasses import replace
 
 from orchestrator.core.config import Terms
 from orchestrator.core.gate import CHECKED
-from orchestrator.core.job import Expects, Job, MergePolicy, State
-from orchestrator.core.records import CardKind, ReviewRecord, Verdict
+from orchestrator.core.job import Expects, Fix, Job, MergePolicy, State
+from orchestrator.core.records import Answer, CardKind, ReviewRecord, Verdict
 from orchestrator.core.review import STRONG, fixes_of, reviewing
+from orchestrator.core.rounds import (
+    SAME_AGAIN,
+    carry_on,
+    disputed,
+    is_same_again,
+    rounds_so_far,
+    sides_of,
+    still_disputed,
+)
 from orchestrator.core.step import NO_MERGE, Step
+from orchestrator.core.suspicion import doubted, second_opinion
 from orchestrator.core.transitions import Event, Move
 from orchestrator.core.verdict import Judgement
 
@@ -32,8 +42,17 @@ def review_started(job: Job, review: ReviewRecord, now: str) -> Move:
     return step.to(State.REVIEWING, told, **changes, reason=reviewing(review.reviewer.agent))
 
 
-def review_ended(job: Job, review: ReviewRecord, judgement: Judgement, terms: Terms, now: str, *, stat: str) -> Move:
-    """A reviewer has answered, or failed to."""
+def review_ended(
+    job: Job,
+    review: ReviewRecord,
+    judgement: Judgement,
+    terms: Terms,
+    now: str,
+    *,
+    stat: str,
+    answers: tuple[Answer, ...] = (),
+) -> Move:
+    """A reviewer has answered, or failed to. `answers` are the author's to what was asked for before."""
     if judgement.verdict is Verdict.APPROVED and review.commit != job.at.tip:
         judgement = replace(judgement, verdict=Verdict.INCONCLUSIVE, why="is about another commit")
     facts = {
@@ -47,6 +66,10 @@ def review_ended(job: Job, review: ReviewRecord, judgement: Judgement, terms: Te
         "nonce_sha256": review.nonce_sha256,
         "diff_stat": stat,
     }
+    if (first := doubted(job.at.second)) is not None:
+        facts["second_of"] = first.review
+    elif judgement.verdict is Verdict.APPROVED:
+        facts["doubts"] = "; ".join(review.doubts)
     changes = {"run": "", "crashes": 0, "failed_starts": 0}
     step = Step(Event.VERDICT, job, now, {f"review-{review.number}": review}, changes, facts)
     who = review.reviewer.agent
@@ -54,9 +77,10 @@ def review_ended(job: Job, review: ReviewRecord, judgement: Judgement, terms: Te
         case Verdict.APPROVED:
             return _approved(step, review, terms, stat)
         case Verdict.REVISE:
-            return _revise(step, judgement, terms, who)
+            return _revise(step, carry_on(fixes_of(judgement), job.at.fixes, answers, who), terms, who)
         case Verdict.REJECT:
             question = f"{who} rejects {job.id} as a whole. What now?"
+            step = step.with_changes(second=None)
             return step.ask(CardKind.REJECTED, question, judgement.summary, told=f"rejected by {who}")
         case Verdict.INCONCLUSIVE:
             return _inconclusive(step, judgement, who)
@@ -87,9 +111,14 @@ FRESH_MERGE = {**NO_MERGE, "rebuilds": 0}
 
 
 def _approved(step: Step, review: ReviewRecord, terms: Terms, stat: str) -> Move:
-    job, weak = step.job, review.independence != STRONG
-    step = step.with_changes(approved=review.commit, fixes=(), weak=weak, **FRESH_MERGE)
-    told = f"approved by {review.reviewer.agent}"
+    job, weak, told = step.job, review.independence != STRONG, f"approved by {review.reviewer.agent}"
+    if (first := doubted(job.at.second)) is not None:
+        weak |= first.weak
+        told += f", as by {', '.join(first.reviewers)} before"
+    elif review.doubts:
+        asked = second_opinion(review)
+        return step.to(State.REVIEWING, f"another reviewer is asked: {asked.told}", second=asked, reason=asked.told)
+    step = step.with_changes(approved=review.commit, fixes=(), weak=weak, second=None, **FRESH_MERGE)
     if job.spec.expects is Expects.NO_CHANGE:
         return step.to(State.DONE, told, reason="reviewed; nothing to merge")
     policy, why = merge_policy(job, terms, weak=weak)
@@ -100,10 +129,16 @@ def _approved(step: Step, review: ReviewRecord, terms: Terms, stat: str) -> Move
     return step.ask(CardKind.MERGE, question, context, told=told, target=terms.target)
 
 
-def _revise(step: Step, judgement: Judgement, terms: Terms, who: str) -> Move:
-    rounds, fixes = step.job.at.rounds + 1, fixes_of(judgement)
-    step = step.with_changes(rounds=rounds, fixes=fixes)
+def _revise(step: Step, fixes: tuple[Fix, ...], terms: Terms, who: str) -> Move:
+    at, rounds = step.job.at, step.job.at.rounds + 1
+    step = step.with_changes(rounds=rounds, fixes=fixes, asked=rounds_so_far(at.asked, fixes), second=None)
     told = f"{who} asks for {len(fixes)} change{'s' if len(fixes) != 1 else ''}"
+    if disputed(at.second) is not None and (open_ := still_disputed(fixes)):
+        question = f"The author of {step.job.id} disputes what two reviewers ask for. Who is right?"
+        return step.ask(CardKind.DISPUTED, question, sides_of(open_), told=f"{told}, which is disputed")
+    if is_same_again(at.asked, fixes):
+        question = f"The same changes of {step.job.id} have been asked for {SAME_AGAIN} times. What now?"
+        return step.ask(CardKind.ROUNDS, question, sides_of(fixes), told=f"{told}, for the third time the same")
     if rounds >= terms.rounds:
         question = f"{step.job.id} has been sent back {rounds} times and is still not approved. What now?"
         listed = "\n".join(f"{each.id}: {each.problem}" for each in fixes)

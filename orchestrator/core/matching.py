@@ -9,7 +9,7 @@ from orchestrator.core.actions import Ask, StartReview
 from orchestrator.core.board import AgentView, Board, run_kind, terms_of
 from orchestrator.core.config import Route, Terms
 from orchestrator.core.ids import RunKind
-from orchestrator.core.job import Independence, Job, Worker
+from orchestrator.core.job import Independence, Job, Second, SecondWhy, Worker
 from orchestrator.core.records import CardKind
 from orchestrator.core.review import STRONG, independence_of, is_enough, reviewing
 
@@ -98,11 +98,12 @@ class Matching:
         agreed = terms_of(self._board, job)
         if agreed.independence is Independence.HUMAN:
             return Ask(job.id, CardKind.HUMAN_REVIEW, f"{job.id} is to be reviewed by a person. Take it?")
-        author = job.at.author or Worker("")
+        author, second = job.at.author or Worker(""), job.at.second
+        spent = {*job.at.excluded, *(second.reviewers if second else ())}
         candidates: list[tuple[bool, int, int, str]] = []
         unusable: list[str] = []
         for name, agent in sorted(self._board.agents.items()):
-            if "review" not in agent.soul.roles or name in job.at.excluded or (agreed.by and name not in agreed.by):
+            if "review" not in agent.soul.roles or name in spent or (agreed.by and name not in agreed.by):
                 continue
             far = independence_of(author, agent.worker())
             if not is_enough(far, agreed.independence):
@@ -114,6 +115,8 @@ class Matching:
             candidates.append((far != STRONG, order, self._reviews[reviewing(name)], name))
         if not candidates:
             context = "; ".join(unusable) or _why_no_reviewer(job, agreed)
+            if second is not None:
+                return _ask_about(job, second, context)
             return Ask(job.id, CardKind.NO_REVIEWER, f"No reviewer can judge {job.id}. Look at it yourself?", context)
         name = min(candidates)[-1]
         return StartReview(job.id, name, independence_of(author, self._board.agents[name].worker()))
@@ -154,11 +157,22 @@ def _in_words(job: Job) -> str:
     return ", ".join(each for each in wishes if each) + ", role work"
 
 
+def _ask_about(job: Job, second: Second, why: str) -> Ask:
+    """The question where nobody is left to be asked."""
+    if second.why is SecondWhy.DISPUTE:
+        question = f"The author of {job.id} disputes what is asked for, and nobody else can judge it. Who is right?"
+        return Ask(job.id, CardKind.DISPUTED, question, f"{second.sides}\n{why}")
+    question = f"One suspicious approval of {job.id}, and nobody else to ask. Take it?"
+    return Ask(job.id, CardKind.SUSPICIOUS, question, f"{second.told}.\n{why}")
+
+
 def _why_no_reviewer(job: Job, agreed: Terms) -> str:
     author = job.at.author or Worker("")
     told = f"The author {author.agent} is of the family {author.family or '(not declared)'}."
     if job.at.excluded:
         told += f" {', '.join(job.at.excluded)} gave no clear verdict."
+    if job.at.second is not None:
+        told += f" {', '.join(job.at.second.reviewers)} was asked already."
     wanted = "of another family" if agreed.independence is Independence.FAMILY else "of another model"
     among = f" among {', '.join(agreed.by)}" if agreed.by else ""
     return f"{told} No other agent with the role `review` {wanted} is declared in souls/{among}."

@@ -15,7 +15,7 @@ from orchestrator.core.conflict import Collision, Side
 from orchestrator.core.criteria import Item
 from orchestrator.core.hot import WINDOW, HotFile
 from orchestrator.core.job import Fix, Job
-from orchestrator.core.records import Answer, CheckResult, Claim, Evidence, PromptPart
+from orchestrator.core.records import FIXED, Answer, CheckResult, Claim, Evidence, PromptPart
 from orchestrator.core.skills import Chosen, tokens_of
 from orchestrator.errors import LedgerError
 
@@ -36,6 +36,10 @@ WHY_IN_REVIEW = {
 CONFLICTS_NAMED = 20
 """So many files of a conflict are named."""
 HOT_NAMED = 10
+CHECK_FIRST = (
+    "Check these first, then everything once. What is not done is a finding with its id under `earlier`. What the "
+    "author disputes, decide by what is in the change."
+)
 _NO_NONCE = '"nonce": ""'
 """Nothing but the form itself has this: in a text that is JSON, quotation marks have a backslash before them."""
 
@@ -211,6 +215,8 @@ def review_prompt(
                 "line": 1,
                 "problem": "what is wrong",
                 "fix": "what to do",
+                "check": "how one sees that it is done",
+                "earlier": "F1 if that was asked for before and is not done, else nothing",
             }
         ],
         "summary": "one sentence",
@@ -285,7 +291,9 @@ def fix_list(fixes: Iterable[Fix]) -> str:
     blocks = []
     for fix in fixes:
         where = f" ({fix.file}{f':{fix.line}' if fix.line else ''})" if fix.file else ""
-        blocks.append(f"{fix.id}{where}: {fix.problem}" + (f"\n    Required: {fix.fix}" if fix.fix else ""))
+        more = (f"\n    Required: {fix.fix}" if fix.fix else "") + (f"\n    Check: {fix.check}" if fix.check else "")
+        again = f"\n    Asked for again: it was {fix.earlier} in the round before." if fix.earlier else ""
+        blocks.append(f"{fix.id}{where}: {fix.problem}{more}{again}")
     return "\n".join(blocks)
 
 
@@ -329,7 +337,10 @@ def _previous(fixes: tuple[Fix, ...], answers: tuple[Answer, ...]) -> str:
     lines = []
     for fix in fixes:
         answer = said.get(fix.id)
-        told = f"{answer.answer}{': ' + answer.reason if answer.reason else ''}" if answer else "not answered"
-        lines.append(f"- {fix.id}: {fix.problem}\n  The author says: {told}")
+        # Who says nothing claims that it is done.
+        told = f"{answer.answer}{': ' + answer.reason if answer.reason else ''}" if answer else FIXED
+        where = f" ({fix.file}{f':{fix.line}' if fix.line else ''})" if fix.file else ""
+        more = (f"\n  Required: {fix.fix}" if fix.fix else "") + (f"\n  Check: {fix.check}" if fix.check else "")
+        lines.append(f"- {fix.id}{where}: {fix.problem}{more}\n  The author says: {told}")
     asked = "what was asked for, and what the author says of it"
-    return "Check these first.\n" + fenced(asked, "\n".join(lines))
+    return f"{CHECK_FIRST}\n" + fenced(asked, "\n".join(lines))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from orchestrator.core.config import Suspicion
 from orchestrator.core.criteria import Checks
 from orchestrator.core.job import Fix, Worker
 from orchestrator.core.said import Trouble, Usage
@@ -40,6 +41,9 @@ class Used:
 
     name: str
     blob: str
+
+
+FIXED, DISPUTED = "fixed", "disputed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +305,10 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
+CLEAR = frozenset({Verdict.APPROVED, Verdict.REVISE, Verdict.REJECT})
+"""The verdicts that say something about the work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One remark of a reviewer; `blocking` ones must be answered by a change."""
@@ -310,6 +318,10 @@ class Finding:
     file: str = ""
     line: int = 0
     fix: str = ""
+    check: str = ""
+    """How one sees that it is done."""
+    earlier: str = ""
+    """The fix that was asked for before and is not done, such as F1; '' for something new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +348,14 @@ class Recheck:
     id: str
     result: ClaimResult
     evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lately:
+    """Of the newest clear verdicts of a reviewer, `judged` in all, so many were approvals."""
+
+    approved: int
+    judged: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +405,14 @@ class ReviewRecord:
     identity: str = ""
     """As in `Attempt`."""
     spoke: Spoke | None = None
+    suspicion: Suspicion | None = None
+    """What makes an approval suspicious, for this reviewer at that time; None: an older version asked for nothing."""
+    lately: Lately | None = None
+    """What the reviewer said before, when this review began."""
+    seconds: float = 0.0
+    """How long its run took."""
+    doubts: tuple[str, ...] = ()
+    """Why the approval is suspicious."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,6 +466,8 @@ class CardKind(StrEnum):
     CONFLICT = "conflict"
     BASE_RED = "base_red"
     QUESTION = "question"
+    SUSPICIOUS = "suspicious"
+    DISPUTED = "disputed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable
 
 from orchestrator.core.job import Fix
-from orchestrator.core.records import Answer
+from orchestrator.core.records import DISPUTED, FIXED, Answer
 
 _FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n```", re.S)
-_KINDS = ("fixed", "disputed")
+_KINDS = (FIXED, DISPUTED)
 
 
 def parse_answers(report: str, fixes: Iterable[Fix]) -> tuple[Answer, ...]:

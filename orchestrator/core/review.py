@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from orchestrator.core.job import Fix, Independence, Worker
 from orchestrator.core.records import ClaimResult
+from orchestrator.core.rounds import key_of
 from orchestrator.core.verdict import Judgement
 
 STRONG, WEAK, NONE = "family", "model", ""
@@ -44,10 +46,17 @@ def fixes_of(judgement: Judgement, *, source: str = "reviewer") -> tuple[Fix, ..
     """
     blocking = [each for each in judgement.findings if each.severity == "blocking"]
     chosen = blocking or list(judgement.findings)
-    fixes = [Fix("", each.problem, each.fix, each.file, each.line, source) for each in chosen]
+    fixes = [
+        Fix("", each.problem, each.fix, each.file, each.line, source, check=each.check, earlier=each.earlier)
+        for each in chosen
+    ]
     if not chosen:
         failed = [item for item in judgement.items if not item.passed]
-        fixes = [Fix("", f"{item.id}: {item.evidence or 'not shown'}", source=source) for item in failed]
+        fixes = [
+            # The same question again is the same, whatever is said of it.
+            Fix("", f"{item.id}: {item.evidence or 'not shown'}", source=source, key=key_of("", item.id))
+            for item in failed
+        ]
     for claim in judgement.claims:
         if claim.result is ClaimResult.CONTRADICTED:
             told = f"The source of the claim {claim.id} says otherwise: {claim.evidence}"
@@ -60,6 +69,4 @@ def fixes_of(judgement: Judgement, *, source: str = "reviewer") -> tuple[Fix, ..
 
 def numbered(fixes: Iterable[Fix]) -> tuple[Fix, ...]:
     """The same fixes as F1, F2, …"""
-    return tuple(
-        Fix(f"F{n}", each.problem, each.fix, each.file, each.line, each.source) for n, each in enumerate(fixes, 1)
-    )
+    return tuple(replace(each, id=f"F{n}") for n, each in enumerate(fixes, 1))

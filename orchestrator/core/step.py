@@ -121,6 +121,7 @@ def another_go(job: Job) -> dict[str, Any]:
         "excluded": (),
         "inconclusive": 0,
         "rebuilds": 0,
+        "asked": (),
     }
 
 

@@ -15,7 +15,7 @@ from orchestrator.core.records import ClaimResult, Finding, Item, Recheck, Verdi
 
 KEYS = frozenset({"nonce", "job", "commit", "verdict", "files", "items", "claims", "findings", "summary"})
 _OPTIONAL = frozenset({"summary", "claims"})
-_FINDING_KEYS = {"severity": str, "problem": str, "file": str, "line": int, "fix": str}
+_FINDING_KEYS = {"severity": str, "problem": str, "file": str, "line": int, "fix": str, "check": str, "earlier": str}
 MAX_REPLY = 256 * 1024
 
 

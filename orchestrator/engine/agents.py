@@ -15,7 +15,7 @@ from orchestrator.adapters.library import read_souls
 from orchestrator.adapters.run_values import LaunchSpec
 from orchestrator.core.agent import Soul
 from orchestrator.core.board import AgentView
-from orchestrator.core.config import BackendConfig, Config
+from orchestrator.core.config import BackendConfig, Config, Suspicion
 from orchestrator.core.said import NOTHING_USED, Usage
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError
@@ -130,6 +130,14 @@ def backend_in(config: Config, soul: Soul) -> tuple[BackendConfig, Backend]:
     if settings is None:
         raise NotFoundError(f"backend {soul.backend!r} is not in orc.yaml")
     return settings, find_backend(settings.type)
+
+
+def suspicion_of(config: Config, soul: Soul) -> Suspicion:
+    """When an approval by this agent is suspicious. A program that counts no tokens may well be quick."""
+    settings, backend = backend_in(config, soul)
+    quick = backend.capabilities.usage == "none" if settings.quick is None else settings.quick
+    limits = config.review.suspicion
+    return replace(limits, seconds=0.0) if quick else limits
 
 
 def launch_spec(ws: Workspace, soul: Soul, order: Order, before: Usage = NOTHING_USED) -> LaunchSpec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,8 @@ from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, OrcError
 
 PREVIOUS_DIFF_BYTES = 60_000
+FIX_FACTS = ("id", "problem", "fix", "file", "line", "check", "earlier")
+"""What an author's program is told of a fix: not who asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +249,7 @@ def attempt_start(ws: Workspace, job: Job, run: RunId) -> Start:
         "base": attempt.base,
         "project": project.name,
         "attempt": run.number,
-        "fixes": [{k: v for k, v in asdict(fix).items() if k != "source"} for fix in attempt.fixes],
+        "fixes": [{key: getattr(fix, key) for key in FIX_FACTS} for fix in attempt.fixes],
     }
     spec = spec_for(ws, run, RunKind.ATTEMPT, job, tree, attempt.worker.agent, project, ws.terms(job).minutes)
     given = folder.records.get(f"attempt-{run.number}.system")

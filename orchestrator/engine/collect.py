@@ -33,6 +33,7 @@ from orchestrator.core.records import (
 )
 from orchestrator.core.report import parse_answers
 from orchestrator.core.said import Said, Trouble, cost_of
+from orchestrator.core.suspicion import doubts_of
 from orchestrator.core.transitions import Move
 from orchestrator.core.verdict import Judgement, Question, blot_nonce, hash_nonce, judge_reply
 from orchestrator.engine.attempts import attempt_ref, attempt_tree
@@ -307,7 +308,8 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{before.evidence}")
     ended, judgement = end_review(before, evidence, result, read_nonce(place), now)
     ended = replace(ended, spoke=spoke_of(ws, result.said, before.reviewer))
-    return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat)
+    answers = ws.ledger.record(Attempt, folder, f"attempt-{before.attempt}").answers
+    return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat, answers=answers)
 
 
 def end_review(
@@ -321,6 +323,7 @@ def end_review(
         ended=now,
         status=result.status,
         exit=result.exit,
+        seconds=round(result.seconds, 2),
         verdict=judgement.verdict,
         score=judgement.score,
         why=judgement.why,
@@ -331,7 +334,7 @@ def end_review(
         findings=judgement.findings,
         summary=judgement.summary[:1000],
     )
-    return ended, judgement
+    return replace(ended, doubts=doubts_of(ended, evidence)), judgement
 
 
 def _judge_result(review: ReviewRecord, evidence: Evidence, result: RunResult, reply: str, nonce: str) -> Judgement:

@@ -13,6 +13,7 @@ from orchestrator.core.gate import PASSING, judge_checks
 from orchestrator.core.job import Job, State
 from orchestrator.core.merge import merge_checked
 from orchestrator.core.records import Attempt, CheckResult, Evidence, MergeRecord
+from orchestrator.core.rounds import is_all_disputed
 from orchestrator.core.transitions import Move
 from orchestrator.engine.bases import check_key, known_checks, mirror_with, remember_checks
 from orchestrator.engine.criteria import criteria_of
@@ -46,7 +47,7 @@ def _previous_tree(ws: Workspace, job: Job, git: Git) -> str:
     """The tree of the attempt that was sent back, if this one started from it; '' if there is none."""
     folder = ws.open_job(job.id)
     now = ws.ledger.record(Attempt, folder, f"attempt-{job.at.attempt}")
-    if not now.fixes or job.at.evidence == 0:
+    if not now.fixes or job.at.evidence == 0 or is_all_disputed(now.fixes, now.answers):
         return ""
     before = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
     return before.tree if before.base == now.base and before.paths else ""

@@ -31,7 +31,7 @@ from orchestrator.core.job import Job, JobSpec, Standing, State, Worker
 from orchestrator.core.prompt import fill_review, review_prompt
 from orchestrator.core.records import Attempt, Evidence, ReviewRecord, Used, Verdict
 from orchestrator.core.times import iso
-from orchestrator.engine.agents import BUILT_IN, backend_in, launch_soul, view_soul
+from orchestrator.engine.agents import BUILT_IN, backend_in, launch_soul, suspicion_of, view_soul
 from orchestrator.engine.collect import end_review
 from orchestrator.engine.gate_runs import GRACE_S, Workshop
 from orchestrator.engine.launch import Start, export_in
@@ -186,6 +186,7 @@ def _record(job: Job, seen: Seen, reviewer: Reviewer, criteria: Criteria, rules:
         soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob) if agent.soul.blob else None,
         rules=rules.used,
         rule_ids=rules.ids,
+        suspicion=suspicion_of(reviewer.config, agent.soul),
         verdict=Verdict.INCONCLUSIVE,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.core.job import State
-from orchestrator.core.records import Verdict
+from orchestrator.core.records import CLEAR, Verdict
 from orchestrator.core.transitions import Event
 from orchestrator.engine.history import Told
 
@@ -14,7 +14,6 @@ STEPS = 2000
 """So many of the newest steps of the ledger are counted."""
 ENOUGH = 20
 """With fewer cases chance says more than what is measured."""
-CLEAR = frozenset({Verdict.APPROVED, Verdict.REVISE, Verdict.REJECT})
 _SENT_BACK = frozenset({Event.EVIDENCE, Event.CHECKED})
 
 

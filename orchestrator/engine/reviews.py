@@ -19,13 +19,13 @@ from orchestrator.core.attempt import not_started
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
-from orchestrator.core.job import Expects, Job
+from orchestrator.core.job import Expects, Fix, Job
 from orchestrator.core.judge import review_started
 from orchestrator.core.prompt import fill_review, review_prompt
-from orchestrator.core.records import Attempt, Evidence, ReviewRecord, Used
+from orchestrator.core.records import FIXED, Answer, Attempt, Evidence, Lately, ReviewRecord, Used
 from orchestrator.core.schedule import AgentView, StartReview
 from orchestrator.core.step import next_run
-from orchestrator.engine.agents import backend_for, launch_spec, soul_of
+from orchestrator.engine.agents import backend_for, launch_spec, soul_of, suspicion_of
 from orchestrator.engine.attempts import Reserved, library_filing
 from orchestrator.engine.checks import export_tree
 from orchestrator.engine.criteria import criteria_of, threshold_of
@@ -37,11 +37,15 @@ from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
 
-def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentView) -> Reserved:
-    """The step that starts a review, with the prompt as the reviewer will get it, but for the diff and the nonce."""
+def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentView, lately: Lately) -> Reserved:
+    """The step that starts a review, with the prompt as the reviewer will get it, but for the diff and the nonce.
+
+    `lately` is what this reviewer said before.
+    """
     now = ws.stamp()
     try:
         review, texts = _prepare(ws, job, action, agent, now)
+        review = replace(review, suspicion=suspicion_of(ws.config, agent.soul), lately=lately)
     except OrcError as error:
         return Reserved(not_started(job, error.message, ws.config.limits, now), {})
     filing = library_filing(ws, [review.soul] if review.soul else [])
@@ -187,8 +191,15 @@ def review_facts(job: Job, evidence: Evidence, attempt: Attempt) -> dict[str, An
         "files": [path.path for path in evidence.paths],
         "evidence": {"stat": evidence.stat, "tests": evidence.tests},
         "report": _report(job, attempt),
-        "previous": [{"id": fix.id, "problem": fix.problem} for fix in attempt.fixes],
+        "previous": [_asked_before(fix, attempt) for fix in attempt.fixes],
     }
+
+
+def _asked_before(fix: Fix, attempt: Attempt) -> dict[str, Any]:
+    """One fix of the round before, and what the author says of it; who says nothing says that it is done."""
+    answer = next((each for each in attempt.answers if each.id == fix.id), Answer(fix.id, FIXED))
+    about = {"id": fix.id, "problem": fix.problem, "file": fix.file, "line": fix.line, "fix": fix.fix}
+    return {**about, "check": fix.check, "answer": answer.answer, "reason": answer.reason}
 
 
 @cache

@@ -32,6 +32,7 @@ from orchestrator.core.records import (
     Card,
     CheckResult,
     Evidence,
+    Lately,
     Outcome,
     ReviewRecord,
     RunStatus,
@@ -171,7 +172,7 @@ class _Way:
         who, author = {**REVIEWER, **self.case.reviewer}, self.job.at.author or Worker("")
         agent = AgentView(self.stage.reviewer, who["family"], who["model"])
         far = independence_of(author, agent.worker())
-        reserved = reserve_review(ws, self.job, StartReview(self.job.id, agent.soul.name, far), agent)
+        reserved = reserve_review(ws, self.job, StartReview(self.job.id, agent.soul.name, far), agent, Lately(0, 0))
         review = reserved.move.records.get(f"review-{reserved.move.job.at.review}")
         if review is None:
             self._decide(reserved.move)

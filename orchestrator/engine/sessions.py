@@ -115,7 +115,8 @@ def _filing(ws: Workspace, job: Job, attempt: Attempt) -> Filing:
         usage=spoke.usage,
         so_far=spoke.so_far,
         context=spoke.context,
-        sent_back=any(fix.source == "reviewer" for fix in attempt.fixes),
+        # Not where the engine sent it back meanwhile: what the reviewer asked for was counted when it did.
+        sent_back=bool(attempt.fixes) and all(fix.source == "reviewer" for fix in attempt.fixes),
         did=Did(job.id, job.spec.heading, told[:TOLD]),
     )
     path = session_path(worker.agent, job.at.project)

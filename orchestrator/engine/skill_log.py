@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.adapters.library import blob_id, scan_skills
-from orchestrator.core.records import Attempt
+from orchestrator.core.records import CLEAR, Attempt
 from orchestrator.core.skills import skill_of_path, skill_path
 from orchestrator.core.transitions import Event
 from orchestrator.engine.history import Told, read_history
-from orchestrator.engine.outcomes import CLEAR, NOT_MEASURED, STEPS, Measure, event_of, mean_of, with_first_outcomes
+from orchestrator.engine.outcomes import NOT_MEASURED, STEPS, Measure, event_of, mean_of, with_first_outcomes
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, OrcError
 

@@ -65,6 +65,7 @@ from orchestrator.engine.project_queue import Projection
 from orchestrator.engine.reviews import reserve_review
 from orchestrator.engine.sessions import filings_after
 from orchestrator.engine.upkeep import Upkeep
+from orchestrator.engine.verdicts import Verdicts
 from orchestrator.engine.workspace import UnwritableError, Workspace
 from orchestrator.errors import BusyError, OrcError
 
@@ -114,6 +115,7 @@ class Engine:
     upkeep: Upkeep = field(default_factory=Upkeep)
     outboxes: Outboxes = field(default_factory=Outboxes)
     alarms: Alarms = field(default_factory=Alarms)
+    verdicts: Verdicts = field(default_factory=Verdicts)
     blocked: bool = False
     """Whether the ledger could not be written, so that nothing more is decided in this tick."""
 
@@ -190,7 +192,7 @@ def _perform(engine: Engine, board: Board, actions: Iterable[Action]) -> bool:
     files: dict[str, dict[str, bytes]] = {}
     for action in actions:
         name = action.project if isinstance(action, CheckBase) else action.job
-        done = _guarded(engine, name, partial(_act, engine.ws, board, action))
+        done = _guarded(engine, name, partial(_act, engine, board, action))
         if isinstance(done, Filing):
             filings.append(done)
         elif isinstance(done, Reserved):
@@ -202,13 +204,14 @@ def _perform(engine: Engine, board: Board, actions: Iterable[Action]) -> bool:
     return commit_steps(engine, moves, filings, files)
 
 
-def _act(ws: Workspace, board: Board, action: Action) -> Move | Reserved | Filing | None:
+def _act(engine: Engine, board: Board, action: Action) -> Move | Reserved | Filing | None:
     """What an action comes to: a step to commit, perhaps with files, or nothing."""
+    ws = engine.ws
     if isinstance(action, CheckBase):
         return reserve_base(ws, action.project, is_red=board.projects[action.project].is_red)
     job = board.jobs[action.job]
     try:
-        return _act_on(ws, board, action, job)
+        return _act_on(engine, board, action, job)
     except OrcError as error:
         if not isinstance(action, Gather | BuildMerge | Land) or _passes(error):
             raise
@@ -221,7 +224,8 @@ def _passes(error: OrcError) -> bool:
     return isinstance(error, BusyError) or (isinstance(error, GitError) and error.was_killed)
 
 
-def _act_on(ws: Workspace, board: Board, action: JobAction, job: Job) -> Move | Reserved | Filing | None:
+def _act_on(engine: Engine, board: Board, action: JobAction, job: Job) -> Move | Reserved | Filing | None:
+    ws = engine.ws
     match action:
         case Hold():
             return hold(job, action.reason, ws.stamp(), needs=action.needs)
@@ -234,7 +238,8 @@ def _act_on(ws: Workspace, board: Board, action: JobAction, job: Job) -> Move | 
         case StartChecks():
             return known_result(ws, job) or reserve_checks(ws, job)
         case StartReview():
-            return reserve_review(ws, job, action, board.agents[action.reviewer])
+            lately = engine.verdicts.of(ws, action.reviewer)
+            return reserve_review(ws, job, action, board.agents[action.reviewer], lately)
         case BuildMerge():
             built = build_merge(ws, job, action.heir)
             return Reserved(built.move, {}, (built.filing,) if built.filing is not None else ())
@@ -313,6 +318,8 @@ def commit_steps(
         return False
     done = _guarded(engine, LEDGER, partial(_write, engine, moves, filings, files))
     engine.blocked = done is None
+    if engine.blocked:
+        engine.verdicts.forget()
     return bool(done)
 
 
@@ -322,6 +329,7 @@ def _write(engine: Engine, moves: list[Move], filings: list[Filing], files: dict
         done = engine.ws.commit(moves, filings, files)
     except UnwritableError as error:
         done, bad = error.done, error.bad
+    engine.verdicts.note(done)
     for filing in filings:
         engine.listener(filing.subject)
     moved = _tell(engine, done) or bool(filings)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from orchestrator.adapters.tree_spec import read_record
 from orchestrator.core.ids import RunKind
-from orchestrator.core.records import Verdict
+from orchestrator.core.records import CLEAR, Verdict
 from orchestrator.core.schedule import AgentView
 from orchestrator.core.sessions import Session
 from orchestrator.core.transitions import Event
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.history import Told, read_history
-from orchestrator.engine.outcomes import CLEAR, NOT_MEASURED, STEPS, Measure, event_of, mean_of, with_first_outcomes
+from orchestrator.engine.outcomes import NOT_MEASURED, STEPS, Measure, event_of, mean_of, with_first_outcomes
 from orchestrator.engine.ps import LiveRun, find_runs
 from orchestrator.engine.sessions import session_of
 from orchestrator.engine.workspace import Workspace

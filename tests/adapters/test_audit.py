@@ -23,7 +23,8 @@ from orchestrator.core.transitions import Event
 from orchestrator.core.verdict import hash_nonce
 from orchestrator.errors import LedgerError, NotFoundError
 
-LOGIN, ROUNDS, UNCLEAR, BLOCKED, COLLIDES = w.LOGIN, w.ROUNDS, w.UNCLEAR, w.BLOCKED, w.COLLIDES
+LOGIN, ROUNDS, UNCLEAR, BLOCKED = w.LOGIN, w.ROUNDS, w.UNCLEAR, w.BLOCKED
+COLLIDES, TWICE = w.COLLIDES, w.TWICE
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_an_honest_ledger_holds_in_every_rule(root: Path) -> None:
     report = w.verify(root)
     assert report.lies == ()
     assert report.unverifiable == ()
-    assert report.jobs == 8
+    assert report.jobs == 9
 
 
 def test_the_honest_ledger_takes_every_step_that_is_proved(root: Path) -> None:
@@ -325,7 +326,12 @@ def swapped(name: str, old: str, new: str) -> Callable[[w.Draft], None]:
 
 def rewritten(name: str, pattern: str, new: str) -> Callable[[w.Draft], None]:
     """A file says something else wherever the pattern fits."""
-    return lambda draft: draft.write(name, re.sub(pattern, new, draft.read(name)))
+
+    def forge(draft: w.Draft) -> None:
+        if any(path.endswith(f"/{name}") for path in draft.changes):
+            draft.write(name, re.sub(pattern, new, draft.read(name)))
+
+    return forge
 
 
 def blessed(draft: w.Draft) -> None:
@@ -338,6 +344,13 @@ def skipped_seq(draft: w.Draft) -> None:
     seq = draft.old.trailer("Seq") or ""
     draft.swap("job.yaml", f"seq: {seq}", f"seq: {int(seq) + 1}")
     draft.trail("Seq", str(int(seq) + 1))
+
+
+def asked_twice(draft: w.Draft) -> None:
+    """The second reviewer is the first one again."""
+    if draft.old.trailer("Review") == "2":
+        draft.swap("review-2.yaml", "agent: skeptic", "agent: critic")
+        draft.trail("Reviewer", "critic")
 
 
 def by_engine(draft: w.Draft) -> None:
@@ -508,6 +521,25 @@ FORGERIES: dict[str, Forgery] = {
         at(UNCLEAR, "verdict", swapped("card-1.yaml", "CLAUDE.md: ", "README.md: "), to="decide"),
         Rule.CARD,
         "does not tell: CLAUDE.md",
+    ),
+    "an approval that is not called suspicious": Forgery(
+        at(TWICE, "verdict", rewritten("review-1.yaml", r"doubts:\n *- .*\n", ""), to="reviewing"),
+        Rule.VERDICT,
+        "why the approval is suspicious",
+    ),
+    "a suspicious approval without a second reviewer": Forgery(
+        at(TWICE, "verdict", rewritten("job.yaml", r"  second:\n(    .*\n)+", ""), to="reviewing"),
+        Rule.VERDICT,
+        "why another reviewer is asked",
+    ),
+    "the first reviewer asked a second time": Forgery(
+        at(TWICE, "review", asked_twice), Rule.INDEPENDENCE, "asks critic again"
+    ),
+    "a reviewer that is said to have judged less": Forgery(
+        at(TWICE, "review", rewritten("review-1.yaml", r"  judged: \d+", "  judged: 1")), Rule.REVIEW, "judged 1 works"
+    ),
+    "a reviewer that is said to have approved less": Forgery(
+        at(TWICE, "review", rewritten("review-1.yaml", r"  approved: \d+", "  approved: 0")), Rule.REVIEW, "approved 0"
     ),
     "a reviewer of the same family": Forgery(same_family, Rule.INDEPENDENCE, "independence"),
     "a reviewer of an undeclared family": Forgery(undeclared_family, Rule.INDEPENDENCE, "independence"),

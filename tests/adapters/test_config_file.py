@@ -14,6 +14,7 @@ from orchestrator.adapters.config_file import config_template, line_in_config, p
 from orchestrator.adapters.schemas import load_schema
 from orchestrator.adapters.strict_yaml import dump
 from orchestrator.core.config import (
+    SUSPICION,
     BackendConfig,
     Config,
     Limits,
@@ -131,6 +132,13 @@ def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
         ("routing: {code: {tier: strong}}", "routing.code.tier", "no model under models: has one"),
         ("routing: {code: {tier: strnog}}\nmodels: {m: {tier: strong}}", "routing.code.tier", "did you mean `strong`?"),
         ("review: {independence: none}", "review.independence", '"family", "model", "human"'),
+        ("review: {suspicion: {seconds: -1}}", "review.suspicion.seconds", "must be at least 0"),
+        ("review: {suspicion: {seconds: 601}}", "review.suspicion.seconds", "must be at most 600"),
+        ("review: {suspicion: {lines: 1.5}}", "review.suspicion.lines", "must be a whole number"),
+        ("review: {suspicion: {approvals: 0.3}}", "review.suspicion.approvals", "must be at least 0.5"),
+        ("review: {suspicion: {approvals: 98}}", "review.suspicion.approvals", "must be at most 1"),
+        ("review: {suspicion: {reviews: 2}}", "review.suspicion.reviews", "must be at least 5"),
+        ("review: {suspicion: {secs: 2}}", "review.suspicion.secs", "Allowed here"),
         ("limits: {minute: 3}", "limits.minute", "did you mean `minutes`?"),
         ("limits: {output_mb: 5000}", "limits.output_mb", "must be at most 1024"),
     ],
@@ -182,6 +190,11 @@ def test_the_schema_has_the_keys_and_defaults_of_the_dataclass(
         if "default" in sub and key not in ("projects", "backends", "models", "routing", "env"):
             default = fields[key].default
             assert (list(default) if isinstance(default, tuple) else default) == sub["default"], key
+
+
+def test_the_schema_has_the_bounds_of_suspicion() -> None:
+    told = {key: sub["default"] for key, sub in _section(("review", "suspicion"))["properties"].items()}
+    assert told == dataclasses.asdict(SUSPICION)
 
 
 @pytest.mark.parametrize(("path", "kind", "hidden"), SECTIONS)
@@ -254,6 +267,6 @@ def test_the_template_with_every_comment_sign_taken_away_has_every_key() -> None
     assert project.keep
     for section in ("sessions", "review", "limits", "logs"):
         for key in _section((section,))["properties"]:
-            assert re.search(rf"^#  {key}: ", text, re.MULTILINE), key
+            assert re.search(rf"^#  {key}:( |$)", text, re.MULTILINE), key
     for key in _section(("projects", "additionalProperties"))["properties"]:
         assert re.search(rf"^(#    |    ){key}:", text, re.MULTILINE), key

@@ -92,7 +92,13 @@ def world(
     made = World(repo, souls={})
     made.config = {
         "backends": {
-            kind.name: {"type": kind.name, "program": programs[kind.name], "base_url": service.url, **kind.settings}
+            kind.name: {
+                "type": kind.name,
+                "program": programs[kind.name],
+                "base_url": service.url,
+                "quick": True,
+                **kind.settings,
+            }
             for kind in (pair.author, pair.reviewer)
         }
     }

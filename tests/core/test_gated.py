@@ -189,6 +189,13 @@ def test_what_is_no_reason_is_a_note() -> None:
     assert notes_of(GREEN) == ()
 
 
+def test_a_suspicious_approval_is_noted() -> None:
+    seen = replace(GREEN, review=reviewed(Verdict.APPROVED, doubts=("it took 1.2 s", "no evidence for safe")))
+    assert conclude(seen)[0] is Conclusion.PASS
+    told = "The approval of critic is suspicious: it took 1.2 s; no evidence for safe. Ask another one."
+    assert told in notes_of(seen)
+
+
 def test_the_scope_says_what_the_conclusion_rests_on() -> None:
     approved = reviewed(Verdict.APPROVED)
     scopes = [

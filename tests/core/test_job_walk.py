@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,7 +46,7 @@ from orchestrator.core.merge import (
     merge_checked,
     target_moved,
 )
-from orchestrator.core.records import Card, Failure, Finding, Outcome, RunStatus
+from orchestrator.core.records import DISPUTED, FIXED, Answer, Card, Failure, Finding, Outcome, RunStatus
 from orchestrator.core.schedule import (
     Ask,
     Board,
@@ -87,6 +88,8 @@ class Walk:
         self.card: Card | None = None
         self.passed: dict[str, str] = {}
         self.approved: set[str] = set()
+        self.reviewer = ""
+        self.answers: tuple[Answer, ...] = ()
         known: dict[str, Any] = {"markdown": False, "source": "x", "actor": HUMAN, "project": "main"}
         self.job = accept("", spec, id_="walk-00000001", now=self.iso, priority=Priority.P2, **known).job
 
@@ -106,8 +109,13 @@ class Walk:
         terms = terms_of(self.board, self.job)
         assert after.starts <= terms.starts
         assert after.review <= terms.reviews
-        if move.event is Event.VERDICT and ("Verdict", "APPROVED") in move.trailers:
+        told = dict(move.trailers)
+        if move.event is Event.VERDICT and told["Verdict"] == "APPROVED" and "Doubts" not in told:
             self.approved.add(before.tip)
+        if move.event is Event.VERDICT and "Doubts" in told:
+            assert (after.state, after.approved, after.second is not None) == (State.REVIEWING, "", True)
+        if after.state in (State.READY, State.RUNNING, State.MERGING, State.LANDING, State.DONE):
+            assert after.second is None or move.event is not Event.VERDICT
         if move.event is Event.ANSWER and ("Answer", "approve") in move.trailers:
             self.approved.add(before.tip)
         if after.approved:
@@ -166,6 +174,8 @@ class Walk:
             case StartChecks():
                 self.take(checks_started(job, str(next_run(job, RunKind.CHECKS)), self.iso))
             case StartReview(_, reviewer, independence):
+                assert reviewer not in (job.at.second.reviewers if job.at.second else ())
+                self.reviewer = reviewer
                 self.take(review_started(job, a_review(job, reviewer=reviewer, independence=independence), self.iso))
             case Ask(_, kind, question, context):
                 self.take(ask(job, kind, question, self.iso, context))
@@ -208,11 +218,14 @@ class Walk:
         elif run.kind is RunKind.ATTEMPT:
             self.tips += 1
             attempt = an_attempt(job, self.choose(ENDS), tip=f"{self.tips:040x}")
-            self.take(attempt_ended(job, attempt, terms, self.iso))
+            said = self.choose([FIXED, DISPUTED])
+            self.answers = tuple(Answer(fix.id, said, "it ends") for fix in job.at.fixes)
+            self.take(attempt_ended(job, replace(attempt, answers=self.answers), terms, self.iso))
         elif run.kind is RunKind.REVIEW:
             judgement = judged(self.choose([*CLEAR, "APPROVED"]), findings=(Finding("blocking", "It loops."),))
-            review = a_review(job, independence=self.choose(["family", "model"]))
-            self.take(review_ended(job, review, judgement, terms, self.iso, stat="1 file"))
+            review = a_review(job, reviewer=self.reviewer, independence=self.choose(["family", "model"]))
+            review = replace(review, doubts=self.choose([(), (), ("it took 1.0 s",)]))
+            self.take(review_ended(job, review, judgement, terms, self.iso, stat="1 file", answers=self.answers))
         else:
             self.end_checks(self.choose(["passed", "passed", "flaky", "none", "failed"]))
 

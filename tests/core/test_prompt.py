@@ -315,8 +315,10 @@ def test_no_text_closes_its_fence(text: str) -> None:
 
 def test_the_reviewer_sees_what_the_author_says_to_each_fix() -> None:
     text = a_review_prompt(answers=(Answer("F1", "disputed", "It ends."),))
-    assert "F1: It loops.\n  The author says: disputed: It ends." in text
-    assert "F2: No test.\n  The author says: not answered" in text
+    assert "F1 (a.py:3): It loops.\n  Required: Stop.\n  The author says: disputed: It ends." in text
+    # Who says nothing claims that it is done.
+    assert "F2: No test.\n  The author says: fixed\n" in text
+    assert "Check these first, then everything once." in text
 
 
 def test_a_variable_that_nobody_gives_is_an_error() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from engine_world import World, attempt
+from engine_world import World, attempt, git
 from fake_dialects import Asked
 from fake_models import FakeModels
 
@@ -53,7 +53,9 @@ def set_up(world: World, service: FakeModels, *turns: dict[str, Any], persistent
     service.play(turns)
     world.souls = {"bea": "beta review"}
     world.config = {
-        "backends": {"api": {"type": "anthropic", "base_url": service.url, "args": ["--tries=1", "--wait-s=0.1"]}},
+        "backends": {
+            "api": {"type": "anthropic", "base_url": service.url, "args": ["--tries=1", "--wait-s=0.1"], "quick": True}
+        },
         "models": {
             "strong-1": {
                 "family": "north",

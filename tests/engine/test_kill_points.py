@@ -48,6 +48,23 @@ def test_everything_comes_to_its_end_though_the_engine_dies_once_at_each_effect(
     check_world(world, expected)
 
 
+@pytest.mark.timeout(LONG)
+@pytest.mark.parametrize("side", SIDES)
+def test_a_suspicious_approval_gets_its_second_reviewer_once_wherever_the_engine_dies(world: World, side: str) -> None:
+    (world.root / "souls" / "cid.md").write_text("---\nbackend: played\nfamily: east\nroles: [review]\n---\n# Cid\n")
+    config = world.root / "orc.yaml"
+    config.write_text(config.read_text().replace("{type: scripted,", "{type: scripted, quick: false,"))
+    world.git("add", "-A")
+    world.commit("two reviewers, and neither may be quick")
+    world.kill_at = [f"{Effect.LEDGER_REF}:{side}:{times}" for times in range(1, 8)]
+    world.kill_at += [f"{effect}:{side}" for effect in (Effect.RUN_FOLDER, Effect.RUN_SPAWN, Effect.RUN_CLEAN)]
+    world.job("plain")
+    world.settle()
+    assert len(world.kills) >= 5, world.kills
+    check_world(world, {"plain": Expected(reviews=2)})
+    assert "another reviewer is asked: bea approved it, but it took" in world.ledger_log()
+
+
 @pytest.mark.torture
 @pytest.mark.timeout(SWEEP)
 @pytest.mark.parametrize("times", [2, 3, 5])

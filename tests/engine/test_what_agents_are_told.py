@@ -58,7 +58,7 @@ def set_up(world: World, service: FakeModels, *turns: Any, role: str, skills: st
     service.play(turns)
     world.souls = {"bea": f"beta {'review' if role == 'work' else 'work'}"}
     world.plays = [attempt(write={"code.py": "print('new')\n"})]
-    backend = {"type": "anthropic", "base_url": service.url, "args": ["--tries=1", "--wait-s=0.1"]}
+    backend = {"type": "anthropic", "base_url": service.url, "args": ["--tries=1", "--wait-s=0.1"], "quick": True}
     world.config = {"backends": {"api": backend}, "models": {"strong-1": {"family": "north"}}}
     soul = world.root / "souls" / "keeper.md"
     soul.parent.mkdir(exist_ok=True)
