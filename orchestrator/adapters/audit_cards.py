@@ -57,7 +57,10 @@ def judge_card(step: Step) -> Iterator[Finding]:
         unclear = wanted is Verdict.INCONCLUSIVE and review.commit != step.was.tip
         if not unclear:
             yield Rule.CARD, f"asks with a card of the kind {card.kind}, but the verdict is {review.verdict}"
-    yield from check_trailers(step, {"Card": card.id})
+    told = {"Card": card.id}
+    if step.commit.trailer("Asks") is not None:  # Older versions did not say.
+        told["Asks"] = card.kind
+    yield from check_trailers(step, told)
 
 
 def _work(step: Step) -> str:

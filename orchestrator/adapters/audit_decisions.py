@@ -86,7 +86,9 @@ def judge_collect(step: Step) -> Iterator[Finding]:
     if attempt.session_job:  # Older versions did not count.
         place = place_in_session(_session_of(step, attempt), attempt.session, step.id)
         yield from differ(Rule.ATTEMPT, "the attempt's place in its session", attempt.session_job, place)
-    told = {"Attempt": attempt.number, "Tip": attempt.tip, "Exit": attempt.exit}
+    told: dict[str, object] = {"Attempt": attempt.number, "Tip": attempt.tip, "Exit": attempt.exit}
+    if step.commit.trailer("Cut-Short") is not None:  # Older versions did not say.
+        told["Cut-Short"] = None if wanted else attempt.status
     yield from check_trailers(step, {**told, "Session-Job": attempt.session_job or None})
 
 

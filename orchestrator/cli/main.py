@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "submit": ("submit", "Hand in a job file and get its id."),
     "run": ("run", "Work on what is in queue/."),
     "status": ("status", "What needs you, what is going on, what ended."),
+    "health": ("health", "What comes out, why jobs drop out, and alerts; for monitors."),
     "ps": ("ps", "What is running now, and what is left over."),
     "workers": ("workers", "Your agents: what each is doing, and what it did lately."),
     "show": ("show", "Everything about one job."),

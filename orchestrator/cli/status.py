@@ -9,6 +9,7 @@ import click
 from orchestrator.cli.app import App, clean, clean_line, json_option, pass_app
 
 if TYPE_CHECKING:
+    from orchestrator.core.funnel import Alert
     from orchestrator.engine.history import Told
     from orchestrator.engine.needs import Need
     from orchestrator.engine.report import Summary
@@ -25,17 +26,23 @@ def status(app: App) -> None:
     """What needs you, what is going on, what ended lately, what is wrong."""
     from orchestrator.adapters.files import lock_is_free
     from orchestrator.engine.history import read_ended
+    from orchestrator.engine.notes import read_note
     from orchestrator.engine.report import summarize
 
     with app.workspace(lean=True) as ws:
         summary = summarize(ws)
         ended = read_ended(ws, ENDED_SHOWN)
         engine = not lock_is_free(ws.paths.orcdir / "engine.lock")
-        problems = [*summary.problems, *(_engine_problems(ws) if engine else [])]
+        note = read_note(ws)
+        problems = [*summary.problems, *(_engine_problems(note) if engine else [])]
+        alerts = _alerts_of(ws, note)
     if app.json:
         shown = [_ended_json(step) for step in ended]
-        app.emit({**summary.to_json(), "problems": problems, "ended": shown, "engine": engine}, "")
+        told = [alert.text for alert in alerts]
+        app.emit({**summary.to_json(), "problems": problems, "ended": shown, "engine": engine, "alerts": told}, "")
         return
+    if alerts:
+        click.secho(_alert_line(alerts, note, engine=engine), bold=True, fg="red", color=app.paints())
     _tell_needs(app, summary)
     for problem in problems:
         click.echo(clean(f"! {problem}"))
@@ -48,11 +55,25 @@ def status(app: App) -> None:
         click.echo("\nNo engine is at work here: orc run")
 
 
-def _engine_problems(ws: Workspace) -> list[str]:
-    """What the engine that is at work cannot do."""
-    from orchestrator.engine.notes import read_note
+def _alerts_of(ws: Workspace, note: dict[str, Any]) -> list[Alert]:
+    """What the engine last found wrong with what comes out."""
+    if not note.get("alerts"):
+        return []
+    from orchestrator.engine.health import standing_alerts  # Slow to load, and most boards need none.
 
-    problems = read_note(ws).get("problems")
+    return standing_alerts(ws, note)
+
+
+def _alert_line(alerts: list[Alert], note: dict[str, Any], *, engine: bool) -> str:
+    """That nothing comes out, or not enough, in one line. An engine that is gone has seen it when it was there."""
+    more = f" (and {len(alerts) - 1} more)" if len(alerts) > 1 else ""
+    when = "" if engine else f" (seen at {clean_line(str(note.get('looked', '')))})"
+    return f"! {clean_line(alerts[0].text)}{more}{when}: orc health"
+
+
+def _engine_problems(note: dict[str, Any]) -> list[str]:
+    """What the engine that is at work cannot do."""
+    problems = note.get("problems")
     return [f"{what}: {why}" for what, why in problems.items()] if isinstance(problems, dict) else []
 
 

@@ -71,7 +71,8 @@ def place_in_session(before: Session | None, session: str, job: str) -> int:
 def ended_facts(attempt: Attempt) -> Mapping[str, Any]:
     """What the commit says of an attempt that left a result."""
     told = {"attempt": attempt.number, "tip": attempt.tip, "exit": attempt.exit, "error": attempt.error}
-    return {**told, "session_job": attempt.session_job or None}
+    cut_short = attempt.status if attempt.status is not RunStatus.ENDED else None
+    return {**told, "cut_short": cut_short, "session_job": attempt.session_job or None}
 
 
 def run_lost(

@@ -63,7 +63,7 @@ class Step:
             changes.update(NO_MERGE)
         card = new_card(self.job, kind, question, self.now, context=context, facts=facts)
         records = {**self.records, f"card-{card.number}": card}
-        step = replace(self, records=records, changes=changes, facts={**self.facts, "card": card.id})
+        step = replace(self, records=records, changes=changes, facts={**self.facts, "card": card.id, "asks": kind})
         return step.to(State.DECIDE, told or question, card=card.number, reason=question)
 
     def send_back(self, fixes: Iterable[Fix], terms: Terms, told: str) -> Move:

@@ -8,11 +8,15 @@ from dataclasses import replace
 
 from orchestrator.adapters.git import version
 from orchestrator.adapters.library import scan_criteria, scan_rules, scan_skills
+from orchestrator.core.handlers import find_unhandled
+from orchestrator.core.job import State
+from orchestrator.core.possible import find_impossible
 from orchestrator.core.review import independence_of, is_enough
 from orchestrator.core.schedule import AgentView
 from orchestrator.engine.agent_programs import look_at_programs
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.bases import view_project
+from orchestrator.engine.checks import WALL_MINUTES
 from orchestrator.engine.finding import Finding, Health
 from orchestrator.engine.lint import look_at_skills_lint, look_at_souls
 from orchestrator.engine.mend import (
@@ -35,7 +39,7 @@ def examine(ws: Workspace) -> list[Finding]:
     """Everything that was looked at, in an order in which it can be put right. Changes nothing."""
     findings: list[Finding] = []
     for look_at in (
-        *(_git, look_at_locks, _config, _projects, _agents, _routing, _reviewers),
+        *(_git, look_at_locks, _states, _config, _projects, _possible, _agents, _routing, _reviewers),
         *(_library, look_at_rules, look_at_ignores, look_at_souls, look_at_skills_lint),
         *(look_at_queue, look_at_run_folders, look_at_half_made, look_at_trees, look_at_kept, _disk),
     ):
@@ -85,6 +89,21 @@ def _config(ws: Workspace) -> Iterator[Finding]:
         number = len(ws.config.projects)
         text = f"{number} project{'s' if number > 1 else ''}, {ws.config.slots} slots"
         yield Finding("orc.yaml", Health.OK, text)
+
+
+def _states(ws: Workspace) -> Iterator[Finding]:
+    missing = find_unhandled()
+    if missing:
+        text = f"nothing takes a job further that is {' or '.join(missing)}"
+        yield Finding("states", Health.FAIL, text, "a defect of orc: report it, and go back to the version before")
+    else:
+        number = sum(not state.ended for state in State)
+        yield Finding("states", Health.OK, f"each of the {number} that a job may stand in has what takes it further")
+
+
+def _possible(ws: Workspace) -> Iterator[Finding]:
+    for each in find_impossible(ws.config, view_agents(ws)[0], checks_s=60 * WALL_MINUTES):
+        yield Finding(each.what, Health.FAIL if each.is_fatal else Health.WARN, each.text, each.hint)
 
 
 def _projects(ws: Workspace) -> Iterator[Finding]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.adapters.ledger import REF, open_path
 from orchestrator.core.job import State
@@ -39,13 +40,29 @@ class Told:
 
 def read_history(ws: Workspace, job: str | None, number: int) -> list[Told]:
     """The newest steps, of one job or of all, newest first. Raises NotFoundError for a job that does not exist."""
-    options = [f"--max-count={max(0, number)}", "-z", "--format=%H%x1f%ct%x1f%an%x1f%s%x1f%(trailers:only,unfold)"]
     id_ = find_job(ws, job).job.id if job else ""
     paths = _paths_of(ws, id_) if id_ else []
     # Not with `--grep`, for which git would open every commit on its way.
-    out = ws.ledger.git.run("log", *options, REF, "--", *paths).out.decode("utf-8", "replace")
-    told = (_told(entry) for entry in out.split("\0") if entry.strip())
+    entries = read_log(ws, f"--max-count={max(0, number)}", REF, "--", *paths)
+    told = (Told(each.commit, iso(datetime.fromtimestamp(each.at, UTC)), *each[2:]) for each in entries)
     return [step for step in told if step.facts.get("Job") == id_ or not id_]
+
+
+class Entry(NamedTuple):
+    """One commit of the ledger; `at` in seconds since 1970, as git has it."""
+
+    commit: str
+    at: int
+    actor: str
+    subject: str
+    facts: dict[str, str]
+
+
+def read_log(ws: Workspace, *which: str, keys: Iterable[str] = ()) -> Iterator[Entry]:
+    """The commits that `git log` finds with these arguments, in its order. `keys`: of the facts only these."""
+    trailers = ",".join(["only", "unfold", *(f"key={key}" for key in keys)])
+    out = ws.ledger.git.run("log", "-z", f"--format=%H%x1f%ct%x1f%an%x1f%s%x1f%(trailers:{trailers})", *which).out
+    return (_entry(each) for each in out.decode("utf-8", "replace").split("\0") if each.strip())
 
 
 def _paths_of(ws: Workspace, id_: str) -> list[str]:
@@ -69,7 +86,7 @@ def read_ended(ws: Workspace, number: int) -> list[Told]:
     return list(found.values())[:number]
 
 
-def _told(entry: str) -> Told:
-    commit, seconds, actor, subject, trailers = entry.strip("\n").split("\x1f", 4)
+def _entry(text: str) -> Entry:
+    commit, seconds, actor, subject, trailers = text.strip("\n").split("\x1f", 4)
     facts = dict(line.split(": ", 1) for line in trailers.splitlines() if ": " in line)
-    return Told(commit, iso(datetime.fromtimestamp(int(seconds), UTC)), actor, subject, facts)
+    return Entry(commit, int(seconds), actor, subject, facts)

@@ -17,11 +17,13 @@ from orchestrator.adapters.ledger import Snapshot
 from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.adapters.shims import Nursery, spawn_shim
 from orchestrator.adapters.watch import Watch
+from orchestrator.core.handlers import find_unhandled
 from orchestrator.core.job import Job, State
+from orchestrator.engine.health import alarms_of
 from orchestrator.engine.launch import RunState, folder_of, state_of
-from orchestrator.engine.notes import note_engine
+from orchestrator.engine.notes import note_engine, read_note
 from orchestrator.engine.project_queue import Projection
-from orchestrator.engine.tick import LEDGER, Engine, tick
+from orchestrator.engine.tick import LEDGER, Engine, look_at_health, tick
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import LedgerError, OrcError
 
@@ -44,6 +46,11 @@ class Loop:
 
     def run(self, *, once: bool = False, until_idle: bool = False) -> None:
         """Tick until stopped; `once`: a single tick; `until_idle`: until nothing can move without a person."""
+        self._turn(once=once, until_idle=until_idle)
+        if not self.engine.stopping:
+            look_at_health(self.engine)  # Whoever has been waiting for the end is told with what it ended.
+
+    def _turn(self, *, once: bool, until_idle: bool) -> None:
         quiet_since = time.monotonic()
         self.engine.nursery.warm()
         with watching(self.engine.ws, self.wake) as watch:
@@ -149,16 +156,19 @@ def engine_of(ws: Workspace, *, listener: Callable[[str], None] = lambda _: None
     with hold_lock(ws.paths.orcdir / "engine.lock", timeout=0, what="this workspace (one `orc run` at a time)"):
         # What a killed engine left visible may not be on disk yet; nothing is built on it before it is.
         sync_filesystem(ws.paths.git_dir)
-        note_engine(ws, {})
+        alarms = alarms_of(read_note(ws))
+        note_engine(ws, {}, alarms.to_note())
         if not ws.ledger.snapshot().tip:
             raise LedgerError("there is no ledger", hint="orc init")
+        if missing := find_unhandled():
+            raise OrcError(f"nothing takes a job further that is {' or '.join(missing)}", hint="orc doctor")
         queue = QueueFolder(ws.paths.queue)
         projection = Projection(ws, queue)
         projection.start()
         nursery = Nursery()
         ws.spawn = nursery.spawn
         try:
-            yield Engine(ws, queue, projection, listener, nursery=nursery)
+            yield Engine(ws, queue, projection, listener, nursery=nursery, alarms=alarms, note=({}, alarms.to_note()))
         finally:
             ws.spawn = spawn_shim
             nursery.close()

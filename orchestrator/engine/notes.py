@@ -12,9 +12,9 @@ from orchestrator.adapters.files import write_atomic
 from orchestrator.engine.workspace import Workspace
 
 
-def note_engine(ws: Workspace, problems: Mapping[str, str]) -> None:
-    """Write who the engine is and what it cannot do."""
-    note = {"pid": os.getpid(), "host": socket.gethostname(), "at": ws.stamp(), "problems": dict(problems)}
+def note_engine(ws: Workspace, problems: Mapping[str, str], health: Mapping[str, Any]) -> None:
+    """Write who the engine is, what it cannot do, and the alerts that stand."""
+    note = {"pid": os.getpid(), "host": socket.gethostname(), "at": ws.stamp(), "problems": dict(problems), **health}
     write_atomic(ws.paths.orcdir / "engine.json", json.dumps(note).encode(), sync=False)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, assert_never
+from typing import Any, TypeVar, assert_never
 
 from orchestrator.adapters.git import GitError
 from orchestrator.adapters.ledger import Filing
@@ -53,6 +53,7 @@ from orchestrator.engine.checks import base_start, reserve_base, reserve_checks
 from orchestrator.engine.collect import clear_up, collect_bases, collect_run, running
 from orchestrator.engine.dispatch import ensure_run
 from orchestrator.engine.evidence import gather, known_result
+from orchestrator.engine.health import Alarms
 from orchestrator.engine.launch import RunState, folder_of, launch, state_of
 from orchestrator.engine.look import Noted, look
 from orchestrator.engine.merge import build_merge, land, watch_landing
@@ -97,7 +98,8 @@ class Engine:
     noted: Noted = field(default_factory=Noted)
     history: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Attempts of each agent on each project since the engine began: who knows a project is preferred for it."""
-    told_problems: dict[str, str] = field(default_factory=dict)
+    note: tuple[dict[str, str], dict[str, Any]] = ({}, {})
+    """What the note of this engine says: its problems, and the alerts."""
     hints: set[Path] | None = None
     """Where in `queue/` something happened since the last tick; None: anywhere."""
     arrived: set[Path] = field(default_factory=set)
@@ -109,6 +111,7 @@ class Engine:
     """When ended runs were last put away, on the clock of `time.monotonic`."""
     upkeep: Upkeep = field(default_factory=Upkeep)
     outboxes: Outboxes = field(default_factory=Outboxes)
+    alarms: Alarms = field(default_factory=Alarms)
     blocked: bool = False
     """Whether the ledger could not be written, so that nothing more is decided in this tick."""
 
@@ -133,7 +136,9 @@ def tick(engine: Engine) -> bool:
     _guarded(engine, "queue/", engine.projection.refresh)
     if not moved:
         _guarded(engine, "upkeep", partial(engine.upkeep.look, ws))
-    _guarded(engine, "engine.json", partial(_note_problems, engine))
+    if engine.alarms.is_due(resting=not moved):
+        look_at_health(engine)
+    _guarded(engine, "engine.json", partial(_note, engine))
     return moved
 
 
@@ -279,11 +284,20 @@ def _ensure_base(ws: Workspace, name: str) -> Filing | None:
     return None
 
 
-def _note_problems(engine: Engine) -> None:
-    """What goes wrong in the engine, for `orc status`, which is another process."""
-    if engine.problems != engine.told_problems:
-        note_engine(engine.ws, engine.problems)
-        engine.told_problems = dict(engine.problems)
+def look_at_health(engine: Engine) -> None:
+    """Tell the alerts that are new, and those that are over."""
+    for line in _guarded(engine, "health", partial(engine.alarms.look, engine.ws)) or ():
+        engine.listener(line)
+        log.warning(line)
+    _guarded(engine, "engine.json", partial(_note, engine))
+
+
+def _note(engine: Engine) -> None:
+    """What goes wrong in the engine and what comes out of it, for `orc status`, which is another process."""
+    now = (dict(engine.problems), engine.alarms.to_note())
+    if now != engine.note:
+        note_engine(engine.ws, *now)
+        engine.note = now
 
 
 def commit_steps(

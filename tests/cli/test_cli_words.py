@@ -52,7 +52,10 @@ def test_help_imports_no_verb_and_nothing_heavy(root: Path) -> None:
     assert modules & (HEAVY | {"frontmatter", "yaml", "jsonschema", "subprocess", "asyncio", "logging"}) == set()
 
 
-@pytest.mark.parametrize("args", [("status",), ("status", "--json"), ("log",), ("show", "greet"), ("diff", "greet")])
+LOOKS = [("status",), ("status", "--json"), ("health",), ("log",), ("show", "greet"), ("diff", "greet")]
+
+
+@pytest.mark.parametrize("args", LOOKS)
 def test_a_look_from_a_pipe_imports_nothing_heavy(root: Path, args: tuple[str, ...]) -> None:
     modules = imported(root, *args)
     assert modules & HEAVY == set()

@@ -1,0 +1,454 @@
+"""The funnel: how far jobs come, from accepted to merged, for which reasons they drop out, and when that is an alert.
+
+A house that is up and brings nothing forth is told by what comes out of it, never by what is running. Everything here
+is counted from the steps of the ledger, in the order in which they were committed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+
+from orchestrator.core.gate import PASSING
+from orchestrator.core.job import Job, State
+from orchestrator.core.records import CardKind, Verdict
+from orchestrator.core.times import parse
+from orchestrator.core.transitions import Event
+
+SLOT_S = 600
+"""What is counted together, in seconds. A day is a whole number of them."""
+DAY_S = 86_400
+SHORTEST_S = 3_600
+"""Nothing is called late that is younger, so that a quick house does not cry."""
+ENOUGH_RUNS, ENOUGH = 10, 5
+"""So many runs, or jobs at a stage, stays in a state and outcomes, before anything is concluded from them."""
+SHARE = 0.8
+TIMES = 3
+STAYS = 1_000
+"""Of so many stays in each state, the newest, the lengths are kept."""
+REJECT = "reject"
+"""The first word of the commit about a file that was not accepted."""
+
+
+class Stage(StrEnum):
+    """How far a job has come."""
+
+    ACCEPTED = "accepted"
+    STARTED = "started"
+    """An attempt was begun."""
+    PRODUCED = "produced"
+    """There is work that passed the gate and the checks."""
+    REVIEWED = "reviewed"
+    """It was approved."""
+    MERGED = "merged"
+    """The job is done: on the target, on a branch for a pull request, or a report that was taken."""
+
+
+STAGES = tuple(Stage)
+FACTS = ("Job", "From", "To", "Verdict", "Tests", "Answer", "Refused-By", "Cut-Short", "Asks")
+"""The facts of a step that are looked at, by the names of their trailers."""
+_BIT = {stage: 1 << place for place, stage in enumerate(STAGES)}
+AHEAD: Mapping[str, Stage] = {
+    State.READY: Stage.STARTED,
+    State.WAITING: Stage.STARTED,
+    State.RUNNING: Stage.PRODUCED,
+    State.COLLECTED: Stage.PRODUCED,
+    State.CHECKING: Stage.PRODUCED,
+    State.REVIEWING: Stage.REVIEWED,
+    State.MERGING: Stage.MERGED,
+    State.LANDING: Stage.MERGED,
+}
+"""The stage that a job is to reach next, by the state in which it stands."""
+BY_DESIGN = frozenset({CardKind.MERGE.value, CardKind.HUMAN_REVIEW.value})
+"""Cards that somebody wanted to be asked: no reason for which anything is dropped."""
+YOU_ASKED = "you_asked_for_changes"
+BY_PERSON = frozenset({YOU_ASKED, "stopped"})
+"""Reasons that a person gave; nobody is alerted of them."""
+_VERDICTS = {Verdict.REVISE.value: "changes_asked", Verdict.REJECT.value: "rejected"}
+_OPEN = frozenset(state.value for state in State if not state.ended)
+_AGENT_RUNS = (State.RUNNING, State.REVIEWING)
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One step as its commit tells it. `at` in seconds since 1970; `was` and `to` are "" where it is about no job."""
+
+    at: int
+    event: str
+    job: str = ""
+    was: str = ""
+    to: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    told: str = ""
+    """Its subject."""
+
+
+# --- what one step says -------------------------------------------------------------------------------------------
+
+
+def outcomes_of(step: Happened) -> Iterator[tuple[Stage, str]]:
+    """The stages that a step is about, each with the code of the reason for which it was not reached; "" if it was."""
+    event, facts = step.event, step.facts
+    if event == REJECT:
+        yield Stage.ACCEPTED, "not_accepted"
+    elif event == Event.ACCEPT:
+        yield Stage.ACCEPTED, ""
+    elif event == Event.START:
+        yield Stage.STARTED, ""
+    elif event == Event.CHECKED and step.was == State.CHECKING and facts.get("Tests") in PASSING:
+        yield Stage.PRODUCED, ""
+    elif event == Event.VERDICT and facts.get("Verdict") == Verdict.APPROVED:
+        yield Stage.REVIEWED, ""
+    elif event == Event.ANSWER and facts.get("Answer") in ("approve", "revise"):
+        yield Stage.REVIEWED, "" if facts["Answer"] == "approve" else YOU_ASKED
+    if step.to == State.DONE:
+        yield Stage.MERGED, ""
+    if code := _drop_code(step):
+        # Work that is too large has passed the checks: it is the review that cannot be.
+        yield Stage.REVIEWED if code == CardKind.TOO_LARGE else AHEAD[step.was], code
+
+
+def _drop_code(step: Happened) -> str:
+    """Why an engine's step did not bring a job further; "" if it did, or if nothing was dropped."""
+    if step.was not in AHEAD:
+        return ""
+    facts, asks = step.facts, step.facts.get("Asks", "")
+    is_back = step.to in (State.READY, State.DECIDE)
+    match step.event:
+        case Event.LOST:
+            return "lost"
+        case Event.NOT_STARTED:
+            return "not_started"
+        case Event.COLLECT if is_back:
+            return asks if asks == CardKind.QUESTION else facts.get("Cut-Short") or "cut_short"
+        case Event.EVIDENCE if is_back:
+            return facts.get("Refused-By", "").partition(" ")[0] or "refused"
+        case Event.CHECKED if is_back:
+            return _checked_code(step)
+        case Event.VERDICT if facts.get("Verdict") != Verdict.APPROVED:
+            return _VERDICTS.get(facts.get("Verdict", ""), "unclear")
+        case Event.MERGE if is_back:
+            return "conflict" if " conflict with " in step.told else "not_mergeable"
+        case Event.REBUILD:
+            return "target_moved"
+        case Event.LAND | Event.CARD if step.to == State.DECIDE and asks not in BY_DESIGN:
+            return asks or "asks_you"
+    return ""
+
+
+def _checked_code(step: Happened) -> str:
+    if step.was == State.MERGING:
+        return "merged_tree_failed"
+    return CardKind.TOO_LARGE.value if step.facts.get("Tests") in PASSING else "checks_failed"
+
+
+def _ends_run(step: Happened) -> bool:
+    """Whether a run of an agent's program has ended with this step, well or not."""
+    if step.event in (Event.COLLECT, Event.VERDICT):
+        return True
+    return step.event in (Event.LOST, Event.NOT_STARTED) and step.was in _AGENT_RUNS
+
+
+# --- counting -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Slot:
+    """What happened within `SLOT_S` seconds."""
+
+    reached: dict[str, int] = field(default_factory=dict)
+    """The stages that jobs reached, as bits."""
+    drops: Counter[tuple[Stage, str]] = field(default_factory=Counter)
+    runs: int = 0
+    gone: dict[str, str] = field(default_factory=dict)
+    """Jobs that ended otherwise than done, and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """What happened in a time, from `since` to `until` in seconds since 1970: jobs by stage, and reasons by stage."""
+
+    since: int
+    until: int
+    reached: Mapping[Stage, int]
+    drops: Mapping[Stage, Mapping[str, int]]
+    """How often each reason kept a job from a stage, the most frequent first; stages without any are left out."""
+    runs: int = 0
+    """Runs of agents' programs that ended, well or not."""
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """The reasons of all stages, the most frequent first."""
+        found: Counter[str] = Counter()
+        for reasons in self.drops.values():
+            found.update(reasons)
+        return dict(found.most_common())
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is counted, as steps come in. Its size follows what happened in the time it keeps, and the open jobs."""
+
+    _slots: dict[int, _Slot] = field(default_factory=dict)
+    _entered: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """In which state each open job is, and since when, as far as that is known."""
+    _stays: dict[str, deque[tuple[int, int]]] = field(default_factory=dict)
+    """By state: when stays ended, and how long they were."""
+    _newest: dict[tuple[Stage, str], Happened] = field(default_factory=dict)
+
+    def add(self, step: Happened) -> None:
+        """Count a step. They are to come in the order of the ledger."""
+        slot = self._slots.setdefault(step.at // SLOT_S, _Slot())
+        for stage, code in outcomes_of(step):
+            if code:
+                slot.drops[stage, code] += 1
+                self._newest[stage, code] = step
+            else:
+                slot.reached[step.job] = slot.reached.get(step.job, 0) | _BIT[stage]
+        slot.runs += _ends_run(step)
+        if step.to in (State.FAILED, State.CANCELLED):
+            slot.gone[step.job] = step.to
+        if step.job and step.to:
+            self._follow(step)
+
+    def _follow(self, step: Happened) -> None:
+        if step.was == step.to:
+            return
+        entered = self._entered.pop(step.job, None)
+        if entered is not None and entered[0] == step.was:
+            stays = self._stays.setdefault(step.was, deque(maxlen=STAYS))
+            stays.append((step.at, max(0, step.at - entered[1])))
+        if step.to in _OPEN:
+            self._entered[step.job] = (step.to, step.at)
+
+    def forget(self, *, counts: int, stays: int) -> None:
+        """Drop what was counted, and the stays that ended, before these times in seconds since 1970."""
+        for number in [number for number in self._slots if (number + 1) * SLOT_S <= counts]:
+            del self._slots[number]
+        for key in [key for key, step in self._newest.items() if step.at < counts]:
+            del self._newest[key]
+        for ended in self._stays.values():
+            while ended and ended[0][0] < stays:
+                ended.popleft()
+
+    def count(self, since: int, until: int) -> Funnel:
+        """What happened in a time. It begins with the slot in which `since` lies."""
+        slots = list(self._between(since, until))
+        jobs: dict[str, int] = {}
+        drops: Counter[tuple[Stage, str]] = Counter()
+        gone: Counter[str] = Counter()
+        for slot in slots:
+            for job, bits in slot.reached.items():
+                jobs[job] = jobs.get(job, 0) | bits
+            drops.update(slot.drops)
+            gone.update(slot.gone.values())
+        reached = {stage: sum(bool(bits & _BIT[stage]) for bits in jobs.values()) for stage in STAGES}
+        by_stage: dict[Stage, dict[str, int]] = {}
+        for stage in STAGES:
+            found = sorted(((-number, code) for (at, code), number in drops.items() if at is stage))
+            if found:
+                by_stage[stage] = {code: -number for number, code in found}
+        runs = sum(slot.runs for slot in slots)
+        return Funnel(since, until, reached, by_stage, runs, gone[State.FAILED], gone[State.CANCELLED])
+
+    def came_to(self, stage: Stage, since: int, until: int) -> frozenset[str]:
+        """The jobs that reached a stage in a time."""
+        bit = _BIT[stage]
+        slots = self._between(since, until)
+        return frozenset(job for slot in slots for job, bits in slot.reached.items() if bits & bit)
+
+    def cancelled(self, since: int, until: int) -> frozenset[str]:
+        """The jobs that were given up in a time."""
+        slots = self._between(since, until)
+        return frozenset(job for slot in slots for job, state in slot.gone.items() if state == State.CANCELLED)
+
+    def runs_between(self, since: int, until: int) -> int:
+        """The runs that ended in a time."""
+        return sum(slot.runs for slot in self._between(since, until))
+
+    def newest(self, stage: Stage, code: str) -> Happened | None:
+        """The newest step with which something was dropped for this reason."""
+        return self._newest.get((stage, code))
+
+    def p90(self, state: str) -> int | None:
+        """Within how many seconds nine of ten jobs left a state; None if too few did."""
+        lengths = sorted(length for _, length in self._stays.get(state, ()))
+        return lengths[math.ceil(0.9 * len(lengths)) - 1] if len(lengths) >= ENOUGH else None
+
+    def _between(self, since: int, until: int) -> Iterator[_Slot]:
+        first, last = since // SLOT_S, until // SLOT_S
+        return (slot for number, slot in self._slots.items() if first <= number <= last)
+
+
+# --- what stands now ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The open jobs in one state that nobody keeps there, and the oldest of them: since when it is there."""
+
+    jobs: int
+    oldest: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """Where the open jobs stand. `parked` are those that a person keeps where they are, or that wait for a date or for
+    another open job."""
+
+    states: Mapping[str, Standing]
+    parked: frozenset[str] = frozenset()
+
+
+def look_at_open(jobs: Mapping[str, Job]) -> Stands:
+    """Where the open jobs stand, by their ids."""
+    parked: set[str] = set()
+    counts: Counter[str] = Counter()
+    oldest: dict[str, tuple[str, str]] = {}
+    for id_, job in jobs.items():
+        if _is_parked(job, jobs):
+            parked.add(id_)
+            continue
+        state, own = job.state.value, (job.at.since, id_)
+        counts[state] += 1
+        oldest[state] = min(oldest.get(state, own), own)
+    found = {state.value: Standing(counts[state], *reversed(oldest[state])) for state in State if state in oldest}
+    return Stands(found, frozenset(parked))
+
+
+def _is_parked(job: Job, jobs: Mapping[str, Job]) -> bool:
+    if job.is_held:
+        return True
+    reason = job.at.reason
+    is_later = reason.startswith("starts at ") or reason.removeprefix("needs ") in jobs
+    return job.state is State.WAITING and is_later
+
+
+@dataclass(frozen=True, slots=True)
+class Oldest:
+    """The oldest job in a state, and from which age on that is an alert. Times in seconds."""
+
+    state: str
+    jobs: int
+    job: str
+    age_s: int
+    late_s: int
+    p90_s: int | None
+    """Within what time nine of ten jobs left the state lately; None if too few did."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it is an alert."""
+        return self.age_s > self.late_s
+
+
+# --- alerts -------------------------------------------------------------------------------------------------------
+
+
+class AlertKind(StrEnum):
+    """What is wrong."""
+
+    NOTHING_DONE = "nothing_done"
+    STAGE_EMPTY = "stage_empty"
+    ONE_REASON = "one_reason"
+    TOO_OLD = "too_old"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that a person must see. Two alerts with the same `key` are the same, told with other numbers."""
+
+    kind: AlertKind
+    about: str
+    """Which stage, stage and reason, or state."""
+    text: str
+    command: str
+    """What shows more."""
+
+    @property
+    def key(self) -> str:
+        """Names the alert."""
+        return f"{self.kind} {self.about}".strip()
+
+
+def find_oldest(tally: Tally, stands: Stands, now: int) -> tuple[Oldest, ...]:
+    """The oldest job of each state, at a time in seconds since 1970."""
+    found = []
+    for state, standing in stands.states.items():
+        p90 = tally.p90(state)
+        late = DAY_S if p90 is None else max(SHORTEST_S, TIMES * p90)
+        age = max(0, now - int(parse(standing.since).timestamp()))
+        found.append(Oldest(state, standing.jobs, standing.oldest, age, late, p90))
+    return tuple(found)
+
+
+def find_alerts(
+    tally: Tally, now: int, oldest: Iterable[Oldest] = (), parked: frozenset[str] = frozenset(), patience_s: int = 0
+) -> tuple[Alert, ...]:
+    """What is wrong with the last 24 hours before `now`, the worst first.
+
+    `patience_s`: how long a job may be on its way to the next stage before one concludes that it does not come there,
+    in seconds; at least an hour.
+    """
+    day = tally.count(now - DAY_S, now)
+    due = now - max(SHORTEST_S, patience_s)
+    return (
+        *_nothing_done(tally, day, due),
+        *_one_reason(tally, day),
+        *_stage_empty(tally, day, due, parked),
+        *(_too_old(each) for each in oldest if each.is_late),
+    )
+
+
+def _nothing_done(tally: Tally, day: Funnel, due: int) -> Iterator[Alert]:
+    if day.runs < ENOUGH_RUNS or day.reached[Stage.MERGED] or not tally.runs_between(day.since, due - SLOT_S):
+        return
+    text = f"{day.runs} runs ended in the last 24 hours, and no job was done"
+    reason = next(iter(day.dropped.items()), None)
+    text += f"; most often: {reason[0]} ({reason[1]} times)" if reason else ""
+    yield Alert(AlertKind.NOTHING_DONE, "", text, "orc health")
+
+
+def _one_reason(tally: Tally, day: Funnel) -> Iterator[Alert]:
+    for stage, reasons in day.drops.items():
+        outcomes = day.reached[stage] + sum(reasons.values())
+        for code, number in reasons.items():
+            if outcomes < ENOUGH or number < SHARE * outcomes or code in BY_PERSON:
+                continue
+            newest = tally.newest(stage, code)
+            job = newest.job if newest else ""
+            tries = f"{number} of {outcomes} tries"
+            text = f"{tries} to get to '{stage}' came to nothing in 24 hours, for one reason: {code}"
+            text += f" (such as {job})" if job else ""
+            yield Alert(AlertKind.ONE_REASON, f"{stage} {code}", text, f"orc show {job}" if job else "orc status")
+
+
+def _stage_empty(tally: Tally, day: Funnel, due: int, parked: frozenset[str]) -> Iterator[Alert]:
+    for before, stage in pairwise(STAGES):
+        if day.reached[stage] or day.reached[before] < ENOUGH:
+            continue
+        came = tally.came_to(before, day.since, due - SLOT_S) - parked - tally.cancelled(day.since, day.until)
+        if len(came) >= ENOUGH:
+            text = f"{len(came)} jobs came as far as '{before}' in the last 24 hours, and none to '{stage}'"
+            yield Alert(AlertKind.STAGE_EMPTY, stage, text, "orc status")
+
+
+def _too_old(oldest: Oldest) -> Alert:
+    usual = "few leave it" if oldest.p90_s is None else f"nine of ten leave it within {in_words(oldest.p90_s)}"
+    text = f"{oldest.job} has been in the state '{oldest.state}' for {in_words(oldest.age_s)}; {usual}"
+    return Alert(AlertKind.TOO_OLD, oldest.state, text, f"orc show {oldest.job}")
+
+
+def in_words(seconds: int) -> str:
+    """A time span as a person says it: `40 s`, `12 min`, `5 h`, `3 days`."""
+    for size, word in ((DAY_S, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {word}"
+    return f"{seconds} s"

@@ -1,0 +1,113 @@
+"""`orc health` and what `orc status` and `orc doctor` say of it, as a person and a monitor see them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cli_world as w
+import pytest
+
+from orchestrator.errors import ExitCode
+
+NOTHING = "- match: {kind: attempt}\n  say: I did it all.\n- match: {kind: review}\n  verdict: APPROVED\n"
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose agent says that it has done it all, and changes nothing."""
+    root = w.new_workspace(tmp_path_factory.mktemp("refused") / "work", NOTHING)
+    for number in range(2):
+        w.submit(root, "prompt: greet\n", name=f"greet-{number}")
+    w.orc(root, "run", "--until-idle", "--quiet", code=1)
+    return root
+
+
+def test_a_house_where_nothing_was_asked_for_is_well(tmp_path: Path) -> None:
+    root = w.new_workspace(tmp_path / "work")
+    done = w.orc(root, "health", code=0)
+    assert done.out.startswith("Well: nothing was asked for")
+    assert w.orc(root, "health", "--json", code=0).json()["healthy"] is True
+
+
+def test_a_job_that_was_merged_is_counted_at_every_stage(tmp_path: Path) -> None:
+    root = w.new_workspace(tmp_path / "work", merge="auto")
+    w.submit(root, "title: greet\nprompt: greet\n", name="greet")
+    w.orc(root, "run", "--until-idle", "--quiet", code=0)
+    out = w.orc(root, "health", code=0).out
+    assert out.startswith("Well: 1 job done in the last 24 hours\n")
+    for stage in ("accepted", "started", "produced", "reviewed", "merged"):
+        assert re.search(rf"^{stage} +1 +1  -$", out, re.M)
+    assert "alerts" not in w.orc(root, "status", code=0).out
+
+
+def test_a_house_that_refuses_everything_is_an_alert_with_its_reason_and_the_exit_code_1(refused: Path) -> None:
+    out = w.orc(refused, "health", code=1).out
+    first, alert, command, cards, *_ = out.splitlines()
+    assert first == "1 alert; 0 jobs done in the last 24 hours"
+    assert alert.startswith(
+        "! 6 of 6 tries to get to 'produced' came to nothing in 24 hours, for one reason: empty_diff"
+    )
+    assert re.fullmatch(r" +orc show greet-[01]-[0-9a-f]{8}", command)
+    assert re.fullmatch(r"2 questions wait for you, the oldest for .*: orc status", cards)
+    assert re.search(r"^produced +0 +0  empty_diff 6$", out, re.M)
+    assert "No engine is at work here: orc run" in out
+    assert w.orc(refused, *command.split()[1:], code=0).out
+
+
+def test_status_begins_with_the_alert_in_one_line(refused: Path) -> None:
+    first, second, *_ = w.orc(refused, "status", code=0).out.splitlines()
+    assert first.startswith("! 6 of 6 tries")
+    assert re.search(r"\(seen at [-0-9T:]+Z\): orc health$", first)
+    assert second == "Needs you"
+    (told,) = w.orc(refused, "status", "--json", code=0).json()["alerts"]
+    assert told in first
+
+
+def test_a_pipe_gets_no_bars_and_no_colours_and_a_terminal_gets_both(refused: Path) -> None:
+    plain = w.orc(refused, "health", code=1).out
+    assert "\x1b" not in plain
+    assert "█" not in plain
+    shown = w.Terminal(refused, "health")
+    assert shown.end() == 1
+    text = shown.shown
+    assert "█" in text
+    assert "\x1b[" in text
+    assert "6 of 6 tries" in text
+
+
+def test_since_says_how_far_back_is_counted(refused: Path) -> None:
+    data = w.orc(refused, "health", "--since", "36h", "--json", code=1).json()
+    assert len(data["days"]) in (2, 3)
+    assert w.orc(refused, "health", "--since", "2h", code=1).out.count("2 H") == 1
+    for wrong in ("soon", "1m", "9999d", "2999-01-01", "-3d"):
+        assert "--since" in w.orc(refused, "health", f"--since={wrong}", code=ExitCode.USAGE).err
+
+
+@pytest.mark.parametrize("has_config", [True, False])
+def test_what_cannot_be_told_is_neither_well_nor_an_alert(tmp_path: Path, *, has_config: bool) -> None:
+    root = w.new_repository(tmp_path / "work")
+    if has_config:
+        (root / "orc.yaml").write_text("version: 1\nprojects: {main: {target: main}}\n")
+    assert w.orc(root, "health", code=2).err.startswith("error: ")
+    assert w.orc(root, "health", "--json", code=2).json()["error"]["code"] == 2
+
+
+def test_the_run_itself_tells_the_alert_and_only_the_first_time(tmp_path: Path) -> None:
+    root = w.new_workspace(tmp_path / "work", NOTHING)
+    for number in range(2):
+        w.submit(root, "prompt: greet\n", name=f"greet-{number}")
+    assert w.orc(root, "run", "--until-idle", code=1).out.count("! 6 of 6 tries") == 1
+    assert "tries" not in w.orc(root, "run", "--until-idle", code=1).out
+
+
+def test_doctor_says_that_every_state_has_what_takes_it_further_and_which_limits_cannot_be(tmp_path: Path) -> None:
+    root = w.new_workspace(tmp_path / "work")
+    findings = {each["what"]: each for each in w.orc(root, "doctor", "--json", code=0).json()["findings"]}
+    assert findings["states"]["health"] == "ok"
+    assert not {"limits", "limits of main", "agents of main"} & findings.keys()
+    with (root / "orc.yaml").open("a") as file:
+        file.write("limits: {starts: 2, attempts: 3}\n")
+    findings = {each["what"]: each for each in w.orc(root, "doctor", "--json", code=1).json()["findings"]}
+    assert findings["limits of main"]["health"] == "fail"
+    assert findings["limits"]["health"] == "warn"
