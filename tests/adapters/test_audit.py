@@ -534,6 +534,12 @@ FORGERIES: dict[str, Forgery] = {
     "a trailer that lies about the merge": Forgery(
         at(LOGIN, "done", reworded("Merged", "b" * 40)), Rule.LANDING, "the commit that landed"
     ),
+    "a trailer that lies about what is asked": Forgery(
+        at(ROUNDS, "verdict", reworded("Asks", "ceiling"), to="decide"), Rule.MESSAGE, "trailer Asks"
+    ),
+    "a trailer that lies about how an attempt ended": Forgery(
+        at(LOGIN, "collect", lambda d: d.trailers.append(("Cut-Short", "timeout"))), Rule.MESSAGE, "trailer Cut-Short"
+    ),
     "something slipped in": Forgery(at(LOGIN, "collect", standing_lie), Rule.STANDING, "changes protected"),
     "an attempt by another author": Forgery(
         at(LOGIN, "collect", swapped("attempt-1.yaml", "agent: engineer", "agent: writer")), Rule.RECORD, "`worker`"
