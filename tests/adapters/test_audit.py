@@ -105,6 +105,7 @@ class Forgery:
     words: str = ""
 
 
+SECOND = "  second:\n    why: dispute\n    review: 1\n    reviewers: [critic]\n    told: no\n  source: "
 HOLD = "  held:\n    by: human:ada\n    since: '2026-11-20T12:00:02Z'\n  source: "
 
 
@@ -540,6 +541,26 @@ FORGERIES: dict[str, Forgery] = {
     ),
     "a reviewer that is said to have approved less": Forgery(
         at(TWICE, "review", rewritten("review-1.yaml", r"  approved: \d+", "  approved: 0")), Rule.REVIEW, "approved 0"
+    ),
+    "a round that is forgotten": Forgery(
+        at(ROUNDS, "verdict", rewritten("job.yaml", r"  asked:\n *- .*\n", ""), to="ready"),
+        Rule.VERDICT,
+        "what was asked for so far",
+    ),
+    "a fix that nobody is said to have asked for": Forgery(
+        at(ROUNDS, "verdict", rewritten("job.yaml", r"      by:\n *- .*\n", ""), to="ready"),
+        Rule.VERDICT,
+        "what is asked for",
+    ),
+    "another reviewer asked for though nothing is disputed": Forgery(
+        at(ROUNDS, "collect", rewritten("job.yaml", r"(?m)^  source: ", SECOND), to="collected"),
+        Rule.ATTEMPT,
+        "why another reviewer is asked",
+    ),
+    "another reviewer asked for by a step that judges nothing": Forgery(
+        at(ROUNDS, "evidence", rewritten("job.yaml", r"(?m)^  source: ", SECOND), to="checking"),
+        Rule.STANDING,
+        "asks for another reviewer by evidence",
     ),
     "a reviewer of the same family": Forgery(same_family, Rule.INDEPENDENCE, "independence"),
     "a reviewer of an undeclared family": Forgery(undeclared_family, Rule.INDEPENDENCE, "independence"),
