@@ -26,6 +26,7 @@ answer = {
     "nonce": facts["nonce"], "job": facts["job"], "commit": facts["commit"], "files": facts["files"],
     "verdict": "APPROVED", "findings": [], "summary": "Read.",
     "items": [{"id": item["id"], "pass": True, "evidence": "seen"} for item in facts["items"]],
+    "claims": [{"id": each["id"], "result": "supported", "evidence": "read"} for each in facts["claims"]],
 }
 sys.stdin.read()
 """

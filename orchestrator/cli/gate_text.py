@@ -89,10 +89,11 @@ def _rule_rows(seen: Seen) -> Iterator[Row]:
         # A dozen rules that found nothing are one line for each thing that they are about.
         if rule.outcome.value != "not asked" and not (rule.outcome.value == "ok" and rule.rule in RULES):
             yield Row(rule.outcome.value, rule.words, quoted=rule.text)
-    if seen.evidence.tamper_rules:
+    more = seen.evidence.more_tampering
+    if seen.evidence.tamper_rules and not more:
         yield from (Row("ok", words) for area, words in AREA_WORDS.items() if area not in found)
-    if seen.evidence.more_tampering:
-        yield Row("not shown", "more of these", detail=str(seen.evidence.more_tampering))
+    if more:
+        yield Row("not shown", "more of these", detail=str(more))
 
 
 def place_of(where: Where, seen: Seen) -> tuple[str, tuple[str, ...]]:
@@ -162,6 +163,8 @@ def finding_lines(review: Reviewed | None) -> Iterator[str]:
     """What a reviewer found, one line for each problem and each way out."""
     if review is None:
         return
+    for claim in review.record.claims:
+        yield clean_line(f"looked up {claim.id}: {claim.result}: {claim.evidence}")
     for each in review.record.findings:
         place = each.file + (f":{each.line}" if each.line else "")
         yield clean_line(f"{each.severity}: {place}: {each.problem}" if place else f"{each.severity}: {each.problem}")

@@ -257,6 +257,8 @@ def see_rules(spec: JobSpec, evidence: Evidence) -> tuple[RuleSeen, ...]:
     seen: list[RuleSeen] = []
     for name in dict.fromkeys((*RULES, *KIND_RULES, *TAMPER_RULES, *told)):
         is_asked = _is_asked(name, spec) and _is_checked(name, asked, evidence.speller)
+        # Of a rule that is not among the findings that are listed nothing is known, if there are more.
+        is_asked = is_asked and not (name in TAMPER_RULES and evidence.more_tampering)
         seen += told.get(name) or [RuleSeen(name, RuleOutcome.OK if is_asked else RuleOutcome.NOT_ASKED)]
     return tuple(seen)
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 
 from orchestrator.core.suites import Case, Flaw, FlawKind, Suite
+
+_CODING = re.compile(rb"[ \t\f]*#.*?coding[:=][ \t]*([-A-Za-z0-9_.]+)")
+_QUICK = re.compile(r"utf|latin|iso|l\d|ascii|us-ascii|cp\d|windows|mac|koi8|gb|big5|euc|shift|sjis|tis")
+"""Encodings of programs. Others, such as punycode, take the square of a text's length to be read."""
 
 _SKIPS = frozenset({"skip", "skipif", "xfail", "skipIf", "skipUnless", "expectedFailure", "importorskip"})
 _CONDITIONAL = frozenset({"skipif", "skipIf", "skipUnless", "importorskip"})
@@ -187,6 +192,10 @@ class PythonFile:
 
 
 def _parse(data: bytes) -> ast.Module:
+    for line in re.split(rb"\r\n?|\n", data, maxsplit=2)[:2]:
+        said = _CODING.match(line)
+        if said and not _QUICK.match(said[1].decode("ascii").lower()):
+            raise ValueError("in an encoding that nobody writes code in")
     with warnings.catch_warnings():
         # Of what an agent wrote it is the tests that tell, not the parser.
         warnings.simplefilter("ignore")

@@ -320,8 +320,18 @@ def find_tampering(looked: Looked, allows: Iterable[Area]) -> tuple[Tampering, .
 
 
 def list_tampering(found: Iterable[Tampering]) -> tuple[Tampering, ...]:
-    """The findings that a record lists: those that nobody declared come first."""
-    return tuple(sorted(found, key=lambda each: each.declared)[:KEPT])
+    """The findings that a record lists: those that nobody declared come first.
+
+    Of each thing and then of each rule one comes before all others, so that much of one hides no other.
+    """
+    seen: set[tuple[bool, str]] = set()
+    ranked = []
+    for each in found:
+        keys = [(each.declared, RULES[each.rule][0].value), (each.declared, each.rule)]
+        rank = next((rank for rank, key in enumerate(keys) if key not in seen), len(keys))
+        seen.update(keys)
+        ranked.append((each.declared, rank, each))
+    return tuple(each for _, _, each in sorted(ranked, key=lambda one: one[:2])[:KEPT])
 
 
 def held_for(evidence: Evidence) -> tuple[str, ...]:

@@ -93,6 +93,22 @@ def test_json_tells_every_rule_and_how_to_do_it_again(ground: Ground) -> None:
     assert [again[key] for key in same] == [found[key] for key in same]
 
 
+def test_what_is_allowed_is_told_and_asked_for_again(ground: Ground) -> None:
+    ground.branch("ci", {"code.py": "one = 2\n", ".github/workflows/ci.yml": "on: push\n", "CLAUDE.md": "Do.\n"})
+    held = w.orc(ground.repo, "gate", "ci", "--check", "true", "--allow", "orc", code=1).out
+    assert "  held          CI is as before  (.github/workflows/ci.yml: CI: added)\n" in held
+    assert (
+        "  allowed       what agents work by is as before  (CLAUDE.md: what orc or its agents work by: added)\n" in held
+    )
+    assert "  ok            tests are not weakened\n" in held
+    done = w.orc(ground.repo, "gate", "ci", "--check", "true", "--allow", "ci", "--allow", "orc", "--json", code=0)
+    found = done.json()
+    assert {each["rule"] for each in found["rules"] if each["outcome"] == "allowed"} == {"ci_touched", "orc_touched"}
+    assert found["again"][-4:] == ["--allow", "ci", "--allow", "orc"]
+    assert "| **held** | CI is as before | `.github/workflows/ci.yml: CI: added` |\n" in markdown(ground, "ci")
+    assert w.orc(ground.repo, "gate", "ci", "--allow", "everything").code == 2
+
+
 # --- Markdown ---
 
 

@@ -267,6 +267,11 @@ def test_what_the_tamper_guard_found_is_held_or_allowed_each_by_itself() -> None
     ]
 
 
+def test_of_what_is_left_out_nothing_is_said_to_be_in_order() -> None:
+    said = outcomes(JobSpec("x"), tampering=(GONE,), more_tampering=1)
+    assert (said["tests_removed"], said["ci_touched"], said["empty_diff"]) == ("held", "not asked", "ok")
+
+
 def test_of_very_many_refusals_only_the_first_are_said_to_be_why() -> None:
     refused = tuple(RuleSeen("misspelling", RuleOutcome.REFUSED, f"word {n}") for n in range(25))
     reasons = conclude(replace(SEEN, rules=refused))[1]

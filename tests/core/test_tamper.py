@@ -1228,3 +1228,31 @@ def test_configuration_that_was_made_to_take_long_does_not_and_a_change_of_it_is
 @pytest.mark.parametrize("path", ["t/" * 2_000 + "x", "tests/" * 600 + "a" * 300, "src/test/a/" * 350 + "x.java."])
 def test_a_path_that_was_made_to_take_long_does_not(path: str) -> None:
     assert [language_of(path) for _ in range(1_000)] == [""] * 1_000
+
+
+def test_very_much_of_one_thing_hides_no_other() -> None:
+    gone = [Tampering("tests_removed", f"test_{n}.py", "deleted") for n in range(KEPT + 5)]
+    skipped = Tampering("tests_skipped", "test_x.py", "skipped")
+    allowed = Tampering("orc_touched", "CLAUDE.md", "added", declared=True)
+    ci = Tampering("ci_touched", ".ci/run", "CI: changed")
+    listed = list_tampering((*gone, skipped, ci, allowed))
+    assert [each.rule for each in listed[:3]] == ["tests_removed", "ci_touched", "tests_skipped"]
+    assert (len(listed), allowed in listed) == (KEPT, False)
+    told = held_for(evidence_of(a_job(), tampering=listed, more_tampering=8))
+    assert told[1] == ".ci/run: CI: changed"
+    assert told[-1] == f"… and {KEPT - TOLD + 8} more"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("line", ["# coding: punycode\n", "\r# coding: punycode\n", "\n# -*- coding=punycode -*-\n"])
+def test_an_encoding_that_takes_long_is_not_read_and_told(line: str) -> None:
+    (found,) = found_in({PY: "def test_a():\n    assert f()\n"}, {PY: f"{line}a-{'9a' * 90_000}\n"})
+    assert found.rule == "tests_unread"
+
+
+@pytest.mark.parametrize(
+    "name", ["utf-8", "UTF8", "latin-1", "iso-8859-15", "cp1251", "koi8-r", "euc_jp", "Windows-1252"]
+)
+def test_the_encodings_of_programs_are_read(name: str) -> None:
+    text = f"# vim: set fileencoding={name} :\ndef test_a():\n    assert f()\n"
+    assert found_in({PY: text}, {PY: f"{text}\n# more\n"}) == ()

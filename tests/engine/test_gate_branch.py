@@ -11,10 +11,10 @@ from cli_world import wait_until
 from gate_world import Ground, left_overs, shell
 
 from orchestrator.core.gated import Gated, RuleOutcome, Where
-from orchestrator.core.job import Check, JobSpec, Kind
+from orchestrator.core.job import Area, Check, JobSpec, Kind
 from orchestrator.core.records import Outcome
 from orchestrator.engine.gate_review import find_reviewer
-from orchestrator.errors import NotFoundError, RefusedError
+from orchestrator.errors import InvalidFileError, NotFoundError, RefusedError
 
 
 @pytest.fixture
@@ -198,6 +198,70 @@ def test_words_are_work_where_words_are_asked_for(ground: Ground) -> None:
     assert ground.gate("words", "true", spec=JobSpec("", kind=Kind.WRITING)).conclusion == "PASS"
 
 
+TESTS = "def test_one():\n    assert one == 1\n\n\ndef test_two():\n    assert two == 2\n"
+
+
+def test_what_is_done_to_tests_is_no_pass_unless_it_is_allowed(ground: Ground) -> None:
+    ground.commit({"test_code.py": TESTS})
+    ground.branch("more", {"test_code.py": f"{TESTS}\n\ndef test_three():\n    assert three == 3\n"})
+    ground.branch("less", {"test_code.py": TESTS.partition("\n\n\n")[0] + "\n", "code.py": "one = 1\n\n"})
+    assert ground.gate("more", "true").conclusion == "PASS"
+    found = ground.gate("less", "true", review=ground.critic())
+    assert (found.conclusion, found.scope) == ("INCONCLUSIVE", "checks and review")
+    assert "test_code.py:5: 1 test removed: test_two. If that is meant: --allow tests." in found.reasons[0]
+    allowed = ground.gate("less", "true", spec=JobSpec("", allows=(Area.TESTS,)))
+    assert allowed.conclusion == "PASS"
+    assert [each.rule for each in allowed.seen.rules if each.outcome is RuleOutcome.ALLOWED] == ["tests_removed"]
+
+
+def test_the_reviewer_of_a_branch_is_shown_what_the_tamper_guard_found(ground: Ground) -> None:
+    ground.branch("ci", {"code.py": "one = 2\n", ".github/workflows/ci.yml": "on: push\n"})
+    keep = ground.root / "keep.sh"
+    keep.write_text(f"#!/bin/sh\ncat > {ground.root}/prompt\n")
+    keep.chmod(0o755)
+    ground.gate("ci", review=str(keep))
+    assert "- .github/workflows/ci.yml: CI: added" in (ground.root / "prompt").read_text()
+
+
+def test_the_criteria_of_the_kind_refuse_and_those_of_a_workspace_stand_in_for_the_shipped_ones(ground: Ground) -> None:
+    ground.branch("words", {"guide.md": "See [it](gone.md).\n"})
+    spec = JobSpec("", kind=Kind.WRITING)
+    found = ground.gate("words", spec=spec)
+    assert (found.conclusion, refusals(found)) == ("REFUSED", ["dead_link"])
+    assert found.reasons == ("guide.md:1: The link to gone.md leads nowhere: there is no gone.md.",)
+    assert ground.gate("words", "true").conclusion == "REFUSED", "a code branch is more than documents"
+    own = ground.root / "own"
+    (own / "criteria").mkdir(parents=True)
+    (own / "criteria" / "writing.yaml").write_text(
+        "checks: {length: {min_words: 3}}\nitems: [{id: a, question: Is it?}]\n"
+    )
+    assert refusals(ground.gate("words", spec=spec, library=own)) == ["length"]
+    (own / "criteria" / "writing.yaml").write_text("cheks: {}\n")
+    with pytest.raises(InvalidFileError, match=r"criteria/writing\.yaml"):
+        ground.gate("words", spec=spec, library=own)
+
+
+def test_ops_are_proved_by_a_check(ground: Ground) -> None:
+    spec = JobSpec("", kind=Kind.OPS)
+    found = ground.gate("feature", spec=spec, review=ground.critic())
+    assert (found.conclusion, found.seen.review) == ("INCONCLUSIVE", None)
+    assert "proved by a check command" in found.reasons[0]
+    assert ground.gate("feature", "true", spec=spec).conclusion == "PASS"
+
+
+def test_a_reviewer_of_research_looks_up_claims_again(ground: Ground) -> None:
+    listed = "".join(f"  - {{id: c{n}, claim: It holds {n}., locator: 'code.py:1'}}\n" for n in range(4))
+    ground.branch("report", {"report.md": f"# Report\n\n```yaml\nclaims:\n{listed}```\n"})
+    spec = JobSpec("", kind=Kind.RESEARCH)
+    approved = ground.gate("report", spec=spec, review=ground.critic())
+    assert (approved.conclusion, approved.reasons) == ("PASS", ())
+    assert approved.seen.review is not None
+    assert len(approved.seen.review.record.claims) == 3
+    wrong = ground.gate("report", spec=spec, review=ground.critic('answer["claims"][0]["result"] = "contradicted"'))
+    assert wrong.conclusion == "INCONCLUSIVE"
+    assert "approves although the source contradicts" in wrong.reasons[0]
+
+
 def test_a_branch_that_is_merged_already_is_refused_with_the_reason_beside_it(ground: Ground) -> None:
     ground.git("git merge -q --ff-only feature")
     found = ground.gate("feature")
@@ -232,10 +296,10 @@ def test_a_commit_graph_that_lies_is_not_believed(ground: Ground) -> None:
 
 
 def test_protected_paths_are_pointed_out(ground: Ground) -> None:
-    ground.branch("ci", {".github/workflows/test.yml": "on: push\n"})
-    found = ground.gate("ci", "true")
+    ground.branch("attributes", {".gitattributes": "*.py text\n"})
+    found = ground.gate("attributes", "true")
     assert found.conclusion == "PASS"
-    assert any("protected paths" in note and "test.yml" in note for note in found.notes)
+    assert any("protected paths" in note and ".gitattributes" in note for note in found.notes)
 
 
 def test_names_that_are_not_text_are_judged_and_told(ground: Ground) -> None:

@@ -290,3 +290,13 @@ def test_spelling_that_was_checked_with_another_list_is_a_doubt_and_no_lie(resea
     assert [doubt.text for doubt in report.unverifiable] == [
         "the spelling was checked with codespell 0.1, which is not installed"
     ]
+
+
+def test_what_other_rules_for_its_kind_found_is_a_doubt_and_no_lie(researched: Path, tmp_path: Path) -> None:
+    root = tmp_path / "other"
+    shutil.copytree(researched, root)
+    w.forge(root, lambda draft: _swap(draft, "evidence-2.yaml", "kind_rules: 1", "kind_rules: 99"))
+    report = w.verify(root)
+    assert report.lies == ()
+    (doubt,) = report.unverifiable
+    assert doubt.text.startswith("version 99 of the rules for its kind looked at it")
