@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= auto
+# Each process begins with tests that stand side by side, so what the tests of a file share is made once.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # A stamp for each set: the demo needs only what orc itself needs, so a fresh clone is not kept waiting for the tools.
 RUNTIME := $(VENV)/.runtime-installed
 TOOLS   := $(VENV)/.tools-installed
@@ -45,7 +47,7 @@ demo: $(RUNTIME) ## see it work in a throw-away repository: no key, no account
 	@$(BIN)/orc demo
 
 test: $(TOOLS) ## run the tests, but for the slow ones
-	$(BIN)/python -m pytest -n $(JOBS) -m "not torture and not slow and not agents"
+	$(PYTEST) -m "not torture and not slow and not agents"
 
 test-agents: $(TOOLS) ## drive the real agents' programs against a model server on loopback; AGENTS=claude for one
 	@$(BIN)/python tests/agents/cli_install.py tests/agents $(if $(AGENTS),-k $(AGENTS)) $(AGENTS_ARGS)
@@ -55,14 +57,14 @@ check: $(TOOLS) ## everything a change must pass: format, lint, types, layers, a
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(PYTEST)
 
 format: $(TOOLS) ## format the code and apply the safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 torture: $(TOOLS) ## run the long sweeps, which break the program at every step
-	@$(BIN)/python -m pytest -n $(JOBS) -m torture tests; code=$$?; \
+	@$(PYTEST) -m torture tests; code=$$?; \
 	  if [ $$code -eq 5 ]; then echo "No long sweep exists yet: no test is marked \`torture\`."; else exit $$code; fi
 
 bench: $(BENCH) ## measure what claims about speed rest on; BENCH_ARGS=--quick for a short form

@@ -125,6 +125,7 @@ def test_what_a_review_asks_for_goes_into_the_same_conversation(world: World, se
     assert len(fixing.users) > 1, "the service was sent the conversation so far"
 
 
+@pytest.mark.slow
 def test_a_persistent_agent_goes_on_from_job_to_job_and_another_begins_anew(world: World, service: FakeModels) -> None:
     other = {"times": 1, "match": "second", "tools": [{"name": "write", "input": {"path": "b.py", "content": "2\n"}}]}
     set_up(world, service, WRITES, {**other, "after_tool": False}, says())
