@@ -142,6 +142,7 @@ def test_the_schema_of_a_verdict_asks_for_what_the_reader_of_verdicts_accepts() 
     question = Question(
         job=example["job"], commit=example["commit"], nonce_sha256=hash_nonce(example["nonce"]),
         files=frozenset(example["files"]), items=("tests",), required=frozenset(), threshold=0.8,
+        claims=tuple(each["id"] for each in example["claims"]),
     )  # fmt: skip
     judgement = judge_reply(json.dumps(example), question)
     assert (judgement.verdict, judgement.why) == (Verdict.REVISE, "")
