@@ -18,10 +18,10 @@ from orchestrator.cli.gate_text import (
     failed_checks,
     finding_lines,
     headline,
-    place_of,
     rows_of,
     tail_lines,
 )
+from orchestrator.core.gated import place_of
 
 if TYPE_CHECKING:
     from orchestrator.cli.gate_text import Row

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.app import App, clean, clean_line
+from orchestrator.core.gated import place_of, place_words
 
 if TYPE_CHECKING:
     from orchestrator.core.gated import Checked, Gated, Reviewed, Seen, Where
@@ -80,12 +81,6 @@ def rows_of(found: Gated) -> Iterator[Row]:
     yield from _missing_rows(found)
     if seen.review is not None:
         yield _review_row(seen.review)
-
-
-def place_of(where: Where, seen: Seen) -> tuple[str, tuple[str, ...]]:
-    """A tree as a template, and the names in it."""
-    names = {"branch": (seen.branch.name,), "base": (seen.base.name,), "merged": (seen.branch.name, seen.base.name)}
-    return "{} merged into {}" if where.value == "merged" else "{}", names[where.value]
 
 
 def _check_rows(seen: Seen, checked: Checked) -> Iterator[Row]:
@@ -181,8 +176,7 @@ def _more_lines(found: Gated) -> Iterator[str]:
     for reason in found.reasons:
         yield f"! {clean_line(reason)}"
     for where, result in failed_checks(found.seen):
-        place, names = place_of(where, found.seen)
-        yield f"{clean_line(result.run)} on {clean_line(place.format(*names))} printed:"
+        yield f"{clean_line(result.run)} on {clean_line(place_words(where, found.seen))} printed:"
         yield from (f"  | {line}" for line in tail_lines(result.tail))
     yield from (f"  {line}" for line in finding_lines(found.seen.review))
     for note in found.notes:

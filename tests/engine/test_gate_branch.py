@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -80,7 +82,57 @@ def test_a_pull_request_that_was_fetched_is_judged_by_its_number(ground: Ground,
 def test_a_pull_request_that_was_not_fetched_is_not_fetched(ground: Ground) -> None:
     with pytest.raises(NotFoundError) as caught:
         ground.gate("12")
-    assert caught.value.hint == "git fetch origin pull/12/head:refs/pull/12/head"
+    assert caught.value.hint == "git fetch origin +pull/12/head:refs/pull/12/head"
+
+
+def test_the_fetch_that_is_hinted_works_after_a_force_push_too(ground: Ground) -> None:
+    shell("git clone -q --single-branch repo clone", ground.root)
+    clone = ground.root / "clone"
+    with pytest.raises(NotFoundError) as caught:
+        ground.gate("12", at=clone)
+    for text in ("three = 3\n", "four = 4\n"):
+        ground.git("git checkout -q -B work main")
+        commit = ground.commit({"code.py": text})
+        ground.git("git update-ref refs/pull/12/head work")
+        shell(f"{caught.value.hint} 2>&1", clone)
+        assert ground.gate("12", at=clone).seen.branch.commit == commit
+
+
+def commit_whose_id_begins_with(ground: Ground, start: str) -> str:
+    """A commit on a branch `other`; `start` is short, for many have to be tried."""
+    tree = ground.git("git rev-parse feature^{tree}")
+    head = f"tree {tree}\nparent {ground.git('git rev-parse main')}\nauthor t <t@t> 1 +0000\ncommitter t <t@t> 1 +0000"
+    for number in itertools.count():
+        body = f"{head}\n\n{number}\n".encode()
+        if hashlib.sha1(b"commit %d\0" % len(body) + body).hexdigest().startswith(start):
+            break
+    commit = ground.git("git hash-object -t commit -w --stdin", stdin=body)
+    ground.git(f"git update-ref refs/heads/other {commit}")
+    return commit
+
+
+def test_a_number_is_a_pull_request_before_it_is_the_beginning_of_a_commits_id(ground: Ground) -> None:
+    other = commit_whose_id_begins_with(ground, "1234")
+    alone = ground.gate("1234")
+    assert alone.seen.branch.commit == other
+    note = f"1234 was taken for commit {other[:12]}: no branch, tag or pull request here has that name."
+    assert note in alone.notes
+    ground.git("git update-ref refs/remotes/origin/1234 feature~0")
+    assert ground.gate("1234").seen.branch.name == "origin/1234"
+    ground.git("git update-ref refs/pull/1234/head feature")
+    found = ground.gate("1234")
+    assert (found.seen.branch.name, found.seen.branch.commit) == (
+        "pull request 1234",
+        ground.git("git rev-parse feature"),
+    )
+    assert not [each for each in found.notes if "taken" in each]
+
+
+def test_what_is_said_of_head_is_the_head_here(ground: Ground) -> None:
+    ground.git("git update-ref refs/remotes/origin/main main; git checkout -q feature")
+    ground.git("git symbolic-ref refs/remotes/origin/HEAD refs/remotes/origin/main")
+    commit = ground.commit({"more.py": "x = 1\n"})
+    assert commit != ground.git("git rev-parse HEAD~1") == ground.gate("HEAD~1").seen.branch.commit
 
 
 @pytest.mark.parametrize("name", ["featre", "-x", "--all", "a\nb", ":/first..", "main:code.py", "HEAD:", "", " "])
@@ -109,6 +161,7 @@ def test_the_default_branch_is_not_judged_against_itself(ground: Ground) -> None
     ground.commit({"more.py": "x = 1\n"})
     assert ground.gate("main").seen.base.name == "origin/main"
     assert ground.gate("HEAD").seen.branch.name == "main"
+    assert ground.gate("heads/main").seen.base.name == "origin/main"
 
 
 def test_a_base_may_be_named_by_an_option(ground: Ground) -> None:
