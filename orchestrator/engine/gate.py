@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.adapters import clock
-from orchestrator.adapters.borrowed import borrow_objects, find_broken_object
+from orchestrator.adapters.borrowed import borrow_objects, find_broken_object, find_missing
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.git import ENGINE, Git, common_dir, merge_base, own_dir, reading, tree_of, version
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees, read_blob
+from orchestrator.adapters.strict_yaml import replace_unsafe
 from orchestrator.core.config import Project
 from orchestrator.core.evidence import first_paths, list_paths
 from orchestrator.core.gate import judge_diff, protected_paths
@@ -38,7 +39,7 @@ from orchestrator.core.gated import (
 )
 from orchestrator.core.job import Check, JobSpec
 from orchestrator.engine.diff_facts import gather_facts
-from orchestrator.engine.gate_names import find_base, find_named, refuse_unrelated, split_range
+from orchestrator.engine.gate_names import find_base, find_named, refuse_partial, refuse_unrelated, split_range
 from orchestrator.engine.gate_runs import Tell, Workshop, open_workshop, run_checks
 from orchestrator.errors import OrcError, UnavailableError
 
@@ -76,7 +77,7 @@ def gate_branch(start: Path, asked: Asked, tell: Tell, reviewer: Reviewer | None
     with reading(Git(own_dir(start))) as names:
         branch, base = _find(names, asked)
     with open_workshop(tell) as shop, reading(borrow_objects(source, shop.folder / "borrowed.git")) as git:
-        seen = look_at(git, branch, base, asked)
+        seen = look_at(git, source, branch, base, asked)
         if not is_refused(seen):
             seen = replace(seen, checks=_check(shop, git, seen, asked))
             if reviewer is not None and may_be_reviewed(seen):
@@ -100,13 +101,17 @@ def _find(git: Git, asked: Asked) -> tuple[Named, Named]:
 # --- the diff ---
 
 
-def look_at(git: Git, branch: Named, base: Named, asked: Asked) -> Seen:
+def look_at(git: Git, source: Path, branch: Named, base: Named, asked: Asked) -> Seen:
     """What the objects alone tell: the diff and what the rules say of it, and whether it merges."""
     fork = merge_base(git, base.commit, branch.commit)
     if fork is None:
         raise refuse_unrelated(branch, base, is_shallow=(git.git_dir / "shallow").exists())
+    new = (branch.commit, f"^{base.commit}")
+    if missing := find_missing(git, source, (fork, branch.commit, base.commit), new):
+        raise refuse_partial(branch, base, missing)
     stat = diff_stat(git, fork, branch.commit)
-    paths = list_paths(stat.changes)
+    # As a record of the engine would hold them: a reviewer has to name each, and cannot say half a character.
+    paths = tuple(replace(each, path=replace_unsafe(each.path)) for each in list_paths(stat.changes))
     seen = Seen(
         branch,
         base,
@@ -116,7 +121,7 @@ def look_at(git: Git, branch: Named, base: Named, asked: Asked) -> Seen:
         commits=int(git.text("rev-list", "--count", branch.commit, f"^{base.commit}")),
         paths=paths,
         more_paths=stat.files - len(paths),
-        protected=first_paths(protected_paths(stat.changes, asked.project.protected)),
+        protected=first_paths(map(replace_unsafe, protected_paths(stat.changes, asked.project.protected))),
         declared=asked.checks,
     )
     broken = find_broken_object(git, branch.commit, base.commit)
@@ -135,7 +140,7 @@ def _merge(git: Git, seen: Seen) -> Seen:
     with effect(Effect.MERGE_BUILD):
         built = merge_trees(git, seen.base.commit, seen.branch.commit)
         if built.tree is None:
-            return replace(seen, conflicts=built.conflicts)
+            return replace(seen, conflicts=tuple(map(replace_unsafe, built.conflicts)))
         parents = [seen.base.commit, seen.branch.commit]
         commit = commit_tree(git, built.tree, parents, "Merged to be judged\n", author=ENGINE, when=clock.now())
     return replace(seen, merged=commit, merged_tree=built.tree)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from orchestrator.adapters.git import Git, rev_parse
 from orchestrator.core.gated import Named
-from orchestrator.errors import NotFoundError, RefusedError
+from orchestrator.errors import NotFoundError, RefusedError, UnavailableError
 
 DEFAULTS = (
     "refs/remotes/origin/HEAD",
@@ -147,3 +147,12 @@ def refuse_unrelated(branch: Named, base: Named, *, is_shallow: bool) -> Refused
     why = "This clone is shallow: it ends before they meet." if is_shallow else "Their histories are not related."
     hint = "git fetch --unshallow" if is_shallow else f"orc gate {branch.name} --base BRANCH"
     return RefusedError(f"{branch.name} and {base.name} have no commit in common", cause=why, hint=hint)
+
+
+def refuse_partial(branch: Named, base: Named, missing: int) -> UnavailableError:
+    """The error for a clone in which objects are only promised: to fetch is for its owner, with their own keys."""
+    return UnavailableError(
+        f"{missing} object{'s' * (missing != 1)} of {branch.name} and {base.name} are not in this clone",
+        cause="It is a partial clone (git clone --filter), and orc gate fetches nothing.",
+        hint="git fetch --refetch --no-filter origin",
+    )

@@ -12,11 +12,13 @@ import pytest
 from cli_world import wait_until
 from gate_world import Ground, left_overs, shell
 
+from orchestrator.adapters.borrowed import borrow_objects, find_broken_object
+from orchestrator.adapters.git import GitError
 from orchestrator.core.gated import Gated, RuleOutcome, Where
 from orchestrator.core.job import Check, JobSpec, Kind
 from orchestrator.core.records import Outcome
 from orchestrator.engine.gate_review import find_reviewer
-from orchestrator.errors import NotFoundError, RefusedError
+from orchestrator.errors import NotFoundError, RefusedError, UnavailableError
 
 
 @pytest.fixture
@@ -192,6 +194,18 @@ def test_a_shallow_clone_is_judged_as_far_as_it_goes(ground: Ground) -> None:
     assert caught.value.hint == "git fetch --unshallow"
 
 
+@pytest.mark.parametrize("kind", ["blob:none", "tree:0"])
+def test_a_partial_clone_is_judged_once_everything_was_fetched(ground: Ground, kind: str) -> None:
+    ground.commit({"code.py": "zero = 0\none = 1\n"})
+    ground.git("git config uploadpack.allowFilter true; git config uploadpack.allowAnySHA1InWant true")
+    shell(f"git clone -q --no-local --filter={kind} file://$PWD/repo clone", ground.root)
+    clone = ground.root / "clone"
+    with pytest.raises(UnavailableError, match="are not in this clone") as caught:
+        ground.gate("feature", "true", at=clone)
+    shell(f"{caught.value.hint} 2>&1", clone)
+    assert ground.gate("feature", "true", at=clone).seen.branch.name == "origin/feature"
+
+
 def test_every_sort_of_repository_is_judged(ground: Ground) -> None:
     shell("git clone -q --bare repo bare.git", ground.root)
     shell("git clone -q --shared repo shared; cd shared; git branch -q feature origin/feature", ground.root)
@@ -270,6 +284,16 @@ def test_objects_that_git_would_not_fetch_are_refused(ground: Ground, name: str)
     assert not (ground.root / "ran").exists()
 
 
+def test_a_disk_that_is_full_is_no_broken_object(ground: Ground) -> None:
+    commit, base = (ground.git(f"git rev-parse {name}") for name in ("feature", "main"))
+    git = borrow_objects(ground.repo / ".git", ground.root / "borrowed.git")
+    assert find_broken_object(git, commit, base) == ""
+    (ground.root / "borrowed.git" / "looked-at.idx").unlink()
+    (ground.root / "borrowed.git" / "looked-at.idx").mkdir()  # As little as on a full disk can the index be written.
+    with pytest.raises(GitError, match="index-pack"):
+        find_broken_object(git, commit, base)
+
+
 def test_a_commit_graph_that_lies_is_not_believed(ground: Ground) -> None:
     ground.branch("longer", {"more.py": "x = 1\n"}, start="feature")
     ground.git("git commit-graph write --reachable")
@@ -293,6 +317,14 @@ def test_protected_paths_are_pointed_out(ground: Ground) -> None:
 def test_names_that_are_not_text_are_judged_and_told(ground: Ground) -> None:
     ground.git("git checkout -q -b odd; printf x > \"$(printf 'caf\\351')\"; git add -A; git commit -q -m odd")
     assert refusals(ground.gate("odd", "true")) == ["hostile_entry"]
+
+
+def test_a_file_whose_name_is_not_text_can_be_removed(ground: Ground) -> None:
+    ground.git("printf x > \"$(printf 'caf\\351')\"; git add -A; git commit -q -m odd")
+    ground.git("git checkout -q -b removing; git rm -q caf*; git commit -q -m removed; git checkout -q main")
+    found = ground.gate("removing", "true", review=ground.critic('answer["files"] == ["caf\ufffd"] or sys.exit(3)'))
+    assert (found.conclusion, found.reasons) == ("PASS", ())
+    assert [path.path for path in found.seen.paths] == ["caf\ufffd"]
 
 
 # --- the checks ---
