@@ -95,6 +95,11 @@ class Ground:
         return contents(self.repo, but=())
 
 
-def left_overs(temporary: Path) -> list[str]:
-    """What gates have left in a folder for temporary files."""
-    return [name for name in os.listdir(temporary) if name.startswith("orc-gate-")]
+def cache_of(root: Path) -> str:
+    """A cache folder of its own, in which gates have theirs: a value of XDG_CACHE_HOME."""
+    return str(root / "cache")
+
+
+def left_overs(root: Path) -> list[str]:
+    """What gates have left in that cache folder."""
+    return sorted(os.listdir(Path(cache_of(root)) / "orc"))

@@ -87,7 +87,7 @@ def gate_branch(start: Path, asked: Asked, tell: Tell, reviewer: Reviewer | None
         if not asked.checks:
             seen = replace(seen, suggestion=_suggest(git, base.commit))
     conclusion, reasons = conclude(seen)
-    notes = (*([asked.note] if asked.note else []), *notes_of(seen))
+    notes = (*(each for each in (asked.note, shop.note) if each), *notes_of(seen))
     return Gated(seen, conclusion, reasons, notes, _seconds(seen, time.monotonic() - began))
 
 

@@ -11,18 +11,14 @@ from pathlib import Path
 
 import cli_world as w
 import pytest
-from gate_world import Ground, left_overs
+from gate_world import Ground, cache_of, left_overs
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Ground:
+def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
+    """A repository, and a cache folder of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", cache_of(tmp_path))
     return Ground(tmp_path)
-
-
-def own_tmp(ground: Ground) -> dict[str, str]:
-    """An environment with a folder for temporary files that nobody else uses."""
-    (ground.root / "tmp").mkdir(exist_ok=True)
-    return {"TMPDIR": str(ground.root / "tmp")}
 
 
 def test_exit_codes_tell_a_program_what_came_of_it(ground: Ground) -> None:
@@ -182,7 +178,7 @@ def waiting_gate(ground: Ground) -> subprocess.Popen[bytes]:
     check = f"echo $$ > {ground.root}/pid; until test -e {ground.root}/go; do sleep 0.1; done"
     argv = w.orc_argv("gate", "feature", "--check", check)
     with w.hearing_signals():
-        gate = subprocess.Popen(argv, cwd=ground.repo, env=w.environment(own_tmp(ground)), stderr=subprocess.PIPE)
+        gate = subprocess.Popen(argv, cwd=ground.repo, env=w.environment(), stderr=subprocess.PIPE)
     w.wait_until(lambda: (ground.root / "pid").is_file() and (ground.root / "pid").read_text().strip())
     return gate
 
@@ -202,7 +198,7 @@ def test_a_signal_ends_the_checks_and_leaves_nothing(ground: Ground, number: sig
     assert gate.communicate(timeout=30)[1].splitlines()[-1] == b"interrupted"
     assert gate.returncode == 130
     assert is_gone(ground)
-    assert left_overs(ground.root / "tmp") == []
+    assert left_overs(ground.root) == []
 
 
 def test_after_a_kill_the_repository_is_untouched_and_the_next_gate_clears_up(ground: Ground) -> None:
@@ -212,14 +208,14 @@ def test_after_a_kill_the_repository_is_untouched_and_the_next_gate_clears_up(gr
     gate.communicate(timeout=30)
     assert ground.everything() == before
     # Its run lives on, so its folder stays as long.
-    w.orc(ground.repo, "gate", "feature", env=own_tmp(ground), code=1)
-    w.wait_until(lambda: len(left_overs(ground.root / "tmp")) == 1)
+    w.orc(ground.repo, "gate", "feature", code=1)
+    w.wait_until(lambda: len(left_overs(ground.root)) == 1)
     assert not is_gone(ground)
     (ground.root / "go").touch()
 
     def is_clear() -> bool:
-        w.orc(ground.repo, "gate", "feature", env=own_tmp(ground), code=1)
-        return left_overs(ground.root / "tmp") == []
+        w.orc(ground.repo, "gate", "feature", code=1)
+        return left_overs(ground.root) == []
 
     w.wait_until(is_clear)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 from cli_world import wait_until
-from gate_world import Ground, left_overs, shell
+from gate_world import Ground, cache_of, left_overs, shell
 
 from orchestrator.adapters.borrowed import borrow_objects, find_broken_object
 from orchestrator.adapters.git import GitError
@@ -23,9 +25,10 @@ from orchestrator.errors import NotFoundError, RefusedError, UnavailableError
 
 @pytest.fixture
 def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
-    """A repository, and a folder of its own for what is temporary."""
+    """A repository, and folders of its own for what is cached and what is temporary."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setenv("XDG_CACHE_HOME", cache_of(tmp_path))
     return Ground(tmp_path)
 
 
@@ -423,7 +426,7 @@ def test_a_submodule_that_was_there_before_is_an_empty_folder(ground: Ground) ->
 
 def test_a_tree_that_a_check_locked_is_removed_all_the_same(ground: Ground) -> None:
     assert ground.gate("feature", "mkdir -p a/b && touch a/b/c && chmod -R a-w .").conclusion == "PASS"
-    wait_until(lambda: left_overs(ground.root / "tmp") == [])
+    wait_until(lambda: left_overs(ground.root) == [])
 
 
 def test_without_checks_nothing_is_run_and_the_way_is_named(ground: Ground) -> None:
@@ -442,7 +445,7 @@ def test_the_repository_is_the_same_to_the_last_file_afterwards(ground: Ground) 
     before = ground.everything()
     assert ground.gate("feature", "touch new; rm code.py", review=ground.critic()).conclusion == "PASS"
     assert ground.everything() == before
-    wait_until(lambda: left_overs(ground.root / "tmp") == [])
+    wait_until(lambda: left_overs(ground.root) == [])
 
 
 def test_nothing_that_the_repository_names_is_run(ground: Ground) -> None:
@@ -473,12 +476,51 @@ def test_nothing_that_the_repository_names_is_run(ground: Ground) -> None:
 
 
 def test_what_a_killed_gate_left_is_removed_by_the_next(ground: Ground) -> None:
-    left, other = (ground.root / "tmp" / f"orc-gate-{name}" for name in ("left", "other"))
+    left, other = (ground.root / "cache" / "orc" / f"orc-gate-{name}" for name in ("left", "other"))
     (left / "trees" / "1").mkdir(parents=True)
     (left / "lock").touch()
     other.mkdir()
     ground.gate()
-    wait_until(lambda: left_overs(ground.root / "tmp") == ["orc-gate-other"])
+    wait_until(lambda: left_overs(ground.root) == ["orc-gate-other"])
+
+
+WORKSHOPS = """
+import sys
+from orchestrator.adapters.files import lease_is_free
+from orchestrator.engine.gate_runs import open_workshop
+
+for _ in range(int(sys.argv[1])):
+    with open_workshop(lambda what, how_far: None) as shop:
+        print(shop.folder.is_dir() and not lease_is_free(shop.folder / "lock"), flush=True)
+"""
+
+
+def test_gates_at_the_same_time_leave_each_others_folders_alone(ground: Ground) -> None:
+    argv = [sys.executable, "-c", WORKSHOPS, "12"]
+    running = [subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    for each in running:
+        out, err = each.communicate(timeout=60)
+        assert (out, err) == ("True\n" * 12, "")
+    wait_until(lambda: left_overs(ground.root) == [])
+
+
+def test_a_check_sees_nothing_that_lies_above_it_in_a_shared_folder(ground: Ground) -> None:
+    (ground.root / "tmp" / "pytest.ini").touch()
+    look = 'at=$PWD; while test "$at" != /; do test ! -e "$at/pytest.ini" || exit 1; at=$(dirname "$at"); done'
+    found = ground.gate("feature", look)
+    assert (found.conclusion, found.notes) == ("PASS", ())
+    assert (ground.root / "cache" / "orc").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(("name", "value"), [("XDG_CACHE_HOME", "/dev/null/cache"), ("HOME", "/dev/null/home")])
+def test_without_a_cache_folder_the_one_for_temporary_files_is_used_and_told(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv(name, value)
+    found = ground.gate("feature", 'case "$PWD" in */tmp/orc-gate-*) ;; *) exit 1;; esac')
+    assert found.conclusion == "PASS"
+    assert any(f"the checkouts were made in {ground.root / 'tmp'}" in note for note in found.notes)
 
 
 # --- the review ---
