@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,7 +16,6 @@ from tree_helpers import ENVIRONMENT, contents
 from orchestrator.core.gated import Gated
 from orchestrator.core.job import Check, JobSpec
 from orchestrator.engine.gate import Asked, gate_branch
-from orchestrator.engine.gate_review import find_reviewer
 
 CRITIC = """\
 import json, os, sys
@@ -77,12 +77,11 @@ class Ground:
         return commit
 
     def gate(self, branch: str = "feature", *checks: str | Check, at: Path | None = None, **more: Any) -> Gated:
-        """Judge a branch in this process."""
-        spec = more.pop("spec", JobSpec(""))
-        reviewer = more.pop("reviewer", None) or find_reviewer(self.root, "", more.pop("review", ""))
+        """Judge a branch in this process; `review` is the command of a reviewer."""
+        spec, command = more.pop("spec", JobSpec("")), tuple(shlex.split(more.pop("review", "")))
         listed = tuple(each if isinstance(each, Check) else Check(each, timeout_s=30) for each in checks)
-        asked = Asked(branch, spec, checks=listed, **more)
-        return gate_branch(at or self.repo, asked, lambda what, how_far: self.told.append(what), reviewer)
+        asked = Asked(branch, spec, checks=listed, command=command, **more)
+        return gate_branch(at or self.repo, asked, lambda what, how_far: self.told.append(what))
 
     def critic(self, change: str = "", end: str = "print(json.dumps(answer))") -> str:
         """The command of a reviewer whose answer is changed by a line of Python."""

@@ -141,6 +141,8 @@ class Seen:
     merged_tree: str = ""
     conflicts: tuple[str, ...] = ()
     declared: tuple[Check, ...] = ()
+    setup: str = ""
+    """What runs before them in each checkout."""
     checks: tuple[Checked, ...] = ()
     review: Reviewed | None = None
     suggestion: str = ""

@@ -575,11 +575,10 @@ def test_a_program_that_is_known_reviews_without_a_workspace(ground: Ground, mon
     (ground.root / "bin" / "codex").chmod(0o755)
     monkeypatch.setenv("PATH", f"{ground.root / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("CODEX_API_KEY", "k")
-    reviewer = find_reviewer(ground.repo, "codex:gpt-5.5", "")
-    assert reviewer is not None
-    assert (reviewer.agent.model, reviewer.agent.family, reviewer.library) == ("gpt-5.5", "openai", None)
+    reviewer = find_reviewer(ground.repo, "codex:gpt-5.5", (), None)
+    assert (reviewer.agent.model, reviewer.agent.family, reviewer.bench) == ("gpt-5.5", "openai", None)
     assert "Never approve what was not read" in reviewer.agent.soul.body
-    found = ground.gate("feature", "true", reviewer=reviewer)
+    found = ground.gate("feature", "true", reviewer="codex:gpt-5.5")
     assert found.conclusion == "INCONCLUSIVE"
     assert found.seen.review is not None
     assert found.seen.review.record.reviewer.model == "gpt-5.5"
