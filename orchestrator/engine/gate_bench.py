@@ -18,7 +18,7 @@ from orchestrator.adapters.git_objects import list_tree, read_small_blobs
 from orchestrator.adapters.places import find_root
 from orchestrator.core.config import BackendConfig, Config, Project
 from orchestrator.core.gated import Named
-from orchestrator.errors import NotFoundError, OrcError, RefusedError
+from orchestrator.errors import InvalidFileError, NotFoundError, OrcError, RefusedError
 
 FILE_NAME = "orc.yaml"
 FOLDERS = ("souls", "rules", "criteria")
@@ -84,6 +84,11 @@ def find_bench(start: Path, source: Path, git: Git, folder: Path, branch: Named,
     except NotFoundError:
         told = f"{base.name} has no {FILE_NAME}, so the one in {root} was not used."
         return Bench(root, places, Config(), note=told, kept=kept)
+    except InvalidFileError as error:
+        if places[FILE_NAME] == root:
+            raise
+        # Not the file that the person sees in the folder.
+        raise error.in_file(f"{FILE_NAME} of {base.name}") from error
     return Bench(root, places, config, _project_of(config, root, source), kept=kept)
 
 

@@ -233,6 +233,10 @@ def test_a_branch_that_is_checked_out_does_not_choose_what_it_is_judged_by(tmp_p
     assert (reviewed["verdict"], reviewed["review"]["verdict"]) == ("REFUSED", "REJECT")
     assert "souls/ of main" in w.orc(root, "gate", "feature", "--reviewer", "mine", code=3).err
     assert "main has no such file" in w.orc(root, "gate", "feature", "--reviewer", "later", code=4).err
+    (root / "orc.yaml").write_text("nonsense: 1\n")
+    assert w.orc(root, "gate", "feature", "--json", code=1).json()["verdict"] == "CHECKS_FAILED"
+    w.git(root, "commit", "--quiet", "--all", "-m", "nonsense")
+    assert "orc.yaml of feature:1: " in w.orc(root, "gate", "main", "--base", "feature", code=6).err
 
 
 def test_a_configuration_that_git_does_not_keep_is_the_persons_own(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ from gate_world import Ground, cache_of, left_overs, shell
 
 from orchestrator.adapters.borrowed import borrow_objects, find_broken_object
 from orchestrator.adapters.git import GitError
+from orchestrator.adapters.run_folder import read_result
+from orchestrator.adapters.shims import Nursery
 from orchestrator.core.gated import Gated, RuleOutcome, Where
 from orchestrator.core.job import Check, JobSpec, Kind
-from orchestrator.core.records import Outcome
+from orchestrator.core.records import Outcome, RunStatus
 from orchestrator.engine.gate_review import find_reviewer
+from orchestrator.engine.gate_runs import open_workshop, run_checks
 from orchestrator.errors import NotFoundError, RefusedError, UnavailableError
 
 
@@ -521,6 +525,27 @@ def test_without_a_cache_folder_the_one_for_temporary_files_is_used_and_told(
     found = ground.gate("feature", 'case "$PWD" in */tmp/orc-gate-*) ;; *) exit 1;; esac')
     assert found.conclusion == "PASS"
     assert any(f"the checkouts were made in {ground.root / 'tmp'}" in note for note in found.notes)
+
+
+class Interrupted(Nursery):
+    """One in which Ctrl-C is heard when the process has been started, and nobody knows of it yet."""
+
+    def spawn(self, folder: Path, lease_fd: int) -> int:
+        super().spawn(folder, lease_fd)
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_a_run_is_being_started_ends_that_run(ground: Ground) -> None:
+    commit, tree = ground.git("git rev-parse feature"), ground.git("git rev-parse feature^{tree}")
+    with open_workshop(lambda what, how_far: None) as shop:
+        git = borrow_objects(ground.repo / ".git", shop.folder / "borrowed.git")
+        interrupted = replace(shop, nursery=Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            run_checks(interrupted, git, Where.BRANCH, commit, tree, (Check("sleep 300"),), "", "the checks run")
+        result = read_result(shop.run_folder("gate.branch"))
+        assert result is not None
+        assert result.status is RunStatus.STOPPED
+        interrupted.nursery.close()
 
 
 # --- the review ---
