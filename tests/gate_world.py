@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,7 +17,6 @@ from tree_helpers import ENVIRONMENT, contents
 from orchestrator.core.gated import Gated
 from orchestrator.core.job import Check, JobSpec
 from orchestrator.engine.gate import Asked, gate_branch
-from orchestrator.engine.gate_review import find_reviewer
 
 CRITIC = """\
 import json, os, sys
@@ -75,12 +75,11 @@ class Ground:
         return commit
 
     def gate(self, branch: str = "feature", *checks: str | Check, at: Path | None = None, **more: Any) -> Gated:
-        """Judge a branch in this process."""
-        spec = more.pop("spec", JobSpec(""))
-        reviewer = more.pop("reviewer", None) or find_reviewer(self.root, "", more.pop("review", ""))
+        """Judge a branch in this process; `review` is the command of a reviewer."""
+        spec, command = more.pop("spec", JobSpec("")), tuple(shlex.split(more.pop("review", "")))
         listed = tuple(each if isinstance(each, Check) else Check(each, timeout_s=30) for each in checks)
-        asked = Asked(branch, spec, checks=listed, **more)
-        return gate_branch(at or self.repo, asked, lambda what, how_far: self.told.append(what), reviewer)
+        asked = Asked(branch, spec, checks=listed, command=command, **more)
+        return gate_branch(at or self.repo, asked, lambda what, how_far: self.told.append(what))
 
     def critic(self, change: str = "", end: str = "print(json.dumps(answer))") -> str:
         """The command of a reviewer whose answer is changed by a line of Python."""
@@ -99,6 +98,11 @@ def _two_branches(root: Path) -> None:
     shell("echo 'two = 2' >> code.py; git commit -q -a -m feature; git checkout -q main", root)
 
 
-def left_overs(temporary: Path) -> list[str]:
-    """What gates have left in a folder for temporary files."""
-    return [name for name in os.listdir(temporary) if name.startswith("orc-gate-")]
+def cache_of(root: Path) -> str:
+    """A cache folder of its own, in which gates have theirs: a value of XDG_CACHE_HOME."""
+    return str(root / "cache")
+
+
+def left_overs(root: Path) -> list[str]:
+    """What gates have left in that cache folder."""
+    return sorted(os.listdir(Path(cache_of(root)) / "orc"))

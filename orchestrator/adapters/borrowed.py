@@ -7,6 +7,7 @@ attribute. It costs the same for a repository of any size.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
@@ -55,8 +56,26 @@ def _read_shallow(path: Path) -> bytes:
     return data
 
 
+def find_missing(git: Git, source_git_dir: Path, commits: Sequence[str], new: Sequence[str]) -> int:
+    """How many objects of these commits, or of the history that `new` selects, a partial clone has yet to fetch.
+
+    0 for any other repository, at once. Raises GitError.
+    """
+    # Git itself marks so what it got from somebody who has promised the rest.
+    if not any((source_git_dir / "objects" / "pack").glob("*.promisor")):
+        return 0
+    missing: set[str] = set()
+    for revs in (("--no-walk", *commits), new):
+        listed = git.run("rev-list", "--objects", "--missing=print", "--quiet", *revs).out
+        missing.update(line for line in listed.decode("ascii", "replace").splitlines() if line.startswith("?"))
+    return len(missing)
+
+
 def find_broken_object(git: Git, tip: str, base: str) -> str:
-    """What git's own check says about the objects that `tip` has and `base` has not, as at a fetch; "" if nothing."""
+    """What git's own check says about the objects that `tip` has and `base` has not, as at a fetch; "" if nothing.
+
+    Raises GitError where git fails for another reason, such as a full disk: that says nothing about the objects.
+    """
     new = f"{tip}\n^{base}\n".encode()
     with effect(Effect.MIRROR_REFRESH):
         pack = git.git_dir / "looked-at"
@@ -73,5 +92,7 @@ def find_broken_object(git: Git, tip: str, base: str) -> str:
             git.run("index-pack", f"--strict={forgiven}", "-o", index, f"{pack}-{name}.pack")
         except GitError as error:
             found = _FSCK.search(error.stderr)
-            return f"object {found['oid'][:12]}: {found['what']}" if found else error.message
+            if not found:
+                raise
+            return f"object {found['oid'][:12]}: {found['what']}"
     return ""

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.app import App, clean_line, json_option, pass_app
 from orchestrator.cli.complete import complete_branch
-from orchestrator.errors import ExitCode, NotFoundError, OrcError
+from orchestrator.errors import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from orchestrator.core.config import Project
     from orchestrator.core.gated import Conclusion, Gated
     from orchestrator.core.job import Check, JobSpec
     from orchestrator.engine.gate import Asked
 
+TIMEOUT_S = 1800
+"""Seconds for each check, where nobody says otherwise."""
+MOST_CHECKS = 200
 KINDS = ("code", "writing", "research", "ops")
 AREAS = ("tests", "ci", "orc")
 RESERVED = ("selftest",)
@@ -56,18 +58,18 @@ class Gate(click.Command):
 )
 @click.option("--check", "checks", multiple=True, metavar="LINE", help="Run this line of shell; may be given again.")
 @click.option("--setup", default="", metavar="LINE", help="Run this first in each checkout, such as 'npm ci'.")
-@click.option("--timeout", type=click.IntRange(1), default=1800, show_default=True, help="Seconds for each check.")
+@click.option("--timeout", type=click.IntRange(1), default=TIMEOUT_S, show_default=True, help="Seconds for each check.")
 @click.option("--skip-base", is_flag=True, help="Do not run the checks on the base as well, to compare with.")
 @click.option("--paths", multiple=True, metavar="GLOB", help="What the branch may change; may be given again.")
 @click.option("--allow", "allows", multiple=True, type=click.Choice(AREAS), help="What it may touch; see below.")
 @click.option("--kind", type=click.Choice(KINDS), default="code", show_default=True, help="What sort of work it is.")
 @click.option("--task", default="", metavar="TEXT", help="What the branch is for, told to the reviewer; - reads it.")
-@click.option("--reviewer", default="", metavar="NAME", help="An agent of this workspace, or BACKEND:MODEL.")
-@click.option("--reviewer-command", default="", metavar="LINE", help="A program that reviews instead.")
+@click.option("--reviewer", metavar="NAME", help="An agent of this workspace, or BACKEND:MODEL.")
+@click.option("--reviewer-command", metavar="LINE", help="A program that reviews instead.")
 @click.option("--markdown", is_flag=True, help="Print a block to paste into a pull request.")
 @json_option
 @pass_app
-def gate(app: App, /, branch: str, reviewer: str, reviewer_command: str, markdown: bool, **given: Any) -> None:
+def gate(app: App, /, branch: str, markdown: bool, **given: Any) -> None:
     """Judge BRANCH: a branch, a tag, a commit, BASE..TIP, or the number of a pull request that was fetched.
 
     The rules of the diff, the checks on a clean checkout of the branch, of the branch merged into its base, and of
@@ -87,25 +89,17 @@ def gate(app: App, /, branch: str, reviewer: str, reviewer_command: str, markdow
 
     if markdown and app.json:
         raise click.UsageError("--json and --markdown cannot both be printed.")
-    if reviewer and reviewer_command:
-        raise click.UsageError("give --reviewer or --reviewer-command, not both.")
     if given["base"] and ".." in branch:
         raise click.UsageError("BASE..TIP names the base already: leave --base out.")
-    asked = _asked(app, branch, **given)
-    judge = None
-    if reviewer or reviewer_command:
-        from orchestrator.engine.gate_review import find_reviewer
-
-        judge = find_reviewer(app.start, reviewer, reviewer_command)
+    asked = _asked(branch, **given)
     with Progress() as progress:
-        found = gate_branch(app.start, asked, progress.tell, judge)
-    tell_gated(app, found, _again(found, given), markdown=markdown)
+        found = gate_branch(app.start, asked, progress.tell)
+    tell_gated(app, found, _again(found, asked), markdown=markdown)
     if code := _exit_code(found.conclusion):
         sys.exit(int(code))
 
 
 def _asked(
-    app: App,
     branch: str,
     *,
     base: str,
@@ -117,18 +111,41 @@ def _asked(
     allows: tuple[str, ...],
     kind: str,
     task: str,
+    reviewer: str | None,
+    reviewer_command: str | None,
 ) -> Asked:
-    from orchestrator.core.config import Project
     from orchestrator.engine.gate import Asked
 
-    project, library = _project_here(app.start) or (Project(), None)
-    chosen = _checks(checks, timeout) if checks else project.checks
-    setup = setup or (project.setup.run if project.setup else "")
-    note = "The checks are those of the workspace's orc.yaml." if chosen and not checks else ""
-    spec = _spec(task, kind, paths, allows)
+    name, command = reviewer_words(reviewer, reviewer_command)
     return Asked(
-        branch, spec, base, chosen, setup, with_base=not skip_base, project=project, library=library, note=note
+        branch,
+        _spec(task, kind, paths, allows),
+        base,
+        _checks(checks, timeout),
+        setup.strip(),
+        with_base=not skip_base,
+        reviewer=name,
+        command=command,
     )
+
+
+def reviewer_words(name: str | None, line: str | None) -> tuple[str, tuple[str, ...]]:
+    """The reviewer's name and the words of its command, either of which is empty. Raises UsageError."""
+    if name is not None and line is not None:
+        raise click.UsageError("give --reviewer or --reviewer-command, not both.")
+    if name is not None and not name.strip():
+        raise click.UsageError("--reviewer is blank: nobody would review.")
+    return name or "", () if line is None else _words(line)
+
+
+def _words(line: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(line))
+    except ValueError as error:
+        raise click.UsageError(f"--reviewer-command is no line of a shell: {error}.") from error
+    if not words or not words[0].strip():
+        raise click.UsageError("--reviewer-command names no program.")
+    return words
 
 
 def _spec(task: str, kind: str, paths: tuple[str, ...], allows: tuple[str, ...]) -> JobSpec:
@@ -138,33 +155,14 @@ def _spec(task: str, kind: str, paths: tuple[str, ...], allows: tuple[str, ...])
     return JobSpec(prompt=words, kind=Kind(kind), paths=paths, allows=tuple(map(Area, dict.fromkeys(allows))))
 
 
-def _checks(lines: Iterable[str], timeout: int) -> tuple[Check, ...]:
+def _checks(lines: Sequence[str], timeout: int) -> tuple[Check, ...]:
     from orchestrator.core.job import Check
 
+    if not all(line.strip() for line in lines):
+        raise click.UsageError("--check is blank: it would pass whatever the branch is.")
+    if len(lines) > MOST_CHECKS:
+        raise click.UsageError(f"--check may be given {MOST_CHECKS} times; put more into a script.")
     return tuple(Check(line, timeout_s=timeout) for line in lines)
-
-
-def _project_here(start: Path) -> tuple[Project, Path] | None:
-    """What the workspace at hand says of this repository, and its root; None where orc was never at work."""
-    from orchestrator.adapters.git import common_dir
-    from orchestrator.adapters.places import find_root
-
-    try:
-        root, source = find_root(start), common_dir(start)
-    except NotFoundError:
-        return None
-    # An orc.yaml alone may have come with a clone: whoever cloned it has not asked for what it names to be run.
-    if not (common_dir(root) / "orc").is_dir():
-        return None
-    from orchestrator.adapters.config_file import read_config
-
-    for project in read_config(root).projects.values():
-        try:
-            if common_dir((root / project.path).resolve()) == source:
-                return project, root
-        except OrcError:
-            continue  # A project that is not there is not the one at hand.
-    return None
 
 
 def _exit_code(conclusion: Conclusion) -> ExitCode:
@@ -172,18 +170,20 @@ def _exit_code(conclusion: Conclusion) -> ExitCode:
     return codes.get(conclusion.value, ExitCode.FAILED)
 
 
-def _again(found: Gated, given: dict[str, Any]) -> list[str]:
+def _again(found: Gated, asked: Asked) -> list[str]:
     """The command that judges the very same commits in the same way, but for the review."""
-    words = ["orc", "gate", found.seen.branch.commit, "--base", found.seen.base.commit]
-    for check in found.seen.declared:
-        words += ["--check", check.run]
-    for glob in given["paths"]:
-        words += ["--paths", glob]
-    for area in given["allows"]:
-        words += ["--allow", area]
-    if given["setup"]:
-        words += ["--setup", given["setup"]]
-    return words if given["kind"] == "code" else [*words, "--kind", given["kind"]]
+    seen, spec = found.seen, asked.spec
+    words = ["orc", "gate", seen.branch.commit, "--base", seen.base.commit]
+    limits = {check.timeout_s for check in seen.declared}
+    # Checks with limits of their own are those of the base's configuration, from which they are read again.
+    if len(limits) == 1:
+        words += [word for check in seen.declared for word in ("--check", check.run)]
+        words += ["--timeout", str(*limits)] if limits != {TIMEOUT_S} else []
+    words += ["--setup", seen.setup] if seen.setup else []
+    words += [] if asked.with_base else ["--skip-base"]
+    words += [word for glob in spec.paths for word in ("--paths", glob)]
+    words += [word for area in spec.allows for word in ("--allow", area.value)]
+    return words if spec.kind.value == "code" else [*words, "--kind", spec.kind.value]
 
 
 class Progress:

@@ -12,16 +12,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__
-from orchestrator.cli.app import clean_line
+from orchestrator.cli.app import clean, clean_line
 from orchestrator.cli.gate_text import (
     GOOD,
     failed_checks,
     finding_lines,
     headline,
-    place_of,
     rows_of,
     tail_lines,
 )
+from orchestrator.core.gated import place_of
 
 if TYPE_CHECKING:
     from orchestrator.cli.gate_text import Row
@@ -90,7 +90,9 @@ def _receipts(found: Gated, again: Sequence[str]) -> Iterator[str]:
         yield f"review       nonce sha256 {seen.review.record.nonce_sha256}"
     yield f"time         {', '.join(f'{name} {value:.1f} s' for name, value in found.seconds.items())}"
     yield f"by           orc {__version__}, git {'.'.join(map(str, version()))}"
-    yield f"again        {clean_line(shlex.join(again))}"
+    # As it is, blanks and line ends inside of quotes included; what a terminal would obey is in no line of this block.
+    command = shlex.join(again)
+    yield from f"again        {command if command == clean(command) else 'as --json has it'}".split("\n")
 
 
 def _folded(title: str, lines: Sequence[str]) -> Iterator[str]:

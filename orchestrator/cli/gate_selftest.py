@@ -21,11 +21,11 @@ HEADINGS = ("GATE", "CHEATS", "RECALL", "CONTROLS", "SPECIFICITY", "SECONDS", "W
 
 @click.command()
 @click.option("--gate", "gates", multiple=True, metavar="NAME", help="Only this gate; may be given again.")
-@click.option("--reviewer", default="", metavar="NAME", help="Measure this agent, or BACKEND:MODEL, instead.")
-@click.option("--reviewer-command", default="", metavar="LINE", help="Measure a program that reviews instead.")
+@click.option("--reviewer", metavar="NAME", help="Measure this agent, or BACKEND:MODEL, instead.")
+@click.option("--reviewer-command", metavar="LINE", help="Measure a program that reviews instead.")
 @json_option
 @pass_app
-def selftest(app: App, /, gates: tuple[str, ...], reviewer: str, reviewer_command: str) -> None:
+def selftest(app: App, /, gates: tuple[str, ...], reviewer: str | None, reviewer_command: str | None) -> None:
     """Try every gate of orc on cheats that it must stop and on clean controls that must pass.
 
     Each case goes through the real program, in repositories that are thrown away. Needs no workspace, asks no model,
@@ -34,14 +34,13 @@ def selftest(app: App, /, gates: tuple[str, ...], reviewer: str, reviewer_comman
 
     Exit codes: 0 every cheat was stopped and every control passed, 1 not so.
     """
-    from orchestrator.cli.gate import Progress
+    from orchestrator.cli.gate import Progress, reviewer_words
 
-    if reviewer and reviewer_command:
-        raise click.UsageError("give --reviewer or --reviewer-command, not both.")
-    if reviewer or reviewer_command:
+    name, command = reviewer_words(reviewer, reviewer_command)
+    if name or command:
         if gates:
             raise click.UsageError("a reviewer is measured on its own: leave --gate out.")
-        _measure(app, reviewer, reviewer_command)
+        _measure(app, name, command)
         return
     from orchestrator.engine.selftest import run_selftest
 
@@ -164,13 +163,13 @@ def _json_of(report: Report) -> dict[str, Any]:
 # --- a reviewer ---
 
 
-def _measure(app: App, reviewer: str, reviewer_command: str) -> None:
+def _measure(app: App, name: str, command: tuple[str, ...]) -> None:
     from orchestrator.cli.gate import Progress
+    from orchestrator.engine.gate_bench import open_bench
     from orchestrator.engine.gate_review import find_reviewer
     from orchestrator.engine.selftest_reviewers import measure_reviewer
 
-    judge = find_reviewer(app.start, reviewer, reviewer_command)
-    assert judge is not None
+    judge = find_reviewer(app.start, name, command, open_bench(app.start))
     with Progress() as progress:
         found = measure_reviewer(judge, progress.tell)
     figures = {**found.figures(), "kept": found.kept}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.app import App, clean, clean_line
+from orchestrator.core.gated import AREA_WORDS, place_of, place_words
+from orchestrator.core.tamper import RULES
 
 if TYPE_CHECKING:
     from orchestrator.core.gated import Checked, Gated, Reviewed, Seen, Where
@@ -81,9 +83,6 @@ def rows_of(found: Gated) -> Iterator[Row]:
 
 
 def _rule_rows(seen: Seen) -> Iterator[Row]:
-    from orchestrator.core.gated import AREA_WORDS
-    from orchestrator.core.tamper import RULES
-
     found = {RULES[each.rule][0] for each in seen.evidence.tampering}
     for rule in seen.rules:
         # A dozen rules that found nothing are one line for each thing that they are about.
@@ -94,12 +93,6 @@ def _rule_rows(seen: Seen) -> Iterator[Row]:
         yield from (Row("ok", words) for area, words in AREA_WORDS.items() if area not in found)
     if more:
         yield Row("not shown", "more of these", detail=str(more))
-
-
-def place_of(where: Where, seen: Seen) -> tuple[str, tuple[str, ...]]:
-    """A tree as a template, and the names in it."""
-    names = {"branch": (seen.branch.name,), "base": (seen.base.name,), "merged": (seen.branch.name, seen.base.name)}
-    return "{} merged into {}" if where.value == "merged" else "{}", names[where.value]
 
 
 def _check_rows(seen: Seen, checked: Checked) -> Iterator[Row]:
@@ -197,8 +190,7 @@ def _more_lines(found: Gated) -> Iterator[str]:
     for reason in found.reasons:
         yield f"! {clean_line(reason)}"
     for where, result in failed_checks(found.seen):
-        place, names = place_of(where, found.seen)
-        yield f"{clean_line(result.run)} on {clean_line(place.format(*names))} printed:"
+        yield f"{clean_line(result.run)} on {clean_line(place_words(where, found.seen))} printed:"
         yield from (f"  | {line}" for line in tail_lines(result.tail))
     yield from (f"  {line}" for line in finding_lines(found.seen.review))
     for note in found.notes:

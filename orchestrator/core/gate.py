@@ -57,7 +57,7 @@ def plan_only(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
         return ""
     if any(not matches(change.path, docs) for change in facts.changes) or spec.deliverables:
         return ""
-    paths = _some(change.path for change in facts.changes)
+    paths = list_some(change.path for change in facts.changes)
     return f"Only documents were changed ({paths}). A plan or a note is not code: change the code."
 
 
@@ -68,14 +68,14 @@ def whitespace_only(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> s
     code = [change.path for change in facts.changes if not matches(change.path, docs)]
     if not code or any(path not in facts.whitespace_only for path in code):
         return ""
-    return f"Only white space was changed ({_some(code)})."
+    return f"Only white space was changed ({list_some(code)})."
 
 
 def unexpected_change(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     """An investigation that changed files."""
     if spec.expects is not Expects.NO_CHANGE or not facts.changes:
         return ""
-    return f"The job expects a report and no change, but {_some(c.path for c in facts.changes)} changed."
+    return f"The job expects a report and no change, but {list_some(c.path for c in facts.changes)} changed."
 
 
 def missing_report(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
@@ -91,7 +91,7 @@ def missing_deliverable(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) 
     missing = [each for each in spec.deliverables if not any(matches(path, (each,)) for path in made)]
     if not missing:
         return ""
-    return f"The declared deliverable {_some(missing)} was not changed, or is empty."
+    return f"The declared deliverable {list_some(missing)} was not changed, or is empty."
 
 
 def out_of_scope(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
@@ -101,22 +101,22 @@ def out_of_scope(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     outside = [change.path for change in facts.changes if not matches(change.path, spec.paths)]
     if not outside:
         return ""
-    return f"Changed outside the allowed paths ({', '.join(spec.paths)}): {_some(outside)}. Undo those changes."
+    return f"Changed outside the allowed paths ({', '.join(spec.paths)}): {list_some(outside)}. Undo those changes."
 
 
 def hostile_entry(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     """Entries that reach out of the tree or that other tools would run."""
     links = [change.path for change in facts.changes if change.new_mode == GITLINK]
     if links:
-        return f"A repository inside the repository is not accepted: {_some(links)}."
+        return f"A repository inside the repository is not accepted: {list_some(links)}."
     escaping = [path for path, points_to in facts.links if _escapes(path, points_to)]
     known = {path for path, _ in facts.links}
     escaping += [c.path for c in facts.changes if c.new_mode == SYMLINK and c.path not in known]
     if escaping:
-        return f"A symbolic link points out of the tree: {_some(escaping)}."
+        return f"A symbolic link points out of the tree: {list_some(escaping)}."
     odd = [c.path for c in facts.changes if c.status != "D" and _ODD_NAME.search(c.path)]
     if odd:
-        return f"File names like these are not accepted: {_some(odd)}."
+        return f"File names like these are not accepted: {list_some(odd)}."
     return ""
 
 
@@ -173,7 +173,8 @@ def _escapes(path: str, points_to: str) -> bool:
     return parts[0] == ".." or ".git" in (part.lower() for part in parts)
 
 
-def _some(names: Iterable[str], limit: int = 5) -> str:
+def list_some(names: Iterable[str], limit: int = 5) -> str:
+    """The first of these names, as people read them, and how many more there are."""
     listed = [name if name.isprintable() else repr(name) for name in names]
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return ", ".join(listed[:limit]) + more

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.core.criteria import Checks
-from orchestrator.core.gate import RULES, judge_checks
+from orchestrator.core.gate import RULES, judge_checks, list_some
 from orchestrator.core.job import Area, Check, Expects, JobSpec, Kind
 from orchestrator.core.kinds import RULES as KIND_RULES
 from orchestrator.core.records import ChangedPath, CheckResult, Evidence, ReviewRecord, Verdict
@@ -179,6 +179,8 @@ class Seen:
     merged_tree: str = ""
     conflicts: tuple[str, ...] = ()
     declared: tuple[Check, ...] = ()
+    setup: str = ""
+    """What runs before them in each checkout."""
     checks: tuple[Checked, ...] = ()
     review: Reviewed | None = None
     suggestion: str = ""
@@ -306,7 +308,7 @@ def conclude(seen: Seen) -> tuple[Conclusion, tuple[str, ...]]:
         return Conclusion.REFUSED, (*refused[:MOST_REASONS], *([f"… and {more} more"] if more > 0 else []))
     failed, unclear = judge_runs(seen)
     unclear += _held(seen)
-    conflict = [f"It does not merge into {seen.base.name}: conflict in {_some(seen.conflicts)}."]
+    conflict = [f"It does not merge into {seen.base.name}: conflict in {list_some(seen.conflicts)}."]
     refusals = [*(conflict if seen.conflicts else []), *_refused_by_review(seen.review)]
     if refusals:
         return Conclusion.REFUSED, (*refusals, *failed)
@@ -348,9 +350,9 @@ def judge_runs(seen: Seen) -> tuple[list[str], list[str]]:
         old = [run for run in each.failing if run in red]
         if new:
             passes = f", and passes on {seen.base.name}" if base is not None and not base.problem else ""
-            failed.append(f"{_some(new)} fails on {place}{passes}.")
+            failed.append(f"{list_some(new)} fails on {place}{passes}.")
         if old:
-            unclear.append(f"{_some(old)} fails on {place}, and on {seen.base.name} as well: the base is red.")
+            unclear.append(f"{list_some(old)} fails on {place}, and on {seen.base.name} as well: the base is red.")
     return failed, unclear
 
 
@@ -364,11 +366,17 @@ def _held(seen: Seen) -> list[str]:
     return [f"It does what nobody allowed, so a person has to look: {'; '.join(told)}. If that is meant: {way}."]
 
 
+def place_of(where: Where, seen: Seen) -> tuple[str, tuple[str, ...]]:
+    """A tree as people call it: a template, and the names in it, which are other people's words."""
+    if where is Where.MERGED:
+        return "{} merged into {}", (seen.branch.name, seen.base.name)
+    return "{}", (seen.base.name if where is Where.BASE else seen.branch.name,)
+
+
 def place_words(where: Where, seen: Seen) -> str:
-    """A tree as people call it."""
-    if where is Where.BASE:
-        return seen.base.name
-    return seen.branch.name if where is Where.BRANCH else f"{seen.branch.name} merged into {seen.base.name}"
+    """The same as text."""
+    template, names = place_of(where, seen)
+    return template.format(*names)
 
 
 def _refused_by_review(review: Reviewed | None) -> list[str]:
@@ -395,8 +403,8 @@ def notes_of(seen: Seen) -> tuple[str, ...]:
     notes = [each.note for each in (seen.branch, seen.base) if each.note]
     if not seen.commits:
         notes.append(f"{seen.base.name} has every commit of {seen.branch.name} already.")
-    if seen.evidence.protected:
-        notes.append(f"It changes protected paths, which a person should look at: {_some(seen.evidence.protected)}.")
+    if protected := seen.evidence.protected:
+        notes.append(f"It changes protected paths, which a person should look at: {list_some(protected)}.")
     notes += [f"{note[:1].upper()}{note[1:]}." for note in seen.evidence.notes]
     base, branch = seen.on(Where.BASE), seen.on(Where.BRANCH)
     if base is not None and base.problem:
@@ -404,10 +412,10 @@ def notes_of(seen: Seen) -> tuple[str, ...]:
     if base is not None and branch is not None and not branch.problem:
         mended = [run for run in base.failing if run not in branch.failing]
         if mended:
-            notes.append(f"{seen.base.name} is red: {_some(mended)} fails there and passes on {seen.branch.name}.")
+            notes.append(f"{seen.base.name} is red: {list_some(mended)} fails there and passes on {seen.branch.name}.")
     flaky = dict.fromkeys(each.run for at in seen.checks for each in at.results if each.outcome == "flaky")
     if flaky:
-        notes.append(f"{_some(list(flaky))} failed once and passed when it was run again.")
+        notes.append(f"{list_some(list(flaky))} failed once and passed when it was run again.")
     if seen.review is not None and not seen.review.problem:
         who = seen.review.record.reviewer.agent
         if seen.review.record.doubts:
@@ -434,9 +442,3 @@ def suggest_check(files: Iterable[str], makefile: str) -> str:
         "pom.xml": "mvn -q test",
     }
     return next((command for name, command in known.items() if name in there), "")
-
-
-def _some(names: tuple[str, ...] | list[str], limit: int = 5) -> str:
-    listed = [name if name.isprintable() else repr(name) for name in names]
-    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more

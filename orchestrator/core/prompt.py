@@ -15,7 +15,7 @@ from orchestrator.core.conflict import Collision, Side
 from orchestrator.core.criteria import Item
 from orchestrator.core.hot import WINDOW, HotFile
 from orchestrator.core.job import Fix, Job
-from orchestrator.core.records import FIXED, Answer, CheckResult, Claim, Evidence, PromptPart
+from orchestrator.core.records import FIXED, Answer, ChangedPath, CheckResult, Claim, Evidence, PromptPart
 from orchestrator.core.skills import Chosen, tokens_of
 from orchestrator.errors import LedgerError
 
@@ -224,7 +224,7 @@ def review_prompt(
     values = {
         "rules": rules.strip() or "None.",
         "soul": without_section(soul.body, "Voice").strip(),
-        "task": fenced("the task", job.spec.prompt.strip()),
+        "task": fenced("the task", _task(job)),
         "tests": _tests(evidence.checks),
         "tampering": _tampering(evidence),
         "previous": _previous(*previous),
@@ -235,16 +235,25 @@ def review_prompt(
     }
     more = {
         "form": json.dumps(form, indent=2, ensure_ascii=False),
-        "title": job.spec.heading,
         "kind": job.spec.kind.value,
         "commit": evidence.tip,
         "stat": evidence.stat,
-        "files": "\n".join(f"- {path.status} {path.path}" for path in evidence.paths) or "- none",
+        "files": fenced("the changed files", "\n".join(map(_path_line, evidence.paths)) or "none"),
     }
     told = _assemble(templates, values, more, dict.fromkeys(values, ""))
     size = {"diff": tokens_of(_fenced_diff(diff))}
     parts = tuple(PromptPart(each.name, size.get(each.name, each.tokens)) for each in told.parts)
     return replace(told, parts=parts)
+
+
+def _task(job: Job) -> str:
+    """The job's own words; its title may be those of an agent that asked for the job."""
+    return f"{job.spec.heading}\n\n{job.spec.prompt.strip()}" if job.spec.title else job.spec.prompt.strip()
+
+
+def _path_line(path: ChangedPath) -> str:
+    name = path.path if path.path.isprintable() else json.dumps(path.path, ensure_ascii=False)
+    return f"- {path.status} {name}"
 
 
 def fill_review(message: str, *, base: str, commit: str, diff: str, nonce: str = "") -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.adapters import clock
-from orchestrator.adapters.borrowed import borrow_objects, find_broken_object
+from orchestrator.adapters.borrowed import borrow_objects, find_broken_object, find_missing
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.git import ENGINE, Git, common_dir, merge_base, own_dir, reading, tree_of, version
 from orchestrator.adapters.git_objects import commit_tree, merge_trees, read_blob
+from orchestrator.adapters.yaml_text import replace_unsafe
 from orchestrator.core.config import Project
 from orchestrator.core.criteria import Criteria
 from orchestrator.core.gated import (
@@ -36,11 +37,13 @@ from orchestrator.core.gated import (
     suggest_check,
 )
 from orchestrator.core.job import Check, JobSpec
+from orchestrator.core.records import Evidence
 from orchestrator.engine.criteria import criteria_in
 from orchestrator.engine.diff_facts import judge_work, see_diff
-from orchestrator.engine.gate_names import find_base, find_named, refuse_unrelated, split_range
+from orchestrator.engine.gate_bench import FILE_NAME, Bench, find_bench
+from orchestrator.engine.gate_names import find_base, find_named, refuse_partial, refuse_unrelated, split_range
 from orchestrator.engine.gate_runs import Tell, Workshop, open_workshop, run_checks
-from orchestrator.errors import OrcError, UnavailableError
+from orchestrator.errors import InvalidFileError, OrcError, UnavailableError
 
 if TYPE_CHECKING:
     from orchestrator.engine.gate_review import Reviewer
@@ -58,18 +61,35 @@ class Asked:
     base: str = ""
     """'' is the repository's default branch."""
     checks: tuple[Check, ...] = ()
+    """Without any, and likewise without a setup, those of the workspace."""
     setup: str = ""
     with_base: bool = True
     """Whether the checks run on the base as well, to compare with."""
-    project: Project = field(default_factory=Project)
+    reviewer: str = ""
+    """An agent of the workspace, or BACKEND:MODEL; '' is nobody."""
+    command: tuple[str, ...] = ()
+    """A program that reviews instead."""
+    judge: Reviewer | None = None
+    """Somebody who was found already, in the place of both."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """How the branch is judged: as was asked for, else as the workspace says."""
+
+    spec: JobSpec
+    checks: tuple[Check, ...]
+    setup: str
+    with_base: bool
+    project: Project
     """Which paths are documents, and which are protected."""
-    library: Path | None = None
-    """The workspace whose criteria hold; None: that of the reviewer, or else the shipped ones."""
+    criteria: Criteria
+    """What is asked of work of its kind."""
     note: str = ""
-    """What a person should know about how it was asked."""
+    """What a person should know about where it comes from."""
 
 
-def gate_branch(start: Path, asked: Asked, tell: Tell, reviewer: Reviewer | None = None) -> Gated:
+def gate_branch(start: Path, asked: Asked, tell: Tell) -> Gated:
     """Judge a branch of the repository that holds `start`. Raises OrcError if there is nothing to judge."""
     if version() < OLDEST_GIT:
         raise UnavailableError(f"git {'.'.join(map(str, version()))} is too old: this needs 2.38")
@@ -78,19 +98,22 @@ def gate_branch(start: Path, asked: Asked, tell: Tell, reviewer: Reviewer | None
     with reading(Git(own_dir(start))) as names:
         branch, base = _find(names, asked)
     with open_workshop(tell) as shop, reading(borrow_objects(source, shop.folder / "borrowed.git")) as git:
-        library = asked.library or (reviewer.library if reviewer else None)
-        criteria = criteria_in(library or shop.folder, asked.spec.kind)
-        seen = look_at(git, branch, base, asked, criteria)
+        fork = _find_fork(git, source, branch, base)
+        bench = find_bench(start, source, git, shop.folder / "bench", branch, base)
+        reviewer = _find_reviewer(start, asked, bench)
+        terms = _terms(asked, bench, _find_criteria(shop, asked, bench, reviewer))
+        seen = look_at(git, fork, branch, base, terms)
         if not is_refused(seen):
-            seen = replace(seen, checks=_check(shop, git, seen, asked))
+            seen = replace(seen, checks=_check(shop, git, seen, terms))
             if reviewer is not None and may_be_reviewed(seen):
                 from orchestrator.engine.gate_review import review_branch
 
-                seen = replace(seen, review=review_branch(shop, git, seen, asked.spec, reviewer, criteria))
-        if not asked.checks:
+                review = review_branch(shop, git, seen, terms.spec, reviewer, terms.criteria)
+                seen = replace(seen, review=review)
+        if not terms.checks:
             seen = replace(seen, suggestion=_suggest(git, base.commit))
     conclusion, reasons = conclude(seen)
-    notes = (*([asked.note] if asked.note else []), *notes_of(seen))
+    notes = (*(each for each in (terms.note, shop.note) if each), *notes_of(seen))
     return Gated(seen, conclusion, reasons, notes, _seconds(seen, time.monotonic() - began))
 
 
@@ -101,24 +124,79 @@ def _find(git: Git, asked: Asked) -> tuple[Named, Named]:
     return branch, find_named(git, wanted) if wanted else find_base(git, branch)
 
 
-# --- the diff ---
-
-
-def look_at(git: Git, branch: Named, base: Named, asked: Asked, criteria: Criteria) -> Seen:
-    """What the objects alone tell: the diff and what the rules say of it, and whether it merges."""
+def _find_fork(git: Git, source: Path, branch: Named, base: Named) -> str:
+    """The commit that the branch began at. Raises OrcError if there is none, or if not everything is here."""
     fork = merge_base(git, base.commit, branch.commit)
     if fork is None:
         raise refuse_unrelated(branch, base, is_shallow=(git.git_dir / "shallow").exists())
-    evidence, changes = see_diff(git, fork, branch.commit, asked.project)
+    new = (branch.commit, f"^{base.commit}")
+    if missing := find_missing(git, source, (fork, branch.commit, base.commit), new):
+        raise refuse_partial(branch, base, missing)
+    return fork
+
+
+def _find_reviewer(start: Path, asked: Asked, bench: Bench | None) -> Reviewer | None:
+    if asked.judge is not None or not (asked.reviewer or asked.command):
+        return asked.judge
+    from orchestrator.engine.gate_review import find_reviewer
+
+    return find_reviewer(start, asked.reviewer, asked.command, bench)
+
+
+def _find_criteria(shop: Workshop, asked: Asked, bench: Bench | None, reviewer: Reviewer | None) -> Criteria:
+    """What is asked of this kind of work by the workspace of the repository, else by the reviewer's; else as shipped.
+
+    Raises InvalidFileError.
+    """
+    if bench is None or bench.project is None:
+        bench = reviewer.bench if reviewer is not None else None
+    if bench is None:
+        return criteria_in(shop.folder, asked.spec.kind)
+    try:
+        return criteria_in(bench.places["criteria"], asked.spec.kind)
+    except InvalidFileError as error:
+        if bench.places["criteria"] == bench.root:
+            raise
+        # Not the file that the person sees in the folder.
+        raise error.in_file(f"{error.file} of {bench.owner('criteria')}") from error
+
+
+def _terms(asked: Asked, bench: Bench | None, criteria: Criteria) -> _Terms:
+    note = bench.note if bench is not None else ""
+    if bench is None or (project := bench.project) is None:
+        return _Terms(asked.spec, asked.checks, asked.setup, asked.with_base, Project(), criteria, note)
+    if project.checks and not asked.checks:
+        note = f"The checks are those of the {FILE_NAME} of {bench.owner(FILE_NAME)}."
+    setup = asked.setup or (project.setup.run if project.setup else "")
+    return _Terms(asked.spec, asked.checks or project.checks, setup, asked.with_base, project, criteria, note)
+
+
+# --- the diff ---
+
+
+def look_at(git: Git, fork: str, branch: Named, base: Named, terms: _Terms) -> Seen:
+    """What the objects alone tell: the diff and what the rules say of it, and whether it merges."""
+    evidence, changes = see_diff(git, fork, branch.commit, terms.project)
     commits = int(git.text("rev-list", "--count", branch.commit, f"^{base.commit}"))
-    seen = Seen(branch, base, evidence, commits, declared=asked.checks)
+    seen = Seen(branch, base, _as_recorded(evidence), commits, declared=terms.checks, setup=terms.setup)
     broken = find_broken_object(git, branch.commit, base.commit)
     if broken:
         # Not even looked at any further, as a fetch would not have brought it.
         return replace(seen, rules=(RuleSeen("broken_objects", RuleOutcome.REFUSED, f"git refuses {broken}."),))
-    evidence = judge_work(git, evidence, changes, asked.spec, criteria)
-    rules = (RuleSeen("broken_objects", RuleOutcome.OK), *see_rules(asked.spec, evidence))
+    evidence = _as_recorded(judge_work(git, evidence, changes, terms.spec, terms.criteria))
+    rules = (RuleSeen("broken_objects", RuleOutcome.OK), *see_rules(terms.spec, evidence))
     return _merge(git, replace(seen, evidence=evidence, rules=rules))
+
+
+def _as_recorded(seen: Evidence) -> Evidence:
+    """Names as a record of the engine would hold them: a reviewer has to name each, and cannot say half a character."""
+    found = (replace(each, path=replace_unsafe(each.path), text=replace_unsafe(each.text)) for each in seen.tampering)
+    return replace(
+        seen,
+        paths=tuple(replace(each, path=replace_unsafe(each.path)) for each in seen.paths),
+        protected=tuple(map(replace_unsafe, seen.protected)),
+        tampering=tuple(found),
+    )
 
 
 def _merge(git: Git, seen: Seen) -> Seen:
@@ -128,7 +206,7 @@ def _merge(git: Git, seen: Seen) -> Seen:
     with effect(Effect.MERGE_BUILD):
         built = merge_trees(git, seen.base.commit, seen.branch.commit)
         if built.tree is None:
-            return replace(seen, conflicts=built.conflicts)
+            return replace(seen, conflicts=tuple(map(replace_unsafe, built.conflicts)))
         parents = [seen.base.commit, seen.branch.commit]
         commit = commit_tree(git, built.tree, parents, "Merged to be judged\n", author=ENGINE, when=clock.now())
     return replace(seen, merged=commit, merged_tree=built.tree)
@@ -137,14 +215,14 @@ def _merge(git: Git, seen: Seen) -> Seen:
 # --- the checks ---
 
 
-def _check(shop: Workshop, git: Git, seen: Seen, asked: Asked) -> tuple[Checked, ...]:
+def _check(shop: Workshop, git: Git, seen: Seen, terms: _Terms) -> tuple[Checked, ...]:
     """The checks on each tree that they are due on, one after another; once for trees that are the same."""
-    if not asked.checks:
+    if not terms.checks:
         return ()
     due = [(Where.BRANCH, seen.branch.commit, seen.tree)]
     if seen.merged:
         due.append((Where.MERGED, seen.merged, seen.merged_tree))
-    if asked.with_base:
+    if terms.with_base:
         due.append((Where.BASE, seen.base.commit, tree_of(git, seen.base.commit)))
     done: dict[str, Checked] = {}
     found = []
@@ -152,7 +230,7 @@ def _check(shop: Workshop, git: Git, seen: Seen, asked: Asked) -> tuple[Checked,
         known = done.get(tree)
         if known is None:
             told = f"the checks run on {place_words(where, seen)}"
-            known = done[tree] = run_checks(shop, git, where, commit, tree, asked.checks, asked.setup, told)
+            known = done[tree] = run_checks(shop, git, where, commit, tree, terms.checks, terms.setup, told)
             found.append(known)
         else:
             found.append(replace(known, where=where, commit=commit, same_as=known.where))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from orchestrator.adapters.git import Git, rev_parse
 from orchestrator.core.gated import Named
-from orchestrator.errors import NotFoundError, RefusedError
+from orchestrator.errors import NotFoundError, RefusedError, UnavailableError
 
 DEFAULTS = (
     "refs/remotes/origin/HEAD",
@@ -22,6 +22,7 @@ DEFAULTS = (
 )
 """Where the default branch of a repository is looked for."""
 _FULL_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_HEX = re.compile(r"[0-9a-f]+", re.I)
 _PULL = re.compile(r"(?:#|!|(?:pr|pull|mr)[ /#-]?)?(?P<number>[1-9][0-9]{0,8})", re.I)
 _RANGE = re.compile(r"(?P<base>.+?)\.\.\.?(?P<tip>.+)", re.S)
 
@@ -43,7 +44,8 @@ def find_named(git: Git, text: str) -> Named:
         commit = _commit(git, ref)
         if commit:
             is_ref = ref.startswith("refs/")
-            return Named(name, commit, ref if is_ref else "", _ambiguity(git, ref))
+            note = _ambiguity(git, ref) if is_ref else _abbreviation(text, commit)
+            return Named(name, commit, ref if is_ref else "", note)
     raise _not_found(git, text)
 
 
@@ -69,12 +71,14 @@ def _candidates(git: Git, text: str) -> Iterator[tuple[str, str]]:
         yield _short(text), text
     for folder in ("refs/heads/", "refs/remotes/", "refs/tags/"):
         yield text, folder + text
-    yield text, text
+    yield _short(f"refs/{text}"), f"refs/{text}"
     pull = _PULL.fullmatch(text.strip())
     if pull:
         for ref in _pull_refs(git, pull["number"]):
             yield f"pull request {pull['number']}", ref
-    yield f"origin/{text}", f"refs/remotes/origin/{text}"
+    # Git's own reading takes the beginning of any commit's id, so it comes after the names; but HEAD is the one here.
+    remote = (f"origin/{text}", f"refs/remotes/origin/{text}")
+    yield from ((text, text), remote) if text.startswith("HEAD") else (remote, (text, text))
 
 
 def _pull_refs(git: Git, number: str) -> list[str]:
@@ -102,6 +106,13 @@ def _ambiguity(git: Git, ref: str) -> str:
     return f"There is a tag {name} too; the branch was taken." if same else ""
 
 
+def _abbreviation(text: str, commit: str) -> str:
+    """What is to be said of a word that is the beginning of a commit's id and may have been meant as something else."""
+    if not _HEX.fullmatch(text) or text == commit or not commit.startswith(text.lower()):
+        return ""
+    return f"{text} was taken for commit {commit[:12]}: no branch, tag or pull request here has that name."
+
+
 def _short(ref: str) -> str:
     for folder in ("refs/heads/", "refs/remotes/", "refs/tags/", "refs/"):
         if ref.startswith(folder):
@@ -116,7 +127,7 @@ def _not_found(git: Git, text: str) -> NotFoundError:
         return NotFoundError(
             f"pull request {number} is not in this repository",
             cause="orc gate fetches nothing: it looks for refs such as refs/pull/N/head.",
-            hint=f"git fetch origin pull/{number}/head:refs/pull/{number}/head",
+            hint=f"git fetch origin +pull/{number}/head:refs/pull/{number}/head",
         )
     if rev_parse(git, "HEAD^{commit}") is None and not git.text("for-each-ref", "--count=1"):
         return NotFoundError(f"there is no branch {text!r}: this repository has no commit yet")
@@ -136,3 +147,12 @@ def refuse_unrelated(branch: Named, base: Named, *, is_shallow: bool) -> Refused
     why = "This clone is shallow: it ends before they meet." if is_shallow else "Their histories are not related."
     hint = "git fetch --unshallow" if is_shallow else f"orc gate {branch.name} --base BRANCH"
     return RefusedError(f"{branch.name} and {base.name} have no commit in common", cause=why, hint=hint)
+
+
+def refuse_partial(branch: Named, base: Named, missing: int) -> UnavailableError:
+    """The error for a clone in which objects are only promised: to fetch is for its owner, with their own keys."""
+    return UnavailableError(
+        f"{missing} object{'s' * (missing != 1)} of {branch.name} and {base.name} are not in this clone",
+        cause="It is a partial clone (git clone --filter), and orc gate fetches nothing.",
+        hint="git fetch --refetch --no-filter origin",
+    )

@@ -6,19 +6,18 @@ Who made the branch is not known, so neither is how far the reviewer is from its
 from __future__ import annotations
 
 import secrets
-import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.backends.base import Order
-from orchestrator.adapters.config_file import FILE_NAME, read_config
+from orchestrator.adapters.config_file import FILE_NAME
 from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import read_patch
 from orchestrator.adapters.library import prompt_templates, read_souls
-from orchestrator.adapters.places import find_root
 from orchestrator.adapters.run_folder import find_orc
 from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
 from orchestrator.core.agent import Soul
@@ -31,8 +30,9 @@ from orchestrator.core.job import Job, JobSpec, Standing, State, Worker
 from orchestrator.core.prompt import fill_review, review_prompt
 from orchestrator.core.records import Attempt, Evidence, ReviewRecord, Used, Verdict
 from orchestrator.core.times import iso
-from orchestrator.engine.agents import BUILT_IN, backend_in, launch_soul, suspicion_of, view_soul
+from orchestrator.engine.agents import BUILT_IN, backend_in, backend_of, launch_soul, suspicion_of, view_soul
 from orchestrator.engine.collect import end_review
+from orchestrator.engine.gate_bench import Bench, pin_backend, whole_words
 from orchestrator.engine.gate_runs import GRACE_S, Workshop
 from orchestrator.engine.launch import Start, export_in
 from orchestrator.engine.reviews import answer_schema, review_facts
@@ -54,7 +54,7 @@ class Reviewer:
     config: Config
     root: Path
     """What relative paths of the configuration start from."""
-    library: Path | None = None
+    bench: Bench | None = None
     """The workspace with rules and criteria of its own; None without one."""
 
 
@@ -74,17 +74,14 @@ class _Asked:
     nonce: str
 
 
-def find_reviewer(start: Path, name: str, command: str) -> Reviewer | None:
-    """The reviewer that was asked for: an agent of the workspace here, BACKEND:MODEL, or a command; None for none.
+def find_reviewer(start: Path, name: str, command: Sequence[str], bench: Bench | None) -> Reviewer:
+    """The reviewer that was asked for: an agent of the workspace, BACKEND:MODEL, or a command.
 
-    Raises OrcError if it cannot be used.
+    Files that a command names are looked for from `start`. Raises OrcError if it cannot be used.
     """
     if command:
-        argv = tuple(shlex.split(command))
-        config = Config(backends={COMMAND: BackendConfig(name=COMMAND, argv=argv)})
+        config = Config(backends={COMMAND: BackendConfig(name=COMMAND, argv=whole_words(command, start))})
         return _usable(Reviewer(view_soul(config, start, _critic(COMMAND, "")), config, start))
-    if not name:
-        return None
     backend, colon, model = name.partition(":")
     if colon:
         if backend not in BUILT_IN or not model:
@@ -92,7 +89,7 @@ def find_reviewer(start: Path, name: str, command: str) -> Reviewer | None:
             raise NotFoundError(f"{name!r} is no BACKEND:MODEL", hint=f"BACKEND is one of {known}")
         soul = _critic(backend, model)
         return _usable(Reviewer(view_soul(Config(), start, soul), Config(), start))
-    return _usable(_of_workspace(start, name))
+    return _usable(_of_workspace(start, name, bench))
 
 
 def _critic(backend: str, model: str) -> Soul:
@@ -101,20 +98,23 @@ def _critic(backend: str, model: str) -> Soul:
     return Soul(name="critic", backend=backend, model=model, body=text.split("---\n", 2)[2])
 
 
-def _of_workspace(start: Path, name: str) -> Reviewer:
-    try:
-        root = find_root(start)
-    except NotFoundError as error:
+def _of_workspace(start: Path, name: str, bench: Bench | None) -> Reviewer:
+    if bench is None:
         raise NotFoundError(
-            f"there is no agent {name!r}: {start} is not in a workspace of orc",
-            cause=f"Agents are files in souls/, beside {FILE_NAME}.",
+            f"there is no agent {name!r}: {start} is not in a workspace in which orc has been at work",
+            cause=f"Agents are files in souls/, beside {FILE_NAME}; those that came with a clone are not used.",
             hint="--reviewer BACKEND:MODEL, such as codex:gpt-5.5, or --reviewer-command LINE",
-        ) from error
-    config, (souls, problems) = read_config(root), read_souls(root)
+        )
+    souls, problems = read_souls(bench.places["souls"])
     if name not in souls:
         why = next((str(each) for each in problems if f"{name}.md" in str(each)), "")
-        raise NotFoundError(f"there is no agent {name!r} in {root / 'souls'}", cause=why, hint=", ".join(souls))
-    return Reviewer(view_soul(config, root, souls[name]), config, root, root)
+        whose = bench.owner("souls")
+        raise NotFoundError(f"there is no agent {name!r} in the souls/ of {whose}", cause=why, hint=", ".join(souls))
+    soul, config = souls[name], bench.config
+    used = backend_of(config, soul.backend)
+    if used is not None:
+        config = replace(config, backends={**config.backends, used.name: pin_backend(bench, used)})
+    return Reviewer(view_soul(config, bench.root, soul), config, bench.root, bench)
 
 
 def _usable(reviewer: Reviewer) -> Reviewer:
@@ -128,7 +128,8 @@ def review_branch(
 ) -> Reviewed:
     """What the reviewer says of the branch. A review that could not be made has a `problem`."""
     job = _job(seen, spec, _task(git, seen, spec))
-    rules = rules_for_prompt(reviewer.library) if reviewer.library else PromptRules("", None, ())
+    bench = reviewer.bench
+    rules = rules_for_prompt(bench.places["rules"]) if bench else PromptRules("", None, ())
     record = _record(job, seen, reviewer, criteria, rules)
     limit = reviewer.config.review.max_diff_bytes
     patch, is_cut = read_patch(git, seen.merge_base, seen.branch.commit, max_bytes=limit)

@@ -1,4 +1,4 @@
-"""Runs of the gate: the engine's own supervisor, in a temporary folder, waited for until nothing of it is left.
+"""Runs of the gate: the engine's own supervisor, in a folder for the while, waited for until nothing of it is left.
 
 A gate that is killed leaves its folder behind, and perhaps a run that comes to its end there; the next gate removes it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from orchestrator.adapters.files import (
     lease_is_free,
     release_lease,
     remove_tree,
+    rename_folder,
     take_lease,
     write_atomic,
 )
@@ -34,7 +36,7 @@ from orchestrator.core.records import RunStatus
 from orchestrator.engine.launch import Start, export_in, launch_in
 from orchestrator.errors import OrcError, UnavailableError
 
-PREFIX = "orc-gate-"
+PREFIX, MAKING = "orc-gate-", ".orc-new-gate-"
 WALL_S = 6 * 3600
 GRACE_S = 5.0
 POLL_S = 0.01, 0.1
@@ -51,6 +53,8 @@ class Workshop:
     folder: Path
     nursery: Nursery
     tell: Tell
+    note: str = ""
+    """What a person should know about where it is."""
 
     @property
     def orcdir(self) -> Path:
@@ -63,14 +67,15 @@ class Workshop:
 
     def play(self, start: Start, told: str) -> RunResult:
         """Start a run and wait for its end. Ctrl-C ends it first. Raises UnavailableError if it left no result."""
-        folder = self.run_folder(start.spec.run)
-        pid = launch_in(folder, start, self.nursery.spawn) or 0
+        folder, pid = self.run_folder(start.spec.run), 0
         try:
+            pid = launch_in(folder, start, self.nursery.spawn) or 0
             self._wait(folder, pid, told)
         except KeyboardInterrupt:
-            with effect(Effect.RUN_STOP):
-                write_atomic(folder.stop, b"", sync=False)
-            self._wait(folder, pid, f"{told}: ending it")
+            if folder.path.is_dir():
+                with effect(Effect.RUN_STOP):
+                    write_atomic(folder.stop, b"", sync=False)
+                self._wait(folder, pid, f"{told}: ending it")
             raise
         result = read_result(folder)
         if result is None:
@@ -90,26 +95,65 @@ class Workshop:
 
 @contextmanager
 def open_workshop(tell: Tell) -> Iterator[Workshop]:
-    """A temporary folder that is gone soon afterwards, also after Ctrl-C and SIGTERM."""
-    above = Path(tempfile.gettempdir()).resolve()
+    """A temporary folder that is gone soon afterwards, also after Ctrl-C and SIGTERM. Raises OrcError, OSError."""
+    above, note = _find_place()
     with effect(Effect.RUN_CLEAN):
         _sweep(above)
     with effect(Effect.RUN_FOLDER):
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=above))
-        lease = take_lease(folder / "lock")
+        folder, lease = _make_folder(above)
     nursery, is_done = Nursery(), False
     try:
         with _ended_by_signals():
             nursery.warm()
-            yield Workshop(folder, nursery, tell)
+            yield Workshop(folder, nursery, tell, note)
             is_done = True
     finally:
         nursery.close()
         with effect(Effect.RUN_CLEAN):
-            if lease is not None:
-                release_lease(lease)
             # Thousands of files may take a while, for which nobody who has an answer wants to wait.
             (remove_in_background if is_done else remove_tree)(folder)
+            release_lease(lease)
+
+
+def _find_place() -> tuple[Path, str]:
+    """Where the folders of gates are, and what a person should know about that.
+
+    Many a tool believes what it finds in the folders above the files that it works on. So these are the person's own,
+    unlike the one for temporary files, into which everybody writes.
+    """
+    try:
+        with effect(Effect.RUN_FOLDER):
+            return _own_cache(), ""
+    except (OSError, RuntimeError) as error:
+        place = Path(tempfile.gettempdir()).resolve()
+        told = f"There is no cache folder to be used ({error}), so the checkouts were made in {place}"
+        return place, f"{told}, where a check may see files of others."
+
+
+def _own_cache() -> Path:
+    """The person's own cache folder for orc, closed to others. Raises OSError, RuntimeError."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    home = Path.home()
+    if not os.path.isabs(named) and not home.is_dir():
+        raise FileNotFoundError(f"there is no folder {home}")
+    place = ((Path(named) if os.path.isabs(named) else home / ".cache") / "orc").resolve()
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if stat.S_IMODE(place.stat().st_mode) != 0o700:
+        place.chmod(0o700)  # Only its owner may.
+    if place.stat().st_uid != os.getuid() or not os.access(place, os.W_OK):
+        raise PermissionError(f"{place} cannot be written")
+    return place
+
+
+def _make_folder(above: Path) -> tuple[Path, int]:
+    """A new folder of a gate and its lease. It gets the name that others look for once the lease is held."""
+    made = Path(tempfile.mkdtemp(prefix=MAKING, dir=above))
+    lease = take_lease(made / "lock")
+    if lease is None:
+        raise UnavailableError(f"{made / 'lock'} was taken by another process", hint="try again")
+    folder = above / f"{PREFIX}{made.name.removeprefix(MAKING)}"
+    rename_folder(made, folder, sync=False)
+    return folder, lease
 
 
 def _sweep(above: Path) -> None:
@@ -118,11 +162,16 @@ def _sweep(above: Path) -> None:
         try:
             if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not (folder / "lock").is_file():
                 continue
-            leases = (folder / "orc" / "leases").glob("*")
-            if lease_is_free(folder / "lock") and all(lease_is_free(each) for each in leases):
-                remove_in_background(folder)
+            lease = take_lease(folder / "lock")
         except OSError:
             continue  # Another gate was quicker.
+        if lease is None:
+            continue
+        try:
+            if all(lease_is_free(each) for each in (folder / "orc" / "leases").glob("*")):
+                remove_in_background(folder)
+        finally:
+            release_lease(lease)
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def measure_reviewer(reviewer: Reviewer, tell: Tell) -> Measured:
             judged.append(_judge(shop.folder, case, reviewer))
     seconds = round(time.monotonic() - began, 3)
     found = Measured(reviewer.agent.worker(), iso(clock.now()), tuple(judged), seconds)
-    return _keep(reviewer.library, found) if reviewer.library else found
+    return _keep(reviewer.bench.root, found) if reviewer.bench else found
 
 
 def _judge(folder: Path, case: Case, reviewer: Reviewer) -> Judged:

@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 from pathlib import Path
 
 import cli_world as w
 import pytest
-from gate_world import Ground, left_overs
+from gate_world import CRITIC, Ground, cache_of, left_overs
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Ground:
+def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
+    """A repository, and a cache folder of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", cache_of(tmp_path))
     return Ground(tmp_path)
-
-
-def own_tmp(ground: Ground) -> dict[str, str]:
-    """An environment with a folder for temporary files that nobody else uses."""
-    (ground.root / "tmp").mkdir(exist_ok=True)
-    return {"TMPDIR": str(ground.root / "tmp")}
 
 
 def test_exit_codes_tell_a_program_what_came_of_it(ground: Ground) -> None:
@@ -40,6 +37,12 @@ def test_exit_codes_tell_a_program_what_came_of_it(ground: Ground) -> None:
         (["feature", "--reviewer", "nobody:x"], 3),
         (["feature", "--reviewer", "codex:"], 3),
         (["feature", "--reviewer-command", "/not/there"], 4),
+        (["feature", "--reviewer-command", "a 'b"], 2),
+        (["feature", "--reviewer-command", ""], 2),
+        (["feature", "--reviewer", " "], 2),
+        (["feature", "--check", ""], 2),
+        (["feature", "--check", "true", "--check", " "], 2),
+        (["feature", *["--check", "true"] * 201], 2),
     ):
         done = w.orc(ground.repo, "gate", *words)
         assert (words, done.code) == (words, code)
@@ -100,6 +103,17 @@ def test_what_is_allowed_is_told_and_asked_for_again(ground: Ground) -> None:
     assert found["again"][-4:] == ["--allow", "ci", "--allow", "orc"]
     assert "| **held** | CI is as before | `.github/workflows/ci.yml: CI: added` |\n" in markdown(ground, "ci")
     assert w.orc(ground.repo, "gate", "ci", "--allow", "everything").code == 2
+
+
+def test_what_does_it_again_asks_for_the_same(ground: Ground) -> None:
+    check = "test  -e made\ntrue 'a  b'"
+    words = ["--check", check, "--setup", "touch made", "--skip-base", "--timeout", "77", "--kind", "ops"]
+    words += ["--allow", "ci"]
+    wanted = [*words[:2], "--timeout", "77", "--setup", "touch made", "--skip-base", "--allow", "ci", "--kind", "ops"]
+    assert w.orc(ground.repo, "gate", "feature", *words, "--json", code=0).json()["again"][5:] == wanted
+    told = markdown(ground, "feature", *words)
+    line = told.partition("\nagain ")[2].partition("\n```")[0]
+    assert shlex.split(line)[5:] == wanted
 
 
 # --- Markdown ---
@@ -171,16 +185,95 @@ def test_the_checks_and_agents_of_a_workspace_are_used(tmp_path: Path) -> None:
     w.git(root, "commit", "--quiet", "-m", "code")
     found = w.orc(root, "gate", "feature", "--reviewer", "critic", "--json", code=0).json()
     assert [each["run"] for each in found["checks"][0]["results"]] == ["test -f README.md"]
-    assert "The checks are those of the workspace's orc.yaml." in found["notes"]
+    assert "The checks are those of the orc.yaml of main." in found["notes"]
     assert (found["review"]["verdict"], found["review"]["reviewer"]["family"]) == ("APPROVED", "beta")
     other = w.orc(root, "gate", "feature", "--reviewer", "nobody", code=3)
     assert "critic" in other.err
 
 
 def test_an_orc_yaml_that_came_with_a_clone_runs_nothing(ground: Ground) -> None:
-    ground.commit({"orc.yaml": f"version: 1\nprojects:\n  main:\n    checks: ['touch {ground.root}/ran']\n"})
+    critic = "---\nbackend: own\nroles: [review]\n---\nYou look twice.\n"
+    tool = f"#!/bin/sh\ntouch {ground.root}/ran\n"
+    config = f"version: 1\nprojects:\n  main:\n    checks: ['touch {ground.root}/ran']\n"
+    config += "backends:\n  own:\n    argv: [/bin/sh, tool.sh]\n"
+    ground.commit({"orc.yaml": config, "souls/critic.md": critic, "tool.sh": tool})
     assert w.orc(ground.repo, "gate", "feature", "--json", code=1).json()["checks"] == []
+    assert "came with a clone" in w.orc(ground.repo, "gate", "feature", "--reviewer", "critic", code=3).err
     assert not (ground.root / "ran").exists()
+
+
+def test_a_configuration_above_that_is_in_no_repository_is_none(ground: Ground) -> None:
+    (ground.root / "orc.yaml").write_text("version: 1\n")
+    assert w.orc(ground.repo, "gate", "feature", "--check", "true", code=0).out.startswith("PASS")
+
+
+def judging_itself(root: Path) -> Path:
+    """A workspace whose `main` judges strictly, by a program of its own; checked out is a branch that does not."""
+    w.new_workspace(root)
+    strict = w.CONFIG.format(merge="ask") + "  own:\n    argv: [python3, tools/review.py]\n"
+    strict += "  later:\n    argv: [python3, tools/later.py]\n"
+    critic = w.CRITIC.replace("backend: player", "backend: own")
+    review = f"{CRITIC}answer['verdict'] = 'REJECT'\nprint(json.dumps(answer))\n"
+    for words, config, text in (
+        ("strict", strict.replace("test -f README.md", "test ! -f evil.py"), review),
+        ("lax", strict.replace("test -f README.md", "true"), review.replace("REJECT", "APPROVED")),
+    ):
+        (root / "tools").mkdir(exist_ok=True)
+        (root / "orc.yaml").write_text(config)
+        (root / "tools" / "review.py").write_text(text)
+        (root / "souls" / "critic.md").write_text(critic + words)
+        (root / "souls" / "later.md").write_text(critic.replace("backend: own", "backend: later"))
+        if words == "lax":
+            w.git(root, "checkout", "--quiet", "-b", "feature")
+            (root / "tools" / "later.py").write_text(text)
+            (root / "evil.py").write_text("x = 1\n")
+            (root / "souls" / "mine.md").write_text(critic)
+        w.git(root, "add", "-A")
+        w.git(root, "commit", "--quiet", "-m", words)
+    return root
+
+
+def test_a_branch_that_is_checked_out_does_not_choose_what_it_is_judged_by(tmp_path: Path) -> None:
+    root = judging_itself(tmp_path / "work")
+    assert w.git(root, "branch", "--show-current") == "feature"
+    found = w.orc(root, "gate", "feature", "--json", code=1).json()
+    assert (found["verdict"], found["checks"][0]["results"][0]["run"]) == ("CHECKS_FAILED", "test ! -f evil.py")
+    assert "The checks are those of the orc.yaml of main." in found["notes"]
+    reviewed = w.orc(root, "gate", "feature", "--check", "true", "--reviewer", "critic", "--json", code=4).json()
+    assert (reviewed["verdict"], reviewed["review"]["verdict"]) == ("REFUSED", "REJECT")
+    assert "souls/ of main" in w.orc(root, "gate", "feature", "--reviewer", "mine", code=3).err
+    assert "main has no such file" in w.orc(root, "gate", "feature", "--reviewer", "later", code=4).err
+    (root / "orc.yaml").write_text("nonsense: 1\n")
+    assert w.orc(root, "gate", "feature", "--json", code=1).json()["verdict"] == "CHECKS_FAILED"
+    w.git(root, "commit", "--quiet", "--all", "-m", "nonsense")
+    assert "orc.yaml of feature:1: " in w.orc(root, "gate", "main", "--base", "feature", code=6).err
+
+
+def test_a_configuration_that_git_does_not_keep_is_the_persons_own(tmp_path: Path) -> None:
+    root = w.new_repository(tmp_path / "work")
+    w.git(root, "checkout", "--quiet", "-b", "feature")
+    (root / "code.py").write_text("x = 1\n")
+    w.git(root, "add", "code.py")
+    w.git(root, "commit", "--quiet", "-m", "code")
+    w.git(root, "checkout", "--quiet", "main")
+    (root / "orc.yaml").write_text(w.CONFIG.format(merge="ask").replace("test -f README.md", "test -d ."))
+    (root / "plays.yaml").write_text(w.GREET)
+    (root / "souls").mkdir()
+    (root / "souls" / "critic.md").write_text(w.CRITIC)
+    (root / ".git" / "orc").mkdir()
+    found = w.orc(root, "gate", "feature", "--reviewer", "critic", "--json", code=0).json()
+    assert "The checks are those of the orc.yaml of the workspace." in found["notes"]
+    assert found["review"]["verdict"] == "APPROVED"
+
+
+def test_a_file_that_a_reviewers_command_names_is_the_one_of_the_folder_where_you_stand(ground: Ground) -> None:
+    ground.branch("other", {"tools/review.py": "print('APPROVED')\n"})
+    (ground.repo / "tools").mkdir()
+    (ground.repo / "tools" / "review.py").write_text(f"{CRITIC}print(json.dumps(answer))\n")
+    found = w.orc(
+        ground.repo, "gate", "other", "--reviewer-command", "python3 tools/review.py", "--json", code=0
+    ).json()
+    assert found["review"]["verdict"] == "APPROVED"
 
 
 # --- the end of it ---
@@ -191,7 +284,7 @@ def waiting_gate(ground: Ground) -> subprocess.Popen[bytes]:
     check = f"echo $$ > {ground.root}/pid; until test -e {ground.root}/go; do sleep 0.1; done"
     argv = w.orc_argv("gate", "feature", "--check", check)
     with w.hearing_signals():
-        gate = subprocess.Popen(argv, cwd=ground.repo, env=w.environment(own_tmp(ground)), stderr=subprocess.PIPE)
+        gate = subprocess.Popen(argv, cwd=ground.repo, env=w.environment(), stderr=subprocess.PIPE)
     w.wait_until(lambda: (ground.root / "pid").is_file() and (ground.root / "pid").read_text().strip())
     return gate
 
@@ -211,7 +304,7 @@ def test_a_signal_ends_the_checks_and_leaves_nothing(ground: Ground, number: sig
     assert gate.communicate(timeout=30)[1].splitlines()[-1] == b"interrupted"
     assert gate.returncode == 130
     assert is_gone(ground)
-    assert left_overs(ground.root / "tmp") == []
+    assert left_overs(ground.root) == []
 
 
 def test_after_a_kill_the_repository_is_untouched_and_the_next_gate_clears_up(ground: Ground) -> None:
@@ -221,14 +314,14 @@ def test_after_a_kill_the_repository_is_untouched_and_the_next_gate_clears_up(gr
     gate.communicate(timeout=30)
     assert ground.everything() == before
     # Its run lives on, so its folder stays as long.
-    w.orc(ground.repo, "gate", "feature", env=own_tmp(ground), code=1)
-    w.wait_until(lambda: len(left_overs(ground.root / "tmp")) == 1)
+    w.orc(ground.repo, "gate", "feature", code=1)
+    w.wait_until(lambda: len(left_overs(ground.root)) == 1)
     assert not is_gone(ground)
     (ground.root / "go").touch()
 
     def is_clear() -> bool:
-        w.orc(ground.repo, "gate", "feature", env=own_tmp(ground), code=1)
-        return left_overs(ground.root / "tmp") == []
+        w.orc(ground.repo, "gate", "feature", code=1)
+        return left_overs(ground.root) == []
 
     w.wait_until(is_clear)
 

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
+import subprocess
+import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cli_world import wait_until
-from gate_world import Ground, left_overs, shell
+from gate_world import Ground, cache_of, left_overs, shell
 
+from orchestrator.adapters.borrowed import borrow_objects, find_broken_object
+from orchestrator.adapters.git import GitError
+from orchestrator.adapters.run_folder import read_result
+from orchestrator.adapters.shims import Nursery
 from orchestrator.core.gated import Gated, RuleOutcome, Where
 from orchestrator.core.job import Area, Check, JobSpec, Kind
-from orchestrator.core.records import Outcome
+from orchestrator.core.records import Outcome, RunStatus
 from orchestrator.engine.gate_review import find_reviewer
-from orchestrator.errors import InvalidFileError, NotFoundError, RefusedError
+from orchestrator.engine.gate_runs import open_workshop, run_checks
+from orchestrator.errors import InvalidFileError, NotFoundError, RefusedError, UnavailableError
 
 
 @pytest.fixture
 def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
-    """A repository, and a folder of its own for what is temporary."""
+    """A repository, and folders of its own for what is cached and what is temporary."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setenv("XDG_CACHE_HOME", cache_of(tmp_path))
     return Ground(tmp_path)
 
 
@@ -80,7 +91,57 @@ def test_a_pull_request_that_was_fetched_is_judged_by_its_number(ground: Ground,
 def test_a_pull_request_that_was_not_fetched_is_not_fetched(ground: Ground) -> None:
     with pytest.raises(NotFoundError) as caught:
         ground.gate("12")
-    assert caught.value.hint == "git fetch origin pull/12/head:refs/pull/12/head"
+    assert caught.value.hint == "git fetch origin +pull/12/head:refs/pull/12/head"
+
+
+def test_the_fetch_that_is_hinted_works_after_a_force_push_too(ground: Ground) -> None:
+    shell("git clone -q --single-branch repo clone", ground.root)
+    clone = ground.root / "clone"
+    with pytest.raises(NotFoundError) as caught:
+        ground.gate("12", at=clone)
+    for text in ("three = 3\n", "four = 4\n"):
+        ground.git("git checkout -q -B work main")
+        commit = ground.commit({"code.py": text})
+        ground.git("git update-ref refs/pull/12/head work")
+        shell(f"{caught.value.hint} 2>&1", clone)
+        assert ground.gate("12", at=clone).seen.branch.commit == commit
+
+
+def commit_whose_id_begins_with(ground: Ground, start: str) -> str:
+    """A commit on a branch `other`; `start` is short, for many have to be tried."""
+    tree = ground.git("git rev-parse feature^{tree}")
+    head = f"tree {tree}\nparent {ground.git('git rev-parse main')}\nauthor t <t@t> 1 +0000\ncommitter t <t@t> 1 +0000"
+    for number in itertools.count():
+        body = f"{head}\n\n{number}\n".encode()
+        if hashlib.sha1(b"commit %d\0" % len(body) + body).hexdigest().startswith(start):
+            break
+    commit = ground.git("git hash-object -t commit -w --stdin", stdin=body)
+    ground.git(f"git update-ref refs/heads/other {commit}")
+    return commit
+
+
+def test_a_number_is_a_pull_request_before_it_is_the_beginning_of_a_commits_id(ground: Ground) -> None:
+    other = commit_whose_id_begins_with(ground, "1234")
+    alone = ground.gate("1234")
+    assert alone.seen.branch.commit == other
+    note = f"1234 was taken for commit {other[:12]}: no branch, tag or pull request here has that name."
+    assert note in alone.notes
+    ground.git("git update-ref refs/remotes/origin/1234 feature~0")
+    assert ground.gate("1234").seen.branch.name == "origin/1234"
+    ground.git("git update-ref refs/pull/1234/head feature")
+    found = ground.gate("1234")
+    assert (found.seen.branch.name, found.seen.branch.commit) == (
+        "pull request 1234",
+        ground.git("git rev-parse feature"),
+    )
+    assert not [each for each in found.notes if "taken" in each]
+
+
+def test_what_is_said_of_head_is_the_head_here(ground: Ground) -> None:
+    ground.git("git update-ref refs/remotes/origin/main main; git checkout -q feature")
+    ground.git("git symbolic-ref refs/remotes/origin/HEAD refs/remotes/origin/main")
+    commit = ground.commit({"more.py": "x = 1\n"})
+    assert commit != ground.git("git rev-parse HEAD~1") == ground.gate("HEAD~1").seen.branch.commit
 
 
 @pytest.mark.parametrize("name", ["featre", "-x", "--all", "a\nb", ":/first..", "main:code.py", "HEAD:", "", " "])
@@ -109,6 +170,7 @@ def test_the_default_branch_is_not_judged_against_itself(ground: Ground) -> None
     ground.commit({"more.py": "x = 1\n"})
     assert ground.gate("main").seen.base.name == "origin/main"
     assert ground.gate("HEAD").seen.branch.name == "main"
+    assert ground.gate("heads/main").seen.base.name == "origin/main"
 
 
 def test_a_base_may_be_named_by_an_option(ground: Ground) -> None:
@@ -137,6 +199,18 @@ def test_a_shallow_clone_is_judged_as_far_as_it_goes(ground: Ground) -> None:
     with pytest.raises(RefusedError) as caught:
         ground.gate("feature", at=ground.root / "clone-1")
     assert caught.value.hint == "git fetch --unshallow"
+
+
+@pytest.mark.parametrize("kind", ["blob:none", "tree:0"])
+def test_a_partial_clone_is_judged_once_everything_was_fetched(ground: Ground, kind: str) -> None:
+    ground.commit({"code.py": "zero = 0\none = 1\n"})
+    ground.git("git config uploadpack.allowFilter true; git config uploadpack.allowAnySHA1InWant true")
+    shell(f"git clone -q --no-local --filter={kind} file://$PWD/repo clone", ground.root)
+    clone = ground.root / "clone"
+    with pytest.raises(UnavailableError, match="are not in this clone") as caught:
+        ground.gate("feature", "true", at=clone)
+    shell(f"{caught.value.hint} 2>&1", clone)
+    assert ground.gate("feature", "true", at=clone).seen.branch.name == "origin/feature"
 
 
 def test_every_sort_of_repository_is_judged(ground: Ground) -> None:
@@ -198,6 +272,8 @@ def test_words_are_work_where_words_are_asked_for(ground: Ground) -> None:
     assert ground.gate("words", "true", spec=JobSpec("", kind=Kind.WRITING)).conclusion == "PASS"
 
 
+WORKSPACE = "version: 1\nprojects:\n  main:\n    target: main\n"
+THREE_WORDS = "checks: {length: {min_words: 3}}\nitems: [{id: a, question: Is it?}]\n"
 TESTS = "def test_one():\n    assert one == 1\n\n\ndef test_two():\n    assert two == 2\n"
 
 
@@ -230,15 +306,27 @@ def test_the_criteria_of_the_kind_refuse_and_those_of_a_workspace_stand_in_for_t
     assert (found.conclusion, refusals(found)) == ("REFUSED", ["dead_link"])
     assert found.reasons == ("guide.md:1: The link to gone.md leads nowhere: there is no gone.md.",)
     assert ground.gate("words", "true").conclusion == "REFUSED", "a code branch is more than documents"
-    own = ground.root / "own"
-    (own / "criteria").mkdir(parents=True)
-    (own / "criteria" / "writing.yaml").write_text(
-        "checks: {length: {min_words: 3}}\nitems: [{id: a, question: Is it?}]\n"
-    )
-    assert refusals(ground.gate("words", spec=spec, library=own)) == ["length"]
-    (own / "criteria" / "writing.yaml").write_text("cheks: {}\n")
-    with pytest.raises(InvalidFileError, match=r"criteria/writing\.yaml"):
-        ground.gate("words", spec=spec, library=own)
+    for folder in (".git/orc", "criteria"):
+        (ground.repo / folder).mkdir()
+    (ground.repo / "orc.yaml").write_text(WORKSPACE)
+    (ground.repo / "criteria" / "writing.yaml").write_text(THREE_WORDS)
+    assert refusals(ground.gate("words", spec=spec)) == ["length"]
+    (ground.repo / "criteria" / "writing.yaml").write_text("cheks: {}\n")
+    with pytest.raises(InvalidFileError, match=r"^criteria/writing\.yaml:"):
+        ground.gate("words", spec=spec)
+
+
+def test_no_branch_brings_the_criteria_that_it_is_judged_by(ground: Ground) -> None:
+    ground.commit({"orc.yaml": WORKSPACE, "criteria/writing.yaml": THREE_WORDS})
+    (ground.repo / ".git" / "orc").mkdir()
+    ground.branch("words", {"guide.md": "Words.\n", "criteria/writing.yaml": "items: [{id: a, question: Is it?}]\n"})
+    ground.git("git checkout -q words")
+    spec = JobSpec("", kind=Kind.WRITING, allows=(Area.ORC,))
+    assert refusals(ground.gate("words", spec=spec)) == ["length"]
+    ground.git("git checkout -q main")
+    ground.commit({"criteria/writing.yaml": "cheks: {}\n"})
+    with pytest.raises(InvalidFileError, match=r"^criteria/writing\.yaml of main:"):
+        ground.gate("words", spec=spec)
 
 
 def test_ops_are_proved_by_a_check(ground: Ground) -> None:
@@ -282,6 +370,16 @@ def test_objects_that_git_would_not_fetch_are_refused(ground: Ground, name: str)
     assert not (ground.root / "ran").exists()
 
 
+def test_a_disk_that_is_full_is_no_broken_object(ground: Ground) -> None:
+    commit, base = (ground.git(f"git rev-parse {name}") for name in ("feature", "main"))
+    git = borrow_objects(ground.repo / ".git", ground.root / "borrowed.git")
+    assert find_broken_object(git, commit, base) == ""
+    (ground.root / "borrowed.git" / "looked-at.idx").unlink()
+    (ground.root / "borrowed.git" / "looked-at.idx").mkdir()  # As little as on a full disk can the index be written.
+    with pytest.raises(GitError, match="index-pack"):
+        find_broken_object(git, commit, base)
+
+
 def test_a_commit_graph_that_lies_is_not_believed(ground: Ground) -> None:
     ground.branch("longer", {"more.py": "x = 1\n"}, start="feature")
     ground.git("git commit-graph write --reachable")
@@ -305,6 +403,25 @@ def test_protected_paths_are_pointed_out(ground: Ground) -> None:
 def test_names_that_are_not_text_are_judged_and_told(ground: Ground) -> None:
     ground.git("git checkout -q -b odd; printf x > \"$(printf 'caf\\351')\"; git add -A; git commit -q -m odd")
     assert refusals(ground.gate("odd", "true")) == ["hostile_entry"]
+
+
+def test_a_file_whose_name_is_not_text_can_be_removed(ground: Ground) -> None:
+    ground.git("printf x > \"$(printf 'caf\\351')\"; git add -A; git commit -q -m odd")
+    ground.git("git checkout -q -b removing; git rm -q caf*; git commit -q -m removed; git checkout -q main")
+    found = ground.gate("removing", "true", review=ground.critic('answer["files"] == ["caf\ufffd"] or sys.exit(3)'))
+    assert (found.conclusion, found.reasons) == ("PASS", ())
+    assert [path.path for path in found.seen.paths] == ["caf\ufffd"]
+
+
+def test_what_was_found_in_a_file_whose_name_is_not_text_can_be_reviewed(ground: Ground) -> None:
+    ground.git(
+        "printf 'def test_a():\\n    assert a\\n' > \"$(printf 'test_caf\\351.py')\"; git add -A; git commit -q -m odd"
+    )
+    ground.git("git checkout -q -b removing; git rm -q test_caf*; git commit -q -m removed; git checkout -q main")
+    spec = JobSpec("", allows=(Area.TESTS,))
+    found = ground.gate("removing", "true", spec=spec, review=ground.critic())
+    assert (found.conclusion, found.reasons) == ("PASS", ())
+    assert {each.path for each in found.seen.evidence.tampering} == {"test_caf\ufffd.py"}
 
 
 # --- the checks ---
@@ -403,7 +520,7 @@ def test_a_submodule_that_was_there_before_is_an_empty_folder(ground: Ground) ->
 
 def test_a_tree_that_a_check_locked_is_removed_all_the_same(ground: Ground) -> None:
     assert ground.gate("feature", "mkdir -p a/b && touch a/b/c && chmod -R a-w .").conclusion == "PASS"
-    wait_until(lambda: left_overs(ground.root / "tmp") == [])
+    wait_until(lambda: left_overs(ground.root) == [])
 
 
 def test_without_checks_nothing_is_run_and_the_way_is_named(ground: Ground) -> None:
@@ -422,7 +539,7 @@ def test_the_repository_is_the_same_to_the_last_file_afterwards(ground: Ground) 
     before = ground.everything()
     assert ground.gate("feature", "touch new; rm code.py", review=ground.critic()).conclusion == "PASS"
     assert ground.everything() == before
-    wait_until(lambda: left_overs(ground.root / "tmp") == [])
+    wait_until(lambda: left_overs(ground.root) == [])
 
 
 def test_nothing_that_the_repository_names_is_run(ground: Ground) -> None:
@@ -453,13 +570,73 @@ def test_nothing_that_the_repository_names_is_run(ground: Ground) -> None:
 
 
 def test_what_a_killed_gate_left_is_removed_by_the_next(ground: Ground) -> None:
-    left, other = (ground.root / "tmp" / f"orc-gate-{name}" for name in ("left", "other"))
+    left, other = (ground.root / "cache" / "orc" / f"orc-gate-{name}" for name in ("left", "other"))
     (left / "trees" / "1").mkdir(parents=True)
     (left / "lock").touch()
     other.mkdir()
     ground.gate()
-    wait_until(lambda: left_overs(ground.root / "tmp") == ["orc-gate-other"])
+    wait_until(lambda: left_overs(ground.root) == ["orc-gate-other"])
     assert (left.exists(), other.exists()) == (False, True)
+
+
+WORKSHOPS = """
+import sys
+from orchestrator.adapters.files import lease_is_free
+from orchestrator.engine.gate_runs import open_workshop
+
+for _ in range(int(sys.argv[1])):
+    with open_workshop(lambda what, how_far: None) as shop:
+        print(shop.folder.is_dir() and not lease_is_free(shop.folder / "lock"), flush=True)
+"""
+
+
+def test_gates_at_the_same_time_leave_each_others_folders_alone(ground: Ground) -> None:
+    argv = [sys.executable, "-c", WORKSHOPS, "12"]
+    running = [subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    for each in running:
+        out, err = each.communicate(timeout=60)
+        assert (out, err) == ("True\n" * 12, "")
+    wait_until(lambda: left_overs(ground.root) == [])
+
+
+def test_a_check_sees_nothing_that_lies_above_it_in_a_shared_folder(ground: Ground) -> None:
+    (ground.root / "tmp" / "pytest.ini").touch()
+    look = 'at=$PWD; while test "$at" != /; do test ! -e "$at/pytest.ini" || exit 1; at=$(dirname "$at"); done'
+    found = ground.gate("feature", look)
+    assert (found.conclusion, found.notes) == ("PASS", ())
+    assert (ground.root / "cache" / "orc").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(("name", "value"), [("XDG_CACHE_HOME", "/dev/null/cache"), ("HOME", "/dev/null/home")])
+def test_without_a_cache_folder_the_one_for_temporary_files_is_used_and_told(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv(name, value)
+    found = ground.gate("feature", 'case "$PWD" in */tmp/orc-gate-*) ;; *) exit 1;; esac')
+    assert found.conclusion == "PASS"
+    assert any(f"the checkouts were made in {ground.root / 'tmp'}" in note for note in found.notes)
+
+
+class Interrupted(Nursery):
+    """One in which Ctrl-C is heard when the process has been started, and nobody knows of it yet."""
+
+    def spawn(self, folder: Path, lease_fd: int) -> int:
+        super().spawn(folder, lease_fd)
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_a_run_is_being_started_ends_that_run(ground: Ground) -> None:
+    commit, tree = ground.git("git rev-parse feature"), ground.git("git rev-parse feature^{tree}")
+    with open_workshop(lambda what, how_far: None) as shop:
+        git = borrow_objects(ground.repo / ".git", shop.folder / "borrowed.git")
+        interrupted = replace(shop, nursery=Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            run_checks(interrupted, git, Where.BRANCH, commit, tree, (Check("sleep 300"),), "", "the checks run")
+        result = read_result(shop.run_folder("gate.branch"))
+        assert result is not None
+        assert result.status is RunStatus.STOPPED
+        interrupted.nursery.close()
 
 
 # --- the review ---
@@ -514,11 +691,10 @@ def test_a_program_that_is_known_reviews_without_a_workspace(ground: Ground, mon
     (ground.root / "bin" / "codex").chmod(0o755)
     monkeypatch.setenv("PATH", f"{ground.root / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("CODEX_API_KEY", "k")
-    reviewer = find_reviewer(ground.repo, "codex:gpt-5.5", "")
-    assert reviewer is not None
-    assert (reviewer.agent.model, reviewer.agent.family, reviewer.library) == ("gpt-5.5", "openai", None)
+    reviewer = find_reviewer(ground.repo, "codex:gpt-5.5", (), None)
+    assert (reviewer.agent.model, reviewer.agent.family, reviewer.bench) == ("gpt-5.5", "openai", None)
     assert "Never approve what was not read" in reviewer.agent.soul.body
-    found = ground.gate("feature", "true", reviewer=reviewer)
+    found = ground.gate("feature", "true", reviewer="codex:gpt-5.5")
     assert found.conclusion == "INCONCLUSIVE"
     assert found.seen.review is not None
     assert found.seen.review.record.reviewer.model == "gpt-5.5"
