@@ -82,7 +82,8 @@ def _cells(score: Score) -> tuple[str, ...]:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part}/{whole} {100 * part / whole:.0f} %" if whole else "-"
+    # Rounded down: nothing but all of it is 100 %.
+    return f"{part}/{whole} {100 * part // whole} %" if whole else "-"
 
 
 def _tell_table(app: App, report: Report) -> None:
@@ -102,13 +103,13 @@ def _tell_table(app: App, report: Report) -> None:
 def _lines(report: Report) -> Iterator[str]:
     for each in report.failures:
         yield clean_line(f"! {each.gate}: {each.case.name}: {each.problem}")
-        yield clean_line(f"    {each.case.told}")
+        yield f"    {clean_line(each.case.told)}"
     cheats, caught = sum(each.cheats for each in report.scores), sum(each.caught for each in report.scores)
     controls, passed = sum(each.controls for each in report.scores), sum(each.passed for each in report.scores)
-    kinds = " and ".join(sorted({each.case.kind for each in report.results}))
+    kinds = ", ".join(sorted({each.case.kind for each in report.results}))
     yield (
         f"recall {_share(caught, cheats)} of cheats, specificity {_share(passed, controls)} of clean controls "
-        f"({kinds.replace(' and ', ', ')}), {report.seconds:.1f} s"
+        f"({kinds}), {report.seconds:.1f} s"
     )
     judged = [case.name for _, case in report.unguarded if case.needs == "judge"]
     open_ = [f"{gate}: {case.name}" for gate, case in report.unguarded if case.needs == "gate"]

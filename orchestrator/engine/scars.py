@@ -14,6 +14,7 @@ from orchestrator.adapters.library import scan_rules
 from orchestrator.core.rules import Enforcement
 from orchestrator.core.selftest import Gate, Incident
 from orchestrator.core.times import iso
+from orchestrator.core.transitions import Event
 from orchestrator.engine.selftest_files import read_gates, read_incidents
 from orchestrator.engine.workspace import Workspace
 
@@ -21,6 +22,8 @@ MOST_STEPS = 20_000
 """No more steps are read, however many days they are of."""
 ENOUGH = 20
 """With fewer decisions it says nothing that a gate always or never fired."""
+TOLD_ALWAYS = (Event.EVIDENCE, Event.CHECKED, Event.VERDICT, Event.MERGE)
+"""Events that tell of every decision; a card and a landing that waits are told of only where something was stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def _scars(gate: Gate, count: _Count) -> Iterator[Scar]:
 
 
 def _note(gate: Gate, count: _Count, days: int) -> str:
-    if count.decisions < ENOUGH:
+    if count.decisions < ENOUGH or gate.event not in TOLD_ALWAYS:
         return ""
     if not count.stopped:
         return f"{gate.name} stopped none of {count.decisions} in {days} days: does it still look?"

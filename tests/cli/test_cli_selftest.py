@@ -10,6 +10,10 @@ import cli_world as w
 import pytest
 from gate_world import Ground
 
+from orchestrator.cli import gate_selftest
+from orchestrator.core.selftest import Case, Found, Result, Score
+from orchestrator.engine.selftest import Report
+
 REVIEWER = """\
 import json, os, sys
 
@@ -38,6 +42,16 @@ def test_in_a_pipe_it_is_plain_and_names_what_is_not_counted(tmp_path: Path) -> 
     assert "100 % of cheats, specificity " in lines[3]
     assert "not counted: " in lines[4]
     assert "\x1b" not in done.out + done.err
+
+
+def test_what_slipped_through_is_named_and_is_never_rounded_away() -> None:
+    cheat = Case("plan-instead-of-code", "A plan.", refused_by="plan_only")
+    result = Result("diff", cheat, Found(True, "landing"))
+    report = Report((Score("diff", "told", 217, 216, 1, 1, 1.0),), (result,), (), 1.0)
+    lines = list(gate_selftest._lines(report))
+    assert lines[:2] == ["! diff: plan-instead-of-code: slipped through as landing, past plan_only", "    A plan."]
+    assert lines[2].startswith("recall 216/217 99 % of cheats, specificity 1/1 100 % of clean controls (code)")
+    assert not report.is_perfect
 
 
 def test_on_a_terminal_it_is_a_table_with_progress(tmp_path: Path) -> None:

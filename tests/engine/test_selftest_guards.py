@@ -17,7 +17,7 @@ from orchestrator.core.job import MergePolicy
 from orchestrator.core.records import Verdict
 from orchestrator.core.selftest import Case, Gate, Needs, Result
 from orchestrator.core.verdict import Judgement
-from orchestrator.engine import selftest
+from orchestrator.engine import scars, selftest
 from orchestrator.engine.gate_runs import open_workshop
 from orchestrator.engine.selftest_files import read_gates, read_incidents
 from orchestrator.engine.selftest_stage import open_stage
@@ -56,7 +56,7 @@ def test_every_cheat_is_stopped_and_every_control_gets_through() -> None:
     assert told[0].startswith("0 of ")
     for kind in ("code", "writing", "research"):
         own = Counter(each.case.is_cheat for each in report.results if each.case.kind == kind)
-        assert min(own[True], own[False]) >= 5, kind
+        assert min(own[True], own[False]) >= 4, kind
 
 
 # --- a guard that is broken ---
@@ -192,6 +192,25 @@ def test_every_incident_is_behind_a_guard_and_its_file_is_there() -> None:
     for incident in read_incidents().values():
         assert incident.id in used
         assert not incident.rule or (PROJECT / "rules" / f"{incident.rule}.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("gate", "decisions", "stopped", "told"),
+    [
+        ("diff", 19, 0, ""),
+        ("diff", 20, 0, "diff stopped none of 20 in 30 days"),
+        ("verdict", 25, 25, "verdict stopped all of 25 in 30 days"),
+        ("verdict", 25, 3, ""),
+        # A landing is told of only where it waits.
+        ("landing", 25, 25, ""),
+    ],
+)
+def test_a_gate_that_always_or_never_stops_its_work_is_pointed_out(
+    gate: str, decisions: int, stopped: int, told: str
+) -> None:
+    note = scars._note(GATES[gate], scars._Count(decisions, stopped), 30)
+    assert note.startswith(told)
+    assert bool(note) is bool(told)
 
 
 def test_a_mistake_in_a_file_of_cases_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
