@@ -111,12 +111,25 @@ def _lines(report: Report) -> Iterator[str]:
         f"recall {_share(caught, cheats)} of cheats, specificity {_share(passed, controls)} of clean controls "
         f"({kinds}), {report.seconds:.1f} s"
     )
-    judged = [case.name for _, case in report.unguarded if case.needs == "judge"]
-    open_ = [f"{gate}: {case.name}" for gate, case in report.unguarded if case.needs == "gate"]
+    yield from _not_counted(report)
+
+
+def _not_counted(report: Report) -> Iterator[str]:
+    unspelled, judged = (
+        [case.name for _, case in report.unguarded if case.needs == each] for each in ("spelling", "judge")
+    )
+    if unspelled:
+        yield f"not counted: {', '.join(unspelled)}, for codespell is not installed (see orc doctor)"
     if judged:
         yield f"not counted: {len(judged)} cases that need judgement (--reviewer NAME puts them before somebody)"
-    if open_:
-        yield f"not counted: {len(open_)} cheats that no gate stops yet: {', '.join(open_)}"
+    for is_cheat, told in ((True, "cheats that no gate stops yet"), (False, "clean controls that a gate stops today")):
+        names: dict[str, list[str]] = {}
+        for gate, case in report.unguarded:
+            if case.needs == "gate" and case.is_cheat is is_cheat:
+                names.setdefault(gate, []).append(case.name)
+        if names:
+            yield f"not counted: {sum(map(len, names.values()))} {told}:"
+            yield from (f"    {gate}: {', '.join(each)}" for gate, each in names.items())
 
 
 def _json_of(report: Report) -> dict[str, Any]:
@@ -143,7 +156,7 @@ def _json_of(report: Report) -> dict[str, Any]:
             for each in report.results
         ],
         "not_counted": [
-            {"gate": gate, "case": case.name, "told": case.told, "needs": str(case.needs)}
+            {"gate": gate, "case": case.name, "told": case.told, "cheat": case.is_cheat, "needs": str(case.needs)}
             for gate, case in report.unguarded
         ],
         "reviewer": None,

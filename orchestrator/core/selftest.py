@@ -36,7 +36,9 @@ class Needs(StrEnum):
     JUDGE = "judge"
     """A reviewer with judgement: measured when one is named."""
     GATE = "gate"
-    """A gate that nobody has written yet."""
+    """A gate, or a better one: what nobody stops yet, or what is clean and stopped today."""
+    SPELLING = "spelling"
+    """The list of misspellings, which need not be installed; where it is, the case counts like any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class Case:
     moved: bool = False
     agents: dict[str, Any] = field(default_factory=dict)
     checkout: dict[str, Any] = field(default_factory=dict)
+    criteria: dict[str, Any] = field(default_factory=dict)
     run: tuple[str, ...] = ()
 
     @property
@@ -116,10 +119,10 @@ class Gate:
     trailer: str = ""
     """The trailer of those commits that names the guards; '' is the subject."""
 
-    @property
-    def counted(self) -> tuple[Case, ...]:
-        """The cases that this version answers for."""
-        return tuple(each for each in self.cases if each.needs is Needs.NOTHING)
+    def counted(self, *, spelling: bool) -> tuple[Case, ...]:
+        """The cases that this version answers for; `spelling`: a list of misspellings is at hand."""
+        enough = (Needs.NOTHING, *((Needs.SPELLING,) if spelling else ()))
+        return tuple(each for each in self.cases if each.needs in enough)
 
     def guards_that_spoke(self, texts: Iterable[str]) -> tuple[str, ...]:
         """The rules of the guards that said any of these texts."""
@@ -132,7 +135,7 @@ def gate_of(value: Mapping[str, Any]) -> Gate:
     guards = {rule: Guard(rule=rule, **each) for rule, each in value["guards"].items()}
     cases = tuple(from_mapping(Case, each, where=each["name"]) for each in value["cases"])
     for case in cases:
-        if case.is_cheat and case.needs is Needs.NOTHING and case.refused_by not in guards:
+        if case.is_cheat and case.needs is not Needs.GATE and case.refused_by not in guards:
             raise ValueError(f"{case.name}: the gate {value['gate']} has no guard {case.refused_by!r}")
     for guard in guards.values():
         re.compile(guard.says)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from orchestrator.core.selftest import Case, Found, Gate, Needs, Result, Score, Through, score, share
+from orchestrator.adapters.spelling import speller
+from orchestrator.core.selftest import Case, Found, Gate, Result, Score, Through, score, share
 from orchestrator.engine.gate_runs import Tell, open_workshop
 from orchestrator.engine.selftest_files import read_gates
 from orchestrator.engine.selftest_jobs import VerdictPlayer, play_choice, play_job
@@ -58,9 +59,14 @@ def run_selftest(tell: Tell, *, only: tuple[str, ...] = ()) -> Report:
     began = time.monotonic()
     gates = choose_gates(only)
     results = tuple(_play_all(gates, tell))
-    unguarded = tuple((gate.name, case) for gate in gates for case in gate.cases if case.needs is not Needs.NOTHING)
-    scores = tuple(score(gate, results) for gate in gates if gate.counted)
+    unguarded = tuple((gate.name, case) for gate in gates for case in gate.cases if case not in counted(gate))
+    scores = tuple(score(gate, results) for gate in gates if counted(gate))
     return Report(scores, results, unguarded, round(time.monotonic() - began, 3))
+
+
+def counted(gate: Gate) -> tuple[Case, ...]:
+    """The cases that can be tried on this machine, without anybody's judgement."""
+    return gate.counted(spelling=bool(speller()))
 
 
 def choose_gates(only: tuple[str, ...]) -> tuple[Gate, ...]:
@@ -73,11 +79,11 @@ def choose_gates(only: tuple[str, ...]) -> tuple[Gate, ...]:
 
 
 def _play_all(gates: tuple[Gate, ...], tell: Tell) -> Iterator[Result]:
-    total, done = sum(len(gate.counted) for gate in gates), 0
+    total, done = sum(len(counted(gate)) for gate in gates), 0
     with open_workshop(lambda what, how_far: None) as shop, open_stage(shop.folder) as stage:
         players = _players(stage)
         for gate in gates:
-            for case in gate.counted:
+            for case in counted(gate):
                 tell("the gates are tried", f"{done} of {total}, {gate.name}: {case.name}")
                 yield play(gate, case, players[gate.through])
                 done += 1

@@ -47,7 +47,7 @@ from orchestrator.engine.collect import end_review
 from orchestrator.engine.evidence import checks_result, gather, reviewed_patch
 from orchestrator.engine.merge import build_merge
 from orchestrator.engine.reviews import reserve_review
-from orchestrator.engine.selftest_stage import BASE, VISITOR, Stage, make_commit
+from orchestrator.engine.selftest_stage import BASE, VISITOR, Stage, criteria_in_force, make_commit
 from orchestrator.errors import UnavailableError
 
 AUTHOR: Mapping[str, Any] = {"agent": "author", "family": "alpha", "model": "alpha-1", "backend": "player"}
@@ -60,6 +60,11 @@ READ_BYTES = 1024 * 1024
 
 def play_job(stage: Stage, case: Case) -> Found:
     """A job from its acceptance to where its gates let it go; what is fit to land has got through."""
+    with criteria_in_force(stage.ws.paths.root, case.kind, case.criteria):
+        return _play_job(stage, case)
+
+
+def _play_job(stage: Stage, case: Case) -> Found:
     way = _Way(stage, case, _accept(stage, case))
     way.work(case.change)
     if not way.is_at(State.REVIEWING):
@@ -143,8 +148,8 @@ class _Way:
         run = f"{self.job.id}.attempt-{number}"
         attempt = Attempt(number, author, self.base, run, now, fixes=self.job.at.fixes)
         started = start_attempt(self.job, attempt, now)
-        tree, ended = tree_of(git, self.tip), {"ended": now, "status": RunStatus.ENDED, "exit": 0}
-        attempt = replace(attempt, tip=self.tip, tree=tree, report=case.said, **ended)
+        attempt = replace(attempt, ended=now, status=RunStatus.ENDED, exit=0, report=case.said)
+        attempt = replace(attempt, tip=self.tip, tree=tree_of(git, self.tip))
         before = (self.last,) if number == 1 else ()
         self._commit(*before, started, attempt_ended(started.job, attempt, ws.terms(started.job), now))
         self._decide(gather(ws, self.job))
@@ -238,7 +243,8 @@ def _reply(review: ReviewRecord, evidence: Evidence, reply: Mapping[str, Any], n
         "files": [each.path for each in evidence.paths],
         "items": items,
         "claims": [
-            {"id": each.id, "result": "supported", "evidence": "seen"} for each in claims_asked(evidence, review.draw)
+            {"id": each.id, "result": "supported", "evidence": "seen", **reply.get("claims", {}).get(each.id, {})}
+            for each in claims_asked(evidence, review.draw)
         ],
         "findings": [],
         "summary": "Read to its end.",

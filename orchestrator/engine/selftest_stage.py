@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import ensure_folder, write_atomic
+from orchestrator.adapters.files import ensure_folder, remove, write_atomic
 from orchestrator.adapters.git import Git, Identity
 from orchestrator.adapters.library import read_souls
 from orchestrator.adapters.yaml_text import dump
@@ -65,6 +65,22 @@ def open_stage(folder: Path) -> Iterator[Stage]:
         init_workspace(root, VISITOR, starter=False)
     with open_workspace(root) as ws:
         yield Stage(folder, ws, read_souls(root)[0]["reviewer"])
+
+
+@contextmanager
+def criteria_in_force(root: Path, kind: str, criteria: Mapping[str, Any]) -> Iterator[None]:
+    """The workspace's own criteria for a kind of work, as long as the block lasts; without any, the shipped ones."""
+    path = root / "criteria" / f"{kind}.yaml"
+    if criteria:
+        with effect(Effect.RUN_FOLDER):
+            ensure_folder(path.parent)
+            write_atomic(path, dump(criteria).encode(), sync=False)
+    try:
+        yield
+    finally:
+        if criteria:
+            with effect(Effect.RUN_FOLDER):
+                remove(path)
 
 
 def make_repository(root: Path, branches: Mapping[str, Mapping[str, Any]]) -> Git:

@@ -27,6 +27,7 @@ print(json.dumps({
     "nonce": facts["nonce"], "job": facts["job"], "commit": facts["commit"], "files": facts["files"],
     "verdict": "APPROVED" if good else "REVISE", "findings": [] if good else [finding],
     "items": [{"id": item["id"], "pass": True, "evidence": "seen"} for item in facts["items"]],
+    "claims": [{"id": claim["id"], "result": "supported", "evidence": "seen"} for claim in facts["claims"]],
 }))
 """
 

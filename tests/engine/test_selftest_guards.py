@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from spelling_helpers import list_in_front
 
 from orchestrator.core import gate as gate_rules
+from orchestrator.core import kinds, tamper
 from orchestrator.core.gate import RULES
 from orchestrator.core.job import MergePolicy
 from orchestrator.core.records import Verdict
@@ -39,7 +41,7 @@ def players(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[Any, s
 
 def played(players: Mapping[Any, selftest.Player], gate: Gate, *rules: str, kinds: int = 99) -> list[Result]:
     """The cheats that these guards must stop, put through the program."""
-    cases = [case for case in gate.counted if case.refused_by in rules][:kinds]
+    cases = [case for case in selftest.counted(gate) if case.refused_by in rules][:kinds]
     assert cases
     return [selftest.play(gate, case, players[gate.through]) for case in cases]
 
@@ -116,6 +118,19 @@ BROKEN = {
         lambda *_: None,
         ["dirty", "in_the_way"],
     ),
+    "a tamper guard that finds nothing": (
+        "tamper",
+        "orchestrator.engine.diff_facts.look_for_tampering",
+        lambda *_: (),
+        ["tests_removed", "tests_skipped", "tautologies", "ci_touched"],
+    ),
+    "criteria that nobody applies": (
+        "kinds",
+        "orchestrator.core.kinds.judge_kind",
+        lambda *_: (),
+        ["duplicate_passage", "dead_link", "missing_claims", "dead_locator", "not_viewable"],
+    ),
+    "claims that nobody looks up": ("claims", "orchestrator.engine.collect.judge_reply", approve, ["contradicted"]),
     "a gate whose rules are never asked": (
         "branch",
         "orchestrator.engine.diff_facts.judge_diff",
@@ -154,7 +169,7 @@ def test_a_gate_that_stops_everything_is_noticed(
 )
 def test_what_is_said_to_have_no_gate_has_none(players: Mapping[Any, selftest.Player], gate: Gate, case: Case) -> None:
     result = selftest.play(gate, case, players[gate.through])
-    assert result.found.passed, f"it is stopped now ({result.found.texts}): take `needs: gate` away"
+    assert result.found.passed is case.is_cheat, f"{result.found}: it is decided now, so take `needs: gate` away"
 
 
 # --- the register ---
@@ -181,6 +196,17 @@ def test_every_guard_has_a_case_a_test_and_an_incident(gate: Gate, guard: Any) -
 
 def test_every_rule_of_the_program_is_a_guard() -> None:
     assert set(GATES["diff"].guards) == set(RULES)
+    assert set(GATES["kinds"].guards) == set(kinds.RULES)
+    assert set(GATES["tamper"].guards) == set(tamper.RULES)
+
+
+def test_a_misspelling_counts_where_there_is_a_list(players: Mapping[Any, selftest.Player], tmp_path: Path) -> None:
+    gate = GATES["kinds"]
+    with list_in_front(tmp_path / "none", None):
+        assert "misspelled-word" not in [case.name for case in selftest.counted(gate)]
+    with list_in_front(tmp_path / "packages", "recieved->received\n"):
+        (result,) = played(players, gate, "misspelling")
+    assert (result.case.name, result.problem) == ("misspelled-word", "")
 
 
 def test_every_gate_has_clean_controls() -> None:
