@@ -114,18 +114,21 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _not_counted(report: Report) -> Iterator[str]:
-    needs: dict[str, dict[str, list[str]]] = {}
-    for gate, case in report.unguarded:
-        needs.setdefault(str(case.needs), {}).setdefault(gate, []).append(case.name)
-    if unspelled := needs.get("spelling"):
-        names = ", ".join(name for names in unspelled.values() for name in names)
-        yield f"not counted: {names}, for codespell is not installed (see orc doctor)"
-    if judged := needs.get("judge"):
-        count = sum(map(len, judged.values()))
-        yield f"not counted: {count} cases that need judgement (--reviewer NAME puts them before somebody)"
-    if open_ := needs.get("gate"):
-        yield f"not counted: {sum(map(len, open_.values()))} cheats that no gate stops yet:"
-        yield from (f"    {gate}: {', '.join(names)}" for gate, names in open_.items())
+    unspelled, judged = (
+        [case.name for _, case in report.unguarded if case.needs == each] for each in ("spelling", "judge")
+    )
+    if unspelled:
+        yield f"not counted: {', '.join(unspelled)}, for codespell is not installed (see orc doctor)"
+    if judged:
+        yield f"not counted: {len(judged)} cases that need judgement (--reviewer NAME puts them before somebody)"
+    for is_cheat, told in ((True, "cheats that no gate stops yet"), (False, "clean controls that a gate stops today")):
+        names: dict[str, list[str]] = {}
+        for gate, case in report.unguarded:
+            if case.needs == "gate" and case.is_cheat is is_cheat:
+                names.setdefault(gate, []).append(case.name)
+        if names:
+            yield f"not counted: {sum(map(len, names.values()))} {told}:"
+            yield from (f"    {gate}: {', '.join(each)}" for gate, each in names.items())
 
 
 def _json_of(report: Report) -> dict[str, Any]:
@@ -152,7 +155,7 @@ def _json_of(report: Report) -> dict[str, Any]:
             for each in report.results
         ],
         "not_counted": [
-            {"gate": gate, "case": case.name, "told": case.told, "needs": str(case.needs)}
+            {"gate": gate, "case": case.name, "told": case.told, "cheat": case.is_cheat, "needs": str(case.needs)}
             for gate, case in report.unguarded
         ],
         "reviewer": None,

@@ -36,7 +36,7 @@ class Needs(StrEnum):
     JUDGE = "judge"
     """A reviewer with judgement: measured when one is named."""
     GATE = "gate"
-    """A gate that nobody has written yet."""
+    """A gate, or a better one: what nobody stops yet, or what is clean and stopped today."""
     SPELLING = "spelling"
     """The list of misspellings, which need not be installed; where it is, the case counts like any other."""
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.library import scan_rules
 from orchestrator.core.rules import Enforcement
-from orchestrator.core.selftest import Gate, Incident
+from orchestrator.core.selftest import Gate, Incident, Needs
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Event
 from orchestrator.engine.selftest_files import read_gates, read_incidents
@@ -112,7 +112,7 @@ def _count(gate: Gate, steps: Iterable[_Told]) -> _Count:
 
 def _scars(gate: Gate, count: _Count) -> Iterator[Scar]:
     for rule, guard in gate.guards.items():
-        cases = tuple(case.name for case in gate.cases if case.refused_by == rule)
+        cases = tuple(each.name for each in gate.cases if each.refused_by == rule and each.needs is not Needs.GATE)
         fired = count.fired.get(rule, 0) if gate.event else None
         incident = read_incidents()[guard.incident]
         yield Scar(gate.name, rule, guard.refuses, incident, guard.test, cases, fired, count.last.get(rule, ""))
