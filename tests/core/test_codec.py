@@ -13,6 +13,11 @@ from orchestrator.core.job import Fix, Standing, State
 from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, ReviewRecord
 
 RECORDS = [Standing, Attempt, Evidence, ReviewRecord, MergeRecord, Card]
+# Made once: to make them takes longer than to draw from them.
+WITH_ANY_TEXT: dict[type[Any], st.SearchStrategy[Any]] = {
+    kind: values_of(kind, st.text(max_size=10)) for kind in RECORDS
+}
+WITH_TEXT_OF_FILES: dict[type[Any], st.SearchStrategy[Any]] = {kind: values_of(kind) for kind in RECORDS}
 STANDING = {"id": "a-00000000", "seq": 1, "state": "ready", "created": "", "since": ""}
 
 
@@ -20,7 +25,7 @@ STANDING = {"id": "a-00000000", "seq": 1, "state": "ready", "created": "", "sinc
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_every_record_comes_back_as_it_was(kind: type[Any], data: st.DataObject) -> None:
-    value = data.draw(values_of(kind, st.text(max_size=10)))
+    value = data.draw(WITH_ANY_TEXT[kind])
     assert from_mapping(kind, to_mapping(value)) == value
 
 
@@ -33,7 +38,7 @@ def test_a_mapping_holds_only_plain_values(kind: type[Any], data: st.DataObject)
         for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
             check(item)
 
-    check(to_mapping(data.draw(values_of(kind))))
+    check(to_mapping(data.draw(WITH_TEXT_OF_FILES[kind])))
 
 
 def test_defaults_are_left_out_and_the_order_is_that_of_the_fields() -> None:
