@@ -189,7 +189,8 @@ def test_what_packing_does_not_help_is_left_alone_for_a_while(
     packed = trace.read_text().count("ledger.pack:before")
     upkeep.look(workspace)
     upkeep.finish()
-    assert packed == trace.read_text().count("ledger.pack:before") <= 2, "once the objects, once the graph"
+    # Once the objects, once the graph; and once more where one of the ledger's own objects lay in the folder looked at.
+    assert packed == trace.read_text().count("ledger.pack:before") <= 4
 
 
 class BusyMeanwhile(Upkeep):
