@@ -23,7 +23,7 @@ from orchestrator.cli.main import main
 from orchestrator.core import gate, judge
 from orchestrator.core.job import Job, MergePolicy
 from orchestrator.core.merge import merge_checked
-from orchestrator.core.records import MergeRecord, Verdict
+from orchestrator.core.records import Item, MergeRecord, Verdict
 from orchestrator.core.transitions import Move
 from orchestrator.core.verdict import Judgement, judge_reply
 from orchestrator.engine import accept, collect, evidence, merge
@@ -38,7 +38,9 @@ ENDS = ("merged", "empty-diff", "unclear", "fixes", "merged-tree", "ask", "paths
 
 def take_prose_for_approval(reply: str, *args: Any, **options: Any) -> Judgement:
     """A judge that looks for a word."""
-    return Judgement(Verdict.APPROVED, score=1.0) if "APPROVED" in reply else judge_reply(reply, *args, **options)
+    seen = (Item("seen", True, "it says so"),)
+    approved = Judgement(Verdict.APPROVED, score=1.0, items=seen)
+    return approved if "APPROVED" in reply else judge_reply(reply, *args, **options)
 
 
 def pass_every_merged_tree(job: Job, record: MergeRecord, *args: Any) -> Move:
