@@ -74,7 +74,9 @@ def approve(asked: Asked, tools: Mapping[str, str]) -> dict[str, Any]:
     """The form of the review, filled in: as the answer, or with the tool that the program has for it."""
     text = next(each for each in reversed(asked.users) if FORM in each)
     form = json.JSONDecoder().raw_decode(text[text.rindex('{\n  "nonce"') :])[0]
-    filled = {**form, "verdict": "APPROVED", "findings": [], "summary": "It prints one line, as it was asked to."}
+    # Claude Code turns a form away that is not filled in whole; the prompt's own leaves out what a review has none of.
+    filled = {**form, "verdict": "APPROVED", "claims": [], "findings": []}
+    filled["summary"] = "It prints one line, as it was asked to."
     tool = tools.get(asked.api)
     answer = {"tools": [{"name": tool, "input": filled}]} if tool else {"text": json.dumps(filled)}
     return {**answer, "delay": DELAY / 2}

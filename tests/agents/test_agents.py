@@ -335,7 +335,7 @@ class TestReview:
 
     def test_the_form_of_the_verdict_is_told_to_those_who_can_be_told(self, lab: Lab) -> None:
         filled = {"nonce": "n", "job": "j", "commit": "c", "verdict": "REVISE", "files": [], "items": []}
-        filled |= {"findings": [], "summary": "It is not done."}
+        filled |= {"claims": [], "findings": [], "summary": "It is not done."}
         if tool := lab.kind.form_tool:
             lab.script({"times": 1, "tools": [{"name": tool, "input": filled}]}, {"text": "Told."})
         else:
