@@ -9,7 +9,7 @@ same after a hundred thousand jobs as after ten.
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -35,6 +35,7 @@ from orchestrator.adapters.orc_block import MAX_BLOCK_BYTES, clean
 from orchestrator.adapters.spans import span
 from orchestrator.adapters.strict_yaml import dump, load_mapping
 from orchestrator.core.board import IN_BACKLOG
+from orchestrator.core.by_bucket import ByBucket
 from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.ids import bucket
 from orchestrator.core.job import Job, Lane
@@ -90,22 +91,50 @@ class Snapshot:
 
     tip: str
     root: str
-    folders: Mapping[str, Folder] = field(default_factory=dict)
     buckets: Mapping[str, str] = field(default_factory=dict)
-    jobs: Mapping[str, Job] = field(default_factory=dict)
-    backlog: Mapping[str, Job] = field(default_factory=dict)
+    folders: ByBucket[Folder] = field(default_factory=ByBucket)
+    jobs: ByBucket[Job] = field(default_factory=ByBucket)
+    backlog: ByBucket[Job] = field(default_factory=ByBucket)
     """Those of the jobs that are ready or waiting: nearly all, where there are many."""
-    noted: Mapping[str, Job] = field(default_factory=dict)
+    noted: ByBucket[Job] = field(default_factory=ByBucket)
     """Those that have needs, or were asked to look at their base again: few."""
     projects: Mapping[str, int] = field(default_factory=dict)
     """How many jobs each project has."""
-    doing: Mapping[str, Folder] = field(default_factory=dict)
+    doing: ByBucket[Folder] = field(default_factory=ByBucket)
     """The folders of the jobs that are not in the backlog."""
 
     @property
     def active(self) -> list[Folder]:
         """The folders of the jobs that are not in the backlog: few."""
         return list(self.doing.values())
+
+    def after(self, tip: str, root: str, buckets: Mapping[str, str], changes: Mapping[str, Folder | None]) -> Snapshot:
+        """The snapshot of a later commit, at which some jobs are others, or not open any more (None)."""
+        projects = Counter(self.projects)
+        jobs: dict[str, Job | None] = {}
+        backlog, noted, doing = jobs.copy(), jobs.copy(), dict[str, Folder | None]()
+        for id_, folder in changes.items():
+            job = folder.job if folder else None
+            waits = job is not None and job.state in IN_BACKLOG
+            jobs[id_] = job
+            backlog[id_] = job if waits else None
+            doing[id_] = None if waits else folder
+            noted[id_] = job if job is not None and (job.spec.needs or job.at.needs or job.at.recheck) else None
+            if id_ in self.jobs:
+                projects[self.jobs[id_].at.project] -= 1
+            if job is not None:
+                projects[job.at.project] += 1
+        return Snapshot(
+            tip,
+            root,
+            buckets,
+            folders=self.folders.changed(changes),
+            jobs=self.jobs.changed(jobs),
+            backlog=self.backlog.changed(backlog),
+            noted=self.noted.changed(noted),
+            projects={name: count for name, count in projects.items() if count},
+            doing=self.doing.changed(doing),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,26 +188,21 @@ class Ledger:
         entry = self.objects.find(root, "open")
         now = {name: each.oid for name, each in self.objects.tree(entry.oid).items()} if entry else {}
         was = before.buckets if before else {}
-        folders = dict(before.folders) if before else {}
         differ = [name for name in was.keys() | now.keys() if was.get(name) != now.get(name)]
         self.objects.read_ahead(now[name] for name in differ if name in now)
         changed: dict[str, str] = {}
-        gone: set[str] = set()
+        folders: dict[str, Folder | None] = {}
         for name in differ:
             old = self.objects.tree(was[name]) if name in was else {}
             new = self.objects.tree(now[name]) if name in now else {}
-            gone |= old.keys() - new.keys()
+            folders |= dict.fromkeys(old.keys() - new.keys())
             changed |= {f"open/{name}/{id_}": each.oid for id_, each in new.items() if old.get(id_) != each}
-        index = _Index(folders, before)
-        for path, folder in self._folders(changed, folders):
-            index.put(path.rpartition("/")[2], folder)
-        for id_ in gone - {path.rpartition("/")[2] for path in changed}:
-            index.drop(id_)
+        known = before or Snapshot("", "")
+        for path, folder in self._folders(changed, known.folders):
+            folders[path.rpartition("/")[2]] = folder
         if before is not None:
-            differing = frozenset(gone) | {path.rpartition("/")[2] for path in changed}
-            self._steps.append((before.tip, differing))
-        parts = (index.jobs, index.backlog, index.noted, index.projects, index.doing)
-        return Snapshot(tip, root, folders, now, *parts)
+            self._steps.append((before.tip, frozenset(folders)))
+        return known.after(tip, root, now, folders)
 
     def changed_since(self, tip: str) -> frozenset[str] | None:
         """The ids of the jobs that differ between an earlier snapshot and the last one; None if that is not known."""
@@ -340,42 +364,6 @@ class Ledger:
             except RefMovedError:
                 return
             self._flush_ref()
-
-
-class _Index:
-    """The parts of a snapshot that are put together from the one before and what has changed."""
-
-    def __init__(self, folders: dict[str, Folder], before: Snapshot | None) -> None:
-        self.folders = folders
-        self.jobs = dict(before.jobs) if before else {}
-        self.backlog = dict(before.backlog) if before else {}
-        self.noted = dict(before.noted) if before else {}
-        self.projects = dict(before.projects) if before else {}
-        self.doing = dict(before.doing) if before else {}
-
-    def put(self, id_: str, folder: Folder) -> None:
-        """A job that is new or has changed."""
-        self.drop(id_)
-        job = folder.job
-        self.folders[id_], self.jobs[id_] = folder, job
-        if job.state in IN_BACKLOG:
-            self.backlog[id_] = job
-        else:
-            self.doing[id_] = folder
-        if job.spec.needs or job.at.needs or job.at.recheck:
-            self.noted[id_] = job
-        self.projects[job.at.project] = self.projects.get(job.at.project, 0) + 1
-
-    def drop(self, id_: str) -> None:
-        """A job that is not open any more."""
-        job = self.jobs.pop(id_, None)
-        if job is None:
-            return
-        for known in (self.folders, self.backlog, self.noted, self.doing):
-            known.pop(id_, None)
-        self.projects[job.at.project] -= 1
-        if not self.projects[job.at.project]:
-            del self.projects[job.at.project]
 
 
 class Writer:
