@@ -14,6 +14,7 @@ from pathlib import Path
 
 from orchestrator.adapters.git import Git, GitError, Identity
 from orchestrator.core.diffstat import Change, DiffStat
+from orchestrator.core.white_space import MAX_BYTES, is_meant_empty, means_another
 
 _DIFF = (
     "--no-renames",
@@ -144,13 +145,17 @@ def diff_text(git: Git, base: str, tip: str, *, max_bytes: int) -> tuple[str, bo
 
 
 def whitespace_only_paths(git: Git, base: str, tip: str, changes: Iterable[Change] | None = None) -> set[str]:
-    """Modified text files whose change vanishes when white space and blank lines are ignored.
+    """Text files of whose change nothing is left when white space that means nothing and blank lines are ignored.
 
     `changes` are those between the two commits, if the caller has asked `diff_stat` for them.
     """
     changes = diff_stat(git, base, tip).changes if changes is None else changes
-    modified = [each for each in changes if each.status == "M" and each.old_mode == each.new_mode]
-    if not modified:
+    asked = {
+        each.path: each
+        for each in changes
+        if each.old_mode == each.new_mode or (each.status == "A" and not is_meant_empty(each.path))
+    }
+    if not asked:
         return set()
     output = git.run("diff-tree", "-r", "-z", "--numstat", "-w", "--ignore-blank-lines", *_DIFF, base, tip).out
     left = {
@@ -158,7 +163,15 @@ def whitespace_only_paths(git: Git, base: str, tip: str, changes: Iterable[Chang
         for added, deleted, path in (field.split("\t", 2) for field in split_z(output))
         if (added, deleted) != ("0", "0")
     }
-    return {change.path for change in modified if change.path not in left}
+    found = [change for path, change in asked.items() if path not in left]
+    both = [(each.old_oid, each.new_oid) for each in found]
+    blobs = read_small_blobs(git, (oid for pair in both for oid in pair if oid), MAX_BYTES)
+    texts = [(blobs.get(old), blobs.get(new)) for old, new in both]
+    return {
+        each.path
+        for each, (old, new) in zip(found, texts, strict=True)
+        if old is None or new is None or not means_another(each.path, old, new)
+    }
 
 
 def read_blob(git: Git, commit: str, path: str, max_bytes: int) -> bytes | None:

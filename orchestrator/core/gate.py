@@ -38,7 +38,12 @@ class DiffFacts:
     """Tree of the attempt before, if there was one that fixes were asked for."""
 
 
-_ODD_NAME = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|(^|/)\.git(/|$)", re.I)
+# With the marks that turn the direction of writing a program can look like a text.
+_ODD_NAME = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]|(^|/)\.git(/|$)", re.I)
+_PROGRAM = re.compile(
+    r"\.(c|cc|cpp|cs|go|h|hpp|java|jsx?|[cm]js|kts?|lua|php|pl|ps1|pyi?|rb|rs|scala|sh|sql|swift|tsx?)\Z", re.I
+)
+"""A program is no document, wherever it stands: what builds the documents of a project stands among them."""
 
 Rule = Callable[[JobSpec, DiffFacts, tuple[str, ...]], str]
 """(job, facts, globs of documents) → why it is refused, '' if it is not."""
@@ -55,17 +60,17 @@ def plan_only(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     """A plan is not code."""
     if spec.kind is not Kind.CODE or spec.expects is Expects.NO_CHANGE or not facts.changes:
         return ""
-    if any(not matches(change.path, docs) for change in facts.changes) or spec.deliverables:
+    if any(not _is_document(change.path, docs) for change in facts.changes) or spec.deliverables:
         return ""
     paths = list_some(change.path for change in facts.changes)
     return f"Only documents were changed ({paths}). A plan or a note is not code: change the code."
 
 
 def whitespace_only(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
-    """A change that vanishes when white space is ignored."""
+    """A change that vanishes when white space that means nothing is ignored."""
     if spec.kind is not Kind.CODE or not facts.changes or spec.expects is Expects.NO_CHANGE:
         return ""
-    code = [change.path for change in facts.changes if not matches(change.path, docs)]
+    code = [change.path for change in facts.changes if not _is_document(change.path, docs)]
     if not code or any(path not in facts.whitespace_only for path in code):
         return ""
     return f"Only white space was changed ({list_some(code)})."
@@ -160,6 +165,10 @@ def judge_checks(results: Iterable[CheckResult]) -> str:
 def protected_paths(changes: Iterable[Change], protected: tuple[str, ...]) -> tuple[str, ...]:
     """Changed paths that only a human may let through."""
     return tuple(change.path for change in changes if matches(change.path, protected))
+
+
+def _is_document(path: str, docs: tuple[str, ...]) -> bool:
+    return matches(path, docs) and not _PROGRAM.search(path)
 
 
 def _escapes(path: str, points_to: str) -> bool:

@@ -11,7 +11,7 @@ from orchestrator.adapters.git import version
 from orchestrator.adapters.library import scan_criteria, scan_rules, scan_skills
 from orchestrator.adapters.spelling import speller
 from orchestrator.core.handlers import find_unhandled
-from orchestrator.core.job import Kind, State
+from orchestrator.core.job import Kind
 from orchestrator.core.possible import find_impossible
 from orchestrator.core.review import independence_of, is_enough
 from orchestrator.core.schedule import AgentView
@@ -98,9 +98,6 @@ def _states(ws: Workspace) -> Iterator[Finding]:
     if missing:
         text = f"nothing takes a job further that is {' or '.join(missing)}"
         yield Finding("states", Health.FAIL, text, "a defect of orc: report it, and go back to the version before")
-    else:
-        number = sum(not state.ended for state in State)
-        yield Finding("states", Health.OK, f"each of the {number} that a job may stand in has what takes it further")
 
 
 def _possible(ws: Workspace) -> Iterator[Finding]:
@@ -202,9 +199,10 @@ def _library(ws: Workspace) -> Iterator[Finding]:
         yield Finding("criteria", Health.WARN, text, "name the file after a kind")
     unspelled = [kind for kind, each in scan_criteria(root).good.items() if each.checks.spelling]
     if unspelled and not speller():
-        text = f"the spelling of {' and '.join(unspelled)} is not checked: codespell is not installed"
         # An extra that nobody needs who has no writing done.
-        yield Finding("spelling", Health.OK, text, "python -m pip install codespell, into the environment of orc")
+        kinds = " and ".join(unspelled)
+        text = f"not checked for {kinds}: codespell is not installed; no other kind of job asks for it"
+        yield Finding("spelling", Health.OK, text)
 
 
 def _disk(ws: Workspace) -> Iterator[Finding]:

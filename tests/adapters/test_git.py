@@ -321,7 +321,11 @@ def test_a_patch_is_cut_where_asked(git: Git) -> None:
 def test_white_space_alone_is_told_from_a_change(git: Git) -> None:
     base = commit_files(git, head(git), a="x\ny\n", b="x\ny\n", c="x\n")
     tip = commit_files(git, base, a="  x\n\n\ny \n", b="  x\nz\n", c=None, d="\n")
-    assert whitespace_only_paths(git, base, tip) == {"a"}
+    assert whitespace_only_paths(git, base, tip) == {"a", "d"}
+    moved = commit_files(git, tip, **{"in.py": "for a in b:\n    c()\nd()\n", "__init__.py": ""})
+    other = commit_files(git, moved, **{"in.py": "for a in b:\n    c()\n    d()\n", "a": "x\ny\n"})
+    assert whitespace_only_paths(git, tip, moved) == set()
+    assert whitespace_only_paths(git, moved, other) == {"a"}
 
 
 def test_blobs_and_trees_are_read_by_exact_path(git: Git) -> None:
