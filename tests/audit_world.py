@@ -14,18 +14,20 @@ from typing import Any
 
 from orchestrator.adapters.audit import Report, audit
 from orchestrator.adapters.audit_chain import Commit, Store, lineage, owner_of
+from orchestrator.adapters.gate_facts import read_contents, read_diff_facts
 from orchestrator.adapters.git import ENGINE, Git, Identity, merge_base, rev_parse, tree_of, update_ref
-from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees, read_small_blobs
+from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees
 from orchestrator.adapters.job_file import parse_job
 from orchestrator.adapters.ledger import REF, Filing, Ledger, open_ledger
 from orchestrator.adapters.library import blob_id
 from orchestrator.adapters.objects import FILE_MODE, Entry, Objects, opened
 from orchestrator.core import accept as accepting
+from orchestrator.core import gate
 from orchestrator.core.answer import answer
 from orchestrator.core.attempt import attempt_ended, run_lost, start_attempt
 from orchestrator.core.config import DOCS, PROTECTED, SUSPICION, Config, Limits, Project, Terms, terms
 from orchestrator.core.evidence import checks_ended, checks_started, evidence_found
-from orchestrator.core.gate import DiffFacts, judge_checks, judge_diff, protected_paths
+from orchestrator.core.gate import judge_checks, judge_diff, protected_paths
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, MergePolicy, Priority, State, Worker
 from orchestrator.core.judge import review_ended, review_started
@@ -55,11 +57,8 @@ from orchestrator.core.review import independence_of
 from orchestrator.core.step import next_run
 from orchestrator.core.suspicion import doubts_of
 from orchestrator.core.tamper import (
-    MAX_ALL_BYTES,
-    MAX_BYTES,
     VERSION,
     Looked,
-    blobs_to_read,
     find_tampering,
     list_tampering,
 )
@@ -217,9 +216,9 @@ def look(world: World, id_: str) -> None:
     attempt = world.record(Attempt, id_, job.at.attempt)
     base = merge_base(world.git, attempt.base, attempt.tip) or attempt.base
     stat = diff_stat(world.git, base, attempt.tip)
-    facts = DiffFacts(stat.changes, report=attempt.report, tree=tree_of(world.git, attempt.tip))
-    blobs = read_small_blobs(world.git, blobs_to_read(stat.changes), MAX_BYTES, MAX_ALL_BYTES)
-    found = find_tampering(Looked(stat.changes, blobs, is_home=False), job.spec.allows)
+    contents = read_contents(world.git, stat.changes)
+    facts = read_diff_facts(world.git, base, attempt.tip, stat.changes, contents, report=attempt.report, previous="")
+    found = find_tampering(Looked(stat.changes, contents, is_home=False), job.spec.allows)
     evidence = Evidence(
         number=job.at.evidence + 1,
         attempt=attempt.number,
@@ -229,6 +228,7 @@ def look(world: World, id_: str) -> None:
         tree=facts.tree,
         stat=stat.summary(),
         paths=tuple(ChangedPath(each.path, each.status, each.added, each.deleted) for each in stat.changes),
+        diff_rules=gate.VERSION,
         failures=judge_diff(job.spec, facts, DOCS),
         docs=DOCS,
         protected=protected_paths(stat.changes, PROTECTED),

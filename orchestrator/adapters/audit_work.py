@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, differ, lately_landing
 from orchestrator.adapters.documents import read_kind_facts, read_previews
+from orchestrator.adapters.gate_facts import look_for_tampering, read_contents, read_diff_facts
 from orchestrator.adapters.git import ENGINE, Git, GitError, is_ancestor, merge_base, rev_parse, tree_of
-from orchestrator.adapters.git_objects import MergeResult, diff_stat, merge_trees, read_blob, whitespace_only_paths
+from orchestrator.adapters.git_objects import MergeResult, diff_stat, merge_trees
 from orchestrator.adapters.mirrors import guard_attributes, init_bare, object_format
 from orchestrator.adapters.spelling import speller
 from orchestrator.adapters.strict_yaml import replace_unsafe
-from orchestrator.adapters.tampering import look_for_tampering
-from orchestrator.core import kinds, tamper
+from orchestrator.core import gate, kinds, tamper
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.criteria import Checks
 from orchestrator.core.diffstat import DiffStat
 from orchestrator.core.evidence import first_paths, list_paths
-from orchestrator.core.gate import SYMLINK, DiffFacts, judge_diff, protected_paths
+from orchestrator.core.gate import DiffFacts, judge_diff, protected_paths
 from orchestrator.core.job import JobSpec
 from orchestrator.core.kinds import KindFacts, judge_kind
 from orchestrator.core.records import Attempt, ChangedPath, Claim, Evidence, Failure, MergeRecord, Preview, Tampering
@@ -32,7 +32,6 @@ from orchestrator.core.rounds import is_all_disputed
 from orchestrator.core.transitions import Event
 from orchestrator.errors import OrcError
 
-LINK_BYTES = 4096
 _REFLOG_LOOKED_AT = 200
 _ON_DOCS = frozenset({"plan_only", "whitespace_only"})
 """Rules that depend on which paths are documents, which only newer evidence says."""
@@ -52,7 +51,7 @@ class Work:
         self.parents = cache(lambda commit: tuple(scratch.text("rev-list", "--parents", "-n1", commit).split()[1:]))
         self.base = cache(lambda a, b: merge_base(scratch, a, b))
         self.stat = cache(lambda base, tip: diff_stat(scratch, base, tip))
-        self.whitespace = cache(lambda base, tip: frozenset(whitespace_only_paths(scratch, base, tip)))
+        self.contents = lru_cache(2)(lambda base, tip: read_contents(scratch, self.stat(base, tip).changes))
         self._has = cache(lambda commit: rev_parse(scratch, f"{commit}^{{commit}}") == commit)
 
     def need(self, *commits: str) -> None:
@@ -81,16 +80,13 @@ class Work:
     def facts(self, base: str, tip: str, *, report: str, previous: str) -> DiffFacts:
         """What the rules of the diff gate look at."""
         changes = self.stat(base, tip).changes
-        kept = [change for change in changes if change.status != "D"]
-        links = [(c.path, self._link(tip, c.path)) for c in kept if c.new_mode == SYMLINK]
-        empty = {c.path for c in kept if c.new_mode != SYMLINK and c.added == 0 and self._is_empty(tip, c.path)}
-        return DiffFacts(
-            changes, self.whitespace(base, tip), frozenset(empty), tuple(links), report, self.tree(tip), previous
+        return read_diff_facts(
+            self._git, base, tip, changes, self.contents(base, tip), report=report, previous=previous
         )
 
     def tampering(self, base: str, tip: str, spec: JobSpec) -> tuple[Tampering, ...]:
         """What the tamper guard finds."""
-        return look_for_tampering(self._git, base, self.stat(base, tip).changes, spec.allows)
+        return look_for_tampering(self._git, base, self.stat(base, tip).changes, self.contents(base, tip), spec.allows)
 
     def kind_facts(self, base: str, tip: str, spec: JobSpec, checks: Checks, *, report: str) -> KindFacts:
         """What the rules of the job's kind look at."""
@@ -101,18 +97,6 @@ class Work:
         changes = self.stat(base, tip).changes
         previews, more = read_previews(self._git, changes, spec, checks.documents, report=report)
         return _plain(previews), more
-
-    def _link(self, tip: str, path: str) -> str:
-        try:
-            return (read_blob(self._git, tip, path, LINK_BYTES) or b"/").decode("utf-8", "surrogateescape")
-        except GitError:
-            return "/"
-
-    def _is_empty(self, tip: str, path: str) -> bool:
-        try:
-            return read_blob(self._git, tip, path, 1) == b""
-        except GitError:
-            return False
 
     def check_landed(self, commit: str, target: str, when: int) -> Iterator[Finding]:
         """`commit` is on the branch `target`, or was. Raises GoneError if it was, or if that cannot be told."""
@@ -196,13 +180,12 @@ def prove_evidence(step: Step, work: Work) -> Iterator[Finding]:
     yield from differ(Rule.EVIDENCE, "the tree", evidence.tree, work.tree(evidence.tip))
     yield from differ(Rule.EVIDENCE, "the diff-stat", evidence.stat, stat.summary())
     yield from _prove_paths(evidence, stat)
-    yield from _prove_refusals(step, work, evidence, base)
     unproved: list[GoneError] = []
-    for prove in (_prove_kind, _prove_tampering):
+    for prove in (_prove_refusals, _prove_kind, _prove_tampering):
         try:
             yield from prove(step, work, evidence, base)
         except GoneError as error:
-            unproved.append(error)  # The other one can still be proved.
+            unproved.append(error)  # The others can still be proved.
     if unproved:
         raise unproved[0]
 
@@ -233,18 +216,20 @@ def _prove_refusals(step: Step, work: Work, evidence: Evidence, base: str) -> It
         return
     previous = _previous_tree(step, attempt, evidence)
     facts = work.facts(base, evidence.tip, report=attempt.report, previous=previous)
-    spec, said = step.after.spec, {each.rule for each in evidence.failures} - set(kinds.RULES)
-    surely, possibly = _refusals(spec, facts, evidence.docs)
-    for rule in sorted(surely - said):
-        yield Rule.EVIDENCE, f"says nothing of {rule}, but the gate refuses it for that"
-    for rule in sorted(said - possibly):
-        yield Rule.EVIDENCE, f"says that the gate refuses it for {rule}, but it does not"
     paths = protected_paths(facts.changes, evidence.guarded or ("**",))
     guarded = tuple(replace_unsafe(path) for path in paths)
     if evidence.guarded and evidence.protected != first_paths(guarded):
         yield from differ(Rule.EVIDENCE, "the protected paths", evidence.protected, guarded)
     for path in sorted(set(evidence.protected) - set(guarded)):
         yield Rule.EVIDENCE, f"says that the protected path {path} was changed, but it was not"
+    spec, said = step.after.spec, {each.rule for each in evidence.failures} - set(kinds.RULES)
+    surely, possibly = _refusals(spec, facts, evidence.docs)
+    lies = [f"says nothing of {rule}, but the gate refuses it for that" for rule in sorted(surely - said)]
+    lies += [f"says that the gate refuses it for {rule}, but it does not" for rule in sorted(said - possibly)]
+    if lies and evidence.diff_rules != gate.VERSION:
+        was, now = evidence.diff_rules, gate.VERSION
+        raise GoneError(f"version {was} of the rules of the diff looked at it, and this is {now}: it {lies[0]}")
+    yield from ((Rule.EVIDENCE, lie) for lie in lies)
 
 
 def _prove_tampering(step: Step, work: Work, evidence: Evidence, base: str) -> Iterator[Finding]:

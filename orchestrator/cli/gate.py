@@ -23,7 +23,7 @@ TIMEOUT_S = 1800
 """Seconds for each check, where nobody says otherwise."""
 MOST_CHECKS = 200
 KINDS = ("code", "writing", "research", "ops")
-AREAS = ("tests", "ci", "orc")
+AREAS = ("tests", "ci", "orc", "keys", "programs")
 RESERVED = ("selftest",)
 """Words that are no branch here but commands of the gate itself."""
 
@@ -61,9 +61,13 @@ class Gate(click.Command):
 @click.option("--timeout", type=click.IntRange(1), default=TIMEOUT_S, show_default=True, help="Seconds for each check.")
 @click.option("--skip-base", is_flag=True, help="Do not run the checks on the base as well, to compare with.")
 @click.option("--paths", multiple=True, metavar="GLOB", help="What the branch may change; may be given again.")
-@click.option("--allow", "allows", multiple=True, type=click.Choice(AREAS), help="What it may touch; see below.")
+@click.option(
+    "--allow", "allows", multiple=True, type=click.Choice(AREAS), help="Let it touch this; may be given again."
+)
 @click.option("--kind", type=click.Choice(KINDS), default="code", show_default=True, help="What sort of work it is.")
-@click.option("--task", default="", metavar="TEXT", help="What the branch is for, told to the reviewer; - reads it.")
+@click.option(
+    "--task", default="", metavar="TEXT", help="What the branch is for, told to the reviewer; - reads it from stdin."
+)
 @click.option("--reviewer", metavar="NAME", help="An agent of this workspace, or BACKEND:MODEL.")
 @click.option("--reviewer-command", metavar="LINE", help="A program that reviews instead.")
 @click.option("--markdown", is_flag=True, help="Print a block to paste into a pull request.")

@@ -15,6 +15,8 @@ from orchestrator.core.globs import matches
 from orchestrator.core.job import Expects, JobSpec, Kind
 from orchestrator.core.records import CheckResult, Failure, Outcome
 
+VERSION = 1
+"""Of these rules. Whoever proves a refusal again must look with the same ones."""
 GITLINK, SYMLINK = "160000", "120000"
 CHECKED = ("passed", "flaky")
 """What `judge_checks` says when checks ran and let the work through."""
@@ -32,6 +34,10 @@ class DiffFacts:
     """Changed paths that are empty at the tip."""
     links: tuple[tuple[str, str], ...] = ()
     """Changed symbolic links: (path, what it points to)."""
+    marked: frozenset[str] = frozenset()
+    """Changed paths in which the marks of a conflict were left."""
+    hidden: frozenset[str] = frozenset()
+    """Programs that git takes for binary files since this change, so that a diff shows no line of them."""
     report: str = ""
     tree: str = ""
     previous_tree: str = ""
@@ -125,6 +131,21 @@ def hostile_entry(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str
     return ""
 
 
+def conflict_marks(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
+    """A conflict that was committed instead of resolved."""
+    if not facts.marked:
+        return ""
+    return f"The marks of a conflict (<<<<<<< and >>>>>>>) were left in {list_some(sorted(facts.marked))}. Resolve it."
+
+
+def hidden_lines(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
+    """A program of which nobody who reads the diff sees a line."""
+    if not facts.hidden:
+        return ""
+    paths = list_some(sorted(facts.hidden))
+    return f"NUL bytes make git take a program for a binary file, so no line of it is shown: {paths}. Take them out."
+
+
 def unchanged_since_review(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     """The same tree again after fixes were asked for."""
     if not facts.previous_tree or facts.previous_tree != facts.tree:
@@ -141,6 +162,8 @@ RULES: dict[str, Rule] = {
     "missing_deliverable": missing_deliverable,
     "out_of_scope": out_of_scope,
     "hostile_entry": hostile_entry,
+    "conflict_marks": conflict_marks,
+    "hidden_lines": hidden_lines,
     "unchanged": unchanged_since_review,
 }
 """Every rule of the diff gate by the name under which the ledger records its refusals."""
@@ -167,8 +190,13 @@ def protected_paths(changes: Iterable[Change], protected: tuple[str, ...]) -> tu
     return tuple(change.path for change in changes if matches(change.path, protected))
 
 
+def is_program(path: str) -> bool:
+    """Whether a path is that of a program, by its ending."""
+    return _PROGRAM.search(path) is not None
+
+
 def _is_document(path: str, docs: tuple[str, ...]) -> bool:
-    return matches(path, docs) and not _PROGRAM.search(path)
+    return matches(path, docs) and not is_program(path)
 
 
 def _escapes(path: str, points_to: str) -> bool:

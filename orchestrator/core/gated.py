@@ -43,6 +43,8 @@ RULE_WORDS = {
     "missing_deliverable": "the deliverables are there",
     "out_of_scope": "only the allowed paths",
     "hostile_entry": "no harmful link, repository or name",
+    "conflict_marks": "no conflict is left in the files",
+    "hidden_lines": "each line of a program is shown",
     "unchanged": "something new since the last attempt",
     "not_viewable": "each deliverable can be seen",
     "unread_document": "each document can be read",
@@ -66,12 +68,16 @@ RULE_WORDS = {
     "runner_touched": "how tests are run is as before",
     "ci_touched": "CI is as before",
     "orc_touched": "what agents work by is as before",
+    "keys_added": "no key is put in",
+    "programs_added": "no compiled program is put in",
 }
 """What the rules of the diff, of the criteria and of the tamper guard ask for."""
 AREA_WORDS = {
     Area.TESTS: "tests are not weakened",
     Area.CI: RULE_WORDS["ci_touched"],
     Area.ORC: RULE_WORDS["orc_touched"],
+    Area.KEYS: RULE_WORDS["keys_added"],
+    Area.PROGRAMS: RULE_WORDS["programs_added"],
 }
 """What all rules of the tamper guard about one thing ask for."""
 

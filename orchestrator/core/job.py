@@ -136,6 +136,10 @@ class Area(StrEnum):
     CI = "ci"
     ORC = "orc"
     """orc's own configuration, rules, souls and skills, and the files that agents are instructed by."""
+    KEYS = "keys"
+    """What looks like a private key or a token of a service."""
+    PROGRAMS = "programs"
+    """Compiled programs, which nobody can review."""
 
 
 @dataclass(frozen=True, slots=True)

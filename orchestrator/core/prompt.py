@@ -24,7 +24,7 @@ WHY_IN_REVIEW = {
     "soul": "who the reviewer is, but for how it sounds",
     "task": "the job's own words",
     "tests": "what the engine's checks said of exactly this tree",
-    "tampering": "what was done to tests, CI and orc's own files",
+    "tampering": "what was done to tests, CI and orc's own files; keys and compiled programs",
     "previous": "what was asked for before, and the author's answers",
     "report": "the author's report, where it is what the job is for",
     "items": "criteria/: what is to be answered with yes or no",

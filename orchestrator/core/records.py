@@ -258,6 +258,8 @@ class Evidence:
     more_paths: int = 0
     """How many changed paths are left out, because there are too many; then only a person lets the work through."""
     failures: tuple[Failure, ...] = ()
+    diff_rules: int = 0
+    """The version of the rules of the diff; 0 for the ones before they were counted."""
     docs: tuple[str, ...] = ()
     """Globs of documents that the gate was told; () where nobody wrote them down."""
     protected: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """The tamper guard: what a change does to the tests, to the way they are run, to CI, and to orc's own files.
 
-Nothing of it is refused: a job may ask for it, and then says so under `allows`. What it does not say is held for a
-person. The rules look at which paths changed and, for test files and test configuration, at both versions.
+It also tells of what no reviewer should have to find: keys, and programs that nobody can read. Nothing of it is
+refused: a job may ask for it, and then says so under `allows`. What it does not say is held for a person. The rules
+look at which paths changed, and at both versions of their files, tests and their configuration first.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from orchestrator.core.contents import find_keys, program_form
 from orchestrator.core.diffstat import Change
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Area
@@ -30,7 +32,7 @@ from orchestrator.core.suites import (
 from orchestrator.core.suites_python import PythonFile
 from orchestrator.core.suites_text import GRAMMARS, TextFile
 
-VERSION = 1
+VERSION = 2
 """Of these rules. Whoever proves a finding again must look with the same ones."""
 MAX_BYTES = 200_000
 """The largest file that is looked into."""
@@ -93,6 +95,8 @@ TEST_FILES: Mapping[str, TestFiles] = {
     ),
 }
 """By language. In Rust, tests stand beside what they test."""
+_EXECUTABLE = "100755"
+_COMPILED = re.compile(r"\.(exe|dll|so|dylib|class|jar|war|pyc|pyd|o|obj|a|lib|wasm|node|bin|elf)\Z", re.I)
 _LIKE_A_TEST = re.compile(
     r"(^|/)test[_-][^/]*\.\w+\Z|[^/][._-](test|tests|spec)\.\w+\Z|[^/]Tests?\.\w+\Z|\.snap\Z", re.I
 )
@@ -276,6 +280,28 @@ def orc_touched(looked: Looked) -> Iterator[Found]:
     )
 
 
+# --- what no reviewer should have to find --------------------------------------------------------------------------
+
+
+def keys_added(looked: Looked) -> Iterator[Found]:
+    """Keys and tokens: once they are merged, they have to be taken for known to everybody."""
+    for each in looked.changes:
+        if new := looked.new(each):
+            for line, what in find_keys(looked.old(each) or b"", new):
+                yield each.path, line, f"looks like {what}"
+
+
+def programs_added(looked: Looked) -> Iterator[Found]:
+    """Compiled programs: the diff shows a reviewer their names alone."""
+    for each in looked.changes:
+        new = looked.new(each)
+        if new is None:
+            if each.added is None and (each.new_mode == _EXECUTABLE or _COMPILED.search(each.path)):
+                yield each.path, 0, f"a compiled program, by its {'mode' if each.new_mode == _EXECUTABLE else 'name'}"
+        elif form := program_form(new):
+            yield each.path, 0, f"a compiled program ({form})"
+
+
 RULES: Mapping[str, tuple[Area, Callable[[Looked], Iterator[Found]]]] = {
     "tests_removed": (Area.TESTS, tests_removed),
     "test_files_removed": (Area.TESTS, files_removed),
@@ -289,16 +315,26 @@ RULES: Mapping[str, tuple[Area, Callable[[Looked], Iterator[Found]]]] = {
     "runner_touched": (Area.TESTS, runner_touched),
     "ci_touched": (Area.CI, ci_touched),
     "orc_touched": (Area.ORC, orc_touched),
+    "keys_added": (Area.KEYS, keys_added),
+    "programs_added": (Area.PROGRAMS, programs_added),
 }
 """Every rule by the name under which the ledger records what it found, and what a job allows to let it through."""
 
 
 def blobs_to_read(changes: tuple[Change, ...]) -> tuple[str, ...]:
-    """The objects that the rules look into, both versions of each file, in the order of the paths: not too many."""
-    moved = _moves(changes)
-    wanted = [
-        each for each in changes if (language_of(each.path) and not _is_moved(each, moved)) or is_partly(each.path)
-    ]
+    """The objects that the rules look into, both versions of each file, in the order of the paths: not too many.
+
+    Tests and what runs them come first, so that much of other things hides nothing of them.
+    """
+    moved, were = _moves(changes), {each.old_oid for each in changes}
+
+    def rank(change: Change) -> int:
+        if (language_of(change.path) and not _is_moved(change, moved)) or is_partly(change.path):
+            return 0
+        # What was there before, here or elsewhere, brings nothing along.
+        return 2 if change.status == "D" or change.new_oid in were else 1
+
+    wanted = sorted((each for each in changes if rank(each) < 2), key=rank)
     sides = [(each.old_oid, each.old_mode) for each in wanted], [(each.new_oid, each.new_mode) for each in wanted]
     both = [side for pair in zip(*sides, strict=True) for side in pair]
     return tuple(dict.fromkeys(oid for oid, mode in both if oid and _is_file(mode)))[:MAX_BLOBS]

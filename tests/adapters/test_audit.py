@@ -19,6 +19,7 @@ from orchestrator.adapters.git import Git, delete_refs, rev_parse, tree_of, upda
 from orchestrator.adapters.git_objects import commit_tree
 from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.objects import FILE_MODE, Entry
+from orchestrator.core.tamper import VERSION
 from orchestrator.core.transitions import Event
 from orchestrator.core.verdict import hash_nonce
 from orchestrator.errors import LedgerError, NotFoundError
@@ -76,7 +77,7 @@ def test_work_that_went_on_without_a_look_for_tampering_is_a_doubt_only_if_there
 
 
 def test_what_other_rules_of_the_tamper_guard_found_is_a_doubt(root: Path) -> None:
-    w.forge(root, everywhere(LOGIN, "tamper_rules: 1\n", "tamper_rules: 99\n"))
+    w.forge(root, everywhere(LOGIN, f"tamper_rules: {VERSION}\n", "tamper_rules: 99\n"))
     report = w.verify(root)
     assert (report.lies, [each.job for each in report.unverifiable]) == ((), [LOGIN])
 
@@ -429,7 +430,7 @@ def never_looked(draft: w.Draft) -> None:
     """The same, and it is said that nobody looked."""
     untold(draft)
     if draft.job == UNCLEAR:
-        draft.swap_all("tamper_rules: 1\n", "")
+        draft.swap_all(f"tamper_rules: {VERSION}\n", "")
 
 
 def said_allowed(draft: w.Draft) -> None:

@@ -59,6 +59,10 @@ REFUSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("hostile_entry", a_spec(), facts("src/a\nb.py")),
     ("hostile_entry", a_spec(), facts("src/\x1b[2Ja.py")),
     ("hostile_entry", a_spec(), facts("src/\udcff.py")),
+    ("hostile_entry", a_spec(), facts("licence\u202etxt.py")),
+    ("conflict_marks", a_spec(), facts("src/a.py", "src/b.py", marked=frozenset({"src/b.py"}))),
+    ("conflict_marks", a_spec(kind=Kind.WRITING), facts("a.md", marked=frozenset({"a.md"}))),
+    ("hidden_lines", a_spec(), facts("src/a.py", hidden=frozenset({"src/a.py"}))),
     ("unchanged", a_spec(), facts("src/a.py", tree="t1", previous_tree="t1")),
 ]
 
@@ -68,6 +72,7 @@ PASSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("plan_only", a_spec(), facts("src/a.py", "README.md")),
     ("plan_only", a_spec(kind=Kind.WRITING), facts("docs/guide.md")),
     ("plan_only", a_spec(deliverables=("README.md",)), facts("README.md")),
+    ("plan_only", a_spec(), facts("docs/conf.py")),
     ("whitespace_only", a_spec(), facts("src/a.py", "src/b.py", whitespace_only=frozenset({"src/a.py"}))),
     ("whitespace_only", a_spec(kind=Kind.WRITING), facts("a.md", whitespace_only=frozenset({"a.md"}))),
     ("unexpected_change", NO_CHANGE, facts(report=REPORT)),
@@ -81,6 +86,8 @@ PASSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("hostile_entry", a_spec(), facts("src/.gitignore", "src/a.git", "git/x", "ünïcode.py")),
     ("hostile_entry", a_spec(), DiffFacts((a_change("vendor/lib", "D", old_mode=GITLINK, new_mode="000000"),))),
     ("hostile_entry", a_spec(), DiffFacts((a_change("src/a\nb.py", "D", new_mode="000000"),))),
+    ("conflict_marks", a_spec(), facts("src/a.py")),
+    ("hidden_lines", a_spec(), facts("src/a.py", "logo.png")),
     ("unchanged", a_spec(), facts("src/a.py", tree="t2", previous_tree="t1")),
     ("unchanged", a_spec(), facts("src/a.py", tree="t1")),
 ]

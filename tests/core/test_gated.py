@@ -227,7 +227,7 @@ def test_every_rule_has_an_outcome_and_words() -> None:
 
 
 def test_rules_that_look_at_what_nobody_declared_are_not_asked() -> None:
-    of_diff = {"empty_diff", "plan_only", "whitespace_only", "hostile_entry"}
+    of_diff = {"empty_diff", "plan_only", "whitespace_only", "hostile_entry", "conflict_marks", "hidden_lines"}
     assert {rule for rule, each in outcomes(JobSpec("x")).items() if each == "ok"} == of_diff | set(TAMPER_RULES)
     assert outcomes(JobSpec("x", paths=("src/**",)))["out_of_scope"] == "ok"
     assert outcomes(JobSpec("x", deliverables=("a",)))["missing_deliverable"] == "ok"

@@ -1046,6 +1046,12 @@ CONFIG_CHEATS = {
     "AGENTS.md below": at("src/AGENTS.md", "orc_touched", None, "Do as I say.\n"),
     "in other letters": at("Claude.md", "orc_touched", None, "Do as I say.\n"),
     "settings of an agent": at(".claude/settings.json", "orc_touched", None, "{}\n"),
+    "a private key": at("deploy.pem", "keys_added", None, f"x\n-----BEGIN RSA {'PRIVATE'} KEY-----\nbm8=\n"),
+    "a token in a test": at(
+        "tests/test_a.py", "keys_added", None, f"KEY = 'gh{'p'}_{'a' * 36}'\n\n\ndef test_a():\n    assert f() == KEY\n"
+    ),
+    "a second token": at("a.env", "keys_added", f"A=AKIA{'A' * 16}\n", f"A=AKIA{'A' * 16}\nB=AKIA{'B' * 16}\n"),
+    "a program": at("tool", "programs_added", None, "\x7fELF\x02\x01"),
     "a snapshot is deleted": at("src/__snapshots__/a.test.js.snap", "test_files_removed", "x\n", None),
     "a test in a language that is not known": at("test/login_test.exs", "test_files_removed", "x\n", None),
 }
@@ -1066,6 +1072,10 @@ CONFIG_CLEAN = {
     ),
     "an issue form": at(".github/ISSUE_TEMPLATE/bug.yml", "", "a: 1\n", "a: 2\n"),
     "a document": at("docs/testing.md", "", "x\n", "y\n"),
+    "a key that was there": at("a.env", "", f"A=AKIA{'A' * 16}\n", f"A=AKIA{'A' * 16}\nB=2\n"),
+    "a public key": at("a.pem", "", None, "-----BEGIN PUBLIC KEY-----\nbm8=\n"),
+    "a name that is no key": at("a.py", "", None, "task-runner = 'AKIA'\nrisk-free = 'sk-learn-is-a-library'\n"),
+    "a script": at("tool", "", None, "#!/bin/sh\ntrue\n"),
     "data of a test": at("tests/data/users.json", "", "[1]\n", "[1, 2]\n"),
     "a module called rules": at("src/rules/a.py", "", "a = 1\n", "a = 2\n"),
     "a snapshot is moved": Case({"a/__snapshots__/x.test.js.snap": "x\n"}, {"b/__snapshots__/x.test.js.snap": "x\n"}),
@@ -1121,7 +1131,9 @@ def test_each_area_lets_through_what_it_says() -> None:
     areas = {area: {rule for rule, (own, _) in RULES.items() if own is area} for area in Area}
     assert areas[Area.CI] == {"ci_touched"}
     assert areas[Area.ORC] == {"orc_touched"}
-    assert areas[Area.TESTS] == set(RULES) - {"ci_touched", "orc_touched"}
+    assert areas[Area.KEYS] == {"keys_added"}
+    assert areas[Area.PROGRAMS] == {"programs_added"}
+    assert areas[Area.TESTS] == set(RULES) - {"ci_touched", "orc_touched", "keys_added", "programs_added"}
 
 
 def test_folders_are_orcs_own_only_where_orc_is_at_home() -> None:

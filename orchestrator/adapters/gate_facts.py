@@ -1,0 +1,81 @@
+"""Reads, through the hardened door, what the gate and the tamper guard look at: to judge, and to prove it later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from orchestrator.adapters.git import Git, rev_parse, tree_of
+from orchestrator.adapters.git_objects import read_small_blobs, whitespace_only_paths
+from orchestrator.core.contents import has_conflict_marks, is_binary
+from orchestrator.core.diffstat import Change
+from orchestrator.core.gate import SYMLINK, DiffFacts, is_program
+from orchestrator.core.job import Area
+from orchestrator.core.records import Tampering
+from orchestrator.core.tamper import MAX_ALL_BYTES, MAX_BYTES, Looked, blobs_to_read, find_tampering, needs_home
+
+EMPTY_BLOBS = frozenset(
+    {
+        "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+        "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
+    }
+)
+"""Ids of the file without content, in repositories of either format."""
+LINK_BYTES = 4096
+
+
+def read_contents(git: Git, changes: tuple[Change, ...]) -> dict[str, bytes]:
+    """Both versions of the changed files by object id, without what is too large and what is one too many."""
+    return read_small_blobs(git, blobs_to_read(changes), MAX_BYTES, MAX_ALL_BYTES)
+
+
+def read_diff_facts(
+    git: Git,
+    base: str,
+    tip: str,
+    changes: tuple[Change, ...],
+    contents: Mapping[str, bytes],
+    *,
+    report: str,
+    previous: str,
+) -> DiffFacts:
+    """What the rules of the diff look at. `contents` as `read_contents` has them, `previous` the tree sent back."""
+    kept = [change for change in changes if change.status != "D"]
+    return DiffFacts(
+        changes=changes,
+        whitespace_only=frozenset(whitespace_only_paths(git, base, tip, changes)),
+        empty_files=frozenset(c.path for c in kept if c.new_mode != SYMLINK and c.new_oid in EMPTY_BLOBS),
+        links=_links(git, [change for change in kept if change.new_mode == SYMLINK]),
+        marked=frozenset(change.path for change in kept if _is_marked(change, contents)),
+        hidden=frozenset(change.path for change in kept if _is_hidden(change, contents)),
+        report=report,
+        tree=tree_of(git, tip),
+        previous_tree=previous,
+    )
+
+
+def look_for_tampering(
+    git: Git, base: str, changes: tuple[Change, ...], contents: Mapping[str, bytes], allows: Iterable[Area]
+) -> tuple[Tampering, ...]:
+    """What was done to the tests, to CI and to orc's own files by `changes`, which begin at `base`."""
+    is_home = needs_home(changes) and rev_parse(git, f"{base}:orc.yaml") is not None
+    return find_tampering(Looked(changes, contents, is_home), allows)
+
+
+def _links(git: Git, changes: list[Change]) -> tuple[tuple[str, str], ...]:
+    """What symbolic links point to; one that is too long to be a path points out of the tree, to be sure."""
+    targets = read_small_blobs(git, (change.new_oid for change in changes), LINK_BYTES)
+    found = ((change.path, targets.get(change.new_oid) or b"/") for change in changes)
+    return tuple((path, target.decode("utf-8", "surrogateescape")) for path, target in found)
+
+
+def _is_marked(change: Change, contents: Mapping[str, bytes]) -> bool:
+    new = contents.get(change.new_oid)
+    return new is not None and has_conflict_marks(contents.get(change.old_oid, b""), new)
+
+
+def _is_hidden(change: Change, contents: Mapping[str, bytes]) -> bool:
+    """Whether git shows no line of a program, as it did before, or has nothing to be compared with."""
+    if change.added is not None or not is_program(change.path):
+        return False
+    old, new = contents.get(change.old_oid), contents.get(change.new_oid)
+    return (new is None or is_binary(new)) and (old is None or not is_binary(old))
