@@ -453,13 +453,20 @@ def collided(world: World) -> None:
     check(world, COLLIDES, too_large="more than 9 bytes")
     decide(world, COLLIDES, "approve")
     build(world, COLLIDES)
-    # What came in goes away again, and the approval holds; then something comes in once more, and another takes over.
+    # What came in goes away again, and the approval holds; then something comes in twice more, and another takes over.
     update_ref(world.git, "refs/heads/main", world.work(world.main(), {"c.py": None}), world.main())
     evidence = world.record(Evidence, COLLIDES, 1)
     world.commit(collides_no_more(world.job(COLLIDES), evidence, iso(world.now()), target="main"))
     update_ref(world.git, "refs/heads/main", world.work(world.main(), {"c.py": "c = 2\n"}), world.main())
+    build(world, COLLIDES)
+    start(world, COLLIDES, conflict=2)
+    collect(world, COLLIDES, {"c.py": "c = 3\n"})
+    look(world, COLLIDES)
+    check(world, COLLIDES)
+    review(world, COLLIDES)
+    update_ref(world.git, "refs/heads/main", world.work(world.main(), {"c.py": "c = 4\n"}), world.main())
     build(world, COLLIDES, heir=SECOND.agent)
-    start(world, COLLIDES, by=SECOND, conflict=2)
+    start(world, COLLIDES, by=SECOND, conflict=3)
 
 
 def left_branch(world: World) -> None:

@@ -28,12 +28,22 @@ _ASKS: Mapping[Event, frozenset[CardKind]] = {
     Event.EVIDENCE: frozenset({CardKind.ATTEMPTS, CardKind.TOO_LARGE}),
     Event.CHECKED: frozenset({CardKind.ATTEMPTS, CardKind.TOO_LARGE}),
     Event.MERGE: frozenset({CardKind.ATTEMPTS, CardKind.CONFLICT}),
-    Event.VERDICT: frozenset({CardKind.MERGE, CardKind.ROUNDS, CardKind.REJECTED, CardKind.UNCLEAR, CardKind.DISPUTED}),
+    Event.VERDICT: frozenset(
+        {
+            CardKind.MERGE,
+            CardKind.ROUNDS,
+            CardKind.REJECTED,
+            CardKind.UNCLEAR,
+            CardKind.DISPUTED,
+            CardKind.SUSPICIOUS,
+        }
+    ),
     Event.REBUILD: frozenset({CardKind.MOVING_TARGET}),
     Event.LAND: frozenset({CardKind.LANDING}),
 }
 _VERDICT_CARDS = {
     CardKind.MERGE: Verdict.APPROVED,
+    CardKind.SUSPICIOUS: Verdict.APPROVED,
     CardKind.ROUNDS: Verdict.REVISE,
     CardKind.DISPUTED: Verdict.REVISE,
     CardKind.REJECTED: Verdict.REJECT,

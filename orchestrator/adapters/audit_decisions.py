@@ -26,7 +26,7 @@ from orchestrator.core.records import (
     Verdict,
 )
 from orchestrator.core.requests import changed_keys
-from orchestrator.core.rounds import dispute_of
+from orchestrator.core.rounds import dispute_of, same_dispute
 from orchestrator.core.sessions import Session
 from orchestrator.core.tamper import held_for
 from orchestrator.core.times import parse
@@ -181,7 +181,9 @@ def judge_standing(step: Step) -> Iterator[Finding]:
     nothing_to_merge = state is State.DONE and step.after.spec.expects is Expects.NO_CHANGE
     if state in (State.MERGING, State.LANDING, State.DONE) and not approved and not nothing_to_merge:
         yield Rule.APPROVAL, f"takes the job to {state}, but nothing is approved"
-    if step.at.second not in (None, step.was.second) and step.event not in (Event.VERDICT, Event.COLLECT):
+    # A person may have a dispute judged once more, by somebody who is no party to it.
+    again = same_dispute(step.was.fixes, step.was.review) if step.event is Event.ANSWER else None
+    if step.at.second not in (None, step.was.second, again) and step.event not in (Event.VERDICT, Event.COLLECT):
         yield Rule.STANDING, f"asks for another reviewer by {step.event}"
     by_landing = step.event is Event.DONE or nothing_to_merge
     if state is State.DONE and not by_landing:
@@ -263,6 +265,8 @@ def judge_rebuild(step: Step) -> Iterator[Finding]:
     evidence = step.new.get(Evidence, was.evidence)
     seen = (evidence.base, evidence.tip) if evidence is not None else ("", "")
     yield from differ(Rule.APPROVAL, "the work", (at.base, at.tip, at.fixes), (*seen, ()))
+    given_back = (was.conflicts - at.conflicts, was.spent - at.spent, at.given)
+    yield from differ(Rule.COUNTER, "the go that nobody had at the conflict", given_back, (1, 1, ""))
     if not was.collided or (at.approved, at.tip) != (was.collided, was.collided):
         yield Rule.APPROVAL, f"approves {at.approved[:12]} again, whose approval did not wait for the target to move"
     yield from check_trailers(step, {"Approved": at.approved})

@@ -26,9 +26,9 @@ from orchestrator.core.records import (
     RunStatus,
     Verdict,
 )
-from orchestrator.core.review import STRONG, fixes_of, independence_of, is_enough
+from orchestrator.core.review import STRONG, fixes_of, independence_of_all, is_enough
 from orchestrator.core.rounds import carry_on, disputed, is_same_again, rounds_so_far, still_disputed
-from orchestrator.core.suspicion import doubted, doubts_of, second_opinion
+from orchestrator.core.suspicion import doubted, doubts_of, rests_on_nothing, second_opinion
 from orchestrator.core.verdict import Judgement, Question, hash_nonce, judge_reply
 
 NO_NONCE = frozenset({"", hash_nonce("")})
@@ -71,7 +71,7 @@ def judge_review(step: Step) -> Iterator[Finding]:
 
 def _judge_independence(step: Step, review: ReviewRecord, author: Worker) -> Iterator[Finding]:
     yield from differ(Rule.INDEPENDENCE, "the author", review.author, author)
-    found = independence_of(author, review.reviewer)
+    found = independence_of_all((author, *step.was.former), review.reviewer)
     yield from differ(Rule.INDEPENDENCE, "the reviewer's independence of the author", review.independence, found)
     wishes = step.after.spec.review
     if not found or (wishes.independence is not None and not is_enough(found, wishes.independence)):
@@ -171,10 +171,11 @@ def _judge_consequence(step: Step, review: ReviewRecord, verdict: Verdict, found
     first = doubted(step.was.second)
     suspicious = verdict is Verdict.APPROVED and bool(review.doubts) and first is None
     kept = step.was.second if verdict is Verdict.INCONCLUSIVE else None
-    asked = second_opinion(review) if suspicious else kept
+    doubled = verdict is Verdict.APPROVED and first is not None and rests_on_nothing(review)
+    asked = second_opinion(review, disputed(step.was.second)) if suspicious else step.was.second if doubled else kept
     yield from differ(Rule.VERDICT, "why another reviewer is asked", step.at.second, asked)
-    if suspicious:
-        yield from _judge_state(step, verdict, State.REVIEWING)
+    if suspicious or doubled:
+        yield from _judge_state(step, verdict, State.DECIDE if doubled else State.REVIEWING)
         yield from differ(Rule.APPROVAL, "the approved commit", step.at.approved, "")
         return
     approved = review.commit if verdict is Verdict.APPROVED else step.was.approved
@@ -213,7 +214,8 @@ def _judge_round(step: Step, review: ReviewRecord, fixes: tuple[Fix, ...]) -> It
     if review.suspicion is not None or any(fix.key for fix in step.at.fixes):  # Older versions carried nothing on.
         attempt = step.new.get(Attempt, review.attempt)
         answers = attempt.answers if attempt is not None else ()
-        fixes = carry_on(fixes, step.was.fixes, answers, review.reviewer.agent)
+        asked = attempt.fixes if attempt is not None else ()
+        fixes = carry_on(fixes, asked, answers, review.reviewer.agent)
         yield from differ(
             Rule.VERDICT, "what was asked for so far", step.at.asked, rounds_so_far(step.was.asked, fixes)
         )

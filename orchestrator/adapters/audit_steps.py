@@ -101,6 +101,7 @@ _NEW_GO = frozenset(
 _NEW_MERGE = frozenset({"merged", "target_was", "rebuilds"})
 _NEW_BASE = frozenset({"base", "tip", "approved"}) | _NEW_MERGE
 _STARTED = frozenset({"attempt", "starts", "run", "agent", "author", "base", "excluded", "inconclusive", "second"})
+_STARTED |= {"former"}
 _JUDGED = frozenset({"run", "crashes", "failed_starts", "approved", "fixes", "weak", "rounds", "inconclusive"})
 _JUDGED |= {"excluded", "second", "asked"}
 MAY_CHANGE: Mapping[Event, frozenset[str]] = {
@@ -121,7 +122,7 @@ MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.ANSWER: frozenset({"approved", "fixes", "recheck", "asked_base", "given", "second"}) | _NEW_MERGE | _NEW_GO,
     Event.SUPERSEDE: frozenset({"asked_base"}),
     Event.MERGE: frozenset({"merge", "conflicts", "collided", "given"}) | _NEW_BASE | _BACK,
-    Event.REBUILD: _NEW_BASE | {"card", "fixes"},
+    Event.REBUILD: _NEW_BASE | {"card", "fixes", "conflicts", "spent", "given"},
     Event.LAND: frozenset({"card"}),
     Event.DONE: frozenset({"run"}),
     Event.CANCEL: frozenset({"run"}),
@@ -174,6 +175,8 @@ def check_held(step: Step) -> Iterator[Finding]:
 
 _STARTS = frozenset({Event.START, Event.CHECK, Event.REVIEW})
 _SPENDS = frozenset({Event.COLLECT, Event.EVIDENCE, Event.CHECKED, Event.MERGE})
+_GIVES_BACK = frozenset({(Event.REBUILD, "spent"), (Event.REBUILD, "conflicts")})
+"""How much, the rule of that event says."""
 
 
 def check_counters(step: Step) -> Iterator[Finding]:
@@ -182,9 +185,9 @@ def check_counters(step: Step) -> Iterator[Finding]:
     yield from differ(Rule.COUNTER, "the number of starts", now.starts, was.starts + (step.event in _STARTS))
     for name in ("attempt", "review", "evidence", "merge", "card", "spent", "rounds", "allowance", "conflicts"):
         grown = getattr(now, name) - getattr(was, name)
-        if grown not in (0, 1):
+        if grown not in (0, 1) and (step.event, name) not in _GIVES_BACK:
             yield Rule.COUNTER, f"takes {name} from {getattr(was, name)} to {getattr(now, name)}"
-    if now.spent != was.spent and step.event not in _SPENDS:
+    if now.spent > was.spent and step.event not in _SPENDS:
         yield Rule.COUNTER, f"spends an attempt by {step.event}"
     if now.allowance != was.allowance and Who(step.commit.author.name).kind is not ActorKind.HUMAN:
         yield Rule.LIMIT, "grants another set of attempts, but no person did"

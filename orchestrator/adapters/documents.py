@@ -20,7 +20,7 @@ from orchestrator.core.gate import SYMLINK
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Expects, JobSpec
 from orchestrator.core.kinds import KindFacts
-from orchestrator.core.preview import MOST_PREVIEWS, PREVIEW_BYTES, deliverables_of, excerpt, preview_of
+from orchestrator.core.preview import MOST_PREVIEWS, PREVIEW_BYTES, deliverables_of, excerpt, need_preview, preview_of
 from orchestrator.core.prose import Document, has_relative_links
 from orchestrator.core.records import Claim, Failure, Preview
 from orchestrator.errors import InvalidFileError
@@ -41,14 +41,15 @@ def read_kind_facts(
     git: Git, tip: str, changes: tuple[Change, ...], spec: JobSpec, checks: Checks, *, report: str
 ) -> KindFacts:
     """What the rules of a kind look at. `changes` lead to `tip`; `report` is the agent's final answer."""
+    wants_tree = checks.viewable and bool(need_preview(spec, changes))
     if not checks.reads_documents:
-        return KindFacts(changes)
+        return KindFacts(changes, paths=_with_folders(_oids_in(git, tip) if wants_tree else {}))
     documents, unread = _read_documents(git, changes, checks.documents)
     if spec.expects is Expects.NO_CHANGE:
         documents.append(Document(REPORT, replace_unsafe(report)))
     claims, bad = _read_claims(documents) if checks.claims else ([], [])
-    wants_tree = bool(claims) or (checks.links is not None and any(map(has_relative_links, documents)))
-    tree = {path: oid for _, oid, path in list_tree(git, tip)} if wants_tree else {}
+    wants_tree |= bool(claims) or (checks.links is not None and any(map(has_relative_links, documents)))
+    tree = _oids_in(git, tip) if wants_tree else {}
     return KindFacts(
         changes,
         tuple(documents),
@@ -61,18 +62,23 @@ def read_kind_facts(
     )
 
 
+def _oids_in(git: Git, tip: str) -> dict[str, str]:
+    return {path: oid for _, oid, path in list_tree(git, tip)}
+
+
 def _read_documents(
     git: Git, changes: Iterable[Change], globs: tuple[str, ...]
 ) -> tuple[list[Document], list[tuple[str, str]]]:
     named = [each for each in changes if matches(each.path, globs)]
     chosen = [each for each in named if _is_file(each)]
     read, beyond = chosen[:MOST_DOCUMENTS], chosen[MOST_DOCUMENTS:]
-    oids = [oid for each in read for oid in (each.old_oid, each.new_oid) if oid.strip("0")]
-    data = read_small_blobs(git, oids, DOCUMENT_BYTES)
+    data = read_small_blobs(git, (each.new_oid for each in read if each.new_oid.strip("0")), DOCUMENT_BYTES)
+    were = read_small_blobs(git, (each.old_oid for each in read if each.old_oid.strip("0")), ALL_BYTES)
     documents, left = [], ALL_BYTES
     unread = [(each.path, "leads to what is not read as a document") for each in _strange_links(git, named, globs)]
     for each in read:
-        before = _decode(data.get(each.old_oid))
+        # Of what was there before nobody is to be blamed, however it was written and however much it was.
+        before = _decode_old(were.get(each.old_oid))
         if each.status == "D":
             documents.append(Document(each.path, None, before))
             continue
@@ -86,7 +92,8 @@ def _read_documents(
             unread.append((each.path, f"is beyond the {ALL_BYTES // 1024} kB of documents that are read of one change"))
             break
         else:
-            documents.append(Document(each.path, text, before))
+            is_beyond = before is None and each.old_mode.startswith("100")
+            documents.append(Document(each.path, text, text if is_beyond else before))
     if beyond:
         unread.append((beyond[0].path, f"is one of more than {MOST_DOCUMENTS} changed documents"))
     return documents, unread
@@ -106,6 +113,10 @@ def _strange_links(git: Git, changes: Iterable[Change], globs: tuple[str, ...]) 
 
 def _is_file(change: Change) -> bool:
     return (change.old_mode if change.status == "D" else change.new_mode).startswith("100")
+
+
+def _decode_old(data: bytes | None) -> str | None:
+    return None if data is None else replace_unsafe(data.decode("utf-8-sig", "replace"))
 
 
 def _decode(data: bytes | None) -> str | None:

@@ -12,6 +12,7 @@ from orchestrator.core.job import Expects, Fix, Job, MergePolicy, State
 from orchestrator.core.judge import FRESH_MERGE, after_approval
 from orchestrator.core.records import Card, CardKind
 from orchestrator.core.review import numbered
+from orchestrator.core.rounds import same_dispute
 from orchestrator.core.step import NOT_APPROVED, RESUMED, Step, another_go
 from orchestrator.core.transitions import Actor, Event, Move
 from orchestrator.errors import RefusedError
@@ -56,9 +57,14 @@ def answer(job: Job, card: Card, key: str, message: str, terms: Terms, now: str,
         case Effect.RETRY:
             state = _retried(card)
             changes = {**another_go(job), **(NOT_APPROVED if state in _UNAPPROVED else {})}
+            if card.kind in (CardKind.CEILING, CardKind.CANNOT_START):
+                # Nothing was done at it: an approval that waits for the target to move still does.
+                changes["collided"] = job.at.collided
             return step.to(state, told, **changes)
         case Effect.REVIEW_AGAIN:
-            return step.to(State.REVIEWING, told, **{**another_go(job), **NOT_APPROVED}, second=None)
+            # Who is party to a dispute does not judge it, whoever has it judged.
+            second = same_dispute(job.at.fixes, job.at.review) if card.kind is CardKind.DISPUTED else None
+            return step.to(State.REVIEWING, told, **{**another_go(job), **NOT_APPROVED}, second=second)
         case Effect.DROP:
             return step.to(dropped(card.kind), told, reason=message or f"dropped: {card.question}")
         case Effect.RECHECK:

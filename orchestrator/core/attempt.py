@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.core.config import Limits, Terms
-from orchestrator.core.job import Fix, Job, State
+from orchestrator.core.job import Fix, Job, Standing, State, Worker
 from orchestrator.core.records import Attempt, CardKind, RunStatus
 from orchestrator.core.rounds import dispute_of
 from orchestrator.core.sessions import Session
@@ -39,12 +39,21 @@ def start_attempt(job: Job, attempt: Attempt, now: str) -> Move:
         run=attempt.run,
         agent=worker.agent,
         author=worker,
+        former=former_authors(job.at, worker),
         base=attempt.base,
         excluded=(),
         inconclusive=0,
         second=None,
         **NOT_APPROVED,
     )
+
+
+def former_authors(at: Standing, worker: Worker) -> tuple[Worker, ...]:
+    """Those who made what `worker` goes on with: none of them is to judge it, whoever ends it."""
+    if not at.fixes:
+        return ()
+    others = (at.author,) if at.author is not None and at.author != worker else ()
+    return tuple(dict.fromkeys((*at.former, *others)))
 
 
 def attempt_ended(job: Job, attempt: Attempt, terms: Terms, now: str) -> Move:

@@ -59,8 +59,8 @@ class AgentView:
         return self.problem or (f"it drains: {self.soul.drain}" if self.soul.drain else "")
 
     def unavailable_for(self, job: Job) -> str:
-        """Why it gets no attempt of a job, '' if it does. An agent that drains ends what it has begun."""
-        return self.problem if job.at.agent == self.soul.name else self.unavailable
+        """Why it gets no attempt of a job, '' if it does. An agent that drains ends what it has begun or was given."""
+        return self.problem if self.soul.name in (job.at.agent, job.at.given) else self.unavailable
 
     def worker(self) -> Worker:
         """Who it is, for the records."""

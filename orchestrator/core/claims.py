@@ -30,23 +30,27 @@ _FORM = "Add a fenced yaml block that begins with `claims:`, and give each an `i
 
 def claim_blocks(text: str) -> Iterator[tuple[int, str]]:
     """(line on which it begins, YAML) of every list of claims in a text."""
-    fence, indent, begin, inside = "", 0, 0, list[str]()
+    fence, indent, begin, inside, is_yaml = "", 0, 0, list[str](), False
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         if not fence:
             opens = _OPEN.match(line)
-            if opens and line[opens.end() :].strip(" \t") in ("", "yaml", "yml"):
+            info = line[opens.end() :] if opens else ""
+            # Every block is followed to its end: what closes one in another language opens none. With another mark
+            # in its line it is code within a sentence.
+            if opens and not (opens[2][0] == "`" and "`" in info):
                 fence, indent, begin, inside = opens[2], len(opens[1]), number + 1, []
+                is_yaml = info.casefold().split()[:1] in ([], ["yaml"], ["yml"])
             continue
         if line.strip().startswith(fence) and not line.strip().strip(fence[0]):
             fence = ""
-            if any(_FIRST.match(each) for each in _told(inside)[:1]):
+            if is_yaml and any(_FIRST.match(each) for each in _told(inside)[:1]):
                 yield begin, "\n".join(inside) + "\n"
             continue
         inside.append(line[min(indent, len(line) - len(line.lstrip(" "))) :])
 
 
 def _told(lines: Iterable[str]) -> list[str]:
-    return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return [line for line in lines if line.strip() not in ("", "---") and not line.lstrip().startswith("#")]
 
 
 def judge_claims(
@@ -100,10 +104,12 @@ def _locator_problem(claim: Claim, lines_of: Callable[[str], int | None]) -> str
 
 def _is_address(text: str) -> bool:
     try:
-        host = urlsplit(text).hostname or ""
+        parts = urlsplit(text)
+        host = parts.hostname or ""
     except ValueError:
         return False
-    return "." in host.strip(".") or host == "localhost"
+    # A name without a dot may be that of a machine of one's own network, if a place on it is named.
+    return "." in host.strip(".") or ":" in host or host == "localhost" or bool(host and parts.path.strip("/"))
 
 
 def _short(text: str) -> str:

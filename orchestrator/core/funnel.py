@@ -101,7 +101,8 @@ def outcomes_of(step: Happened) -> Iterator[tuple[Stage, str]]:
         yield Stage.STARTED, ""
     elif event == Event.CHECKED and step.was == State.CHECKING and facts.get("Tests") in PASSING:
         yield Stage.PRODUCED, ""
-    elif event == Event.VERDICT and facts.get("Verdict") == Verdict.APPROVED:
+    # Of a suspicious approval somebody else is asked: nothing is reviewed by it yet.
+    elif event == Event.VERDICT and facts.get("Verdict") == Verdict.APPROVED and step.to != State.REVIEWING:
         yield Stage.REVIEWED, ""
     elif event == Event.ANSWER and facts.get("Answer") in ("approve", "revise"):
         yield Stage.REVIEWED, "" if facts["Answer"] == "approve" else YOU_ASKED
@@ -133,7 +134,7 @@ def _drop_code(step: Happened) -> str:
             return _VERDICTS.get(facts.get("Verdict", ""), "unclear")
         case Event.MERGE if is_back:
             return "conflict" if " conflict with " in step.told else "not_mergeable"
-        case Event.REBUILD:
+        case Event.REBUILD if step.was != State.READY:
             return "target_moved"
         case Event.LAND | Event.CARD if step.to == State.DECIDE and asks not in BY_DESIGN:
             return asks or "asks_you"

@@ -359,6 +359,8 @@ class Standing:
     """The worker that makes the attempts."""
     author: Worker | None = None
     """Who made the newest attempt, and what it ran on."""
+    former: tuple[Worker, ...] = ()
+    """Who else had a hand in the work that the newest attempt goes on with."""
     base: str = ""
     """Commit from which the work starts and against which it is judged."""
     tip: str = ""

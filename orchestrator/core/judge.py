@@ -19,7 +19,7 @@ from orchestrator.core.rounds import (
     still_disputed,
 )
 from orchestrator.core.step import NO_MERGE, Step
-from orchestrator.core.suspicion import doubted, second_opinion
+from orchestrator.core.suspicion import doubted, rests_on_nothing, second_opinion
 from orchestrator.core.transitions import Event, Move
 from orchestrator.core.verdict import Judgement
 
@@ -50,9 +50,14 @@ def review_ended(
     now: str,
     *,
     stat: str,
+    asked: tuple[Fix, ...] = (),
     answers: tuple[Answer, ...] = (),
 ) -> Move:
-    """A reviewer has answered, or failed to. `answers` are the author's to what was asked for before."""
+    """A reviewer has answered, or failed to.
+
+    `asked` is what the attempt under review was to put right, by the numbers that its author and the reviewer go by;
+    `answers` are what the author said of it.
+    """
     if judgement.verdict is Verdict.APPROVED and review.commit != job.at.tip:
         judgement = replace(judgement, verdict=Verdict.INCONCLUSIVE, why="is about another commit")
     facts = {
@@ -77,7 +82,7 @@ def review_ended(
         case Verdict.APPROVED:
             return _approved(step, review, terms, stat)
         case Verdict.REVISE:
-            return _revise(step, carry_on(fixes_of(judgement), job.at.fixes, answers, who), terms, who)
+            return _revise(step, carry_on(fixes_of(judgement), asked, answers, who), terms, who)
         case Verdict.REJECT:
             question = f"{who} rejects {job.id} as a whole. What now?"
             step = step.with_changes(second=None)
@@ -114,9 +119,13 @@ def _approved(step: Step, review: ReviewRecord, terms: Terms, stat: str) -> Move
     job, weak, told = step.job, review.independence != STRONG, f"approved by {review.reviewer.agent}"
     if (first := doubted(job.at.second)) is not None:
         weak |= first.weak
-        told += f", as by {', '.join(first.reviewers)} before"
+        told += f", as by {first.reviewers[-1]} before"
+        if rests_on_nothing(review):
+            question = f"Two suspicious approvals of {job.id}. Take it?"
+            context = f"{first.told}.\n{review.reviewer.agent} approved it as well, without evidence for anything."
+            return step.ask(CardKind.SUSPICIOUS, question, context, told=told, target=terms.target)
     elif review.doubts:
-        asked = second_opinion(review)
+        asked = second_opinion(review, disputed(job.at.second))
         return step.to(State.REVIEWING, f"another reviewer is asked: {asked.told}", second=asked, reason=asked.told)
     step = step.with_changes(approved=review.commit, fixes=(), weak=weak, second=None, **FRESH_MERGE)
     if job.spec.expects is Expects.NO_CHANGE:

@@ -24,7 +24,7 @@ from orchestrator.core.prose import (
 )
 from orchestrator.core.records import Claim, Failure
 
-VERSION = 1
+VERSION = 2
 """Of these rules. Whoever proves a refusal again must look with the same ones."""
 RULES = (
     "not_viewable",
@@ -53,7 +53,7 @@ class KindFacts:
     bad_claims: tuple[Failure, ...] = ()
     """What is wrong with the form of the lists of claims."""
     paths: frozenset[str] = frozenset()
-    """Files and folders of the tree, where links or locators are looked at."""
+    """Files and folders of the tree, where links, locators or previews are looked at."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """How many lines the files have that locators name."""
     known: Mapping[str, str] | None = None
@@ -64,7 +64,7 @@ def judge_kind(spec: JobSpec, checks: Checks, facts: KindFacts) -> tuple[Failure
     """Every rule of the criteria that refuses this work, with file, line and passage; empty if none does."""
     found: list[Failure] = []
     if checks.viewable:
-        found += first_failures(not_viewable(spec, facts.changes), "not_viewable")
+        found += first_failures(not_viewable(spec, facts.changes, facts.paths), "not_viewable")
     if spec.expects is not Expects.NO_CHANGE and not facts.changes:
         return tuple(found)  # There is nothing to read, and that is refused elsewhere.
     unread = [Failure("unread_document", f"It {why}, so nobody can check it.", path) for path, why in facts.unread]

@@ -11,7 +11,7 @@ from orchestrator.core.config import Route, Terms
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Independence, Job, Second, SecondWhy, Worker
 from orchestrator.core.records import CardKind
-from orchestrator.core.review import STRONG, independence_of, is_enough, reviewing
+from orchestrator.core.review import STRONG, independence_of_all, is_enough, reviewing
 
 _Wishes = tuple[str, str, str, str, str, str]
 _RULE_WORDS = {
@@ -81,7 +81,8 @@ class Matching:
         """Why no agent could take this job as things are; '' if one could, now or when it is free."""
         wanted = job.at.given or job.spec.agent
         if wanted and wanted not in self._board.agents:
-            return f"agent {wanted!r} has no file in souls/"
+            way_out = f"; its conflict was given to it: orc retry {job.id} takes that back" if job.at.given else ""
+            return f"agent {wanted!r} has no file in souls/{way_out}"
         able = self._fitting(job)
         if not able:
             return "no agent in souls/ fits: " + _in_words(job)
@@ -98,14 +99,14 @@ class Matching:
         agreed = terms_of(self._board, job)
         if agreed.independence is Independence.HUMAN:
             return Ask(job.id, CardKind.HUMAN_REVIEW, f"{job.id} is to be reviewed by a person. Take it?")
-        author, second = job.at.author or Worker(""), job.at.second
+        authors, second = (job.at.author or Worker(""), *job.at.former), job.at.second
         spent = {*job.at.excluded, *(second.reviewers if second else ())}
         candidates: list[tuple[bool, int, int, str]] = []
         unusable: list[str] = []
         for name, agent in sorted(self._board.agents.items()):
             if "review" not in agent.soul.roles or name in spent or (agreed.by and name not in agreed.by):
                 continue
-            far = independence_of(author, agent.worker())
+            far = independence_of_all(authors, agent.worker())
             if not is_enough(far, agreed.independence):
                 continue
             if agent.unavailable:
@@ -119,7 +120,7 @@ class Matching:
                 return _ask_about(job, second, context)
             return Ask(job.id, CardKind.NO_REVIEWER, f"No reviewer can judge {job.id}. Look at it yourself?", context)
         name = min(candidates)[-1]
-        return StartReview(job.id, name, independence_of(author, self._board.agents[name].worker()))
+        return StartReview(job.id, name, independence_of_all(authors, self._board.agents[name].worker()))
 
     def note_review(self, reviewer: str) -> None:
         """A review has been given to `reviewer`: the next one goes to somebody with fewer."""
@@ -163,12 +164,14 @@ def _ask_about(job: Job, second: Second, why: str) -> Ask:
         question = f"The author of {job.id} disputes what is asked for, and nobody else can judge it. Who is right?"
         return Ask(job.id, CardKind.DISPUTED, question, f"{second.sides}\n{why}")
     question = f"One suspicious approval of {job.id}, and nobody else to ask. Take it?"
-    return Ask(job.id, CardKind.SUSPICIOUS, question, f"{second.told}.\n{why}")
+    return Ask(job.id, CardKind.SUSPICIOUS, question, "\n".join(filter(None, (f"{second.told}.", second.sides, why))))
 
 
 def _why_no_reviewer(job: Job, agreed: Terms) -> str:
     author = job.at.author or Worker("")
     told = f"The author {author.agent} is of the family {author.family or '(not declared)'}."
+    for each in job.at.former:
+        told += f" {each.agent}, whose work it goes on with, is of the family {each.family or '(not declared)'}."
     if job.at.excluded:
         told += f" {', '.join(job.at.excluded)} gave no clear verdict."
     if job.at.second is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from orchestrator.core.config import Terms
@@ -31,7 +31,7 @@ def awaits_landing(job: Job) -> bool:
 
 
 def merge_built(
-    job: Job, merge: MergeRecord, terms: Terms, now: str, *, heir: str = "", sides: Iterable[str] = ()
+    job: Job, merge: MergeRecord, terms: Terms, now: str, *, heir: str = "", sides: Callable[[], Iterable[str]] = tuple
 ) -> Move:
     """The merged tree was built, or could not be: the work collides with what came in, or rests on what is gone.
 
@@ -47,10 +47,10 @@ def merge_built(
     if merge.merged:
         told = f"built {merge.merged[:12]} on {merge.target}"
         return step.to(State.MERGING, told, merged=merge.merged, target_was=merge.target_was)
-    return _collided(step, merge, terms, heir, "\n".join(sides))
+    return _collided(step, merge, terms, heir, sides)
 
 
-def _collided(step: Step, merge: MergeRecord, terms: Terms, heir: str, sides: str) -> Move:
+def _collided(step: Step, merge: MergeRecord, terms: Terms, heir: str, sides: Callable[[], Iterable[str]]) -> Move:
     """A conflict: the first goes to the author, the second to another agent, every further one to a person."""
     at, files = step.job.at, ", ".join(merge.conflicts[:10])
     times, spent = at.conflicts + 1, at.spent + 1
@@ -71,7 +71,7 @@ def _collided(step: Step, merge: MergeRecord, terms: Terms, heir: str, sides: st
         return step.to(State.READY, told, reason=told, given=heir)
     often = "" if times == 1 else f" {times} times"
     question = f"{step.job.id} was approved and collided with {merge.target}{often}, now in {files}. What now?"
-    return step.ask(CardKind.CONFLICT, question, sides, told=told)
+    return step.ask(CardKind.CONFLICT, question, "\n".join(sides()), told=told)
 
 
 def collides_no_more(job: Job, evidence: Evidence, now: str, *, target: str) -> Move:
@@ -83,6 +83,8 @@ def collides_no_more(job: Job, evidence: Evidence, now: str, *, target: str) -> 
         raise IllegalStepError(f"no approval of {job.id} waits for the target to move")
     told = f"{target} moved, and the work collides with it no more"
     back = {**NOT_APPROVED, "approved": evidence.tip, "tip": evidence.tip, "base": evidence.base, "fixes": ()}
+    # Nobody began with the conflict, so it was nobody's go.
+    back |= {"conflicts": max(0, job.at.conflicts - 1), "spent": max(0, job.at.spent - 1), "given": ""}
     facts = {"approved": evidence.tip}
     return Step(Event.REBUILD, job, now, changes=back, facts=facts).to(State.MERGING, told, reason=told)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from orchestrator.core.diffstat import Change
 from orchestrator.core.globs import matches
@@ -38,14 +38,22 @@ def deliverables_of(spec: JobSpec, changes: Iterable[Change], documents: tuple[s
     return []
 
 
-def not_viewable(spec: JobSpec, changes: tuple[Change, ...]) -> list[Failure]:
-    """Declared deliverables that can neither be read as text nor looked at as an image, and have no preview."""
-    paths = {each.path for each in changes if each.status != "D"}
+def need_preview(spec: JobSpec, changes: Iterable[Change]) -> list[Change]:
+    """The declared deliverables that can neither be read as text nor looked at as an image."""
+    made = deliverables_of(spec, changes, ())
+    return [each for each in made if each.added is None and not matches(each.path, _IMAGES)]
+
+
+def not_viewable(spec: JobSpec, changes: tuple[Change, ...], there: Collection[str] = ()) -> list[Failure]:
+    """Declared deliverables that nobody can see and that have no preview, neither a new one nor one that was `there`.
+
+    A preview of no lines shows nothing.
+    """
+    shown = set(there) | {each.path for each in changes if each.status != "D"}
+    shown -= {each.path for each in changes if each.added == 0 and each.deleted in (0, None) and each.status == "A"}
     found = []
-    for each in deliverables_of(spec, changes, ()):
-        if each.added is not None or matches(each.path, _IMAGES):
-            continue
-        if not any(f"{each.path}.preview.{ending}" in paths for ending in _SHOWS):
+    for each in need_preview(spec, changes):
+        if not any(f"{each.path}.preview.{ending}" in shown for ending in _SHOWS):
             text = (
                 f"{each.path} is binary: where it is reviewed, nobody can see it. "
                 f"Put a preview beside it: {each.path}.preview.md (or .txt, .html, .png, .jpg, .svg)."

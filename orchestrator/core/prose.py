@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import unquote
 
 from orchestrator.core.criteria import Duplicates, Length, Spelling
@@ -46,7 +47,7 @@ _NOT_PROSE = re.compile(
     r"|<[^<>\n]{1,300}>"  # a tag
     r"|\b[A-Za-z][A-Za-z0-9+.-]{1,20}://\S+|\bwww\.\S+|[\w.+-]{1,64}@[\w-]{1,64}\.[\w.-]{1,64}"
 )
-_REFERENCE = re.compile(r" {0,3}\[(?!\^)[^\]\n]{1,200}\]:\s+<?([^\s<>]{1,500})>?")
+_REFERENCE = re.compile(r" {0,3}\[(?!\^)[^\]\n]{1,200}\]:\s+<?([^\s<>]{1,500})>?[ \t]*(?:[\"'(].*)?\Z")
 
 
 def _blank(text: str) -> str:
@@ -289,7 +290,7 @@ def _length(path: str, words: int, which: str, limit: int) -> Failure:
 
 # --- links ------------------------------------------------------------------------------------------------------------
 
-_TARGET = re.compile(r"\]\(\s{0,3}<?([^()\s<>]{1,500}(?:\([^()\s]{0,200}\)[^()\s<>]{0,200})?)")
+_TARGET = re.compile(r"\]\(\s{0,3}(?:<([^<>\n]{1,500})>|([^()\s<>]{1,500}(?:\([^()\s]{0,200}\)[^()\s<>]{0,200})?))")
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|/|\{|\$|%7B", re.I)
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(.*)\Z")
 _NAMED = re.compile(r"\b(?:id|name)=[\"']([^\"'\s]{1,200})[\"']|\{#([\w-]{1,200})\}")
@@ -303,13 +304,15 @@ def has_relative_links(document: Document) -> bool:
 def dead_links(documents: Collection[Document], exists: Callable[[str], bool]) -> tuple[Failure, ...]:
     """Relative links that the change added and that lead nowhere. `exists` knows the files and folders of the tree."""
     texts = {each.path: each.text for each in documents if each.text is not None}
+    # Once for each: a document may link to one heading in every line.
+    anchors = cache(lambda path: anchors_of(texts[path]))
+    problem_of = cache(lambda path, target: _dead(path, target, texts, exists, anchors))
     found = []
-    for path, text in texts.items():
-        before = next((each.before for each in documents if each.path == path), None) or ""
-        old = {target for _, target in _links(path, before)}
-        for line, target in _links(path, text):
-            if target not in old and (problem := _dead(path, target, texts, exists)):
-                found.append(Failure("dead_link", problem, path, line))
+    for each in documents:
+        old = {target for _, target in _links(each.path, each.before or "")}
+        for line, target in _links(each.path, each.text or ""):
+            if target not in old and (problem := problem_of(each.path, target)):
+                found.append(Failure("dead_link", problem, each.path, line))
     return first_failures(found, "dead_link")
 
 
@@ -318,11 +321,17 @@ def _links(path: str, text: str) -> Iterator[tuple[int, str]]:
         return
     for number, line in enumerate(without_code(text), 1):
         reference = _REFERENCE.match(line)
-        targets = [reference[1]] if reference else [found[1] for found in _TARGET.finditer(line)]
+        targets = [reference[1]] if reference else [found[1] or found[2] for found in _TARGET.finditer(line)]
         yield from ((number, target) for target in targets if not _ELSEWHERE.match(target))
 
 
-def _dead(path: str, target: str, texts: Mapping[str, str], exists: Callable[[str], bool]) -> str:
+def _dead(
+    path: str,
+    target: str,
+    texts: Mapping[str, str],
+    exists: Callable[[str], bool],
+    anchors: Callable[[str], set[str]],
+) -> str:
     """Why a link leads nowhere, '' if it leads somewhere."""
     name, _, anchor = target.partition("#")
     name = unquote(name.partition("?")[0])
@@ -332,11 +341,12 @@ def _dead(path: str, target: str, texts: Mapping[str, str], exists: Callable[[st
     found = next((each for each in _served_from(reached) if each in texts or exists(each)), None)
     if found is None:
         return f"The link to {target} leads nowhere: there is no {reached if reached.isprintable() else repr(reached)}."
-    if anchor and found in texts and found.lower().endswith(_MARKDOWN):
-        known = anchors_of(texts[found])
-        if unquote(anchor).casefold() not in known:
-            return f"The link to {target} leads nowhere: {found} has no heading of that name."
-    return ""
+    # Every page has a top.
+    if anchor in ("", "top") or found not in texts or not found.lower().endswith(_MARKDOWN):
+        return ""
+    if unquote(anchor).casefold() in anchors(found):
+        return ""
+    return f"The link to {target} leads nowhere: {found} has no heading of that name."
 
 
 def _served_from(path: str) -> tuple[str, ...]:
@@ -356,7 +366,7 @@ def anchors_of(text: str) -> set[str]:
         below = code[number + 1].strip() if number + 1 < len(code) else ""
         heading = _HEADING.match(raw[number]) if line.strip() else None
         is_underlined = bool(below) and (not below.strip("=") or not below.strip("-"))
-        title = heading[1].rstrip(" \t#") if heading else line if is_underlined else ""
+        title = heading[1].rstrip(" \t#") if heading else raw[number] if line.strip() and is_underlined else ""
         if title.strip():
             slug = _slug(title)
             found.add(f"{slug}-{counts[slug]}" if counts[slug] else slug)
@@ -366,6 +376,7 @@ def anchors_of(text: str) -> set[str]:
 
 def _slug(heading: str) -> str:
     plain = re.sub(r"\]\([^()\n]{0,500}\)", "]", heading)
+    plain = re.sub(r"(?<![^\W_])_([^_\n]{1,500})_(?![^\W_])", r"\1", plain)
     return re.sub(r"[^\w\- ]", "", plain.strip().casefold()).replace(" ", "-")
 
 

@@ -27,6 +27,12 @@ def independence_of(author: Worker, reviewer: Worker) -> str:
     return WEAK if "" not in models and len(models) == 2 else NONE
 
 
+def independence_of_all(authors: Iterable[Worker], reviewer: Worker) -> str:
+    """How far a reviewer is from the nearest of all who had a hand in the work."""
+    found = {independence_of(author, reviewer) for author in authors}
+    return next((far for far in (NONE, WEAK, STRONG) if far in found), NONE)
+
+
 def is_enough(found: str, wanted: Independence) -> bool:
     """Whether a reviewer of this independence may judge a job that asks for `wanted`."""
     if wanted is Independence.MODEL:

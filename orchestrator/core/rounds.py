@@ -72,7 +72,8 @@ def is_all_disputed(fixes: Iterable[Fix], answers: Iterable[Answer]) -> bool:
     """Whether the author disputes, with a reason, all that it was asked for: then it need not change anything."""
     asked = list(fixes)
     said = {each.id for each in answers if each.answer == DISPUTED and each.reason.strip()}
-    return bool(asked) and all(fix.id in said and fix.source != "engine" for fix in asked)
+    # What a person asks for is not put before agents again, and what the engine asks for is a fact.
+    return bool(asked) and all(fix.id in said and fix.source == "reviewer" for fix in asked)
 
 
 def dispute_of(fixes: Iterable[Fix], answers: Iterable[Answer], review: int) -> Second | None:
@@ -91,8 +92,17 @@ def dispute_of(fixes: Iterable[Fix], answers: Iterable[Answer], review: int) -> 
 
 
 def disputed(second: Second | None) -> Second | None:
-    """The dispute that another reviewer is asked about."""
-    return second if second is not None and second.why is SecondWhy.DISPUTE else None
+    """The dispute that another reviewer is asked about, also if one has approved the work for no good reason since."""
+    return second if second is not None and second.sides else None
+
+
+def same_dispute(fixes: Iterable[Fix], review: int) -> Second | None:
+    """The dispute about what is asked for, if it is put before somebody once more: before no party to it."""
+    if not (over := still_disputed(fixes)):
+        return None
+    parties = tuple(dict.fromkeys(name for fix in over for name in fix.by))
+    told = f"a person has the work reviewed again, of which the author disputes what {', '.join(parties)} asked for"
+    return Second(SecondWhy.DISPUTE, review, parties, told[:400], sides=sides_of(over))
 
 
 def still_disputed(fixes: Iterable[Fix]) -> tuple[Fix, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,7 +71,7 @@ def _parts(name: str, text: str) -> dict[str, Any]:
         case "conftest.py":
             return _hooks(text)
         case "pom.xml" | "build.gradle" | "build.gradle.kts":
-            return {found[0]: text.count(found[0]) for found in _BUILD.finditer(text)}
+            return dict(Counter(found[0] for found in _BUILD.finditer(text)))
         case _:
             return _targets(text)
 

@@ -89,7 +89,7 @@ def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple
     actions += _checks(board, now)
     actions += _reviews(board, now, taken, matching)
     actions += _red_bases(board)
-    actions += [Remind(job.id) for job in sorted(board.active, key=age) if needs_reminder(job, now)]
+    actions += [Remind(job.id) for job in sorted((each for each in board.active if needs_reminder(each, now)), key=age)]
     asking = {action.job for action in actions if isinstance(action, Ask)}
     actions += [action for action in backlog.look(board, now, holds) if action.job not in asking]
     actions += _attempts(board, backlog, asking, taken, matching)

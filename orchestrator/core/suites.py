@@ -5,6 +5,7 @@ A test file in Python is read in `suites_python`, in other languages in `suites_
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -150,12 +151,19 @@ def new_flaws(old: Iterable[Flaw], new: Iterable[Flaw]) -> Iterator[Flaw]:
             yield flaw
 
 
+def _begins_one(text: str, ranked: list[str]) -> bool:
+    """Whether one of these texts, which are in their order, begins with `text`."""
+    at = bisect_left(ranked, text)
+    return at < len(ranked) and ranked[at].startswith(text)
+
+
 def lost_assertions(old: Case, new: Case) -> tuple[str, ...]:
     """The assertions that a test has lost, if nothing of their weight took their place; () if it has lost none."""
     was, now = Counter(old.asserts), Counter(new.asserts)
     lost = tuple((was - now).elements())
     # What is left of `assert f(2) == 4` as `assert f(2)` is no assertion in its place.
-    put = [each for each in (now - was).elements() if not any(gone.startswith(each) for gone in lost)]
+    ranked = sorted(lost)
+    put = [each for each in (now - was).elements() if not _begins_one(each, ranked)]
     if not lost or (put and len(new.asserts) * FEW_LEFT >= len(old.asserts)):
         return ()
     # The same words more than once: as long as one is left, nothing less is asserted.

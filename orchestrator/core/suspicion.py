@@ -35,16 +35,34 @@ def _doubts(review: ReviewRecord, evidence: Evidence) -> Iterator[str]:
         yield f"{review.reviewer.agent} approved {lately.approved} of the last {lately.judged} it judged"
 
 
+def _seen_alone(review: ReviewRecord) -> Iterator[str]:
+    if review.suspicion is not None and review.seconds < review.suspicion.seconds:
+        yield f"it took {review.seconds:.1f} s"
+    bare = [item.id for item in review.items if not item.evidence.strip()]
+    if bare or not review.items:
+        yield f"no evidence for {', '.join(bare[:5]) or 'anything'}"
+
+
 def changed_lines(evidence: Evidence) -> int:
     """Added and deleted lines of all paths that are text."""
     return sum((path.added or 0) + (path.deleted or 0) for path in evidence.paths)
 
 
-def second_opinion(review: ReviewRecord) -> Second:
-    """What a suspicious approval asks for."""
+def second_opinion(review: ReviewRecord, before: Second | None) -> Second:
+    """What a suspicious approval asks for. Who is party to a dispute (`before`) is not asked either."""
     who = review.reviewer.agent
     told = f"{who} approved it, but {'; '.join(review.doubts)}"
-    return Second(SecondWhy.APPROVAL, review.number, (who,), told, weak=review.independence != STRONG)
+    parties, sides = (before.reviewers, before.sides) if before is not None else ((), "")
+    weak = review.independence != STRONG
+    return Second(SecondWhy.APPROVAL, review.number, (*parties, who), told, sides=sides, weak=weak)
+
+
+def rests_on_nothing(review: ReviewRecord) -> bool:
+    """Whether an approval names no evidence at all: it confirms nothing, also not another approval.
+
+    To be quick is not held against the second one: a small change is soon read.
+    """
+    return review.suspicion is not None and not any(item.evidence.strip() for item in review.items)
 
 
 def doubted(second: Second | None) -> Second | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from orchestrator.core.job import Job, State
 from orchestrator.core.step import Step
@@ -41,10 +42,10 @@ def wait_of(job: Job, now: datetime) -> Wait | None:
     """For which person a job waits: a card asks, or somebody holds it and nothing of it runs. None if for nobody."""
     held = job.at.held
     if job.state is State.DECIDE:
-        return Wait("", job.at.since, _due(job.at.since, now))
+        return Wait("", job.at.since, _due(job.at.since, _text(now)))
     if held is None or not job.is_held or job.at.run:
         return None
-    return Wait(held.by.removeprefix("human:"), held.since, _due(held.since, now))
+    return Wait(held.by.removeprefix("human:"), held.since, _due(held.since, _text(now)))
 
 
 def needs_reminder(job: Job, now: datetime) -> bool:
@@ -71,13 +72,21 @@ def remind(job: Job, now: str) -> Move:
     return step.to(job.state, wait.in_words(), reason=job.at.reason, reminded=now)
 
 
-def _due(since: str, now: datetime) -> int:
-    # Compared as text first: nearly all that wait have not done so for a day.
-    if since > iso(now - REMINDED_AFTER[0]):
-        return 0
-    return sum(parse(since) + each <= now for each in REMINDED_AFTER)
+def _due(since: str, now: str) -> int:
+    return sum(moment <= now for moment in _moments(since))
+
+
+@lru_cache(16_384)
+def _moments(since: str) -> tuple[str, ...]:
+    """When the reminders of a wait are due, as text: every open card is looked at in every tick."""
+    return tuple(iso(parse(since) + each) for each in REMINDED_AFTER)
+
+
+@lru_cache(1)
+def _text(now: datetime) -> str:
+    return iso(now)
 
 
 def _given(job: Job, since: str) -> int:
     """How many reminders were given of a wait. One of an earlier wait does not count."""
-    return _due(since, parse(job.at.reminded)) if job.at.reminded > since else 0
+    return _due(since, job.at.reminded) if job.at.reminded > since else 0

@@ -308,8 +308,10 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{before.evidence}")
     ended, judgement = end_review(before, evidence, result, read_nonce(place), now)
     ended = replace(ended, spoke=spoke_of(ws, result.said, before.reviewer))
-    answers = ws.ledger.record(Attempt, folder, f"attempt-{before.attempt}").answers
-    return review_ended(job, ended, judgement, ws.terms(job), now, stat=evidence.stat, answers=answers)
+    done = ws.ledger.record(Attempt, folder, f"attempt-{before.attempt}")
+    return review_ended(
+        job, ended, judgement, ws.terms(job), now, stat=evidence.stat, asked=done.fixes, answers=done.answers
+    )
 
 
 def end_review(

@@ -36,7 +36,7 @@ class _Sides:
 
 
 def open_conflict(ws: Workspace, job: Job) -> MergeRecord | None:
-    """The merge whose conflict is to be resolved next; None if there is none, or newer work was looked at since."""
+    """The merge whose conflict is to be resolved next; None if there is none, or newer work passed the gate since."""
     if not job.at.conflicts or not job.at.merge:
         return None
     folder = ws.ledger.folder(job.id)
@@ -44,7 +44,7 @@ def open_conflict(ws: Workspace, job: Job) -> MergeRecord | None:
     if not merge.conflicts:
         return None
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
-    return merge if evidence.tip == merge.approved else None
+    return merge if evidence.tip == merge.approved or evidence.failures else None
 
 
 def collision_for(ws: Workspace, job: Job, base: str) -> Collision | None:
@@ -55,7 +55,7 @@ def collision_for(ws: Workspace, job: Job, base: str) -> Collision | None:
     sides, place = _read_sides(ws, job, merge, base), folder_of(ws, str(next_run(job, RunKind.ATTEMPT))).path
     ours, theirs = cut_sides(sides.ours.decode("utf-8", "replace"), sides.theirs.decode("utf-8", "replace"))
     folder = ws.ledger.folder(job.id)
-    number = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}").attempt
+    number = _attempt_of(ws, job, merge)
     return Collision(
         merge=merge.number,
         target=merge.target,
@@ -67,6 +67,13 @@ def collision_for(ws: Workspace, job: Job, base: str) -> Collision | None:
         ours_file=str(place / OURS),
         theirs_file=str(place / THEIRS),
     )
+
+
+def _attempt_of(ws: Workspace, job: Job, merge: MergeRecord) -> int:
+    """The attempt whose work collided: others may have been refused since."""
+    folder = ws.ledger.folder(job.id)
+    seen = (ws.ledger.record(Evidence, folder, f"evidence-{number}") for number in range(job.at.evidence, 0, -1))
+    return next((each.attempt for each in seen if each.tip == merge.approved), job.at.attempt)
 
 
 def conflict_files(ws: Workspace, job: Job, attempt: Attempt) -> dict[str, bytes]:

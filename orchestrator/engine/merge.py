@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
@@ -86,7 +87,7 @@ def build_merge(ws: Workspace, job: Job, heir: str = "") -> Built:
         merged = merge_trees(mirror, start.commit, job.at.approved)
     if merged.tree is None:
         collided = replace(record, conflicts=merged.conflicts)
-        sides = tell_sides(mirror, job, collided)
+        sides = partial(tell_sides, mirror, job, collided)
         move = merge_built(job, collided, agreed, ws.stamp(), heir=heir, sides=sides)
         return Built(move, clash_filing(ws, job, collided))
     with effect(Effect.MERGE_BUILD):

@@ -60,6 +60,16 @@ def test_a_document_is_read_as_it_is_and_as_it_was(root: Path) -> None:
     assert found == {"old.md": ("# New\n", "# Old\n"), "more.txt": ("words\r\n", None)}
 
 
+def test_what_was_there_before_is_no_new_mistake_however_it_was_written(root: Path) -> None:
+    (root / "old.md").write_bytes("Größe\n".encode("latin-1"))
+    (root / "large.md").write_text("word\n" * 60_000)
+    changed(root)
+    (root / "old.md").write_text("Größe\n")
+    (root / "large.md").write_text("word\n")
+    found = {each.path: each.before for each in facts_of(root).documents}
+    assert found == {"old.md": "Gr\ufffd\ufffde\n", "large.md": "word\n" * 60_000}
+
+
 def test_a_document_that_was_removed_is_known_by_what_it_said(root: Path) -> None:
     (root / "old.md").rename(root / "new.md")
     found = {each.path: (each.text, each.before) for each in facts_of(root).documents}

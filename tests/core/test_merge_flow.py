@@ -58,7 +58,7 @@ def test_a_conflict_goes_back_to_the_author_on_the_newest_base() -> None:
 
 def collides(job: Job, *, heir: str = "") -> Move:
     record = a_merge(job, merged="", conflicts=("a.py",))
-    return merge_built(job, record, TERMS, NOW, heir=heir, sides=("ours", "theirs"))
+    return merge_built(job, record, TERMS, NOW, heir=heir, sides=lambda: ("ours", "theirs"))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,14 @@ def test_what_collides_no_more_has_the_approval_that_it_had() -> None:
     seen = evidence_of(job, tip=COMMIT)
     at = collides_no_more(job, seen, NOW, target="main").job.at
     assert (at.state, at.approved, at.tip, at.base) == (State.MERGING, COMMIT, COMMIT, BASE)
-    assert (at.fixes, at.collided, at.conflicts) == ((), "", 1)
+    assert (at.fixes, at.collided) == ((), "")
+
+
+def test_a_conflict_that_nobody_began_with_was_nobodys_go() -> None:
+    job = collides(merging(conflicts=1, spent=1), heir="bob").job
+    assert (job.at.conflicts, job.at.spent, job.at.given) == (2, 2, "bob")
+    at = collides_no_more(job, evidence_of(job, tip=COMMIT), NOW, target="main").job.at
+    assert (at.conflicts, at.spent, at.given) == (1, 1, "")
 
 
 @pytest.mark.parametrize("collided", ["", MERGED])

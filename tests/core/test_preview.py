@@ -58,6 +58,12 @@ def test_deliverables_are_those_declared_else_the_documents_of_written_work() ->
     assert made == [["a.md"], [], ["b.py"], []]
 
 
+def test_a_preview_that_is_still_right_need_not_be_made_again() -> None:
+    spec, changes = a_spec(deliverables=("out/",)), (binary("out/a.docx"),)
+    assert not_viewable(spec, changes, {"out/a.docx.preview.md"}) == []
+    assert not_viewable(spec, changes, {"out/b.docx.preview.md"})
+
+
 @pytest.mark.parametrize(
     ("changes", "refused"),
     [
@@ -67,6 +73,7 @@ def test_deliverables_are_those_declared_else_the_documents_of_written_work() ->
         ((binary("out/report.docx"), a_change("out/report.docx.preview.md", "D")), True),
         ((binary("out/report.docx"), binary("out/report.docx.preview.png")), False),
         ((binary("out/report.docx"), a_change("out/report.docx.preview.exe")), True),
+        ((binary("out/report.docx"), replace(a_change("out/report.docx.preview.md", "A"), added=0)), True),
         ((binary("out/chart.png"),), False),
         ((a_change("out/report.csv"),), False),
         ((binary("elsewhere/data.bin"), a_change("out/a.md")), False),

@@ -229,11 +229,16 @@ def test_words_of_code_do_not_count() -> None:
 
 # --- links ---
 
-TREE = {"docs", "docs/a.md", "docs/b.md", "docs/img.png", "README.md", "src", "src/x.py", "."}
+TREE = {"docs", "docs/a.md", "docs/b.md", "docs/img.png", "docs/img dir/x.png", "README.md", "src", "src/x.py", "."}
 
 
 def dead(text: str, *, path: str = "docs/a.md", before: str | None = None) -> list[str]:
-    others = [Document("docs/b.md", "# The Way\n\nWays\n====\n\n## The way\n\n<a id='here'></a>\n")]
+    others = [
+        Document(
+            "docs/b.md",
+            "# The Way\n\nWays\n====\n\n## The way\n\n<a id='here'></a>\n\n# _Stressed_ word\n\nRun `it`\n---\n",
+        )
+    ]
     return [each.place for each in dead_links([Document(path, text, before), *others], TREE.__contains__)]
 
 
@@ -255,6 +260,11 @@ def dead(text: str, *, path: str = "docs/a.md", before: str | None = None) -> li
         "[x](b.md#the-way-1)",
         "[x](b.md#ways)",
         "[x](b.md#here)",
+        "[x](b.md#stressed-word)",
+        "[x](b.md#run-it)",
+        "[x](#top)",
+        "[x](<img dir/x.png>)",
+        "[note]: this is a note",
         "[x](#title)",
         "[x](%62.md)",
         "[x]: b.md",
@@ -281,6 +291,8 @@ def test_a_link_that_leads_somewhere_or_elsewhere_is_let_pass(link: str) -> None
         "[x](b.md#gone)",
         "[x](#gone)",
         "[x](../../a)",
+        "[x](<gone dir/x.png>)",
+        "[x]: gone.md 'a title'",
     ],
 )
 def test_a_link_that_leads_nowhere_is_refused_with_its_line(link: str) -> None:
@@ -289,6 +301,10 @@ def test_a_link_that_leads_nowhere_is_refused_with_its_line(link: str) -> None:
 
 def test_a_dead_link_that_stood_there_before_does_not_stop_new_work() -> None:
     assert dead("# Title\n\n[x](gone.md)\n\nmore\n", before="[x](gone.md)\n") == []
+
+
+def test_a_page_of_links_to_its_own_heading_is_read_once() -> None:
+    assert dead("# Title\n\n" + "[a](#title)\n" * 8_000) == []
 
 
 def test_links_of_what_is_no_markdown_are_not_looked_at() -> None:

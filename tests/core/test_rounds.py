@@ -148,6 +148,7 @@ def test_what_a_person_or_the_engine_asks_for_is_no_dispute_of_reviewers() -> No
         ((Fix("F1", "x", source="reviewer"),), (Answer("F1", "disputed", " "),), False),
         ((Fix("F1", "x", source="reviewer"), Fix("F2", "y", source="reviewer")), NO, False),
         ((Fix("F1", "x", source="engine"),), NO, False),
+        ((Fix("F1", "x", source="human"),), NO, False),
     ],
 )
 def test_an_author_need_change_nothing_only_if_all_is_disputed_with_a_reason(
@@ -166,9 +167,9 @@ def reviewing_job(**at: Any) -> Job:
 
 def revised(job: Job, *findings: Finding, answers: tuple[Answer, ...] = (), by: str = "bea") -> Move:
     review = replace(a_review(job), reviewer=replace(a_review(job).reviewer, agent=by))
-    return review_ended(
-        job, review, judged("REVISE", findings=findings), the_terms(job.spec), NOW, stat="1 file", answers=answers
-    )
+    judgement = judged("REVISE", findings=findings)
+    terms = the_terms(job.spec)
+    return review_ended(job, review, judgement, terms, NOW, stat="1 file", asked=job.at.fixes, answers=answers)
 
 
 def collected(job: Job, answers: tuple[Answer, ...]) -> Job:

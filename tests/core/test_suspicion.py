@@ -120,9 +120,23 @@ def asked_again(**second: Any) -> Job:
     return replace(move.job, at=replace(move.job.at, review=2, run=a_run(ID, RunKind.REVIEW, 2)))
 
 
-def test_a_second_approval_is_enough_also_if_it_is_suspicious_too() -> None:
+def second(**keys: Any) -> ReviewRecord:
+    review = an_approval(number=2, **keys)
+    return replace(review, reviewer=replace(review.reviewer, agent="judge"))
+
+
+@pytest.mark.parametrize("items", [(), (Item("correct", True, " "), Item("safe", True, ""))])
+def test_a_second_approval_that_rests_on_nothing_is_not_enough(items: tuple[Item, ...]) -> None:
+    move = ended(asked_again(), "APPROVED", second(items=items))
+    card = move.records["card-1"]
+    assert (move.job.state, move.job.at.approved, card.kind) == (State.DECIDE, "", CardKind.SUSPICIOUS)
+    assert "critic approved it, but it took 3.2 s" in card.context
+    assert "judge approved it as well, without evidence" in card.context
+
+
+def test_a_second_approval_is_enough_also_if_it_is_quick_too() -> None:
     job = asked_again()
-    review = replace(doubted(), number=2, reviewer=replace(doubted().reviewer, agent="judge"))
+    review = second(seconds=QUICK, doubts=("it took 3.2 s",))
     move = ended(job, "APPROVED", review)
     assert (move.job.state, move.job.at.approved, move.job.at.second) == (State.MERGING, COMMIT, None)
     assert "approved by judge, as by critic before" in move.subject
