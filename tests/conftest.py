@@ -24,27 +24,36 @@ CONFIG = "version: 1\nprojects:\n  main:\n    target: main\n"
 SEAL = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 SEAL |= {f"GIT_{role}_NAME": "Ada Lovelace" for role in ("AUTHOR", "COMMITTER")}
 SEAL |= {f"GIT_{role}_EMAIL": "ada@example.invalid" for role in ("AUTHOR", "COMMITTER")}
+OPEN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "ORC_RUN", "ORC_RUN_DIR", "XDG_CACHE_HOME", KILL_AT)
+
+
+def seal(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """Nothing of the machine's or the person's configuration is to be seen."""
+    home.mkdir()
+    patch.setenv("HOME", str(home))
+    for name, value in SEAL.items():
+        patch.setenv(name, value)
+    for name in OPEN:
+        patch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Path]]:
     """A home for each test of this process. What is made once for all tests lies beside them."""
     folder = tmp_path_factory.mktemp("homes")
     keep_below(tmp_path_factory.mktemp("made"))
-    # Not one more folder beside all the tests' own: to find a free name for one, pytest looks at all there are.
-    return (folder / str(number) for number in itertools.count())
+    with pytest.MonkeyPatch.context() as patch:
+        # Fixtures of whole modules are made before any test has a home of its own.
+        seal(patch, folder / "modules")
+        # Not one more folder beside all the tests' own: to find a free name for one, pytest looks at all there are.
+        yield (folder / str(number) for number in itertools.count())
 
 
 @pytest.fixture(autouse=True)
 def sealed(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing of the machine's or the person's configuration reaches a test; a home of its own."""
     home = next(homes)
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    for name, value in SEAL.items():
-        monkeypatch.setenv(name, value)
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "ORC_RUN", "ORC_RUN_DIR", "XDG_CACHE_HOME", KILL_AT):
-        monkeypatch.delenv(name, raising=False)
+    seal(monkeypatch, home)
     return home
 
 

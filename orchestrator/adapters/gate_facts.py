@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 
 from orchestrator.adapters.git import Git, rev_parse, tree_of
-from orchestrator.adapters.git_objects import read_small_blobs, whitespace_only_paths
+from orchestrator.adapters.git_objects import diff_stat, list_folders, read_small_blobs, whitespace_only_paths
 from orchestrator.core.contents import has_conflict_marks, is_binary
 from orchestrator.core.diffstat import Change
 from orchestrator.core.gate import SYMLINK, DiffFacts, is_program
@@ -21,6 +22,8 @@ EMPTY_BLOBS = frozenset(
 )
 """Ids of the file without content, in repositories of either format."""
 LINK_BYTES = 4096
+MOST_ADDED = 1000
+"""Of so many added paths it is looked whether another differs from them in capitals only."""
 
 
 def read_contents(git: Git, changes: tuple[Change, ...]) -> dict[str, bytes]:
@@ -39,17 +42,19 @@ def read_diff_facts(
     previous: str,
 ) -> DiffFacts:
     """What the rules of the diff look at. `contents` as `read_contents` has them, `previous` the tree sent back."""
-    kept = [change for change in changes if change.status != "D"]
+    kept, tree = [change for change in changes if change.status != "D"], tree_of(git, tip)
     return DiffFacts(
         changes=changes,
         whitespace_only=frozenset(whitespace_only_paths(git, base, tip, changes)),
-        empty_files=frozenset(c.path for c in kept if c.new_mode != SYMLINK and c.new_oid in EMPTY_BLOBS),
+        empty_files=frozenset(c.path for c in kept if c.new_mode != SYMLINK and _is_empty(c, contents)),
         links=_links(git, [change for change in kept if change.new_mode == SYMLINK]),
         marked=frozenset(change.path for change in kept if _is_marked(change, contents)),
         hidden=frozenset(change.path for change in kept if _is_hidden(change, contents)),
         report=report,
-        tree=tree_of(git, tip),
+        tree=tree,
         previous_tree=previous,
+        is_previous=bool(previous) and previous != tree and _differ_in_space_only(git, previous, tree),
+        twins=frozenset(find_twins(git, base, [change.path for change in changes if change.status == "A"])),
     )
 
 
@@ -66,6 +71,42 @@ def _links(git: Git, changes: list[Change]) -> tuple[tuple[str, str], ...]:
     targets = read_small_blobs(git, (change.new_oid for change in changes), LINK_BYTES)
     found = ((change.path, targets.get(change.new_oid) or b"/") for change in changes)
     return tuple((path, target.decode("utf-8", "surrogateescape")) for path, target in found)
+
+
+def _is_empty(change: Change, contents: Mapping[str, bytes]) -> bool:
+    data = contents.get(change.new_oid)
+    return change.new_oid in EMPTY_BLOBS or (data is not None and not data.strip())
+
+
+def _differ_in_space_only(git: Git, old: str, new: str) -> bool:
+    changes = diff_stat(git, old, new).changes
+    return {each.path for each in changes} == whitespace_only_paths(git, old, new, changes)
+
+
+def find_twins(git: Git, base: str, added: Iterable[str]) -> set[str]:
+    """Those of the added paths whose name differs in capitals only from one in `base`, or from another added one."""
+    new = list(added)[:MOST_ADDED]
+    if not new:
+        return set()
+    folders = {path[:at] for path in new for at, sign in enumerate(path) if sign == "/"}
+    known = {part for path in list_folders(git, base, folders) for part in _parts(path)}
+    beside: dict[str, set[str]] = {}
+    for part in known | {part for path in new for part in _parts(path)}:
+        beside.setdefault(_same_on_some_disks(part), set()).add(part)
+    return {
+        path
+        for path in new
+        if any(part not in known and len(beside[_same_on_some_disks(part)]) > 1 for part in _parts(path))
+    }
+
+
+def _parts(path: str) -> list[str]:
+    """The path and the folders that it lies in."""
+    return [path[:at] for at, sign in enumerate(f"{path}/") if sign == "/"]
+
+
+def _same_on_some_disks(path: str) -> str:
+    return unicodedata.normalize("NFC", path).casefold()
 
 
 def _is_marked(change: Change, contents: Mapping[str, bytes]) -> bool:

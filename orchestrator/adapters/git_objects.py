@@ -218,6 +218,13 @@ def list_tree(git: Git, commit: str) -> list[tuple[str, str, str]]:
     return [(mode, oid, path) for mode, _, oid, path in _ls_tree(git, commit, "-r")]
 
 
+def list_folders(git: Git, commit: str, folders: Iterable[str]) -> list[str]:
+    """The paths at the top of a commit, and of what is in these folders of it."""
+    below = [f"{folder}/" for folder in folders]
+    entries = [*_ls_tree(git, commit), *(_ls_tree(git, commit, *below) if below else ())]
+    return [path for _, _, _, path in entries]
+
+
 def _ls_tree(git: Git, commit: str, *args: str) -> list[tuple[str, str, str, str]]:
     flags = [arg for arg in args if arg == "-r"]
     paths = ["--", *(arg for arg in args if arg != "-r")] if len(flags) < len(args) else []

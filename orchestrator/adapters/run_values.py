@@ -33,15 +33,6 @@ class RunKind(StrEnum):
     CHECKS = "checks"
 
 
-class CheckOutcome(StrEnum):
-    """What one command of the checks said."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    FLAKY = "flaky"
-    TIMEOUT = "timeout"
-
-
 # --- specification ---
 
 
@@ -209,7 +200,7 @@ class CommandResult:
     run: str
     exit: int | None
     seconds: float
-    outcome: CheckOutcome
+    outcome: Outcome
     tail: str
 
     @classmethod
@@ -220,7 +211,7 @@ class CommandResult:
             run=_get(data, "run", str),
             exit=_bounded(_get(data, "exit", int, default=None)),
             seconds=_number(data, "seconds"),
-            outcome=_member(data, "outcome", CheckOutcome),
+            outcome=_member(data, "outcome", Outcome),
             tail=_get(data, "tail", str),
         )
 
@@ -278,7 +269,7 @@ class RunResult:
             CheckResult(
                 name=each.name or each.run,
                 run=each.run,
-                outcome=Outcome(each.outcome.value),
+                outcome=each.outcome,
                 exit=each.exit,
                 seconds=round(each.seconds, 2),
                 tail=each.tail[-2000:],

@@ -35,7 +35,7 @@ def diff(app: App, job: str, stat: bool) -> None:
                 cause=f"It is {found.state}; its first attempt has not ended.",
                 hint=f"orc show {found.id}",
             )
-        git = Git(ws.project_git_dir(found.at.project))
+        git, words = Git(ws.project_git_dir(found.at.project)), ws.git_words(found.at.project)
         text, is_cut = ("", False) if stat else diff_text(git, evidence.merge_base, evidence.tip, max_bytes=MOST_BYTES)
     if app.json:
         paths = [to_mapping(path) for path in evidence.paths]
@@ -52,7 +52,9 @@ def diff(app: App, job: str, stat: bool) -> None:
     for line in clean(text).splitlines():
         click.echo(click.style(line, **_style(line)) if paint else line, color=paint)
     if is_cut:
-        click.echo(f"… cut at {MOST_BYTES} bytes; all of it: git diff {evidence.merge_base} {evidence.tip}", err=True)
+        click.echo(
+            f"… cut at {MOST_BYTES} bytes; all of it: {words} diff {evidence.merge_base} {evidence.tip}", err=True
+        )
 
 
 def _style(line: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def selftest(app: App, /, gates: tuple[str, ...], reviewer: str | None, reviewer
     and takes about a minute. Cases that need judgement are not counted: with --reviewer they are put before a reviewer
     of yours, which costs what its program costs, and its figures are kept in state/selftest/ of the workspace.
 
-    Exit codes: 0 every cheat was stopped and every control passed, 1 not so.
+    Exit codes: 0 every cheat was stopped and every control passed (by the gates, or by the reviewer), 1 not so.
     """
     from orchestrator.cli.gate import Progress, reviewer_words
 
@@ -176,10 +176,11 @@ def _measure(app: App, name: str, command: tuple[str, ...]) -> None:
     with Progress() as progress:
         found = measure_reviewer(judge, progress.tell)
     figures = {**found.figures(), "kept": found.kept}
-    nothing: dict[str, Any] = {"gates": [], "cases": [], "not_counted": [], "recall": None, "specificity": None}
-    is_clear = not found.unclear
-    app.emit({"ok": is_clear, **nothing, "reviewer": figures, "seconds": found.seconds}, "\n".join(_measured(found)))
-    if not is_clear:
+    is_right = all(each.ok for each in found.judged)
+    shares = {"recall": found.share(cheats=True), "specificity": found.share(cheats=False)}
+    told: dict[str, Any] = {"ok": is_right, **shares, "gates": [], "cases": [], "not_counted": [], "reviewer": figures}
+    app.emit({**told, "seconds": found.seconds}, "\n".join(_measured(found)))
+    if not is_right:
         sys.exit(int(ExitCode.FAILED))
 
 

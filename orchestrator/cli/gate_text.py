@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.app import App, clean, clean_line
-from orchestrator.core.gated import AREA_WORDS, place_of, place_words
+from orchestrator.core.gated import place_of, place_words
+from orchestrator.core.rule_words import AREA_WORDS
 from orchestrator.core.tamper import RULES
 
 if TYPE_CHECKING:
@@ -116,8 +117,10 @@ def _missing_rows(found: Gated) -> Iterator[Row]:
         yield Row("not run", "checks and review", detail="the diff was refused")
         return
     if not seen.declared:
-        way = f"--check {shlex.quote(seen.suggestion or 'make test')}"
-        yield Row("not run", "checks", detail="name what runs the tests:", quoted=way)
+        way = f"--check {shlex.quote(seen.suggestion)}" if seen.suggestion else ""
+        yield Row(
+            "not run", "checks", detail=f"name what runs the tests: {'' if way else '--check LINE'}".strip(), quoted=way
+        )
     if seen.review is None:
         told = "--reviewer NAME asks somebody" if may_be_reviewed(seen) else "something else decides already"
         yield Row("not reviewed", "review", detail=told)
@@ -190,8 +193,10 @@ def _more_lines(found: Gated) -> Iterator[str]:
     for reason in found.reasons:
         yield f"! {clean_line(reason)}"
     for where, result in failed_checks(found.seen):
-        yield f"{clean_line(result.run)} on {clean_line(place_words(where, found.seen))} printed:"
-        yield from (f"  | {line}" for line in tail_lines(result.tail))
+        lines = list(tail_lines(result.tail))
+        what = "printed:" if lines else "printed nothing"
+        yield f"{clean_line(result.run)} on {clean_line(place_words(where, found.seen))} {what}"
+        yield from (f"  | {line}" for line in lines)
     yield from (f"  {line}" for line in finding_lines(found.seen.review))
     for note in found.notes:
         yield f"note: {clean_line(note)}"

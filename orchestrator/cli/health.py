@@ -16,7 +16,8 @@ from orchestrator.errors import ExitCode, OrcError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from orchestrator.core.funnel import Funnel, Oldest
+    from orchestrator.core.alerts import Oldest
+    from orchestrator.core.funnel import Funnel
     from orchestrator.engine.health import HealthReport
 
 CANNOT_TELL = ExitCode.USAGE
@@ -143,7 +144,7 @@ def _verdict(report: HealthReport) -> str:
 
 
 def _cards_line(cards: Oldest) -> str:
-    from orchestrator.core.funnel import in_words
+    from orchestrator.core.alerts import in_words
 
     one = cards.jobs == 1
     told = f"{cards.jobs} question{' waits' if one else 's wait'} for you"
@@ -170,7 +171,7 @@ def _reasons(reasons: Mapping[str, int]) -> str:
 
 
 def _since_heading(report: HealthReport) -> str:
-    from orchestrator.core.funnel import in_words
+    from orchestrator.core.alerts import in_words
 
     return in_words(report.period.until - report.period.since).upper()
 
@@ -191,7 +192,7 @@ def _day_rows(report: HealthReport) -> Iterator[tuple[str, ...]]:
 
 
 def _state_rows(report: HealthReport) -> Iterator[tuple[str, ...]]:
-    from orchestrator.core.funnel import in_words
+    from orchestrator.core.alerts import in_words
 
     if not report.oldest:
         yield (f"No open jobs{f' but {report.parked} that wait for you, a date or another' if report.parked else ''}.",)

@@ -17,22 +17,28 @@ def complete_verb(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 
 @click.command("help")
-@click.argument("verb", required=False, shell_complete=complete_verb)
+@click.argument("words", metavar="[VERB]...", nargs=-1, shell_complete=complete_verb)
 @click.option("--all", "everything", is_flag=True, help="The help of every verb.")
 @click.pass_context
-def help_(ctx: click.Context, verb: str | None, everything: bool) -> None:
-    """Explain VERB, or say which verbs there are. `orc help json` prints the JSON Schema of what --json prints."""
+def help_(ctx: click.Context, words: tuple[str, ...], everything: bool) -> None:
+    """Explain VERB, such as `gate` or `gate selftest`, or say which verbs there are.
+
+    `orc help json` prints the JSON Schema of what --json prints.
+    """
     top = ctx.find_root()
-    if verb == "json":
+    if words == ("json",):
         from importlib.resources import files
 
         click.echo(files("orchestrator").joinpath("schemas", "cli.schema.json").read_text("utf-8"), nl=False)
     elif everything:
         click.echo("\n\n".join([orc.get_help(top), *_all_help(top)]))
-    elif verb is None:
+    elif not words:
         click.echo(orc.get_help(top))
     else:
-        click.echo(_help_of(top, *orc.resolve_command(top, [verb])[:2]))
+        _, command, _ = orc.resolve_command(top, [words[0]])
+        for word in words[1:]:
+            command = getattr(command, "commands", {}).get(word)
+        click.echo(_help_of(top, " ".join(words), command))
 
 
 def _all_help(top: click.Context) -> Iterator[str]:

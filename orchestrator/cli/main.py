@@ -221,4 +221,6 @@ def _tell_usage(app: App, error: click.ClickException, *, as_json: bool) -> None
         return
     told = error.format_message()
     hint = f"{path} --help"
-    tell_error(app, OrcError(told[:1].lower() + told[1:], hint=hint), as_json=as_json, code=ExitCode.USAGE)
+    # What begins with a name is left as it is.
+    told = told if told[1:2].isupper() else told[:1].lower() + told[1:]
+    tell_error(app, OrcError(told, hint=hint), as_json=as_json, code=ExitCode.USAGE)

@@ -51,6 +51,7 @@ def show(app: App, job: str) -> None:
         records, reverts = records_of(ws, folder), reverts_of(ws, folder.job.id)
         requests = list(asked_so_far(ws, folder.job.id).values())
         wait = wait_of(folder.job, ws.now())
+        git = ws.git_words(folder.job.at.project) if folder.job.at.project in ws.config.projects else "git"
     data = {
         "job": to_mapping(folder.job.at),
         "spec": to_mapping(folder.job.spec),
@@ -61,7 +62,7 @@ def show(app: App, job: str) -> None:
         "requests": [to_mapping(each) for each in requests],
         "ledger": folder.path,
     }
-    app.emit(data, "\n".join(_told(folder, records, reverts, requests, wait)))
+    app.emit(data, "\n".join(_told(folder, records, reverts, requests, wait, git)))
 
 
 def _told(
@@ -70,6 +71,7 @@ def _told(
     reverts: Sequence[Reverted],
     requests: Sequence[Requested],
     wait: Wait | None,
+    git: str,
 ) -> Iterator[str]:
     job = folder.job
     yield f"{job.id}  {job.priority.name}  {job.state}"
@@ -90,7 +92,7 @@ def _told(
         yield f"  {'task:' if not at else '     '} {line}"
     for stem, record in records.items():
         yield ""
-        for line in _record_lines(stem, record):
+        for line in _record_lines(stem, record, git):
             yield f"  {line}"
         for asked in requests:
             if asked.run == f"{job.id}.{stem}":
@@ -108,7 +110,7 @@ def _last_line(text: str) -> str:
     return next((line for line in reversed(text.splitlines()) if line.strip()), "")
 
 
-def _record_lines(stem: str, record: Any) -> Iterator[str]:
+def _record_lines(stem: str, record: Any, git: str) -> Iterator[str]:
     """One record in a few lines; all of it is in `--json` and in the ledger."""
     from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, ReviewRecord
 
@@ -116,7 +118,7 @@ def _record_lines(stem: str, record: Any) -> Iterator[str]:
         case Attempt():
             lines = _attempt(record)
         case Evidence():
-            lines = _evidence(record)
+            lines = _evidence(record, git)
         case ReviewRecord():
             lines = _review(record)
         case MergeRecord():
@@ -215,7 +217,7 @@ def _spoke(spoke: Spoke | None) -> Iterator[str]:
     yield from (f"denied: {each}" for each in spoke.denials)
 
 
-def _evidence(record: Evidence) -> Iterator[str]:
+def _evidence(record: Evidence, git: str) -> Iterator[str]:
     yield f"{record.stat}; tests: {record.tests_in_words}"
     for path in record.paths[:SHOWN_PATHS]:
         yield f"{path.status} {path.path}"
@@ -235,19 +237,19 @@ def _evidence(record: Evidence) -> Iterator[str]:
     for note in record.notes:
         yield f"note: {note}"
     for preview in record.previews:
-        yield from _preview(preview, record.tip)
+        yield from _preview(preview, record.tip, git)
     if record.more_deliverables:
         yield f"… and {record.more_deliverables} more deliverables"
 
 
-def _preview(preview: Preview, tip: str) -> Iterator[str]:
+def _preview(preview: Preview, tip: str, git: str) -> Iterator[str]:
     """What can be seen of a deliverable; what is no text is opened with a command."""
     place = f", from line {preview.line}" if preview.line > 1 else ""
     yield f"{preview.path or 'the report'}: {preview.about}{place}"
     yield from (_EXCERPT + line for line in preview.text.splitlines())
     if not preview.text:
         name = preview.path.rpartition("/")[2]
-        yield f"  to look at it: git show {shlex.quote(f'{tip[:12]}:{preview.path}')} > {shlex.quote(f'/tmp/{name}')}"
+        yield f"  to look at it: {git} show {shlex.quote(f'{tip[:12]}:{preview.path}')} > {shlex.quote(f'/tmp/{name}')}"
 
 
 def _review(record: ReviewRecord) -> Iterator[str]:

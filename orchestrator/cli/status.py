@@ -9,7 +9,7 @@ import click
 from orchestrator.cli.app import App, clean, clean_line, json_option, pass_app
 
 if TYPE_CHECKING:
-    from orchestrator.core.funnel import Alert
+    from orchestrator.core.alerts import Alert
     from orchestrator.engine.history import Told
     from orchestrator.engine.needs import Need
     from orchestrator.engine.report import Summary

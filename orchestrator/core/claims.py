@@ -95,6 +95,8 @@ def _locator_problem(claim: Claim, lines_of: Callable[[str], int | None]) -> str
     if not name or place is None:
         return ""  # A book, a paper, a talk: only a reader can tell.
     lines = lines_of(name)
+    if name == claim.file:
+        return f"rests on {name}, which is where it stands itself."
     if lines is None:
         return f"rests on {name}, which is not in this tree."
     if place[2] and not 0 < int(place[2]) <= lines:

@@ -42,6 +42,10 @@ class DiffFacts:
     tree: str = ""
     previous_tree: str = ""
     """Tree of the attempt before, if there was one that fixes were asked for."""
+    is_previous: bool = False
+    """Whether the two differ in white space alone that means nothing."""
+    twins: frozenset[str] = frozenset()
+    """Added paths that on many disks take the place of another file: their names differ in capitals only."""
 
 
 # With the marks that turn the direction of writing a program can look like a text.
@@ -74,12 +78,13 @@ def plan_only(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
 
 def whitespace_only(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     """A change that vanishes when white space that means nothing is ignored."""
-    if spec.kind is not Kind.CODE or not facts.changes or spec.expects is Expects.NO_CHANGE:
+    if not facts.changes or spec.expects is Expects.NO_CHANGE:
         return ""
-    code = [change.path for change in facts.changes if not _is_document(change.path, docs)]
-    if not code or any(path not in facts.whitespace_only for path in code):
+    is_code = spec.kind is Kind.CODE
+    asked = [change.path for change in facts.changes if not (is_code and _is_document(change.path, docs))]
+    if not asked or any(path not in facts.whitespace_only for path in asked):
         return ""
-    return f"Only white space was changed ({list_some(code)})."
+    return f"Only white space was changed ({list_some(asked)})."
 
 
 def unexpected_change(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
@@ -91,14 +96,16 @@ def unexpected_change(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) ->
 
 def missing_report(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     """An investigation without a report."""
-    if spec.expects is not Expects.NO_CHANGE or len(facts.report.split()) >= 5:
+    if spec.expects is not Expects.NO_CHANGE or len(set(facts.report.casefold().split())) >= 5:
         return ""
     return "The job expects a report; the agent's answer is empty. Write the findings as the final answer."
 
 
 def missing_deliverable(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     """A declared deliverable that was not made, is empty or was removed."""
-    made = {c.path for c in facts.changes if c.status != "D" and c.path not in facts.empty_files}
+    # A link brings nothing along.
+    changed = (c for c in facts.changes if c.status != "D" and c.new_mode != SYMLINK)
+    made = {c.path for c in changed if c.path not in facts.empty_files}
     missing = [each for each in spec.deliverables if not any(matches(path, (each,)) for path in made)]
     if not missing:
         return ""
@@ -128,6 +135,9 @@ def hostile_entry(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str
     odd = [c.path for c in facts.changes if c.status != "D" and _ODD_NAME.search(c.path)]
     if odd:
         return f"File names like these are not accepted: {list_some(odd)}."
+    if facts.twins:
+        twins = list_some(sorted(facts.twins))
+        return f"These names differ from others in capitals only, which many disks take for the same: {twins}."
     return ""
 
 
@@ -148,7 +158,7 @@ def hidden_lines(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
 
 def unchanged_since_review(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     """The same tree again after fixes were asked for."""
-    if not facts.previous_tree or facts.previous_tree != facts.tree:
+    if not facts.previous_tree or not (facts.previous_tree == facts.tree or facts.is_previous):
         return ""
     return "Nothing has changed since the last attempt, though fixes were asked for."
 

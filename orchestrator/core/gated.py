@@ -8,9 +8,10 @@ from enum import StrEnum
 
 from orchestrator.core.criteria import Checks
 from orchestrator.core.gate import RULES, judge_checks, list_some
-from orchestrator.core.job import Area, Check, Expects, JobSpec, Kind
+from orchestrator.core.job import Check, Expects, JobSpec, Kind
 from orchestrator.core.kinds import RULES as KIND_RULES
-from orchestrator.core.records import ChangedPath, CheckResult, Evidence, ReviewRecord, Verdict
+from orchestrator.core.records import ChangedPath, CheckResult, Evidence, Outcome, ReviewRecord, Verdict
+from orchestrator.core.rule_words import RULE_WORDS
 from orchestrator.core.tamper import RULES as TAMPER_RULES
 from orchestrator.core.tamper import held_for
 
@@ -31,55 +32,6 @@ class Conclusion(StrEnum):
     def words(self) -> str:
         """As people read it."""
         return self.value.replace("_", " ")
-
-
-RULE_WORDS = {
-    "broken_objects": "the objects are sound",
-    "empty_diff": "something is changed",
-    "plan_only": "not only documents",
-    "whitespace_only": "not only white space",
-    "unexpected_change": "nothing is changed",
-    "missing_report": "there is a report",
-    "missing_deliverable": "the deliverables are there",
-    "out_of_scope": "only the allowed paths",
-    "hostile_entry": "no harmful link, repository or name",
-    "conflict_marks": "no conflict is left in the files",
-    "hidden_lines": "each line of a program is shown",
-    "unchanged": "something new since the last attempt",
-    "not_viewable": "each deliverable can be seen",
-    "unread_document": "each document can be read",
-    "duplicate_passage": "no passage stands twice",
-    "misspelling": "no known misspelling",
-    "length": "documents as long as is asked for",
-    "dead_link": "relative links lead somewhere",
-    "missing_claims": "the key claims are listed",
-    "claims_form": "the lists of claims can be read",
-    "missing_locator": "each claim names its place",
-    "dead_locator": "the places that claims name are there",
-    "tests_removed": "no test is taken away",
-    "test_files_removed": "no test file or snapshot is deleted",
-    "parameters_removed": "no set of parameters is taken away",
-    "tests_skipped": "no test is skipped",
-    "tests_emptied": "no test does nothing",
-    "tautologies": "no assertion that cannot fail",
-    "assertions_swallowed": "no failure is caught and let go",
-    "assertions_removed": "no test asserts less",
-    "tests_unread": "changed tests can be read",
-    "runner_touched": "how tests are run is as before",
-    "ci_touched": "CI is as before",
-    "orc_touched": "what agents work by is as before",
-    "keys_added": "no key is put in",
-    "programs_added": "no compiled program is put in",
-}
-"""What the rules of the diff, of the criteria and of the tamper guard ask for."""
-AREA_WORDS = {
-    Area.TESTS: "tests are not weakened",
-    Area.CI: RULE_WORDS["ci_touched"],
-    Area.ORC: RULE_WORDS["orc_touched"],
-    Area.KEYS: RULE_WORDS["keys_added"],
-    Area.PROGRAMS: RULE_WORDS["programs_added"],
-}
-"""What all rules of the tamper guard about one thing ask for."""
 
 
 class Where(StrEnum):
@@ -354,9 +306,11 @@ def judge_runs(seen: Seen) -> tuple[list[str], list[str]]:
             continue
         new = [run for run in each.failing if run not in red]
         old = [run for run in each.failing if run in red]
-        if new:
-            passes = f", and passes on {seen.base.name}" if base is not None and not base.problem else ""
-            failed.append(f"{list_some(new)} fails on {place}{passes}.")
+        passes = f", and passes on {seen.base.name}" if base is not None and not base.problem else ""
+        late = {result.run for result in each.results if result.outcome is Outcome.TIMEOUT}
+        for how, is_late in (("fails", False), ("does not end in time", True)):
+            if runs := [run for run in new if (run in late) is is_late]:
+                failed.append(f"{list_some(runs)} {how} on {place}{passes}.")
         if old:
             unclear.append(f"{list_some(old)} fails on {place}, and on {seen.base.name} as well: the base is red.")
     return failed, unclear

@@ -266,6 +266,12 @@ class Fix:
     disputes: tuple[str, ...] = ()
     """Why the author disputed it, each time after which it was asked for again."""
 
+    @property
+    def told(self) -> str:
+        """`F1 (app.py:3): It loops.`"""
+        line = f":{self.line}" if self.line else ""
+        return f"{self.id}{f' ({self.file}{line})' if self.file else ''}: {self.problem}"
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:

@@ -6,9 +6,10 @@ A variable that a template names and nobody gives is an error, never a blank.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from string import Template
+from typing import NamedTuple
 
 from orchestrator.core.agent import Soul, section_of, voice_tag, without_section
 from orchestrator.core.conflict import Collision, Side
@@ -62,6 +63,14 @@ class Assembled:
         return f"<identity>\n{self.system.strip()}\n</identity>\n\n{self.message}"
 
 
+class Part(NamedTuple):
+    """One part of a prompt, under the name that the templates have for it, and why it is there."""
+
+    name: str
+    text: str
+    why: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Templates:
     """The texts that are filled in."""
@@ -89,25 +98,34 @@ def attempt_prompt(
 
     `note` is what its program has to be told.
     """
-    chosen = list(skills)
-    spec, voice = job.spec, voice_tag(soul) if job.spec.voice != "off" else ""
-    boundaries = section_of(soul.body, "Boundaries")
-    values = {
-        "rules": rules.strip(),
-        "soul": soul.body.strip(),
-        "note": f"\n{note}" if note else "",
-        "skills": "\n\n".join(_skill(each) for each in chosen) or "None.",
-        "criteria": f"\n# What the engine checks\nWork is sent back for each of these:\n{asked}\n" if asked else "",
-        "hot": _hot(hot),
-        "handoff": f"\n# From your last session\n{handoff.strip()}\n" if handoff else "",
-        "fixes": fix_list(job.at.fixes) or "None: this is the first attempt.",
-        "conflict": f"\n# The conflict\n{_conflict(collision, soul.name)}\n" if collision is not None else "",
-        "previous": fenced("the changes of the earlier attempt", previous_diff) if previous_diff else "None.",
-        "voice": f"\n<voice>{voice}</voice>\n" if voice else "",
-        "boundaries": f"\n<boundaries>\n{boundaries}\n</boundaries>\n" if boundaries else "",
-        "task": spec.prompt.strip(),
-    }
-    more = {
+    spec, checked_by = job.spec, f"criteria/{job.spec.kind}.yaml: what the engine checks by itself"
+    criteria = f"Work is sent back for each of these:\n{asked}" if asked else ""
+    conflict = _conflict(collision, soul.name) if collision is not None else ""
+    voice = voice_tag(soul) if spec.voice != "off" else ""
+    parts = (
+        Part("rules", rules.strip(), "rules/: everybody works under them"),
+        Part("soul", soul.body.strip(), f"souls/{soul.name}.md: who the agent is"),
+        Part("note", f"\n{note}" if note else "", "what its program has to be told"),
+        _skills(list(skills)),
+        Part("criteria", _titled("What the engine checks", criteria), checked_by),
+        Part("hot", _hot(hot), "files in which other work has collided lately"),
+        Part(
+            "handoff", _titled("From your last session", handoff.strip()), "what the session before left for this one"
+        ),
+        _fixes(job.at.fixes),
+        Part("conflict", _titled("The conflict", conflict), "the work that was approved, and what had come in"),
+        _previous_work(previous_diff),
+        Part("voice", f"\n<voice>{voice}</voice>\n" if voice else "", "how it sounds, said again each time"),
+        _boundaries(soul),
+        Part("task", spec.prompt.strip(), "the job's own words"),
+    )
+    return _assemble(templates, parts, _job_words(job, target))
+
+
+def _job_words(job: Job, target: str) -> dict[str, str]:
+    """What the templates say of a job around the parts."""
+    spec = job.spec
+    return {
         "title": spec.heading,
         "kind": spec.kind.value,
         "target": target,
@@ -115,22 +133,33 @@ def attempt_prompt(
         "deliverables": ", ".join(spec.deliverables) or "the change itself",
         "allows": ", ".join(spec.allows) or "none of these",
     }
-    why = {
-        "rules": "rules/: everybody works under them",
-        "soul": f"souls/{soul.name}.md: who the agent is",
-        "note": "what its program has to be told",
-        "skills": ", ".join(f"{each.skill.name} ({each.why})" for each in chosen) or "none was chosen",
-        "criteria": f"criteria/{spec.kind}.yaml: what the engine checks by itself",
-        "hot": "files in which other work has collided lately",
-        "handoff": "what the session before left for this one",
-        "fixes": "what is to be put right" if job.at.fixes else "nothing is to be put right",
-        "conflict": "what collided: the work that was approved, and what had come in",
-        "previous": "what the author has to go on from" if previous_diff else "there is nothing to go on from",
-        "voice": "how it sounds, said again each time",
-        "boundaries": "what it never does, said again each time",
-        "task": "the job's own words",
-    }
-    return _assemble(templates, values, more, why)
+
+
+def _titled(title: str, text: str) -> str:
+    return f"\n# {title}\n{text}\n" if text else ""
+
+
+def _skills(chosen: list[Chosen]) -> Part:
+    why = ", ".join(f"{each.skill.name} ({each.why})" for each in chosen)
+    return Part("skills", "\n\n".join(map(_skill, chosen)) or "None.", why or "none was chosen")
+
+
+def _fixes(fixes: Iterable[Fix]) -> Part:
+    if listed := fix_list(fixes):
+        return Part("fixes", listed, "what is to be put right")
+    return Part("fixes", "None: this is the first attempt.", "nothing is to be put right")
+
+
+def _previous_work(diff: str) -> Part:
+    if not diff:
+        return Part("previous", "None.", "there is nothing to go on from")
+    return Part("previous", fenced("the changes of the earlier attempt", diff), "what the author has to go on from")
+
+
+def _boundaries(soul: Soul) -> Part:
+    text = section_of(soul.body, "Boundaries")
+    shown = f"\n<boundaries>\n{text}\n</boundaries>\n" if text else ""
+    return Part("boundaries", shown, "what it never does, said again each time")
 
 
 def _hot(hot: Iterable[HotFile]) -> str:
@@ -161,14 +190,12 @@ def _side(what: str, side: Side) -> str:
     return fenced(what + (", cut short: the rest is in its file" if side.is_cut else ""), side.text)
 
 
-def _assemble(
-    templates: Templates, values: Mapping[str, str], more: Mapping[str, str], why: Mapping[str, str]
-) -> Assembled:
-    every = {**values, **more}
+def _assemble(templates: Templates, parts: Sequence[Part], more: Mapping[str, str]) -> Assembled:
+    every = {**{each.name: each.text for each in parts}, **more}
     system, message = render(templates.system, every), render(templates.message, every)
-    form = len(system) + len(message) - sum(len(text) for text in values.values())
-    parts = [PromptPart(name, tokens_of(text), why[name]) for name, text in values.items() if text]
-    return Assembled(system, message, (*parts, PromptPart("form", (form + 3) // 4, "what orc says around them")))
+    form = len(system) + len(message) - sum(len(each.text) for each in parts)
+    kept = [PromptPart(each.name, tokens_of(each.text), each.why) for each in parts if each.text]
+    return Assembled(system, message, (*kept, PromptPart("form", (form + 3) // 4, "what orc says around them")))
 
 
 def _skill(chosen: Chosen) -> str:
@@ -199,8 +226,45 @@ def review_prompt(
     It does not learn who made the work, on what model, or how the author praises it. It is told who it is, but not how
     to sound: a verdict is plain.
     """
-    asked = list(items)
-    form = {
+    asked, reported = list(items), "the report, which is the deliverable of this job"
+    parts = (
+        Part("rules", rules.strip() or "None."),
+        Part("soul", without_section(soul.body, "Voice").strip()),
+        Part("task", fenced("the task", _task(job))),
+        Part("tests", _tests(evidence.checks)),
+        Part("tampering", _tampering(evidence)),
+        Part("previous", _previous(*previous)),
+        Part("report", fenced(reported, report) if report else "None asked for."),
+        Part("items", "\n".join(f"- {i.id}{' (required)' if i.required else ''}: {i.question}" for i in asked)),
+        Part("claims", _claims(claims)),
+        Part("diff", _diff_place(evidence.merge_base, evidence.tip)),
+    )
+    more = {
+        "form": json.dumps(_answer_form(job, evidence, asked, claims), indent=2, ensure_ascii=False),
+        "kind": job.spec.kind.value,
+        "commit": evidence.tip,
+        "stat": evidence.stat,
+        "files": fenced("the changed files", "\n".join(map(_path_line, evidence.paths)) or "none"),
+    }
+    told = _assemble(templates, parts, more)
+    size = {"diff": tokens_of(_fenced_diff(diff))}
+    return replace(told, parts=tuple(PromptPart(each.name, size.get(each.name, each.tokens)) for each in told.parts))
+
+
+def _answer_form(
+    job: Job, evidence: Evidence, asked: Iterable[Item], claims: tuple[Claim, ...]
+) -> Mapping[str, object]:
+    """The form that a reviewer fills in."""
+    finding = {
+        "severity": "blocking | remark",
+        "file": "path",
+        "line": 1,
+        "problem": "what is wrong",
+        "fix": "what to do",
+        "check": "how one sees that it is done",
+        "earlier": "F1 if that was asked for before and is not done, else nothing",
+    }
+    return {
         "nonce": "",
         "job": job.id,
         "commit": evidence.tip,
@@ -208,42 +272,9 @@ def review_prompt(
         "files": [path.path for path in evidence.paths],
         "items": [{"id": item.id, "pass": True, "evidence": "what shows it"} for item in asked],
         **_claims_form(claims),
-        "findings": [
-            {
-                "severity": "blocking | remark",
-                "file": "path",
-                "line": 1,
-                "problem": "what is wrong",
-                "fix": "what to do",
-                "check": "how one sees that it is done",
-                "earlier": "F1 if that was asked for before and is not done, else nothing",
-            }
-        ],
+        "findings": [finding],
         "summary": "one sentence",
     }
-    values = {
-        "rules": rules.strip() or "None.",
-        "soul": without_section(soul.body, "Voice").strip(),
-        "task": fenced("the task", _task(job)),
-        "tests": _tests(evidence.checks),
-        "tampering": _tampering(evidence),
-        "previous": _previous(*previous),
-        "report": fenced("the report, which is the deliverable of this job", report) if report else "None asked for.",
-        "items": "\n".join(f"- {i.id}{' (required)' if i.required else ''}: {i.question}" for i in asked),
-        "claims": _claims(claims),
-        "diff": _diff_place(evidence.merge_base, evidence.tip),
-    }
-    more = {
-        "form": json.dumps(form, indent=2, ensure_ascii=False),
-        "kind": job.spec.kind.value,
-        "commit": evidence.tip,
-        "stat": evidence.stat,
-        "files": fenced("the changed files", "\n".join(map(_path_line, evidence.paths)) or "none"),
-    }
-    told = _assemble(templates, values, more, dict.fromkeys(values, ""))
-    size = {"diff": tokens_of(_fenced_diff(diff))}
-    parts = tuple(PromptPart(each.name, size.get(each.name, each.tokens)) for each in told.parts)
-    return replace(told, parts=parts)
 
 
 def _task(job: Job) -> str:
@@ -299,11 +330,14 @@ def fix_list(fixes: Iterable[Fix]) -> str:
     """Numbered fixes, one block each."""
     blocks = []
     for fix in fixes:
-        where = f" ({fix.file}{f':{fix.line}' if fix.line else ''})" if fix.file else ""
-        more = (f"\n    Required: {fix.fix}" if fix.fix else "") + (f"\n    Check: {fix.check}" if fix.check else "")
         again = f"\n    Asked for again: it was {fix.earlier} in the round before." if fix.earlier else ""
-        blocks.append(f"{fix.id}{where}: {fix.problem}{more}{again}")
+        blocks.append(f"{fix.told}{_wanted(fix, '    ')}{again}")
     return "\n".join(blocks)
+
+
+def _wanted(fix: Fix, indent: str) -> str:
+    wanted = (("Required", fix.fix), ("Check", fix.check))
+    return "".join(f"\n{indent}{what}: {text}" for what, text in wanted if text)
 
 
 def fenced(what: str, text: str) -> str:
@@ -348,8 +382,6 @@ def _previous(fixes: tuple[Fix, ...], answers: tuple[Answer, ...]) -> str:
         answer = said.get(fix.id)
         # Who says nothing claims that it is done.
         told = f"{answer.answer}{': ' + answer.reason if answer.reason else ''}" if answer else FIXED
-        where = f" ({fix.file}{f':{fix.line}' if fix.line else ''})" if fix.file else ""
-        more = (f"\n  Required: {fix.fix}" if fix.fix else "") + (f"\n  Check: {fix.check}" if fix.check else "")
-        lines.append(f"- {fix.id}{where}: {fix.problem}{more}\n  The author says: {told}")
+        lines.append(f"- {fix.told}{_wanted(fix, '  ')}\n  The author says: {told}")
     asked = "what was asked for, and what the author says of it"
     return f"{CHECK_FIRST}\n" + fenced(asked, "\n".join(lines))

@@ -114,8 +114,7 @@ def sides_of(fixes: Iterable[Fix]) -> str:
     """What is asked for and what the author says, for a person to judge."""
     lines = []
     for fix in fixes:
-        where = f" ({fix.file}{f':{fix.line}' if fix.line else ''})" if fix.file else ""
-        lines.append(f"{fix.id}{where}: {fix.problem}" + (f" Required: {fix.fix}" if fix.fix else ""))
+        lines.append(fix.told + (f" Required: {fix.fix}" if fix.fix else ""))
         lines.append(f"  asked for by {', '.join(fix.by)}")
         lines += [f"  the author: {reason or 'disputes it without a reason'}" for reason in fix.disputes]
     return "\n".join(lines)[:3000]

@@ -36,6 +36,11 @@ _HOOK = re.compile(
     r"(?:async )?def (pytest_(?:collect|ignore_collect|collection|itemcollected|pyfunc|runtest|report|sessionfinish|"
     r"exception|make|configure|load|cmdline|deselected|generate_tests)\w{0,80})|(collect_ignore\w{0,20}|pytest_plugins)\b"
 )
+_PATCH = re.compile(r"([A-Za-z_]\w{0,80}(?:\.\w{1,80}){1,9})[ \t]*=(?!=)|(?:builtins\.)?setattr\(")
+"""At the top of a file: something of a module is replaced."""
+_STOP = re.compile(r"\b(?:pytest\.(?:skip|exit|xfail)|os\._exit|sys\.exit)\(")
+_VARIABLE = re.compile(r"(?:export[ \t]+|override[ \t]+)?([A-Za-z_][\w.-]{0,80})[ \t]*(?:[:?+!]|::)?=")
+_USED = re.compile(r"\$[({]([A-Za-z_][\w.-]{0,80})[)}]")
 
 
 def is_wholly(path: str) -> bool:
@@ -119,12 +124,16 @@ def _sections(text: str) -> dict[str, Any]:
 
 
 def _hooks(text: str) -> dict[str, Any]:
-    """What in a conftest.py says which tests are run and what comes of them. Fixtures do not."""
+    """What in a conftest.py says which tests are run, what comes of them, and of what code. Most fixtures do not."""
     found: dict[str, list[str]] = {}
     name = ""
     for line in text.split("\n"):
         if hook := _HOOK.match(line):
             name = hook[1] or hook[2]
+        elif changed := _PATCH.match(line):
+            name = changed[1] or "setattr"
+        elif stop := _STOP.search(line):
+            found.setdefault(stop[0], []).append(line.strip())
         elif line[:1].strip(")]} \t"):
             name = ""
         if name and line.strip() and not line.lstrip().startswith("#"):
@@ -133,14 +142,23 @@ def _hooks(text: str) -> dict[str, Any]:
 
 
 def _targets(text: str) -> dict[str, Any]:
-    """The targets of a Makefile whose names are about tests, with what they do."""
+    """The targets of a Makefile whose names are about tests, with what they do and the variables in that."""
     found: dict[str, list[str]] = {}
+    given: dict[str, list[str]] = {}
     name = ""
     for line in text.split("\n"):
+        if variable := _VARIABLE.match(line):
+            given.setdefault(variable[1], []).append(line.strip())
         if line[:1].strip() and line[0] != "#":
             head, colon, rest = line.partition(":")
             is_target = colon and not rest.startswith("=") and not head.startswith(".PHONY") and _TARGET.search(head)
             name = f"target {head.strip()}" if is_target else ""
         if name and line.strip() and not line.lstrip().startswith("#"):
             found.setdefault(name, []).append(line.strip())
+    ahead = [line for lines in found.values() for line in lines]
+    while ahead:
+        for used in _USED.findall(ahead.pop()):
+            if f"variable {used}" not in found and used in given:
+                found[f"variable {used}"] = given[used]
+                ahead += given[used]
     return found

@@ -67,6 +67,9 @@ class Suite:
     """Of the file, or of a class or a group in it."""
     problem: str = ""
     """Why it cannot be read; then nothing else is known of it."""
+    imports: frozenset[str] = frozenset()
+    """The names that it takes from elsewhere, and those of the functions that it makes itself."""
+    makes: frozenset[str] = frozenset()
 
 
 NO_SUITE = Suite()

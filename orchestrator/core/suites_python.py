@@ -19,6 +19,10 @@ _CONDITIONAL = frozenset({"skipif", "skipIf", "skipUnless", "importorskip"})
 _STOPS = frozenset({"skip", "xfail", "skipTest", "importorskip", "exit", "_exit", "quit", "SkipTest"})
 """What ends a test that calls or raises it, without failing it."""
 _CATCHES_ALL = frozenset({"AssertionError", "Exception", "BaseException"})
+_CATCHERS = frozenset({"suppress", "raises", "assertRaises", "assertRaisesRegex"})
+_CIRCUMSTANCES = ("os.environ", "os.getenv", "environ", "getenv", "sys.platform", "sys.version", "os.name", "platform.")
+_RUN_COROUTINES = (b"asyncio", b"anyio", b"trio", b"IsolatedAsyncio", b"AsyncTestCase", b"gen_test")
+"""Whoever has coroutines run as tests names one of these."""
 _ENDS = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 _LEAVES = (ast.Name, ast.Constant, ast.expr_context, ast.operator, ast.cmpop)
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -34,7 +38,20 @@ class PythonFile:
         self._flaws: list[Flaw] = []
         self._aliases: dict[str, bool] = {}
         """Names that stand for a mark that skips, and whether it does so in any case."""
-        self._guarded(lambda: self._block(_parse(data).body, ""))
+        self._made: dict[str, bool] = {}
+        """The functions of the file that are no tests, and whether they assert something."""
+        self._imported: frozenset[str] = frozenset()
+        self._awaits = any(word in data for word in _RUN_COROUTINES)
+        self._guarded(lambda: self._read(_parse(data).body))
+
+    def _read(self, body: list[ast.stmt]) -> None:
+        made = [each for each in body if isinstance(each, _Function) and not each.name.startswith("test")]
+        self._made = dict.fromkeys((each.name for each in made), False)
+        for each in made:
+            self._made[each.name] = any(tells for node in _live(each.body) for _, tells in self._assertions(node))
+        names = (name for each in body if isinstance(each, ast.Import | ast.ImportFrom) for name in each.names)
+        self._imported = frozenset(name.asname or name.name for name in names)
+        self._block(body, "")
 
     def texts(self) -> frozenset[str]:
         """Every test, letter by letter."""
@@ -45,7 +62,9 @@ class PythonFile:
         cases: list[Case] = []
         wanted = [(name, node) for name, node in self._tests.items() if self._text_of(name, node) not in known]
         self._guarded(lambda: cases.extend(self._case(name, node) for name, node in wanted))
-        return Suite(problem=self.problem) if self.problem else Suite(tuple(cases), tuple(self._flaws))
+        if self.problem:
+            return Suite(problem=self.problem)
+        return Suite(tuple(cases), tuple(self._flaws), imports=self._imported, makes=frozenset(self._made))
 
     def _guarded(self, read: Callable[[], None]) -> None:
         try:
@@ -59,16 +78,26 @@ class PythonFile:
         # A mark that has another meaning than before is another text too.
         marks = [_dotted(each) for each in node.decorator_list]
         head = [name, *(mark for mark in marks if mark in self._aliases)]
+        # So is one that calls what asserts nothing any more.
+        called = {_dotted(each.func) for each in ast.walk(node) if isinstance(each, ast.Call)}
+        head += sorted(f"{each}?" for each in called & self._made.keys() if not self._made[each])
         return " ".join(head) + b"\n".join(self._lines[first - 1 : node.end_lineno]).decode("utf-8", "replace")
 
     # --- what is collected ---
 
     def _block(self, body: list[ast.stmt], prefix: str) -> None:
+        own: set[str] = set()
         for node in body:
+            if isinstance(node, ast.ClassDef) and _equals_anything(node):
+                self._flaws.append(Flaw(FlawKind.TAUTOLOGY, node.lineno, f"{node.name} is equal to everything"))
             match node:
                 case ast.FunctionDef() | ast.AsyncFunctionDef() if node.name.startswith("test"):
                     # What is defined twice is collected once, as it was defined last.
                     self._tests[prefix + node.name] = node
+                    if node.name in own:
+                        text = f"{prefix}{node.name} is defined twice, and only the last is run"
+                        self._flaws.append(Flaw(FlawKind.SKIPPED, node.lineno, text))
+                    own.add(node.name)
                 case ast.ClassDef() if node.name.startswith("Test") or node.bases:
                     self._marked(node.decorator_list, node.name)
                     self._block(node.body, f"{prefix}{node.name}.")
@@ -111,6 +140,8 @@ class PythonFile:
         """Marks that skip, anywhere in these expressions: also on one set of parameters."""
         for mark in marks:
             for node in ast.walk(mark):
+                if holder := _hidden_mark(node):
+                    yield Flaw(FlawKind.SKIPPED, mark.lineno, f"getattr({holder}, …)")
                 if not isinstance(node, ast.Name | ast.Attribute):
                     continue
                 *before, name = _dotted(node).split(".")
@@ -128,13 +159,20 @@ class PythonFile:
         asserts, flaws = [], list(self._skips(node.decorator_list))
         if all(_is_nothing(each) for each in node.body):
             flaws.append(Flaw(FlawKind.EMPTY, node.lineno, "it does nothing"))
+        if _is_generator(node.body):
+            flaws.append(Flaw(FlawKind.SKIPPED, node.lineno, "it is a generator, which is not run as a test"))
+        if isinstance(node, ast.AsyncFunctionDef) and not self._awaits:
+            flaws.append(Flaw(FlawKind.SKIPPED, node.lineno, "a coroutine, which only a plugin runs", firm=False))
         nodes = list(_live(node.body))
         flaws += self._stops(node, nodes)
+        # What is asserted under some circumstances only is not counted.
+        asking = (each for each in nodes if isinstance(each, ast.If) and _asks_circumstances(each.test))
+        sometimes = {id(below) for each in asking for below in ast.walk(each)}
         for each in nodes:
             for text, tells in self._assertions(each):
                 if tells is False:
                     flaws.append(Flaw(FlawKind.TAUTOLOGY, getattr(each, "lineno", node.lineno), text))
-                elif tells:
+                elif tells and id(each) not in sometimes:
                     asserts.append(text)
             if isinstance(each, ast.Try | ast.With) and self._swallows(each):
                 flaws.append(Flaw(FlawKind.SWALLOWED, each.lineno, "an assertion that fails is caught"))
@@ -165,6 +203,9 @@ class PythonFile:
         if isinstance(node, ast.Assert):
             # Without the words that go with it.
             yield f"assert {self._text(node.test)}", _tells(node.test)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self._made:
+            if self._made[node.func.id]:
+                yield self._text(node), True
         elif isinstance(node, ast.Call) and (name := _dotted(node.func).rpartition(".")[2]):
             if name in ("raises", "warns", "assertRaises"):
                 broad = [_dotted(each) in _CATCHES_ALL for each in node.args[:1]] == [True]
@@ -177,7 +218,12 @@ class PythonFile:
             return False
         if isinstance(node, ast.With):
             calls = [each.context_expr for each in node.items if isinstance(each.context_expr, ast.Call)]
-            caught = [each for call in calls if _dotted(call.func).endswith("suppress") for each in call.args]
+            if any(isinstance(each, ast.Assert) for each in _live(node.body)):
+                calls = [each for each in calls if _dotted(each.func).rpartition(".")[2] in _CATCHERS]
+            else:
+                # Whoever tests what asserts catches what it raises.
+                calls = [each for each in calls if _dotted(each.func).endswith("suppress")]
+            caught = [each for call in calls for each in call.args]
             return any(_dotted(each).rpartition(".")[2] in _CATCHES_ALL for each in caught)
         return any(self._lets_go(handler) for handler in node.handlers)
 
@@ -218,12 +264,61 @@ def _live(body: list[ast.stmt]) -> Iterator[ast.AST]:
                 dead = _is_false(node.test) if name == "body" else isinstance(node, ast.If) and _is_true(node.test)
                 if dead:
                     continue
+            if isinstance(node, ast.For | ast.AsyncFor) and name == "body" and _is_empty(node.iter):
+                continue
             if isinstance(value, ast.AST):
                 ahead.append(value)
             elif isinstance(value, list):
                 nodes = [each for each in value if isinstance(each, ast.AST)]
                 statements = [each for each in nodes if isinstance(each, ast.stmt)]
                 ahead += reversed(_reached(statements) if statements else nodes)
+
+
+def _is_empty(node: ast.expr) -> bool:
+    """Whether there is nothing in it, whatever is tested."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
+        if node.func.id == "range":
+            return all(isinstance(each, ast.Constant) and not each.value for each in node.args)
+        return not node.args and node.func.id in ("list", "tuple", "set", "dict")
+    return _is_false(node)
+
+
+def _is_generator(body: list[ast.stmt]) -> bool:
+    """Whether a function with this body yields: not one within it."""
+    ahead: list[ast.AST] = [*body]
+    while ahead:
+        node = ahead.pop()
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            ahead += ast.iter_child_nodes(node)
+    return False
+
+
+def _asks_circumstances(test: ast.expr) -> bool:
+    """Whether a condition is about where and when the tests are run."""
+    names = (_dotted(each) for each in ast.walk(test) if isinstance(each, ast.Name | ast.Attribute))
+    return any(name.startswith(_CIRCUMSTANCES) for name in names)
+
+
+def _equals_anything(node: ast.ClassDef) -> bool:
+    """Whether a class compares equal with whatever there is."""
+    for each in node.body:
+        if isinstance(each, ast.FunctionDef) and each.name == "__eq__":
+            given = [below.value for below in ast.walk(each) if isinstance(below, ast.Return)]
+            return bool(given) and all(value is not None and _is_true(value) for value in given)
+    return False
+
+
+def count_assertions(data: bytes) -> int | None:
+    """How often a file of Python asserts something; None if it cannot be read."""
+    try:
+        nodes = list(ast.walk(_parse(data)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    calls = (_dotted(each.func).rpartition(".")[2] for each in nodes if isinstance(each, ast.Call))
+    told = [each for each in nodes if isinstance(each, ast.Assert) and _tells(each.test) is not False]
+    return len(told) + sum(name.startswith(("assert", "fail")) for name in calls)
 
 
 def _reached(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -238,6 +333,14 @@ def _dotted(node: ast.AST | None) -> str:
         names.append(node.attr)
         node = node.value
     return ".".join([*([node.id] if isinstance(node, ast.Name) else []), *reversed(names)])
+
+
+def _hidden_mark(node: ast.AST) -> str:
+    """Of what `getattr` takes a mark: nobody writes one in this way who wants it to be read. '' if it does not."""
+    if not isinstance(node, ast.Call) or _dotted(node.func) != "getattr" or not node.args:
+        return ""
+    holder = _dotted(node.args[0])
+    return holder if holder.endswith("mark") or holder in ("pytest", "unittest") else ""
 
 
 def _is_firm(mark: ast.expr, name: str) -> bool:
@@ -346,10 +449,30 @@ def _tells(node: ast.expr) -> bool | None:
             return None
         case ast.Compare(left=ast.Call(func=ast.Name(id="len")), ops=[ast.Gt()], comparators=[ast.Constant(value=0)]):
             return None
+        case ast.Compare(left=left, comparators=[right]) if "ANY" in (_last(left), _last(right)):
+            return False
+        case ast.Compare(left=left, comparators=[right]) if _is_loose(left) or _is_loose(right):
+            return None
         case ast.Compare(left=left, ops=[op], comparators=[right]) if isinstance(op, ast.Eq | ast.Is):
             return None if ast.dump(left) == ast.dump(right) else True
         case _:
             return True
+
+
+def _last(node: ast.expr) -> str:
+    return _dotted(node).rpartition(".")[2]
+
+
+def _is_loose(node: ast.expr) -> bool:
+    """Whether it is an approximation that nearly everything comes near to."""
+    if not isinstance(node, ast.Call) or _dotted(node.func).rpartition(".")[2] not in ("approx", "isclose"):
+        return False
+    wide = {key.arg: key.value.value for key in node.keywords if isinstance(key.value, ast.Constant)}
+    value = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+    numbers = {name: float(each) for name, each in wide.items() if isinstance(each, int | float)}
+    far = max(numbers.get("abs", 0.0), numbers.get("abs_tol", 0.0))
+    share = max(numbers.get("rel", 0.0), numbers.get("rel_tol", 0.0))
+    return share >= 0.5 or (isinstance(value, int | float) and far > abs(value) > 0)
 
 
 def _call_tells(name: str, args: list[ast.expr]) -> bool | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from orchestrator.core.job import Second, SecondWhy
 from orchestrator.core.records import Evidence, ReviewRecord, Verdict
 from orchestrator.core.review import STRONG
+from orchestrator.core.verdict import says_something
 
 LATELY = 50
 """So many of a reviewer's newest clear verdicts are counted."""
@@ -25,7 +26,7 @@ def _doubts(review: ReviewRecord, evidence: Evidence) -> Iterator[str]:
         return
     if review.seconds < limits.seconds:
         yield f"it took {review.seconds:.1f} s"
-    bare = [item.id for item in review.items if not item.evidence.strip()]
+    bare = [item.id for item in review.items if not says_something(item.evidence)]
     if bare or not review.items:
         yield f"no evidence for {', '.join(bare[:5]) or 'anything'}"
     lines = changed_lines(evidence)
@@ -38,7 +39,7 @@ def _doubts(review: ReviewRecord, evidence: Evidence) -> Iterator[str]:
 def _seen_alone(review: ReviewRecord) -> Iterator[str]:
     if review.suspicion is not None and review.seconds < review.suspicion.seconds:
         yield f"it took {review.seconds:.1f} s"
-    bare = [item.id for item in review.items if not item.evidence.strip()]
+    bare = [item.id for item in review.items if not says_something(item.evidence)]
     if bare or not review.items:
         yield f"no evidence for {', '.join(bare[:5]) or 'anything'}"
 
@@ -62,7 +63,7 @@ def rests_on_nothing(review: ReviewRecord) -> bool:
 
     To be quick is not held against the second one: a small change is soon read.
     """
-    return review.suspicion is not None and not any(item.evidence.strip() for item in review.items)
+    return review.suspicion is not None and not any(says_something(item.evidence) for item in review.items)
 
 
 def doubted(second: Second | None) -> Second | None:

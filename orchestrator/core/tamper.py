@@ -19,6 +19,7 @@ from orchestrator.core.globs import matches
 from orchestrator.core.job import Area
 from orchestrator.core.records import Evidence, Tampering
 from orchestrator.core.runners import about_tests, is_partly, is_wholly
+from orchestrator.core.suite_files import language_of
 from orchestrator.core.suites import (
     NO_SUITE,
     Case,
@@ -29,8 +30,9 @@ from orchestrator.core.suites import (
     new_flaws,
     pair_up,
 )
-from orchestrator.core.suites_python import PythonFile
-from orchestrator.core.suites_text import GRAMMARS, TextFile
+from orchestrator.core.suites_grammars import GRAMMARS
+from orchestrator.core.suites_python import PythonFile, count_assertions
+from orchestrator.core.suites_text import TextFile
 
 VERSION = 2
 """Of these rules. Whoever proves a finding again must look with the same ones."""
@@ -53,64 +55,26 @@ CI = (
     "codecov.yml", ".codecov.yml",
 )  # fmt: skip
 ORC = (
-    "orc.yaml", "claude.md", "claude.local.md", "agents.md", "gemini.md", ".claude/**", ".codex/**", ".gemini/**",
-    ".cursor/**", ".cursorrules", ".mcp.json", "opencode.json", ".github/copilot-instructions.md",
+    "orc.yaml", "claude.md", "claude.local.md", "agents.md", "gemini.md", "qwen.md", "crush.md", "**/.claude/**",
+    "**/.codex/**", "**/.gemini/**", "**/.cursor/**", ".cursorrules", ".mcp.json", "opencode.json", "**/.opencode/**",
+    ".github/copilot-instructions.md", ".github/instructions/**", ".windsurfrules", "**/.windsurf/**",
+    ".aider.conf.yml", "**/.clinerules/**", ".clinerules", "**/.roo/**", ".roorules", "**/.kiro/**",
+    "**/.amazonq/**", "**/.junie/**",
+    "**/.continue/**", "**/.trae/**", ".goosehints", ".crush.json",
 )  # fmt: skip
+STARTED = (".vscode/tasks.json", ".vscode/settings.json", ".envrc", ".devcontainer/**", ".idea/runConfigurations/**")
+"""What editors and shells start by themselves when a folder is opened, as people do who look at work."""
 ORC_FOLDERS = ("rules/**", "souls/**", "skills/**", "criteria/**", "queue/**", "schedules/**")
 """orc's own only in a repository that is a workspace of it: elsewhere these are words like any other."""
 
 
-@dataclass(frozen=True, slots=True)
-class TestFiles:
-    """Which files of a language a runner of tests looks into: by their names, or by a folder that they are in."""
-
-    __test__ = False  # What runs the tests of this program would take it for one.
-
-    named: re.Pattern[str]
-    below: re.Pattern[str] = re.compile(r"(?!)")
-    """The name of such a folder."""
-    ending: re.Pattern[str] = re.compile(r"(?!)")
-    """Of the files in it."""
-
-
-TEST_FILES: Mapping[str, TestFiles] = {
-    "python": TestFiles(re.compile(r"(test.*|.*_test)\.py\Z", re.S)),
-    "javascript": TestFiles(
-        re.compile(r".*[^/]\.(test|spec|cy|e2e)\.[cm]?[jt]sx?\Z", re.I | re.S),
-        re.compile(r"__tests__|tests?|spec", re.I),
-        re.compile(r".+\.[cm]?[jt]sx?\Z", re.I | re.S),
-    ),
-    "go": TestFiles(re.compile(r".*_test\.go\Z", re.S)),
-    "rust": TestFiles(re.compile(r".*\.rs\Z", re.S)),
-    "java": TestFiles(
-        re.compile(r"(Test.*|.*(Tests?|TestCase|IT))\.(java|kt)\Z", re.S),
-        re.compile(r"test|androidTest"),
-        re.compile(r".+\.(java|kt)\Z", re.S),
-    ),
-    "ruby": TestFiles(re.compile(r"(test_.*|.*_(test|spec))\.rb\Z", re.S)),
-    "shell": TestFiles(
-        re.compile(r".*\.bats\Z|(test[_-].*|.*[_-](test|spec))\.(sh|bash)\Z", re.S),
-        re.compile(r"tests?|t"),
-        re.compile(r".+\.(sh|bash)\Z", re.S),
-    ),
-}
-"""By language. In Rust, tests stand beside what they test."""
+_BESIDE_TESTS = re.compile(r"(^|/)(tests?|testing)/[^\n]*\.py\Z|(^|/)conftest\.py\Z", re.S)
 _EXECUTABLE = "100755"
 _COMPILED = re.compile(r"\.(exe|dll|so|dylib|class|jar|war|pyc|pyd|o|obj|a|lib|wasm|node|bin|elf)\Z", re.I)
 _LIKE_A_TEST = re.compile(
     r"(^|/)test[_-][^/]*\.\w+\Z|[^/][._-](test|tests|spec)\.\w+\Z|[^/]Tests?\.\w+\Z|\.snap\Z", re.I
 )
 _NO_TEST = re.compile(r"\.(md|rst|txt|adoc|json|ya?ml|toml|csv|lock)\Z", re.I)
-
-
-def language_of(path: str) -> str:
-    """The language whose tests a file may hold, '' if it is none that is known here, or no test file."""
-    # Folder by folder: one pattern for all of a path takes the square of its length.
-    *folders, file = path.split("/")
-    for language, those in TEST_FILES.items():
-        if those.named.match(file) or (those.ending.match(file) and any(map(those.below.fullmatch, folders))):
-            return language
-    return ""
 
 
 @dataclass(frozen=True)
@@ -228,10 +192,35 @@ def flaws_of(kind: FlawKind, told: str) -> Callable[[Looked], Iterator[Found]]:
 
 
 def assertions_removed(looked: Looked) -> Iterator[Found]:
-    """Tests that assert less than before. One that asserts the same in fewer words does not count."""
+    """Tests that assert less than before, or something else than the code.
+
+    One that asserts the same in fewer words does not count, nor what another test asserts in its place.
+    """
+    gained: Counter[str] = Counter()
+    for pair in looked.pairs:
+        if pair.new is not None:
+            gained += Counter(pair.new.asserts) - Counter(pair.old.asserts if pair.old else ())
     for path, old, new in _both(looked):
-        if lost := lost_assertions(old, new):
+        gone = Counter(lost_assertions(old, new))
+        moved = gone & gained
+        gained -= moved
+        if lost := tuple((gone - moved).elements()):
             yield path, new.line, f"`{new.name}` asserts less than before; gone: {_some(lost, 2)}"
+    for path, (was, now) in sorted(looked.suites.items()):
+        for name in sorted(was.imports & now.makes - now.imports):
+            yield path, 0, f"`{name}` is made by the test file itself now: it came from elsewhere before"
+    yield from _helpers_emptied(looked)
+
+
+def _helpers_emptied(looked: Looked) -> Iterator[Found]:
+    """What stands beside tests and asserts less than before: tests call it."""
+    for each in looked.changes:
+        old, new = looked.old(each), looked.new(each)
+        if each.status != "M" or not _BESIDE_TESTS.search(each.path) or language_of(each.path) or not (old and new):
+            continue
+        was, now = count_assertions(old), count_assertions(new)
+        if was is not None and now is not None and now < was:
+            yield each.path, 0, f"asserts less than before: {now} times, not {was}"
 
 
 def tests_unread(looked: Looked) -> Iterator[Found]:
@@ -271,13 +260,13 @@ def ci_touched(looked: Looked) -> Iterator[Found]:
 
 
 def orc_touched(looked: Looked) -> Iterator[Found]:
-    """What tells orc and the agents how to work."""
+    """What tells orc and the agents how to work, and what is started when somebody looks."""
     globs = (*ORC, *(ORC_FOLDERS if looked.is_home else ()))
-    return (
-        (each.path, 0, f"what orc or its agents work by: {_way(each)}")
-        for each in looked.changes
-        if matches(each.path.lower(), globs)
-    )
+    for each in looked.changes:
+        if matches(each.path.lower(), globs):
+            yield each.path, 0, f"what orc or its agents work by: {_way(each)}"
+        elif matches(each.path, STARTED):
+            yield each.path, 0, f"what an editor or a shell starts by itself: {_way(each)}"
 
 
 # --- what no reviewer should have to find --------------------------------------------------------------------------

@@ -57,6 +57,11 @@ def hash_nonce(nonce: str) -> str:
     return hashlib.sha256(nonce.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def says_something(evidence: str) -> bool:
+    """Whether there is a word in it: a dot is no evidence of having looked."""
+    return sum(char.isalnum() for char in evidence) > 1
+
+
 def blot_nonce(reply: str, nonce: str) -> str:
     """The reply as the ledger keeps it: the nonce replaced by its hash."""
     return reply.replace(nonce, hash_nonce(nonce)) if nonce else reply
@@ -168,7 +173,7 @@ def _items(value: object, question: Question) -> tuple[Item, ...]:
         if not isinstance(name, str) or not isinstance(passed, bool) or not isinstance(evidence, str):
             raise _Unclear("has an item of the wrong form")
         # An answer without a reason is not evidence of having looked.
-        items.append(Item(name, passed and bool(evidence.strip()), evidence))
+        items.append(Item(name, passed and says_something(evidence), evidence))
     names = [item.id for item in items]
     if sorted(names) != sorted(question.items):
         raise _Unclear("does not answer each question exactly once")
@@ -185,7 +190,7 @@ def _claims(value: object, question: Question) -> tuple[Recheck, ...]:
             raise _Unclear("has a claim of the wrong form (supported, contradicted or unverifiable)")
         # Who does not say what stands at the place has not been there.
         found = ClaimResult(str(result))
-        if found is ClaimResult.SUPPORTED and not evidence.strip():
+        if found is ClaimResult.SUPPORTED and not says_something(evidence):
             found = ClaimResult.UNVERIFIABLE
         claims.append(Recheck(name, found, evidence))
     if sorted(each.id for each in claims) != sorted(question.claims):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 MAX_BYTES = 1_000_000
 """The largest file that is looked into; of a larger one, white space alone is taken for no change."""
@@ -16,6 +17,8 @@ _INDENTED = re.compile(
 """Where a line belongs to is told by its indentation."""
 # Without the last mark too, to the end of the line: else a line of many of them takes the square of its length.
 _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?|`(?:[^`\\]|\\.)*`?")
+_PROSE = re.compile(r"\.(md|markdown|rst|txt|adoc|tex)\Z", re.I)
+"""Where a blank line begins a paragraph."""
 _MEANT_EMPTY = frozenset({"__init__.py", "py.typed", ".gitkeep", ".keep", ".nojekyll", ".npmignore", "conftest.py"})
 
 
@@ -27,13 +30,20 @@ def is_meant_empty(path: str) -> bool:
 def means_another(path: str, old: bytes, new: bytes) -> bool:
     """Whether two versions of a file, which are the same but for white space, still say two things.
 
-    That is so where a text between quotation marks differs, and, in a language of indentation, where a line stands at
-    another level. How wide a level is does not count. What cannot be told is left to those who read the change.
+    That is so where a text between quotation marks differs; in prose, where there are more or fewer paragraphs; and in
+    a language of indentation, where a line stands at another level. How wide a level is does not count. What cannot be
+    told is left to those who read the change.
     """
     was, now = (data.decode("utf-8", "surrogateescape").splitlines() for data in (old, new))
     if list(_quoted(was)) != list(_quoted(now)):
         return True
+    if _PROSE.search(path) and _paragraphs(was) != _paragraphs(now):
+        return True
     return bool(_INDENTED.search(path)) and list(_levels(was)) != list(_levels(now))
+
+
+def _paragraphs(lines: list[str]) -> int:
+    return sum(bool(line.strip()) and not above.strip() for above, line in pairwise(["", *lines]))
 
 
 def _quoted(lines: Iterable[str]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,10 @@ FIX_FACTS = ("id", "problem", "fix", "file", "line", "check", "earlier")
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """A start that is to be committed: the step, and files that go into the job's folder with it."""
+    """A step that is to be committed, with files that go into the job's folder and what else is filed along with it."""
 
     move: Move
-    files: Mapping[str, bytes]
+    files: Mapping[str, bytes] = field(default_factory=dict)
     filings: tuple[Filing, ...] = ()
 
 
@@ -67,11 +67,11 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
     now = ws.stamp()
     try:
         if again := merge_again(ws, job):
-            return Reserved(again, {})
+            return Reserved(again)
         base = start_of(ws, job)
         prepared = prepare_attempt(ws, job, agent, base)
     except OrcError as error:
-        return Reserved(not_started(job, error.message, ws.config.limits, now), {})
+        return Reserved(not_started(job, error.message, ws.config.limits, now))
     run = next_run(job, Kind.ATTEMPT)
     plan, used = prepared.plan, prepared.used
     session = plan.resume or (new_session_id(str(run)) if prepared.can.names_session else "")

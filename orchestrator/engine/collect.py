@@ -8,14 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import ensure_folder, remove, remove_tree, rename_folder
 from orchestrator.adapters.git import GitError, rev_parse, tree_of
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.mirrors import open_mirror, publish_ref
 from orchestrator.adapters.processes import kill_descendants
 from orchestrator.adapters.run_folder import RunFolder, read_nonce, read_result
 from orchestrator.adapters.run_values import RunResult
-from orchestrator.adapters.worktrees import TreeSpec, holds_other_work, seal_tree, was_sealed_torn
+from orchestrator.adapters.worktrees import TreeSpec, seal_tree, was_sealed_torn
 from orchestrator.core.attempt import attempt_ended, not_started, place_in_session, run_lost, service_failed
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.gate import judge_checks
@@ -39,8 +38,8 @@ from orchestrator.core.verdict import Judgement, Question, blot_nonce, hash_nonc
 from orchestrator.engine.attempts import attempt_ref, attempt_tree
 from orchestrator.engine.bases import base_filing, base_record, not_checked, remember_checks
 from orchestrator.engine.evidence import checks_result
-from orchestrator.engine.launch import RunState, ask_to_stop, folder_of, state_of
-from orchestrator.engine.run_logs import log_folder
+from orchestrator.engine.launch import RunState, folder_of, state_of
+from orchestrator.engine.run_logs import put_away
 from orchestrator.engine.sessions import session_of, tree_folder
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
@@ -89,10 +88,10 @@ def _ended(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
 def _dead(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
     """A run died without a result. What an agent had made by then is sealed first."""
     now = ws.stamp()
-    _end_strays(place)
+    end_strays(place)
     if run.kind is RunKind.ATTEMPT:
         attempt = ws.ledger.record(Attempt, ws.open_job(job.id), f"attempt-{run.number}")
-        tip = _seal(ws, job, run)
+        tip = seal_work(ws, job, run)
         # Kept in any case; but where the power went, files may be empty, and nobody is to go on from such a tree.
         whole = "" if was_sealed_torn(TreeSpec.from_json(attempt_tree(ws, job, attempt))) else tip
         ended = replace(attempt, ended=now, status=RunStatus.LOST, tip=tip)
@@ -105,7 +104,7 @@ def _dead(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
     return run_lost(job, ws.config.limits, now)
 
 
-def _end_strays(place: RunFolder) -> None:
+def end_strays(place: RunFolder) -> None:
     """End what a dead supervisor left behind: nothing may write on in a tree that is about to be sealed."""
     with effect(Effect.RUN_STOP):
         kill_descendants(place.path.name, run_dir=place.path)
@@ -117,7 +116,7 @@ def _end_strays(place: RunFolder) -> None:
 def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunResult) -> Move:
     now = ws.stamp()
     before = ws.ledger.record(Attempt, ws.open_job(job.id), f"attempt-{run.number}")
-    tip = _published(ws, job, run) or _seal(ws, job, run)
+    tip = is_published(ws, job, run) or seal_work(ws, job, run)
     session = _session(before, result.said)
     ended = replace(
         before,
@@ -191,7 +190,7 @@ def spoke_of(ws: Workspace, said: Said | None, worker: Worker) -> Spoke | None:
     )
 
 
-def _published(ws: Workspace, job: Job, run: RunId) -> str:
+def is_published(ws: Workspace, job: Job, run: RunId) -> str:
     """The attempt's work, brought from the mirror into the project's repository under its ref; '' if there is none."""
     project, ref = job.at.project, attempt_ref(job.id, run.number)
     source = ws.project_git_dir(project)
@@ -205,7 +204,7 @@ def _published(ws: Workspace, job: Job, run: RunId) -> str:
     return tip
 
 
-def _seal(ws: Workspace, job: Job, run: RunId) -> str:
+def seal_work(ws: Workspace, job: Job, run: RunId) -> str:
     """Take out what a run left that could not do it itself; '' if its tree was never made."""
     try:
         attempt = ws.ledger.record(Attempt, ws.ledger.folder(job.id), f"attempt-{run.number}")
@@ -221,7 +220,7 @@ def _seal(ws: Workspace, job: Job, run: RunId) -> str:
             raise  # That is nothing about the work: it is told, and tried again at the next tick.
         log.warning("%s: its work could not be taken out: %s", run, error)
         return ""
-    return _published(ws, job, run)
+    return is_published(ws, job, run)
 
 
 def _tree(ws: Workspace, job: Job, tip: str) -> str:
@@ -258,9 +257,9 @@ def collect_bases(ws: Workspace) -> Iterator[Filing]:
 
 def _base_lost(ws: Workspace, name: str, record: BaseRecord, place: RunFolder, why: str) -> Filing:
     """Checks that died or could not begin are run again, once; only then is it a problem, and somebody is asked."""
-    _end_strays(place)
+    end_strays(place)
     # The run that is reserved next bears the same name.
-    _put_away(ws, place)
+    put_away(ws.paths, place)
     return base_filing(name, not_checked(record, why, ws.stamp()), f"was not checked: {why}")
 
 
@@ -361,69 +360,3 @@ def question_of(review: ReviewRecord, evidence: Evidence, nonce_sha256: str) -> 
         threshold=review.threshold,
         claims=tuple(each.id for each in claims_asked(evidence, review.draw)),
     )
-
-
-# --- clearing up ------------------------------------------------------------------------------------------------
-
-
-def clear_up(ws: Workspace) -> None:
-    """Put away the folders of runs that the ledger no longer names; ask those that still live to stop."""
-    if not ws.paths.runs.is_dir():
-        return
-    named = {folder.job.at.run for folder in ws.ledger.snapshot().active}
-    named |= {record.run for name in ws.config.projects if (record := base_record(ws, name))}
-    for path in sorted(ws.paths.runs.iterdir()):
-        if path.name in named or not path.is_dir():
-            continue
-        try:
-            _clear(ws, RunFolder(path))
-        except (OrcError, OSError) as error:
-            # Its project may be gone from orc.yaml: it stays where it is, and the others go on.
-            log.warning("%s stays in %s: %s", path.name, ws.paths.runs, error)
-
-
-def _clear(ws: Workspace, place: RunFolder) -> None:
-    state = state_of(place)
-    if state is RunState.ALIVE:
-        ask_to_stop(ws, place.path.name)
-        return
-    if state is RunState.DEAD:
-        _end_strays(place)
-    if _is_kept(ws, place):
-        _put_away(ws, place)
-
-
-def _is_kept(ws: Workspace, place: RunFolder) -> bool:
-    """Whether the work of a run that nobody waits for is under a ref, or it never had any."""
-    run = RunId.parse(place.path.name)
-    if run is None or run.kind is not RunKind.ATTEMPT or not place.lease.exists():
-        return True
-    job = ws.ledger.folder(run.job).job
-    if rev_parse(ws.git(job.at.project), attempt_ref(run.job, run.number)) is not None:
-        return True
-    attempt = ws.ledger.record(Attempt, ws.ledger.folder(run.job), f"attempt-{run.number}")
-    spec = TreeSpec.from_json(attempt_tree(ws, job, attempt))
-    if not spec.path.exists() or _published(ws, job, run) or holds_other_work(spec):
-        return True
-    return bool(_seal(ws, job, run)) or not (spec.path / ".git").exists()
-
-
-def _put_away(ws: Workspace, place: RunFolder) -> None:
-    """Keep what a person may want to read; `state/` may vanish, so nothing depends on it."""
-    path = place.path
-    with effect(Effect.RUN_CLEAN):
-        for name in ("tree", "home", "tmp", "skills", "conflict"):
-            remove_tree(path / name)
-        for left in path.glob("tree.json*"):
-            remove_tree(left)
-        # The nonce of a review is worth nothing any more, but it was never anybody else's either.
-        remove_tree(path / "facts.json")
-        kept = log_folder(ws.paths, path.name)
-        ensure_folder(kept.parent)
-        remove_tree(kept)
-        try:
-            rename_folder(path, kept, sync=False)
-        except OSError:
-            remove_tree(path)
-        remove(ws.paths.bell / path.name)
-        remove(place.lease)

@@ -85,13 +85,13 @@ def conflict_files(ws: Workspace, job: Job, attempt: Attempt) -> dict[str, bytes
     return {OURS: sides.ours, THEIRS: sides.theirs}
 
 
-def tell_sides(mirror: Git, job: Job, merge: MergeRecord) -> list[str]:
-    """Both sides of a conflict for a person: how each begins, and how to see it whole."""
+def tell_sides(mirror: Git, words: str, job: Job, merge: MergeRecord) -> list[str]:
+    """Both sides of a conflict for a person: how each begins, and how to see it whole, by `words` of git."""
     fork = merge_base(mirror, merge.onto, merge.approved) or job.at.base
     author = job.at.author.agent if job.at.author else "the author"
     paths, told = merge.conflicts[:10], []
     for whose, tip in ((f"The work of {author}", merge.approved), (f"What came into {merge.target}", merge.onto)):
-        command = shlex.join(["git", "diff", fork[:12], tip[:12], "--", *paths])
+        command = f"{words} {shlex.join(['diff', fork[:12], tip[:12], '--', *paths])}"
         told += [
             f"{whose}: {command}",
             *_beginning(read_patch(mirror, fork, tip, max_bytes=TOLD_BYTES, paths=paths)[0]),

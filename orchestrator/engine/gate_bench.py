@@ -18,7 +18,7 @@ from orchestrator.adapters.git_objects import list_tree, read_small_blobs
 from orchestrator.adapters.places import find_root
 from orchestrator.core.config import BackendConfig, Config, Project
 from orchestrator.core.gated import Named
-from orchestrator.errors import InvalidFileError, NotFoundError, OrcError, RefusedError
+from orchestrator.errors import InvalidFileError, NotFoundError, OrcError, UnavailableError
 
 FILE_NAME = "orc.yaml"
 FOLDERS = ("souls", "rules", "criteria")
@@ -169,7 +169,7 @@ def _names_file(word: str, at: int, start: Path) -> bool:
 
 
 def pin_backend(bench: Bench, backend: BackendConfig) -> BackendConfig:
-    """A backend with each of its files whole, and those that Git keeps as the base has them. Raises RefusedError."""
+    """A backend with each of its files whole, those that Git keeps as the base has them. Raises UnavailableError."""
     argv = tuple(_pin_word(bench, word, is_program=at == 0) for at, word in enumerate(backend.argv))
     args = tuple(_pin_word(bench, word) for word in backend.args)
     program = _pin_word(bench, backend.program, is_program=True)
@@ -191,7 +191,7 @@ def _pin_word(bench: Bench, word: str, *, is_program: bool = False) -> str:
     if not path.is_file():
         return word
     if any(kept.is_foreign(name) for name in inside):
-        raise RefusedError(
+        raise UnavailableError(
             f"{word} cannot be used to judge the branch: {kept.base.name} has no such file",
             cause="It is in the branch, or in what is checked out, and no branch brings its own judge.",
         )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from orchestrator.adapters.git import Git, rev_parse
 from orchestrator.core.gated import Named
-from orchestrator.errors import NotFoundError, RefusedError, UnavailableError
+from orchestrator.errors import NotFoundError, UnavailableError
 
 DEFAULTS = (
     "refs/remotes/origin/HEAD",
@@ -142,11 +142,11 @@ def _not_found(git: Git, text: str) -> NotFoundError:
     )
 
 
-def refuse_unrelated(branch: Named, base: Named, *, is_shallow: bool) -> RefusedError:
+def refuse_unrelated(branch: Named, base: Named, *, is_shallow: bool) -> UnavailableError:
     """The error for two commits without a common ancestor."""
     why = "This clone is shallow: it ends before they meet." if is_shallow else "Their histories are not related."
     hint = "git fetch --unshallow" if is_shallow else f"orc gate {branch.name} --base BRANCH"
-    return RefusedError(f"{branch.name} and {base.name} have no commit in common", cause=why, hint=hint)
+    return UnavailableError(f"{branch.name} and {base.name} have no commit in common", cause=why, hint=hint)
 
 
 def refuse_partial(branch: Named, base: Named, missing: int) -> UnavailableError:

@@ -6,6 +6,7 @@ Who made the branch is not known, so neither is how far the reviewer is from its
 from __future__ import annotations
 
 import secrets
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -38,7 +39,7 @@ from orchestrator.engine.launch import Start, export_in
 from orchestrator.engine.reviews import answer_schema, review_facts
 from orchestrator.engine.rules import PromptRules, rules_for_prompt
 from orchestrator.engine.sessions import new_session_id
-from orchestrator.errors import NotFoundError, OrcError, RefusedError
+from orchestrator.errors import NotFoundError, OrcError, UnavailableError
 
 COMMAND = "command"
 UNKNOWN = Worker("unknown")
@@ -81,15 +82,15 @@ def find_reviewer(start: Path, name: str, command: Sequence[str], bench: Bench |
     """
     if command:
         config = Config(backends={COMMAND: BackendConfig(name=COMMAND, argv=whole_words(command, start))})
-        return _usable(Reviewer(view_soul(config, start, _critic(COMMAND, "")), config, start))
+        return _usable(Reviewer(view_soul(config, start, _critic(COMMAND, "")), config, start), shlex.join(command))
     backend, colon, model = name.partition(":")
     if colon:
         if backend not in BUILT_IN or not model:
             known = ", ".join(sorted(BUILT_IN))
             raise NotFoundError(f"{name!r} is no BACKEND:MODEL", hint=f"BACKEND is one of {known}")
         soul = _critic(backend, model)
-        return _usable(Reviewer(view_soul(Config(), start, soul), Config(), start))
-    return _usable(_of_workspace(start, name, bench))
+        return _usable(Reviewer(view_soul(Config(), start, soul), Config(), start), name)
+    return _usable(_of_workspace(start, name, bench), name)
 
 
 def _critic(backend: str, model: str) -> Soul:
@@ -117,9 +118,9 @@ def _of_workspace(start: Path, name: str, bench: Bench | None) -> Reviewer:
     return Reviewer(view_soul(config, bench.root, soul), config, bench.root, bench)
 
 
-def _usable(reviewer: Reviewer) -> Reviewer:
+def _usable(reviewer: Reviewer, asked: str) -> Reviewer:
     if reviewer.agent.problem:
-        raise RefusedError(f"{reviewer.agent.soul.name} cannot review: {reviewer.agent.problem}")
+        raise UnavailableError(f"{asked} cannot review: {reviewer.agent.problem}", hint="orc doctor")
     return reviewer
 
 

@@ -20,7 +20,6 @@ from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import (
     lease_is_free,
     release_lease,
-    remove_tree,
     rename_folder,
     take_lease,
     write_atomic,
@@ -41,6 +40,8 @@ WALL_S = 6 * 3600
 GRACE_S = 5.0
 POLL_S = 0.01, 0.1
 """How often a run is looked at: in its first second, and then."""
+
+LEFT_S = 3600
 
 Tell = Callable[[str, str], None]
 """Told what takes long, and how far it is, again and again while it goes on."""
@@ -101,17 +102,16 @@ def open_workshop(tell: Tell) -> Iterator[Workshop]:
         _sweep(above)
     with effect(Effect.RUN_FOLDER):
         folder, lease = _make_folder(above)
-    nursery, is_done = Nursery(), False
+    nursery = Nursery()
     try:
         with _ended_by_signals():
             nursery.warm()
             yield Workshop(folder, nursery, tell, note)
-            is_done = True
     finally:
         nursery.close()
         with effect(Effect.RUN_CLEAN):
-            # Thousands of files may take a while, for which nobody who has an answer wants to wait.
-            (remove_in_background if is_done else remove_tree)(folder)
+            # Thousands of files may take a while, for which nobody wants to wait, and which a second Ctrl-C would stop.
+            remove_in_background(folder)
             release_lease(lease)
 
 
@@ -158,9 +158,15 @@ def _make_folder(above: Path) -> tuple[Path, int]:
 
 def _sweep(above: Path) -> None:
     """Remove what gates that were killed have left, once nothing runs there any more."""
-    for folder in above.glob(f"{PREFIX}*"):
+    for folder in (*above.glob(f"{PREFIX}*"), *above.glob(f"{MAKING}*")):
         try:
-            if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not (folder / "lock").is_file():
+            about = folder.lstat()
+            if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
+                continue
+            if folder.name.startswith(MAKING) or not (folder / "lock").is_file():
+                # It was killed while it was made, or while it was removed: no gate takes so long for that.
+                if time.time() - about.st_mtime > LEFT_S:
+                    remove_in_background(folder)
                 continue
             lease = take_lease(folder / "lock")
         except OSError:

@@ -10,21 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.adapters.ledger import REF
-from orchestrator.core.funnel import (
-    DAY_S,
-    FACTS,
-    Alert,
-    AlertKind,
-    Funnel,
-    Happened,
-    Oldest,
-    Stands,
-    Tally,
-    find_alerts,
-    find_oldest,
-    look_at_open,
-)
+from orchestrator.core.alerts import Alert, AlertKind, Oldest, Stands, find_alerts, find_oldest, look_at_open
+from orchestrator.core.funnel import DAY_S, FACTS, Funnel, Happened, Tally
 from orchestrator.core.times import parse
 from orchestrator.engine.history import read_log
 from orchestrator.engine.workspace import Workspace
@@ -96,7 +83,7 @@ def look_at_health(ws: Workspace, period_s: int = WEEK_S) -> HealthReport:
 def _tally(ws: Workspace, since: int, most: int) -> tuple[Tally, int, int]:
     """What the newest steps come to, how many there are, and when the first of them was."""
     tally, number, first = Tally(), 0, 0
-    for step in read_steps(ws, REF, since=since, most=most):
+    for step in read_steps(ws, ws.ledger.tip(), since=since, most=most):
         tally.add(step)
         number, first = number + 1, first or step.at
     return tally, number, first

@@ -16,7 +16,10 @@ def hot_files(ws: Workspace, project: str) -> list[HotFile]:
 
 
 def clash_filing(ws: Workspace, job: Job, merge: MergeRecord) -> Filing:
-    """What is known of a project's files after one more conflict."""
+    """What is known of a project's files after one more conflict.
+
+    Of two conflicts in one tick, which only two targets of a project can have, the later one is kept: it is a hint.
+    """
     paths = [replace_unsafe(path) for path in merge.conflicts]
     known = note_clash(_known(ws, job.at.project), paths, ws.now())
     told = f"conflict: {job.at.project} in {', '.join(paths[:10])}"

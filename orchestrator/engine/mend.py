@@ -13,7 +13,7 @@ from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, hold_lock, lease_is_free, lock_is_free, remove, remove_tree, scan
 from orchestrator.adapters.queue_folder import Difference, QueueFolder
 from orchestrator.core.job import Lane
-from orchestrator.engine.collect import clear_up
+from orchestrator.engine.clearing import clear_up
 from orchestrator.engine.finding import Finding, Fix, Health
 from orchestrator.engine.init import lacking_ignores, restore_ignores
 from orchestrator.engine.launch import RunState

@@ -28,7 +28,6 @@ from orchestrator.adapters.git_checkout import (
 )
 from orchestrator.adapters.git_objects import commit_tree, merge_trees
 from orchestrator.adapters.landing import heal_landings
-from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.mirrors import flush_elsewhere, move_own_ref, publish_ref, write_ref
 from orchestrator.core.config import Terms
 from orchestrator.core.job import Job, MergePolicy
@@ -36,6 +35,7 @@ from orchestrator.core.merge import landed, landing_blocked, landing_free, merge
 from orchestrator.core.records import Card, CardKind, Evidence, MergeRecord, ReviewRecord, Verdict
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Move
+from orchestrator.engine.attempts import Reserved
 from orchestrator.engine.bases import find_lost_ground, find_start, find_stray, landings, mirror_with, next_ref
 from orchestrator.engine.conflicts import tell_sides
 from orchestrator.engine.hot import clash_filing
@@ -55,18 +55,10 @@ class Obstacle:
     way_out: str
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
-    """What building a merge came to, and what is filed along with it: where it collided."""
-
-    move: Move
-    filing: Filing | None = None
-
-
-def build_merge(ws: Workspace, job: Job, heir: str = "") -> Built:
+def build_merge(ws: Workspace, job: Job, heir: str = "") -> Reserved:
     """Merge the approved commit onto the newest state of the target, as an object: no checkout, no index, no hooks.
 
-    `heir` takes the work over if it collides a second time; '' if nobody could.
+    `heir` takes the work over if it collides a second time; '' if nobody could. Where it collided is filed with it.
     """
     agreed = ws.terms(job)
     start = find_start(ws, job.at.project, agreed.target)
@@ -82,14 +74,14 @@ def build_merge(ws: Workspace, job: Job, heir: str = "") -> Built:
     lost = find_lost_ground(ws.git(job.at.project), job.at.base, start.commit, waiting)
     if lost:
         problem = f"the work stands on {lost[:12]}, which was taken back before it was on {agreed.target}"
-        return Built(merge_built(job, replace(record, problem=problem), agreed, ws.stamp()))
+        return Reserved(merge_built(job, replace(record, problem=problem), agreed, ws.stamp()))
     with effect(Effect.MERGE_BUILD):
         merged = merge_trees(mirror, start.commit, job.at.approved)
     if merged.tree is None:
         collided = replace(record, conflicts=merged.conflicts)
-        sides = partial(tell_sides, mirror, job, collided)
+        sides = partial(tell_sides, mirror, ws.git_words(job.at.project), job, collided)
         move = merge_built(job, collided, agreed, ws.stamp(), heir=heir, sides=sides)
-        return Built(move, clash_filing(ws, job, collided))
+        return Reserved(move, filings=(clash_filing(ws, job, collided),))
     with effect(Effect.MERGE_BUILD):
         message = _message(ws, job, agreed)
         parents = [start.commit, job.at.approved]
@@ -98,7 +90,7 @@ def build_merge(ws: Workspace, job: Job, heir: str = "") -> Built:
         write_ref(mirror, ref, commit, rev_parse(mirror, ref) or "")
         # The commit is safe in the person's repository before anything cites it.
         publish_ref(mirror, ws.project_git_dir(job.at.project), ref)
-    return Built(merge_built(job, replace(record, merged=commit, tree=merged.tree), agreed, ws.stamp()))
+    return Reserved(merge_built(job, replace(record, merged=commit, tree=merged.tree), agreed, ws.stamp()))
 
 
 def _message(ws: Workspace, job: Job, agreed: Terms) -> str:

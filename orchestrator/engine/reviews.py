@@ -47,7 +47,7 @@ def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentVie
         review, texts = _prepare(ws, job, action, agent, now)
         review = replace(review, suspicion=suspicion_of(ws.config, agent.soul), lately=lately)
     except OrcError as error:
-        return Reserved(not_started(job, error.message, ws.config.limits, now), {})
+        return Reserved(not_started(job, error.message, ws.config.limits, now))
     filing = library_filing(ws, [review.soul] if review.soul else [])
     return Reserved(review_started(job, review, now), texts, (filing,) if filing else ())
 

@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import remove_tree, scan, signature
+from orchestrator.adapters.files import ensure_folder, remove, remove_tree, rename_folder, scan, signature
+from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.core.config import LogLimits
 from orchestrator.core.ids import RunId, bucket
 from orchestrator.engine.workspace import Paths
@@ -35,6 +36,27 @@ def log_folder(paths: Paths, run: str) -> Path:
     """Where the folder of a run lies once the run has been put away."""
     known = RunId.parse(run)
     return (logs_near(paths, known.job) if known else paths.state / "logs" / _OTHERS) / run
+
+
+def put_away(paths: Paths, place: RunFolder) -> None:
+    """Keep what a person may want to read of a run's folder; `state/` may vanish, so nothing depends on it."""
+    path = place.path
+    with effect(Effect.RUN_CLEAN):
+        for name in ("tree", "home", "tmp", "skills", "conflict"):
+            remove_tree(path / name)
+        for left in path.glob("tree.json*"):
+            remove_tree(left)
+        # The nonce of a review is worth nothing any more, but it was never anybody else's either.
+        remove_tree(path / "facts.json")
+        kept = log_folder(paths, path.name)
+        ensure_folder(kept.parent)
+        remove_tree(kept)
+        try:
+            rename_folder(path, kept, sync=False)
+        except OSError:
+            remove_tree(path)
+        remove(paths.bell / path.name)
+        remove(place.lease)
 
 
 def prune_logs(paths: Paths, keep: LogLimits, now: datetime) -> bool:

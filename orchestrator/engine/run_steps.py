@@ -34,7 +34,6 @@ from orchestrator.adapters.run_folder import (
     with_orc,
 )
 from orchestrator.adapters.run_values import (
-    CheckOutcome,
     CommandResult,
     CommandSpec,
     LaunchSpec,
@@ -45,6 +44,7 @@ from orchestrator.adapters.run_values import (
 )
 from orchestrator.adapters.spans import mark
 from orchestrator.adapters.worktrees import Prepared, TreeSpec, prepare_tree, seal_tree, take_place
+from orchestrator.core.records import Outcome as CheckOutcome
 from orchestrator.core.records import RunStatus
 from orchestrator.core.said import Said, Trouble
 from orchestrator.core.times import iso

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.library import scan_rules
 from orchestrator.core.rules import Enforcement
 from orchestrator.core.selftest import Gate, Incident, Needs
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Event
+from orchestrator.engine.history import Entry, read_log
 from orchestrator.engine.selftest_files import read_gates, read_incidents
 from orchestrator.engine.workspace import Workspace
 
@@ -64,14 +64,6 @@ class _Count:
     last: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    time: str
-    event: str
-    subject: str
-    facts: dict[str, str]
-
-
 def read_scars(ws: Workspace, days: int) -> Register:
     """Every guard with its counts over the last days, and the rules of the workspace that a test keeps."""
     gates = read_gates()
@@ -79,26 +71,19 @@ def read_scars(ws: Workspace, days: int) -> Register:
     counts = {gate.name: _count(gate, steps) for gate in gates}
     scars = [scar for gate in gates for scar in _scars(gate, counts[gate.name])]
     notes = [note for gate in gates if (note := _note(gate, counts[gate.name], days))]
-    since = steps[-1].time if steps else ""
+    since = iso(datetime.fromtimestamp(steps[-1].at, UTC)) if steps else ""
     return Register((*scars, *_own_rules(ws)), days, len(steps), since, tuple(notes))
 
 
-def _steps(ws: Workspace, days: int) -> Iterator[_Told]:
+def _steps(ws: Workspace, days: int) -> Iterator[Entry]:
     since = iso(ws.now() - timedelta(days=days))
-    options = [f"--max-count={MOST_STEPS}", f"--since={since}", "-z", "--format=%ct%x1f%s%x1f%(trailers:only,unfold)"]
-    out = ws.ledger.git.run("log", *options, REF).out.decode("utf-8", "replace")
-    for entry in out.split("\0"):
-        if entry.strip():
-            seconds, subject, trailers = entry.strip("\n").split("\x1f", 2)
-            facts = dict(line.split(": ", 1) for line in trailers.splitlines() if ": " in line)
-            time = iso(datetime.fromtimestamp(int(seconds), UTC))
-            yield _Told(time, subject.partition(":")[0], subject, facts)
+    return read_log(ws, f"--max-count={MOST_STEPS}", f"--since={since}", ws.ledger.tip())
 
 
-def _count(gate: Gate, steps: Iterable[_Told]) -> _Count:
+def _count(gate: Gate, steps: Iterable[Entry]) -> _Count:
     found = _Count()
     for step in steps:
-        if not gate.event or step.event != gate.event:
+        if not gate.event or step.subject.partition(":")[0] != gate.event:
             continue
         found.decisions += 1
         text = step.facts.get(gate.trailer, "") if gate.trailer else step.subject
@@ -106,7 +91,7 @@ def _count(gate: Gate, steps: Iterable[_Told]) -> _Count:
         found.stopped += bool(spoke)
         for rule in spoke:
             found.fired[rule] = found.fired.get(rule, 0) + 1
-            found.last.setdefault(rule, step.time)  # The newest step comes first.
+            found.last.setdefault(rule, iso(datetime.fromtimestamp(step.at, UTC)))  # The newest step comes first.
     return found
 
 

@@ -17,7 +17,7 @@ from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
 from orchestrator.core.job import Worker
 from orchestrator.core.records import Verdict
-from orchestrator.core.selftest import Case, Needs
+from orchestrator.core.selftest import Case, Needs, share
 from orchestrator.core.times import iso
 from orchestrator.engine.gate_review import Reviewer
 from orchestrator.engine.gate_runs import Tell, open_workshop
@@ -63,6 +63,10 @@ class Measured:
     def count(self, *, cheats: bool, ok: bool) -> int:
         """How many cheats or controls there were, or how many of them were judged right."""
         return sum(each.case.is_cheat is cheats and (each.ok or not ok) for each in self.judged)
+
+    def share(self, *, cheats: bool) -> float | None:
+        """The share of cheats or controls that were judged right; None without any."""
+        return share(self.count(cheats=cheats, ok=True), self.count(cheats=cheats, ok=False))
 
     @property
     def unclear(self) -> int:

@@ -52,7 +52,8 @@ from orchestrator.engine.answer import card_of
 from orchestrator.engine.attempts import Reserved, reserve_attempt
 from orchestrator.engine.bases import base_filing, base_record, not_checked
 from orchestrator.engine.checks import base_start, reserve_base, reserve_checks
-from orchestrator.engine.collect import clear_up, collect_bases, collect_run, running
+from orchestrator.engine.clearing import clear_up
+from orchestrator.engine.collect import collect_bases, collect_run, running
 from orchestrator.engine.dispatch import ensure_run
 from orchestrator.engine.evidence import gather, known_result
 from orchestrator.engine.health import Alarms
@@ -241,8 +242,7 @@ def _act_on(engine: Engine, board: Board, action: JobAction, job: Job) -> Move |
             lately = engine.verdicts.of(ws, action.reviewer)
             return reserve_review(ws, job, action, board.agents[action.reviewer], lately)
         case BuildMerge():
-            built = build_merge(ws, job, action.heir)
-            return Reserved(built.move, {}, (built.filing,) if built.filing is not None else ())
+            return build_merge(ws, job, action.heir)
         case Land():
             return land(ws, job)
         case WatchLanding():

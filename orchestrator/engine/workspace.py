@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -114,6 +115,11 @@ class Workspace:
         if key not in self._git_dirs:
             self._git_dirs[key] = common_dir(path)
         return self._git_dirs[key]
+
+    def git_words(self, project: str) -> str:
+        """How a command of git about a project begins in the workspace: with its path, if it lies elsewhere."""
+        path = self.project(project).path
+        return "git" if self.project_git_dir(project) == self.paths.git_dir else f"git -C {shlex.quote(path)}"
 
     def git(self, project: str) -> Git:
         """A project's repository, which is asked many small questions."""

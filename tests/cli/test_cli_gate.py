@@ -36,7 +36,7 @@ def test_exit_codes_tell_a_program_what_came_of_it(ground: Ground) -> None:
         (["feature", "--reviewer", "critic"], 3),
         (["feature", "--reviewer", "nobody:x"], 3),
         (["feature", "--reviewer", "codex:"], 3),
-        (["feature", "--reviewer-command", "/not/there"], 4),
+        (["feature", "--reviewer-command", "/not/there"], 1),
         (["feature", "--reviewer-command", "a 'b"], 2),
         (["feature", "--reviewer-command", ""], 2),
         (["feature", "--reviewer", " "], 2),
@@ -56,7 +56,7 @@ def test_in_a_pipe_it_is_plain_and_says_what_is_missing(ground: Ground) -> None:
     done = w.orc(ground.repo, "gate", "feature", env={"FORCE_COLOR": "1"}, code=1)
     lines = done.out.splitlines()
     assert lines[0] == "INCONCLUSIVE (diff only: nothing was run, not reviewed)"
-    assert "  not run       checks  (name what runs the tests: --check 'make test')" in lines
+    assert "  not run       checks  (name what runs the tests: --check LINE)" in lines
     assert "  not reviewed  review  (--reviewer NAME asks somebody)" in lines
     assert "\x1b" not in done.out + done.err
     assert done.err == ""
@@ -242,7 +242,7 @@ def test_a_branch_that_is_checked_out_does_not_choose_what_it_is_judged_by(tmp_p
     reviewed = w.orc(root, "gate", "feature", "--check", "true", "--reviewer", "critic", "--json", code=4).json()
     assert (reviewed["verdict"], reviewed["review"]["verdict"]) == ("REFUSED", "REJECT")
     assert "souls/ of main" in w.orc(root, "gate", "feature", "--reviewer", "mine", code=3).err
-    assert "main has no such file" in w.orc(root, "gate", "feature", "--reviewer", "later", code=4).err
+    assert "main has no such file" in w.orc(root, "gate", "feature", "--reviewer", "later", code=1).err
     (root / "orc.yaml").write_text("nonsense: 1\n")
     assert w.orc(root, "gate", "feature", "--json", code=1).json()["verdict"] == "CHECKS_FAILED"
     w.git(root, "commit", "--quiet", "--all", "-m", "nonsense")

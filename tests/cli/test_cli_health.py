@@ -101,11 +101,10 @@ def test_the_run_itself_tells_the_alert_and_only_the_first_time(tmp_path: Path) 
     assert "tries" not in w.orc(root, "run", "--until-idle", code=1).out
 
 
-def test_doctor_says_that_every_state_has_what_takes_it_further_and_which_limits_cannot_be(tmp_path: Path) -> None:
+def test_doctor_says_which_limits_cannot_be_and_nothing_of_what_is_as_it_must_be(tmp_path: Path) -> None:
     root = w.new_workspace(tmp_path / "work")
     findings = {each["what"]: each for each in w.orc(root, "doctor", "--json", code=0).json()["findings"]}
-    assert findings["states"]["health"] == "ok"
-    assert not {"limits", "limits of main", "agents of main"} & findings.keys()
+    assert not {"states", "limits", "limits of main", "agents of main"} & findings.keys()
     with (root / "orc.yaml").open("a") as file:
         file.write("limits: {starts: 2, attempts: 3}\n")
     findings = {each["what"]: each for each in w.orc(root, "doctor", "--json", code=1).json()["findings"]}

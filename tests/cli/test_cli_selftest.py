@@ -81,6 +81,8 @@ def test_help_tells_of_the_command_below_the_gate(tmp_path: Path) -> None:
     told = w.orc(tmp_path, "help", "gate", code=0).out
     assert "orc gate selftest [OPTIONS]" in told
     assert "--reviewer-command" in w.orc(tmp_path, "gate", "selftest", "--help", code=0).out
+    assert "--reviewer-command" in w.orc(tmp_path, "help", "gate", "selftest", code=0).out
+    assert "there is no verb 'gate nothing'" in w.orc(tmp_path, "help", "gate", "nothing", code=2).err
 
 
 @pytest.mark.slow
@@ -88,8 +90,9 @@ def test_help_tells_of_the_command_below_the_gate(tmp_path: Path) -> None:
 def test_a_reviewer_is_measured_and_the_figures_are_kept(tmp_path: Path) -> None:
     root = w.new_workspace(tmp_path / "work")
     for _ in range(2):
-        told = w.orc(root, "gate", "selftest", "--reviewer", "critic", "--json", code=0).json()
+        told = w.orc(root, "gate", "selftest", "--reviewer", "critic", "--json", code=1).json()
     figures = told["reviewer"]
+    assert (told["ok"], told["recall"], told["specificity"]) == (False, 0, 1)
     # The scripted critic approves whatever it is shown.
     assert (figures["caught"], figures["passed"], figures["unclear"]) == (0, figures["controls"], 0)
     assert figures["cheats"] >= 10

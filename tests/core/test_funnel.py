@@ -12,22 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.core.alerts import AlertKind, find_alerts, find_oldest, in_words, look_at_open
 from orchestrator.core.attempt import attempt_ended
-from orchestrator.core.funnel import (
-    AHEAD,
-    DAY_S,
-    SLOT_S,
-    STAGES,
-    AlertKind,
-    Happened,
-    Stage,
-    Tally,
-    find_alerts,
-    find_oldest,
-    in_words,
-    look_at_open,
-    outcomes_of,
-)
+from orchestrator.core.funnel import AHEAD, DAY_S, SLOT_S, STAGES, Happened, Stage, Tally, outcomes_of
 from orchestrator.core.job import Held, Job, State
 from orchestrator.core.records import CardKind, RunStatus
 from orchestrator.core.step import Step

@@ -33,8 +33,10 @@ REFUSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("plan_only", a_spec(), facts("README.md", "docs/a/b.html", "src/notes.rst")),
     ("whitespace_only", a_spec(), facts("src/a.py", whitespace_only=frozenset({"src/a.py"}))),
     ("whitespace_only", a_spec(), facts("src/a.py", "README.md", whitespace_only=frozenset({"src/a.py"}))),
+    ("whitespace_only", a_spec(kind=Kind.WRITING), facts("a.md", whitespace_only=frozenset({"a.md"}))),
     ("unexpected_change", NO_CHANGE, facts("src/a.py", report=REPORT)),
     ("missing_report", NO_CHANGE, facts()),
+    ("missing_report", NO_CHANGE, facts(report="Done done done. " * 9)),
     ("missing_report", NO_CHANGE, facts(report="Done. All good.")),
     ("missing_deliverable", a_spec(deliverables=("out/*.csv",)), facts("src/a.py")),
     (
@@ -63,7 +65,10 @@ REFUSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("conflict_marks", a_spec(), facts("src/a.py", "src/b.py", marked=frozenset({"src/b.py"}))),
     ("conflict_marks", a_spec(kind=Kind.WRITING), facts("a.md", marked=frozenset({"a.md"}))),
     ("hidden_lines", a_spec(), facts("src/a.py", hidden=frozenset({"src/a.py"}))),
+    ("hostile_entry", a_spec(), facts("src/A.py", twins=frozenset({"src/A.py"}))),
+    ("missing_deliverable", a_spec(deliverables=("l",)), link("l", "src/a.py")),
     ("unchanged", a_spec(), facts("src/a.py", tree="t1", previous_tree="t1")),
+    ("unchanged", a_spec(), facts("src/a.py", tree="t2", previous_tree="t1", is_previous=True)),
 ]
 
 PASSED: list[tuple[str, JobSpec, DiffFacts]] = [
@@ -74,7 +79,7 @@ PASSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("plan_only", a_spec(deliverables=("README.md",)), facts("README.md")),
     ("plan_only", a_spec(), facts("docs/conf.py")),
     ("whitespace_only", a_spec(), facts("src/a.py", "src/b.py", whitespace_only=frozenset({"src/a.py"}))),
-    ("whitespace_only", a_spec(kind=Kind.WRITING), facts("a.md", whitespace_only=frozenset({"a.md"}))),
+    ("whitespace_only", a_spec(kind=Kind.WRITING), facts("a.md", "b.md", whitespace_only=frozenset({"a.md"}))),
     ("unexpected_change", NO_CHANGE, facts(report=REPORT)),
     ("missing_report", NO_CHANGE, facts(report=REPORT)),
     ("missing_deliverable", a_spec(deliverables=("out/*.csv", "src/")), facts("out/a.csv", "src/x/y.py")),

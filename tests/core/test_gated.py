@@ -10,8 +10,6 @@ import pytest
 from orchestrator.core.criteria import Checks, ClaimRules, Duplicates, Length, Links, Spelling
 from orchestrator.core.gate import RULES
 from orchestrator.core.gated import (
-    AREA_WORDS,
-    RULE_WORDS,
     Checked,
     Conclusion,
     Gated,
@@ -39,6 +37,7 @@ from orchestrator.core.records import (
     Tampering,
     Verdict,
 )
+from orchestrator.core.rule_words import AREA_WORDS, RULE_WORDS
 from orchestrator.core.tamper import RULES as TAMPER_RULES
 
 GOOD = CheckResult("t", "make test", Outcome.PASSED, 0, 1.0)
@@ -104,7 +103,7 @@ OPS = found(SEEN, kind_checks=Checks(command=True))
         (replace(GREEN, conflicts=("a.py",)), "REFUSED", "does not merge into main: conflict in a.py"),
         (replace(with_checks(BAD, None, GOOD), conflicts=("a.py",)), "REFUSED", "conflict in a.py"),
         (with_checks(BAD, BAD, GOOD), "CHECKS_FAILED", "make test fails on feature, and passes on main."),
-        (with_checks(TIMEOUT, GOOD, GOOD), "CHECKS_FAILED", "make test fails on feature, and passes on main."),
+        (with_checks(TIMEOUT, GOOD, GOOD), "CHECKS_FAILED", "does not end in time on feature, and passes on main."),
         (with_checks(BAD), "CHECKS_FAILED", "make test fails on feature."),
         (with_checks(GOOD, BAD, GOOD), "CHECKS_FAILED", "fails on feature merged into main, and passes on main."),
         (with_checks(BAD, BAD, BAD), "INCONCLUSIVE", "and on main as well: the base is red."),

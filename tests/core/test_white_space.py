@@ -15,6 +15,7 @@ LOOP = "def total(prices):\n    for each in prices:\n        print(each)\n"
         ("Makefile", "all:\n    true\n", "all:\n\ttrue\n"),
         ("sub/rules.mk", "all:\n    true\n", "all:\n\ttrue\n"),
         ("a.go", 'print("oneprice")\n', 'print("one price")\n'),
+        ("a.md", "one\ntwo\n", "one\n\ntwo\n"),
         ("a.js", "say(`oneprice`)\n", "say(`one price`)\n"),
         ("a.c", "say('a', \"it's\\\" one\");\n", "say('a', \"it's\\\"  one\");\n"),
     ],
@@ -34,6 +35,7 @@ def test_white_space_that_says_something_else(path: str, old: str, new: str) -> 
         ("a.go", "func a() {\n\tb()\n}\n", "func a() {\n        b()\n}\n"),
         ("a.c", "if (a)\nb();\n", "if (a)\n    b();\n"),
         ("a.py", "", "\n  \n"),
+        ("a.md", "# One\n\ntwo words\n", "# One\n\n\ntwo  words  \n\n"),
         ("a.py", "x\udcff\n", "x\udcff \n"),
     ],
 )

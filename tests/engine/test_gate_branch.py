@@ -24,7 +24,7 @@ from orchestrator.core.job import Area, Check, JobSpec, Kind
 from orchestrator.core.records import Outcome, RunStatus
 from orchestrator.engine.gate_review import find_reviewer
 from orchestrator.engine.gate_runs import open_workshop, run_checks
-from orchestrator.errors import InvalidFileError, NotFoundError, RefusedError, UnavailableError
+from orchestrator.errors import InvalidFileError, NotFoundError, UnavailableError
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_a_base_may_be_named_by_an_option(ground: Ground) -> None:
 
 def test_histories_that_do_not_meet_are_not_judged(ground: Ground) -> None:
     ground.git("git checkout -q --orphan alone; git commit -q -m alone")
-    with pytest.raises(RefusedError, match="alone and main have no commit in common"):
+    with pytest.raises(UnavailableError, match="alone and main have no commit in common"):
         ground.gate("alone")
 
 
@@ -196,7 +196,7 @@ def test_a_shallow_clone_is_judged_as_far_as_it_goes(ground: Ground) -> None:
         shell(clone, ground.root)
     deep = ground.gate("feature", "true", at=ground.root / "clone-3")
     assert (deep.conclusion, deep.seen.branch.name, deep.seen.commits) == ("PASS", "origin/feature", 1)
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(UnavailableError) as caught:
         ground.gate("feature", at=ground.root / "clone-1")
     assert caught.value.hint == "git fetch --unshallow"
 

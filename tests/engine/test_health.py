@@ -12,7 +12,8 @@ from orchestrator.adapters import clock
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.ledger import Filing
 from orchestrator.core.accept import cancel
-from orchestrator.core.funnel import DAY_S, STAGES, AlertKind, Happened, Stage, Tally
+from orchestrator.core.alerts import AlertKind
+from orchestrator.core.funnel import DAY_S, STAGES, Happened, Stage, Tally
 from orchestrator.core.job import State
 from orchestrator.core.transitions import Actor
 from orchestrator.engine import health

@@ -394,6 +394,6 @@ def test_show_tells_what_a_run_asked(world: World) -> None:
     world.run()
     with open_workspace(world.root) as ws:
         folder: Folder = find_job(ws, world.id("greet"))
-        lines = list(_told(folder, world.records("greet"), [], asked(world), None))
+        lines = list(_told(folder, world.records("greet"), [], asked(world), None, "git"))
     assert any(line.strip().startswith("remember: The tests need TZ=UTC. -> memory/items/") for line in lines)
     assert any(line.strip().startswith("submit: hands in more.yaml (refused: ") for line in lines)

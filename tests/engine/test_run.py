@@ -14,8 +14,8 @@ from run_helpers import Bench, git, is_alive, wait_until
 
 from orchestrator.adapters.files import lease_is_free
 from orchestrator.adapters.run_folder import RunFolder, read_events, read_result, read_spec, write_result
-from orchestrator.adapters.run_values import CheckOutcome, RunResult, RunSpec
-from orchestrator.core.records import RunStatus
+from orchestrator.adapters.run_values import RunResult, RunSpec
+from orchestrator.core.records import Outcome, RunStatus
 from orchestrator.errors import InvalidFileError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,7 +164,7 @@ class TestChecks:
         result = run.wait()
         assert (result.status, result.exit, result.error) == (RunStatus.ENDED, 0, "")
         (check,) = result.commands
-        assert (check.outcome, check.exit) == (CheckOutcome.PASSED, 0)
+        assert (check.outcome, check.exit) == (Outcome.PASSED, 0)
         assert sorted(check.tail.splitlines()) == ["a project", "note"]
         assert run.folder.stdout.read_text() == "a project\n"
 
@@ -173,8 +173,8 @@ class TestChecks:
         failing = {"name": "tests", "run": f"echo x >> {counter}; echo 'E: broken' >&2; exit 3"}
         result = bench.run(bench.checks(failing, {"name": "lint", "run": "true"}))
         assert [(check.name, check.outcome, check.exit) for check in result.commands] == [
-            ("tests", CheckOutcome.FAILED, 3),
-            ("lint", CheckOutcome.PASSED, 0),
+            ("tests", Outcome.FAILED, 3),
+            ("lint", Outcome.PASSED, 0),
         ]
         assert counter.read_text() == "x\nx\n"
         assert (result.status, result.exit) == (RunStatus.ENDED, 1)
@@ -183,7 +183,7 @@ class TestChecks:
     def test_a_check_that_passes_the_second_time_is_flaky(self, bench: Bench) -> None:
         mark = bench.root / "mark"
         result = bench.run(bench.checks({"run": f"test -e {mark} || {{ touch {mark}; echo once; exit 1; }}"}))
-        assert result.commands[0].outcome is CheckOutcome.FLAKY
+        assert result.commands[0].outcome is Outcome.FLAKY
         assert result.commands[0].tail == "once\n", "what went wrong the first time"
         assert result.exit == 0
 
@@ -191,7 +191,7 @@ class TestChecks:
         counter = bench.root / "counter"
         hanging = {"run": f"echo x >> {counter}; sleep 1000", "timeout_s": 0.5}
         result = bench.run(bench.checks(hanging, {"name": "next", "run": "true"}))
-        assert [check.outcome for check in result.commands] == [CheckOutcome.TIMEOUT, CheckOutcome.PASSED]
+        assert [check.outcome for check in result.commands] == [Outcome.TIMEOUT, Outcome.PASSED]
         assert counter.read_text() == "x\n"
         assert (result.status, result.exit) == (RunStatus.ENDED, 1)
 
@@ -205,7 +205,7 @@ class TestChecks:
         loud = {"run": f"echo x >> {counter}; yes"}
         run = bench.start(bench.checks(loud, {"run": "echo fine"}, limits={"output_bytes": 100_000}))
         result = run.wait()
-        assert [check.outcome for check in result.commands] == [CheckOutcome.FAILED, CheckOutcome.PASSED]
+        assert [check.outcome for check in result.commands] == [Outcome.FAILED, Outcome.PASSED]
         assert (result.status, result.exit, counter.read_text()) == (RunStatus.ENDED, 1, "x\n")
         assert result.commands[0].tail.endswith("It wrote more than 100000 bytes and was ended.")
         assert run.folder.stdout.stat().st_size == 100_000 + len("fine\n")
@@ -213,7 +213,7 @@ class TestChecks:
     def test_a_server_that_a_check_leaves_does_not_outlive_it(self, bench: Bench) -> None:
         script = "setsid sh -c 'echo $$ > pid; exec sleep 1000' & while ! [ -s pid ]; do sleep 0.01; done; cat pid"
         result = bench.run(bench.checks({"run": script}))
-        assert result.commands[0].outcome is CheckOutcome.PASSED
+        assert result.commands[0].outcome is Outcome.PASSED
         server = int(result.commands[0].tail)
         assert not is_alive(server)
         assert server in result.survivors

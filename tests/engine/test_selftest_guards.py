@@ -16,7 +16,7 @@ from orchestrator.core import gate as gate_rules
 from orchestrator.core import kinds, tamper
 from orchestrator.core.gate import RULES
 from orchestrator.core.job import MergePolicy
-from orchestrator.core.records import Verdict
+from orchestrator.core.records import Item, Verdict
 from orchestrator.core.selftest import Case, Gate, Needs, Result
 from orchestrator.core.verdict import Judgement
 from orchestrator.engine import scars, selftest
@@ -77,7 +77,7 @@ def test_a_rule_of_the_diff_that_lets_everything_pass_is_noticed(
 
 
 def approve(*args: object, **keys: object) -> Judgement:
-    return Judgement(Verdict.APPROVED, score=1.0)
+    return Judgement(Verdict.APPROVED, score=1.0, items=(Item("correct", True, "app.py:1"),))
 
 
 BROKEN = {
