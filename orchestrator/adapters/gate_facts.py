@@ -79,6 +79,8 @@ def _is_empty(change: Change, contents: Mapping[str, bytes]) -> bool:
 
 
 def _differ_in_space_only(git: Git, old: str, new: str) -> bool:
+    if rev_parse(git, f"{old}^{{tree}}") is None:
+        return False  # Nothing keeps it any more.
     changes = diff_stat(git, old, new).changes
     return {each.path for each in changes} == whitespace_only_paths(git, old, new, changes)
 

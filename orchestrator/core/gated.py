@@ -201,7 +201,6 @@ MOST_REASONS = 10
 
 # --- rules ---
 
-_CODE_RULES = ("plan_only", "whitespace_only")
 _REPORT_RULES = ("unexpected_change", "missing_report")
 
 
@@ -224,7 +223,7 @@ def see_rules(spec: JobSpec, evidence: Evidence) -> tuple[RuleSeen, ...]:
 
 
 def _is_asked(rule: str, spec: JobSpec) -> bool:
-    if rule in _CODE_RULES:
+    if rule == "plan_only":
         return spec.kind is Kind.CODE
     if rule in _REPORT_RULES:
         return spec.expects is Expects.NO_CHANGE
