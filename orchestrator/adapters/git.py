@@ -361,6 +361,10 @@ class Reader:
         """The id of the object that each revision names; None for one that names none."""
         return [facts[0] if len(facts) == 3 else None for facts, _ in self._ask("info", revs)]
 
+    def facts(self, oids: Sequence[str]) -> list[tuple[str, int] | None]:
+        """The type and the size of each object, in bytes; None for one that is missing."""
+        return [(facts[1], int(facts[2])) if len(facts) == 3 else None for facts, _ in self._ask("info", oids)]
+
     def contents(self, oids: Sequence[str]) -> list[bytes | None]:
         """The content of each object; None for one that is missing."""
         return [data for _, data in self._ask("contents", oids)]

@@ -6,7 +6,7 @@ Nothing here reads or writes a file of a work tree.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
@@ -189,21 +189,21 @@ def read_blob(git: Git, commit: str, path: str, max_bytes: int) -> bytes | None:
 
 
 def read_small_blobs(git: Git, oids: Iterable[str], max_bytes: int, max_all: int = 0) -> dict[str, bytes]:
-    """The contents of blobs by id, read by two processes however many they are.
+    """The contents of blobs by id, read by two processes however many they are; by none where a reader is at hand.
 
     Left out is what is missing, is no blob, or is larger than `max_bytes`; and, if `max_all` is given, from the first
     one on with which they would all be larger than that together.
     """
-    asked = "".join(f"{oid}\n" for oid in dict.fromkeys(oids))
+    asked = list(dict.fromkeys(oids))
     if not asked:
         return {}
-    told = git.run("cat-file", "--batch-check", stdin=asked.encode()).out.decode().splitlines()
-    facts = [line.split(" ") for line in told]
-    small = [(each[0], int(each[2])) for each in facts if len(each) == 3 and each[1] == "blob"]
-    small = [(oid, size) for oid, size in small if size <= max_bytes]
+    small = [(oid, size) for oid, kind, size in _sizes(git, asked) if kind == "blob" and size <= max_bytes]
     if max_all:
         sums = accumulate(size for _, size in small)
         small = [each for each, total in zip(small, sums, strict=True) if total <= max_all]
+    if git.reader is not None:
+        read = git.reader.contents([oid for oid, _ in small])
+        return {oid: content for (oid, _), content in zip(small, read, strict=True) if content is not None}
     data = git.run("cat-file", "--batch", stdin="".join(f"{oid}\n" for oid, _ in small).encode()).out
     found, at = {}, 0
     for oid, size in small:
@@ -211,6 +211,20 @@ def read_small_blobs(git: Git, oids: Iterable[str], max_bytes: int, max_all: int
         found[oid] = data[at : at + size]
         at += size + 1
     return found
+
+
+def _sizes(git: Git, oids: list[str]) -> Iterator[tuple[str, str, int]]:
+    """(id, type, size) of each of these objects that is there."""
+    if git.reader is not None:
+        for oid, facts in zip(oids, git.reader.facts(oids), strict=True):
+            if facts is not None:
+                yield oid, *facts
+        return
+    told = git.run("cat-file", "--batch-check", stdin="".join(f"{oid}\n" for oid in oids).encode()).out
+    for line in told.decode().splitlines():
+        match line.split(" "):
+            case [oid, kind, size]:
+                yield oid, kind, int(size)
 
 
 def list_tree(git: Git, commit: str) -> list[tuple[str, str, str]]:

@@ -53,7 +53,7 @@ def test_what_is_blank_marked_or_hidden_is_seen(repo: Path) -> None:
     found = facts_of(repo, base, tip)
     assert found.empty_files == {"blank.md", "empty.py"}
     assert found.whitespace_only == {"blank.md", "empty.py"}
-    assert (found.marked, found.hidden) == ({"marked.py"}, {"new.js"})
+    assert (set(found.marked), set(found.hidden)) == ({"marked.py"}, {"new.js"})
     assert found.tree == tree_of(Git(repo / ".git"), tip)
 
 

@@ -307,8 +307,12 @@ def test_a_change_names_both_of_its_objects_and_small_ones_are_read(git: Git) ->
     oids = [a.old_oid, a.new_oid, b.old_oid, c.new_oid]
     found = read_small_blobs(git, [*oids, b.new_oid, "f" * 40], 99)
     assert found == {a.old_oid: b"one\n", a.new_oid: b"three\n", b.old_oid: b"two\n"}
-    assert read_small_blobs(git, oids, 100, max_all=10) == {a.old_oid: b"one\n", a.new_oid: b"three\n"}
-    assert read_small_blobs(git, [a.old_oid, c.new_oid, b.old_oid], 100, max_all=10) == {a.old_oid: b"one\n"}
+    with reading(git) as quick:
+        for door in (git, quick):
+            assert read_small_blobs(door, [*oids, tip, b.new_oid, "f" * 40], 99) == found
+            assert read_small_blobs(door, oids, 100, max_all=10) == {a.old_oid: b"one\n", a.new_oid: b"three\n"}
+            assert read_small_blobs(door, [a.old_oid, c.new_oid, b.old_oid], 100, max_all=10) == {a.old_oid: b"one\n"}
+            assert read_small_blobs(door, [], 99) == {}
 
 
 def test_a_patch_is_cut_where_asked(git: Git) -> None:
