@@ -16,6 +16,7 @@ from orchestrator.adapters.git import Git, rev_parse
 from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.adapters.spelling import known_misspellings
+from orchestrator.core import kinds
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind, ClaimResult, Verdict
@@ -295,7 +296,7 @@ def test_spelling_that_was_checked_with_another_list_is_a_doubt_and_no_lie(resea
 def test_what_other_rules_for_its_kind_found_is_a_doubt_and_no_lie(researched: Path, tmp_path: Path) -> None:
     root = tmp_path / "other"
     shutil.copytree(researched, root)
-    w.forge(root, lambda draft: _swap(draft, "evidence-2.yaml", "kind_rules: 1", "kind_rules: 99"))
+    w.forge(root, lambda draft: _swap(draft, "evidence-2.yaml", f"kind_rules: {kinds.VERSION}", "kind_rules: 99"))
     report = w.verify(root)
     assert report.lies == ()
     (doubt,) = report.unverifiable
