@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from orchestrator.adapters.audit_cards import judge_answer, judge_card, judge_supersede
 from orchestrator.adapters.audit_reviews import judge_review, judge_verdict
 from orchestrator.adapters.audit_rules import SKEW_S, Finding, Rule, Step, StepRule, check_trailers, differ
-from orchestrator.core.attempt import place_in_session
+from orchestrator.core.attempt import former_authors, place_in_session
 from orchestrator.core.evidence import tampering_rules
 from orchestrator.core.gate import PASSING, judge_checks
 from orchestrator.core.ids import RunId, RunKind
@@ -46,6 +46,8 @@ def judge_start(step: Step) -> Iterator[Finding]:
     yield from differ(Rule.ATTEMPT, "the job's agent", step.at.agent, attempt.worker.agent)
     yield from differ(Rule.ATTEMPT, "the base", step.at.base, attempt.base)
     yield from differ(Rule.ATTEMPT, "what was asked for", attempt.fixes, step.was.fixes)
+    former = former_authors(step.was, attempt.worker)
+    yield from differ(Rule.ATTEMPT, "who else had a hand in the work", step.at.former, former)
     if attempt.status is not None or attempt.ended or attempt.tip:
         yield Rule.ATTEMPT, "starts an attempt that has ended already"
     if step.was.given:

@@ -695,6 +695,11 @@ FORGERIES: dict[str, Forgery] = {
     "work taken over by somebody else": Forgery(
         everywhere(COLLIDES, "agent: second", "agent: third"), Rule.ATTEMPT, "the agent that goes on with it"
     ),
+    "a former author that is not named": Forgery(
+        at(COLLIDES, "start", rewritten("job.yaml", r"\n  former:\n(?:    .*\n)+", "\n")),
+        Rule.ATTEMPT,
+        "who else had a hand in the work",
+    ),
     "an approval of other work that comes back": Forgery(
         at(COLLIDES, "rebuild", rewritten("job.yaml", "approved: [0-9a-f]+", f"approved: {'a' * 40}")),
         Rule.APPROVAL,
