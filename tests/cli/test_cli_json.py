@@ -136,7 +136,7 @@ def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> No
     check("gate", "main", "--base", "main", code=4)
     check("gate", "nothing", code=3)
     check("gate", "selftest", "--gate", "reviewer")
-    check("gate", "selftest", "--reviewer", "critic")
+    check("gate", "selftest", "--reviewer", "critic", code=1)
     check("scars")
     check("verify")
     assert seen == {*commands(), "error"} - {"demo"}  # Its own test plays it.

@@ -212,7 +212,7 @@ def processes() -> Iterator[list[str]]:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_diff_of_thousands_of_files_is_a_question_and_costs_no_process_for_each(world: World) -> None:
-    world.plays = [attempt(write={f"made/{number}": "" for number in range(MANY)})]
+    world.plays = [attempt(write={f"made/{number}": "x\n" for number in range(MANY)})]
     world.set_up()
     world.drop("large.yaml", "prompt: large\n")
     with world.engine() as engine:
@@ -233,7 +233,7 @@ def test_a_diff_of_thousands_of_files_is_a_question_and_costs_no_process_for_eac
     evidence = world.records("large")["evidence-1"]
     assert len(evidence.paths) == KEPT_PATHS
     assert evidence.more_paths == MANY - KEPT_PATHS
-    assert evidence.stat == f"{MANY} files changed"
+    assert evidence.stat == f"{MANY} files changed, {MANY} insertions(+)"
     git_dir = world.root / ".git"
     assert audit(git_dir, {"main": git_dir}).lies == ()
 
