@@ -184,12 +184,9 @@ def prove_evidence(step: Step, work: Work) -> Iterator[Finding]:
     yield from differ(Rule.EVIDENCE, "the merge-base", evidence.merge_base, base)
     yield from differ(Rule.EVIDENCE, "the tree", evidence.tree, work.tree(evidence.tip))
     yield from differ(Rule.EVIDENCE, "the diff-stat", evidence.stat, stat.summary())
-    is_asked = step.after.spec.reproduces and not evidence.failures
-    laid = work.reproduction(base, evidence.tip) if is_asked else ""
-    yield from differ(Rule.EVIDENCE, "the base with the new tests", evidence.reproduction_tree, laid)
     yield from _prove_paths(evidence, stat)
     unproved: list[GoneError] = []
-    for prove in (_prove_refusals, _prove_kind, _prove_tampering):
+    for prove in (_prove_refusals, _prove_reproduction, _prove_kind, _prove_tampering):
         try:
             yield from prove(step, work, evidence, base)
         except GoneError as error:
@@ -238,6 +235,16 @@ def _prove_refusals(step: Step, work: Work, evidence: Evidence, base: str) -> It
         was, now = evidence.diff_rules, gate.VERSION
         raise GoneError(f"version {was} of the rules of the diff looked at it, and this is {now}: it {lies[0]}")
     yield from ((Rule.EVIDENCE, lie) for lie in lies)
+
+
+def _prove_reproduction(step: Step, work: Work, evidence: Evidence, base: str) -> Iterator[Finding]:
+    """The tree on which the new tests are to fail is the base with exactly these tests."""
+    is_asked = step.after.spec.reproduces and not evidence.failures
+    laid = work.reproduction(base, evidence.tip) if is_asked else ""
+    if laid and evidence.reproduction_tree not in ("", laid) and evidence.diff_rules != gate.VERSION:
+        told = f"version {evidence.diff_rules} of the rules of the diff said what tests are"
+        raise GoneError(f"{told}, and this is {gate.VERSION}")
+    yield from differ(Rule.EVIDENCE, "the base with the new tests", evidence.reproduction_tree, laid)
 
 
 def _prove_tampering(step: Step, work: Work, evidence: Evidence, base: str) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from orchestrator.core.records import CheckResult, Failure, Outcome
 from orchestrator.core.suite_files import is_of_tests
 
 VERSION = 1
-"""Of these rules. Whoever proves a refusal again must look with the same ones."""
+"""Of these rules, and of what they take for tests. Whoever proves a refusal again must look with the same ones."""
 GITLINK, SYMLINK = "160000", "120000"
 CHECKED = ("passed", "flaky")
 """What `judge_checks` says when checks ran and let the work through."""

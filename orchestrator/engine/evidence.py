@@ -91,7 +91,9 @@ def tree_to_check(ws: Workspace, job: Job) -> tuple[str, str]:
         tree = ws.ledger.record(MergeRecord, folder, f"merge-{job.at.merge}").tree
     else:
         evidence = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
-        tree = evidence.reproduction_tree if is_reproduction_due(job, evidence) else evidence.tree
+        # Where the checks were taken away meanwhile, there is no more to be shown than that none is declared.
+        is_second = bool(agreed.checks) and is_reproduction_due(job, evidence)
+        tree = evidence.reproduction_tree if is_second else evidence.tree
     return tree, check_key(tree, agreed.checks, project)
 
 

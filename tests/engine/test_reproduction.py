@@ -19,6 +19,7 @@ from orchestrator.adapters.git_objects import diff_stat, lay_over
 from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.adapters.strict_yaml import dump, load_mapping
+from orchestrator.core.gate import VERSION
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind, Outcome
 from orchestrator.core.reproduction import NOT_SHOWN, SHOWN, laid_over
@@ -134,9 +135,11 @@ def test_a_job_that_no_check_could_prove_is_not_taken_in(world: World) -> None:
     assert "proved by a check, and" in reason.read_text()
 
 
-def test_where_the_checks_were_taken_away_only_a_person_lets_it_on(world: World) -> None:
+@pytest.mark.parametrize("tests", ["", "passed"])
+def test_where_the_checks_were_taken_away_only_a_person_lets_it_on(world: World, tests: str) -> None:
     mend(world, attempt(write=SHOWS))
-    world.run(until=lambda ws: bool(ws.ledger.snapshot().active))
+    world.run(until=lambda ws: tests in [folder.job.at.tests for folder in ws.ledger.snapshot().active])
+    assert world.job("mend").at.tests == tests
     place = world.root / "orc.yaml"
     config = load_mapping(place.read_bytes(), max_bytes=100_000).value
     config["projects"]["main"]["checks"] = []
@@ -257,6 +260,23 @@ def test_that_a_check_failed_on_the_base_does_not_fit_work_that_was_sent_back(me
         draft.trailers = [(key, value.replace("not shown", "shown")) for key, value in draft.trailers]
 
     assert lies_of(mended, tmp_path / "forged", forger) == {"checks"}
+
+
+def test_a_tree_that_other_rules_built_is_a_doubt_and_no_lie(mended: Path, tmp_path: Path) -> None:
+    root = tmp_path / "other"
+    shutil.copytree(mended, root)
+    tree = World(root).records("mend")["evidence-2"].reproduction_tree
+
+    def forger(draft: w.Draft) -> None:
+        draft.swap_all(tree, "b" * 40)
+        swap(draft, "evidence-2.yaml", f"diff_rules: {VERSION}", "diff_rules: 99")
+
+    w.forge(root, forger)
+    report = w.verify(root)
+    assert report.lies == ()
+    assert [each.text for each in report.unverifiable] == [
+        f"version 99 of the rules of the diff said what tests are, and this is {VERSION}"
+    ]
 
 
 def test_the_run_on_the_base_cannot_be_left_out(mended: Path, tmp_path: Path) -> None:
