@@ -26,7 +26,7 @@ _ASKS: Mapping[Event, frozenset[CardKind]] = {
     Event.LOST: frozenset({CardKind.CRASHES}),
     Event.NOT_STARTED: frozenset({CardKind.CANNOT_START}),
     Event.EVIDENCE: frozenset({CardKind.ATTEMPTS, CardKind.TOO_LARGE}),
-    Event.CHECKED: frozenset({CardKind.ATTEMPTS, CardKind.TOO_LARGE}),
+    Event.CHECKED: frozenset({CardKind.ATTEMPTS, CardKind.TOO_LARGE, CardKind.HUMAN_REVIEW}),
     Event.MERGE: frozenset({CardKind.ATTEMPTS, CardKind.CONFLICT}),
     Event.VERDICT: frozenset(
         {

@@ -21,10 +21,12 @@ from orchestrator.core.records import (
     CheckResult,
     Evidence,
     MergeRecord,
+    Outcome,
     ReviewRecord,
     RunStatus,
     Verdict,
 )
+from orchestrator.core.reproduction import SHOWN, is_reproduction_due, judge_reproduction, must_be_asked
 from orchestrator.core.requests import changed_keys
 from orchestrator.core.rounds import dispute_of, same_dispute
 from orchestrator.core.sessions import Session
@@ -140,27 +142,70 @@ def judge_checked(step: Step) -> Iterator[Finding]:
     """The checks ran: on the tree under judgement, with the result that the ledger says, and what follows from it."""
     record: Evidence | MergeRecord | None
     if step.before is not None and step.before.state is State.MERGING:
-        record, onward = step.new.get(MergeRecord, step.was.merge), State.LANDING
+        record = step.new.get(MergeRecord, step.was.merge)
     else:
-        record, onward = step.new.get(Evidence, step.was.evidence), State.REVIEWING
+        record = step.new.get(Evidence, step.was.evidence)
     if record is None or step.before is None:
         yield Rule.CHECKS, "has no record of what the checks ran on"
-        return
-    yield from _check_results(step.before, record.tests, record.checks)
-    tree = record.tree
-    if isinstance(record, Evidence):
-        tree = record.checked_tree
-        yield from differ(Rule.CHECKS, "the tree that was checked", record.checked_tree, record.tree)
-        yield from differ(Rule.CHECKS, "the outcome of the tests", step.at.tests, record.tests)
-    elif record.merged != step.was.merged:
-        yield Rule.CHECKS, f"checks merge {record.number}, but the job's merged commit is {step.was.merged or 'none'}"
-    card = step.card() if step.asks else None
-    asks = onward is State.REVIEWING and card is not None and card.kind is CardKind.TOO_LARGE
-    if isinstance(record, Evidence) and record.more_paths and step.after.state is onward:
+    elif isinstance(record, Evidence):
+        yield from _judge_work_checked(step, step.before, record)
+    else:
+        yield from _check_results(step.before, record.tests, record.checks)
+        if record.merged != step.was.merged:
+            merged = step.was.merged or "none"
+            yield Rule.CHECKS, f"checks merge {record.number}, but the job's merged commit is {merged}"
+        if (step.after.state is State.LANDING) is not (record.tests in PASSING):
+            yield Rule.CHECKS, f"goes on to {step.after.state}, but the tests came to {record.tests or 'nothing'}"
+        yield from check_trailers(step, {"Tests": record.tests, "Tree": record.tree})
+
+
+def _judge_work_checked(step: Step, before: Job, record: Evidence) -> Iterator[Finding]:
+    """The checks ran on the attempt's tree, or on the base with its tests."""
+    old = step.old.get(Evidence, record.number)
+    told = {"Tests": record.tests, "Tree": record.checked_tree, "Reproduction": ""}
+    yield from _check_results(before, record.tests, record.checks)
+    yield from differ(Rule.CHECKS, "the tree that was checked", record.checked_tree, record.tree)
+    yield from differ(Rule.CHECKS, "the outcome of the tests", step.at.tests, record.tests)
+    if old is not None and record.reproduction != old.reproduction:
+        yield from _judge_reproduction(before, old, record)
+        told |= {"Tree": record.reproduction_tree, "Reproduction": record.reproduction}
+    elif record.reproduction_checks or record.reproduction_key:
+        yield Rule.CHECKS, "has results of checks on the base with the new tests, but does not say what they show"
+    yield from _judge_onward(step, before, record)
+    yield from check_trailers(step, told)
+
+
+def _judge_onward(step: Step, before: Job, record: Evidence) -> Iterator[Finding]:
+    """Work goes on once nothing that was checked speaks against it; no check is left out."""
+    state, card = step.after.state, step.card() if step.asks else None
+    if record.more_paths and state is State.REVIEWING:
         yield Rule.EVIDENCE, f"goes on by itself, though {record.more_paths} changed paths are not listed"
-    if (step.after.state is onward or asks) is not (record.tests in PASSING):
-        yield Rule.CHECKS, f"goes on to {step.after.state}, but the tests came to {record.tests or 'nothing'}"
-    yield from check_trailers(step, {"Tests": record.tests, "Tree": tree})
+    if is_reproduction_due(before, record):
+        if state is not State.CHECKING:
+            yield Rule.CHECKS, f"goes on to {state}, but the new tests have not run on the base"
+        return
+    is_asked = must_be_asked(before, record)
+    wanted = CardKind.HUMAN_REVIEW if is_asked else CardKind.TOO_LARGE
+    goes_on = (card is not None and card.kind is wanted) or (state is State.REVIEWING and not is_asked)
+    came_to = record.tests if record.tests not in PASSING or not record.reproduction else record.reproduction
+    if goes_on is not (came_to in (*PASSING, SHOWN)):
+        yield Rule.CHECKS, f"goes on to {state}, but the tests came to {came_to or 'nothing'}"
+
+
+def _judge_reproduction(before: Job, old: Evidence, record: Evidence) -> Iterator[Finding]:
+    """What the checks came to on the base with the new tests; what they came to on the work stays as it was."""
+    if not is_reproduction_due(before, old):
+        yield Rule.CHECKS, f"says that the defect is {record.reproduction}, but nothing was to be shown"
+    was = (old.tests, old.checks, old.checked_tree, old.check_key)
+    is_now = (record.tests, record.checks, record.checked_tree, record.check_key)
+    if was != is_now:
+        yield Rule.CHECKS, "changes what the checks said about the work itself"
+    results = record.reproduction_checks
+    yield from differ(Rule.CHECKS, "whether the defect is shown", record.reproduction, judge_reproduction(results))
+    yield from _check_results(before, judge_checks(results), results)
+    for each in results:
+        if each.outcome is Outcome.FAILED and each.exit == 0:
+            yield Rule.CHECKS, f"says that `{each.run}` failed, but it ended with exit 0"
 
 
 def _check_results(job: Job, tests: str, checks: tuple[CheckResult, ...]) -> Iterator[Finding]:
@@ -209,7 +254,8 @@ def judge_evidence(step: Step) -> Iterator[Finding]:
     )
     yield from differ(Rule.EVIDENCE, "the protected paths", step.at.protected, evidence.protected)
     yield from differ(Rule.EVIDENCE, "what is held for a person", step.at.tampering, held_for(evidence))
-    if evidence.tests or evidence.checks or evidence.checked_tree:
+    shown = evidence.reproduction or evidence.reproduction_checks or evidence.reproduction_key
+    if evidence.tests or evidence.checks or evidence.checked_tree or shown:
         yield Rule.CHECKS, "has results of checks that have not run"
     card = step.card() if step.asks else None
     state, refused = step.after.state, bool(evidence.failures)

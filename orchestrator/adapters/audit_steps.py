@@ -243,6 +243,8 @@ _REVIEWED = _ENDED | {
     "seconds",
     "doubts",
 }
+_CHECKED = frozenset({"tests", "checks", "checked_tree", "check_key", "notes"})
+_CHECKED |= {"reproduction", "reproduction_checks", "reproduction_key"}
 _CLOSES = frozenset({"superseded"})
 _COMPLETES: Mapping[tuple[Event, str], frozenset[str]] = {
     (Event.COLLECT, "attempt"): _ATTEMPT,
@@ -251,7 +253,7 @@ _COMPLETES: Mapping[tuple[Event, str], frozenset[str]] = {
     (Event.LOST, "review"): _REVIEWED,
     (Event.NOT_STARTED, "review"): _REVIEWED,
     (Event.VERDICT, "review"): _REVIEWED,
-    (Event.CHECKED, "evidence"): frozenset({"tests", "checks", "checked_tree", "check_key", "notes"}),
+    (Event.CHECKED, "evidence"): _CHECKED,
     (Event.CHECKED, "merge"): frozenset({"tests", "checks", "check_key", "problem"}),
     (Event.DONE, "merge"): frozenset({"landed", "problem"}),
     (Event.ANSWER, "card"): frozenset({"answer", "message", "answered", "by"}),

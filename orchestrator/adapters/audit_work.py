@@ -15,7 +15,7 @@ from orchestrator.adapters.audit_rules import Finding, Rule, Step, differ, latel
 from orchestrator.adapters.documents import read_kind_facts, read_previews
 from orchestrator.adapters.gate_facts import look_for_tampering, read_contents, read_diff_facts
 from orchestrator.adapters.git import ENGINE, Git, GitError, is_ancestor, merge_base, rev_parse, tree_of
-from orchestrator.adapters.git_objects import MergeResult, diff_stat, merge_trees
+from orchestrator.adapters.git_objects import MergeResult, diff_stat, lay_over, merge_trees
 from orchestrator.adapters.mirrors import guard_attributes, init_bare, object_format
 from orchestrator.adapters.spelling import speller
 from orchestrator.adapters.strict_yaml import replace_unsafe
@@ -28,6 +28,7 @@ from orchestrator.core.gate import DiffFacts, judge_diff, protected_paths
 from orchestrator.core.job import JobSpec
 from orchestrator.core.kinds import KindFacts, judge_kind
 from orchestrator.core.records import Attempt, ChangedPath, Claim, Evidence, Failure, MergeRecord, Preview, Tampering
+from orchestrator.core.reproduction import laid_over
 from orchestrator.core.rounds import is_all_disputed
 from orchestrator.core.transitions import Event
 from orchestrator.errors import OrcError
@@ -87,6 +88,10 @@ class Work:
     def tampering(self, base: str, tip: str, spec: JobSpec) -> tuple[Tampering, ...]:
         """What the tamper guard finds."""
         return look_for_tampering(self._git, base, self.stat(base, tip).changes, self.contents(base, tip), spec.allows)
+
+    def reproduction(self, base: str, tip: str) -> str:
+        """The tree of the base with the tests of the change laid over it."""
+        return lay_over(self._git, base, laid_over(self.stat(base, tip).changes))
 
     def kind_facts(self, base: str, tip: str, spec: JobSpec, checks: Checks, *, report: str) -> KindFacts:
         """What the rules of the job's kind look at."""
@@ -181,7 +186,7 @@ def prove_evidence(step: Step, work: Work) -> Iterator[Finding]:
     yield from differ(Rule.EVIDENCE, "the diff-stat", evidence.stat, stat.summary())
     yield from _prove_paths(evidence, stat)
     unproved: list[GoneError] = []
-    for prove in (_prove_refusals, _prove_kind, _prove_tampering):
+    for prove in (_prove_refusals, _prove_reproduction, _prove_kind, _prove_tampering):
         try:
             yield from prove(step, work, evidence, base)
         except GoneError as error:
@@ -230,6 +235,16 @@ def _prove_refusals(step: Step, work: Work, evidence: Evidence, base: str) -> It
         was, now = evidence.diff_rules, gate.VERSION
         raise GoneError(f"version {was} of the rules of the diff looked at it, and this is {now}: it {lies[0]}")
     yield from ((Rule.EVIDENCE, lie) for lie in lies)
+
+
+def _prove_reproduction(step: Step, work: Work, evidence: Evidence, base: str) -> Iterator[Finding]:
+    """The tree on which the new tests are to fail is the base with exactly these tests."""
+    is_asked = step.after.spec.reproduces and not evidence.failures
+    laid = work.reproduction(base, evidence.tip) if is_asked else ""
+    if laid and evidence.reproduction_tree not in ("", laid) and evidence.diff_rules != gate.VERSION:
+        told = f"version {evidence.diff_rules} of the rules of the diff said what tests are"
+        raise GoneError(f"{told}, and this is {gate.VERSION}")
+    yield from differ(Rule.EVIDENCE, "the base with the new tests", evidence.reproduction_tree, laid)
 
 
 def _prove_tampering(step: Step, work: Work, evidence: Evidence, base: str) -> Iterator[Finding]:

@@ -6,8 +6,9 @@ Nothing here reads or writes a file of a work tree.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
@@ -94,6 +95,20 @@ def merge_trees(git: Git, ours: str, theirs: str) -> MergeResult:
     # Not every conflict is one of a file: a folder may have gone to two places. Only the messages name it.
     conflicts = conflicts or _paths_in_messages(git.run(*command, "--messages", ours, theirs, ok=(1,)).out)
     return MergeResult(None, tuple(dict.fromkeys(conflicts)) or (".",))
+
+
+def lay_over(git: Git, base: str, changes: Iterable[Change]) -> str:
+    """The tree of `base` with these changes made to it, written as objects; no file of a checkout is touched."""
+    gone = "0" * len(base)
+    lines = [
+        f"0 {gone}\t{each.path}" if each.status == "D" else f"{each.new_mode} {each.new_oid}\t{each.path}"
+        for each in changes
+    ]
+    with tempfile.TemporaryDirectory(prefix="orc-tree-") as made:
+        door = replace(git, index=Path(made) / "index")
+        door.run("read-tree", base)
+        door.run("update-index", "-z", "--index-info", stdin=b"".join(os.fsencode(f"{line}\0") for line in lines))
+        return door.text("write-tree")
 
 
 def _paths_in_messages(data: bytes) -> list[str]:

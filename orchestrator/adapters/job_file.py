@@ -153,6 +153,8 @@ def _contradictions(spec: JobSpec, name: str) -> Iterator[Problem]:
             yield "deliverables", "a job with `expects: no_change` changes no files", "Take one of the two keys away."
         if spec.repairs_base:
             yield "repairs_base", "a job with `expects: no_change` repairs nothing", "Take one of the two keys away."
+        if spec.reproduces:
+            yield "reproduces", "a job with `expects: no_change` mends nothing", "Take one of the two keys away."
     for path in spec.deliverables if spec.paths else ():
         if not set(path) & set("*?") and not matches(path, spec.paths):
             yield "deliverables", f"{path!r} is to be made, but lies outside `paths`", "Add it to `paths`."

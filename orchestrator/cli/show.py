@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.core.records import (
         Attempt,
         Card,
+        CheckResult,
         Evidence,
         MergeRecord,
         Preview,
@@ -230,16 +231,23 @@ def _evidence(record: Evidence, git: str) -> Iterator[str]:
         yield f"{'allowed' if found.declared else 'held'} ({found.rule}): {found.told}"
     if (left := len(record.tampering) + record.more_tampering - SHOWN_PATHS) > 0:
         yield f"… and {left} more of these (--json)"
-    for check in record.checks:
-        yield f"{check.outcome}: {check.run}"
-        if not check.passed and check.tail.strip():
-            yield from (f"  {line}" for line in check.tail.strip().splitlines()[-SHOWN_TAIL:])
+    yield from _checks(record.checks)
+    if record.reproduction_tree:
+        yield f"the defect is {record.reproduction or 'not looked for yet'} (the base with the new tests)"
+        yield from (f"  {line}" for line in _checks(record.reproduction_checks))
     for note in record.notes:
         yield f"note: {note}"
     for preview in record.previews:
         yield from _preview(preview, record.tip, git)
     if record.more_deliverables:
         yield f"… and {record.more_deliverables} more deliverables"
+
+
+def _checks(checks: tuple[CheckResult, ...]) -> Iterator[str]:
+    for check in checks:
+        yield f"{check.outcome}: {check.run}"
+        if not check.passed and check.tail.strip():
+            yield from (f"  {line}" for line in check.tail.strip().splitlines()[-SHOWN_TAIL:])
 
 
 def _preview(preview: Preview, tip: str, git: str) -> Iterator[str]:

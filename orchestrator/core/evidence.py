@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from orchestrator.core.config import Terms
 from orchestrator.core.diffstat import Change
 from orchestrator.core.gate import PASSING
 from orchestrator.core.job import Fix, Job, State
 from orchestrator.core.records import CardKind, ChangedPath, Evidence, Failure
+from orchestrator.core.reproduction import SHOWN, is_reproduction_due, must_be_asked, reproduction_fixes
 from orchestrator.core.rounds import still_open
 from orchestrator.core.step import Step, check_fixes
 from orchestrator.core.tamper import held_for
@@ -71,7 +72,7 @@ def tampering_rules(evidence: Evidence) -> str:
 
 
 def checks_started(job: Job, run: str, now: str) -> Move:
-    """A run of the checks is reserved, on the attempt's tree or on the merged one."""
+    """A run of the checks is reserved: on the attempt's tree, on the base with its tests, or on the merged tree."""
     step = Step(Event.CHECK, job, now, facts={"run": run})
     return step.to(job.state, f"the checks run as {run}", run=run, starts=job.at.starts + 1)
 
@@ -81,15 +82,37 @@ def checks_ended(job: Job, evidence: Evidence, terms: Terms, now: str, *, too_la
 
     `too_large` says why nobody can review the whole diff; a person then decides, knowing what the checks say.
     """
-    facts = {"tests": evidence.tests, "tree": evidence.checked_tree}
-    changes = {"run": "", "tests": evidence.tests, "crashes": 0, "failed_starts": 0}
-    step = Step(Event.CHECKED, job, now, {f"evidence-{evidence.number}": evidence}, changes, facts)
-    if evidence.tests in PASSING and too_large:
-        question = f"The diff of {job.id} is too large to be reviewed whole. Take it?"
-        told = f"tests: {evidence.tests}; too large to be reviewed whole"
-        return step.ask(CardKind.TOO_LARGE, question, f"{evidence.stat}: {too_large}", told=told)
+    step = _checked(job, evidence, now, {"tests": evidence.tests, "tree": evidence.checked_tree})
+    if is_reproduction_due(job, evidence):
+        return step.to(State.CHECKING, f"tests: {evidence.tests}; on the base with the new tests they are to fail")
+    if evidence.tests in PASSING and must_be_asked(job, evidence):
+        question = f"{job.id} is to show the defect that it mends, and no check is declared. Take it?"
+        return step.ask(CardKind.HUMAN_REVIEW, question, evidence.stat, told="no check is declared")
     if evidence.tests in PASSING:
-        return step.to(State.REVIEWING, f"tests: {evidence.tests}")
+        return _passed(step, evidence, f"tests: {evidence.tests}", too_large)
     failed = ", ".join(each.name for each in evidence.checks if not each.passed)
     fixes = (*check_fixes(evidence.checks), *still_open(job.at.fixes))
     return step.send_back(fixes, terms, f"tests: failed ({failed})")
+
+
+def reproduction_ended(job: Job, evidence: Evidence, terms: Terms, now: str, *, too_large: str = "") -> Move:
+    """The checks ran on the base with the new tests: a failure there is what shows the defect. `too_large` as above."""
+    facts = {"tests": evidence.tests, "tree": evidence.reproduction_tree, "reproduction": evidence.reproduction}
+    step, told = _checked(job, evidence, now, facts), f"the defect is {evidence.reproduction} by the new tests"
+    if evidence.reproduction == SHOWN:
+        return _passed(step, evidence, told, too_large)
+    fixes = (*reproduction_fixes(evidence.reproduction_checks), *still_open(job.at.fixes))
+    return step.send_back(fixes, terms, told)
+
+
+def _checked(job: Job, evidence: Evidence, now: str, facts: Mapping[str, str]) -> Step:
+    changes = {"run": "", "tests": evidence.tests, "crashes": 0, "failed_starts": 0}
+    return Step(Event.CHECKED, job, now, {f"evidence-{evidence.number}": evidence}, changes, facts)
+
+
+def _passed(step: Step, evidence: Evidence, told: str, too_large: str) -> Move:
+    if not too_large:
+        return step.to(State.REVIEWING, told)
+    question = f"The diff of {step.job.id} is too large to be reviewed whole. Take it?"
+    told = f"{told}; too large to be reviewed whole"
+    return step.ask(CardKind.TOO_LARGE, question, f"{evidence.stat}: {too_large}", told=told)

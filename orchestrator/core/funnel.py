@@ -14,6 +14,7 @@ from enum import StrEnum
 from orchestrator.core.gate import PASSING
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind, Verdict
+from orchestrator.core.reproduction import NOT_SHOWN
 from orchestrator.core.transitions import Event
 
 SLOT_S = 600
@@ -42,7 +43,7 @@ class Stage(StrEnum):
 
 
 STAGES = tuple(Stage)
-FACTS = ("Job", "From", "To", "Verdict", "Tests", "Answer", "Refused-By", "Cut-Short", "Asks")
+FACTS = ("Job", "From", "To", "Verdict", "Tests", "Reproduction", "Answer", "Refused-By", "Cut-Short", "Asks")
 """The facts of a step that are looked at, by the names of their trailers."""
 _BIT = {stage: 1 << place for place, stage in enumerate(STAGES)}
 AHEAD: Mapping[str, Stage] = {
@@ -90,7 +91,7 @@ def outcomes_of(step: Happened) -> Iterator[tuple[Stage, str]]:
         yield Stage.ACCEPTED, ""
     elif event == Event.START:
         yield Stage.STARTED, ""
-    elif event == Event.CHECKED and step.was == State.CHECKING and facts.get("Tests") in PASSING:
+    elif event == Event.CHECKED and step.was == State.CHECKING and _has_passed(step):
         yield Stage.PRODUCED, ""
     # Of a suspicious approval somebody else is asked: nothing is reviewed by it yet.
     elif event == Event.VERDICT and facts.get("Verdict") == Verdict.APPROVED and step.to != State.REVIEWING:
@@ -135,7 +136,17 @@ def _drop_code(step: Happened) -> str:
 def _checked_code(step: Happened) -> str:
     if step.was == State.MERGING:
         return "merged_tree_failed"
-    return CardKind.TOO_LARGE.value if step.facts.get("Tests") in PASSING else "checks_failed"
+    if step.facts.get("Reproduction") == NOT_SHOWN:
+        return "no_reproduction"
+    if not _has_passed(step):
+        return "checks_failed"
+    return "" if step.facts.get("Asks") in BY_DESIGN else CardKind.TOO_LARGE.value
+
+
+def _has_passed(step: Happened) -> bool:
+    """Whether work has passed all of its checks."""
+    is_left = step.to == State.CHECKING or step.facts.get("Reproduction") == NOT_SHOWN
+    return step.facts.get("Tests") in PASSING and not is_left
 
 
 def _ends_run(step: Happened) -> bool:

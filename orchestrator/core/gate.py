@@ -14,9 +14,10 @@ from orchestrator.core.diffstat import Change
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Expects, JobSpec, Kind
 from orchestrator.core.records import CheckResult, Failure, Outcome
+from orchestrator.core.suite_files import is_of_tests
 
 VERSION = 1
-"""Of these rules. Whoever proves a refusal again must look with the same ones."""
+"""Of these rules, and of what they take for tests. Whoever proves a refusal again must look with the same ones."""
 GITLINK, SYMLINK = "160000", "120000"
 CHECKED = ("passed", "flaky")
 """What `judge_checks` says when checks ran and let the work through."""
@@ -156,6 +157,15 @@ def hidden_lines(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     return f"NUL bytes make git take a program for a binary file, so no line of it is shown: {paths}. Take them out."
 
 
+def no_reproduction(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
+    """A defect is mended, and nothing comes along that could show it."""
+    if not spec.reproduces or not facts.changes:
+        return ""
+    if any(change.status != "D" and is_of_tests(change.path) for change in facts.changes):
+        return ""
+    return "The job mends a defect, and no test comes with the change. Add one that fails without the rest of it."
+
+
 def unchanged_since_review(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     """The same tree again after fixes were asked for."""
     if not facts.previous_tree or not (facts.previous_tree == facts.tree or facts.is_previous):
@@ -174,6 +184,7 @@ RULES: dict[str, Rule] = {
     "hostile_entry": hostile_entry,
     "conflict_marks": conflict_marks,
     "hidden_lines": hidden_lines,
+    "no_reproduction": no_reproduction,
     "unchanged": unchanged_since_review,
 }
 """Every rule of the diff gate by the name under which the ledger records its refusals."""

@@ -229,6 +229,8 @@ def _is_asked(rule: str, spec: JobSpec) -> bool:
         return spec.expects is Expects.NO_CHANGE
     if rule in ("missing_deliverable", "not_viewable"):
         return bool(spec.deliverables)
+    if rule == "no_reproduction":
+        return spec.reproduces
     # There is no attempt before this one.
     return bool(spec.paths) if rule == "out_of_scope" else rule != "unchanged"
 

@@ -203,6 +203,8 @@ class JobSpec:
     expects: Expects = Expects.CHANGE
     deliverables: tuple[str, ...] = ()
     repairs_base: bool = False
+    reproduces: bool = False
+    """It mends a defect: the tests that come with the change must fail on the base."""
     review: ReviewWishes = field(default_factory=ReviewWishes)
     merge: MergePolicy | None = None
     limits: LimitWishes = field(default_factory=LimitWishes)

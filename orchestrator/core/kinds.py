@@ -87,6 +87,8 @@ def judge_kind(spec: JobSpec, checks: Checks, facts: KindFacts) -> tuple[Failure
 def told_to_author(spec: JobSpec, checks: Checks) -> str:
     """What an author must know of the criteria beforehand, a line for each rule; '' if there is nothing."""
     lines = []
+    if spec.reproduces:
+        lines.append("Tests come with the change that show the defect: with them alone on the base, a check fails.")
     if checks.viewable and spec.deliverables:
         lines.append(
             "A deliverable that is neither text nor an image has a preview beside it: NAME.preview.md, .txt or .png."

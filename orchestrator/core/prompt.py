@@ -231,7 +231,7 @@ def review_prompt(
         Part("rules", rules.strip() or "None."),
         Part("soul", without_section(soul.body, "Voice").strip()),
         Part("task", fenced("the task", _task(job))),
-        Part("tests", _tests(evidence.checks)),
+        Part("tests", _tests(evidence)),
         Part("tampering", _tampering(evidence)),
         Part("previous", _previous(*previous)),
         Part("report", fenced(reported, report) if report else "None asked for."),
@@ -359,9 +359,16 @@ def _tick_runs(text: str) -> Iterable[str]:
         yield run
 
 
-def _tests(checks: Iterable[CheckResult]) -> str:
-    lines = [f"- `{each.run}`: {each.outcome} (exit {each.exit}, {each.seconds:.1f} s)" for each in checks]
-    return "\n".join(lines) or "- none are declared for this job"
+def _tests(evidence: Evidence) -> str:
+    told = _results(evidence.checks) or "- none are declared for this job"
+    if not evidence.reproduction:
+        return told
+    on_base = f"On the base with the tests of this change alone (the defect is {evidence.reproduction}):"
+    return f"{told}\n\n{on_base}\n{_results(evidence.reproduction_checks)}"
+
+
+def _results(checks: Iterable[CheckResult]) -> str:
+    return "\n".join(f"- `{each.run}`: {each.outcome} (exit {each.exit}, {each.seconds:.1f} s)" for each in checks)
 
 
 def _tampering(evidence: Evidence) -> str:

@@ -277,6 +277,13 @@ class Evidence:
     checked_tree: str = ""
     check_key: str = ""
     """Names (tree, commands, environment) under which the result may be used again."""
+    reproduction_tree: str = ""
+    """The merge base with the changed tests laid over it; '' where the job is not to reproduce a defect."""
+    reproduction: str = ""
+    """`shown` or `not shown`, by the checks on that tree; '' until they have run."""
+    reproduction_checks: tuple[CheckResult, ...] = ()
+    reproduction_key: str = ""
+    """As `check_key`, of that tree."""
     criteria: Used | None = None
     """The criteria of the job's kind; None where nobody wrote them down."""
     kind_checks: Checks | None = None

@@ -16,6 +16,7 @@ RULE_WORDS = {
     "hostile_entry": "no harmful link, repository or name",
     "conflict_marks": "no conflict is left in the files",
     "hidden_lines": "each line of a program is shown",
+    "no_reproduction": "a test comes with what mends a defect",
     "unchanged": "something new since the last attempt",
     "not_viewable": "each deliverable can be seen",
     "unread_document": "each document can be read",

@@ -88,6 +88,7 @@ class Case:
     meanwhile: dict[str, Any] = field(default_factory=dict)
     said: str = "Done."
     checks: tuple[str, ...] = ("passed",)
+    base_checks: tuple[str, ...] = ("failed",)
     merged_checks: tuple[str, ...] = ("passed",)
     shows: tuple[str, ...] = ()
     author: dict[str, Any] = field(default_factory=dict)

@@ -48,6 +48,10 @@ TEST_FILES: Mapping[str, TestFiles] = {
     ),
 }
 """By language. In Rust, tests stand beside what they test."""
+_BESIDE_TESTS = re.compile(r"tests?|specs?|__tests__|__snapshots__|testdata", re.I)
+"""Folders of tests, with all that they need."""
+_NAMED = re.compile(r"conftest\.py\Z|.+\.snap\Z|(tests?|test_.*|.*_tests?)\.rs\Z", re.S)
+"""Files that belong to tests wherever they are. Of Rust those that hold nothing else, as far as a name tells."""
 
 
 def language_of(path: str) -> str:
@@ -58,3 +62,14 @@ def language_of(path: str) -> str:
         if those.named.match(file) or (those.ending.match(file) and any(map(those.below.fullmatch, folders))):
             return language
     return ""
+
+
+def is_of_tests(path: str) -> bool:
+    """Whether a file is there for tests alone: it holds them, or lies in a folder of theirs, as data and snapshots do.
+
+    A Rust file that holds tests beside the program is not.
+    """
+    *folders, file = path.split("/")
+    if _NAMED.match(file) or any(map(_BESIDE_TESTS.fullmatch, folders)):
+        return True
+    return language_of(path) not in ("", "rust")

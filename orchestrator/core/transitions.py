@@ -93,7 +93,10 @@ TABLE: Mapping[Event, Legal] = {
     Event.NOT_STARTED: _legal({**_AGAIN, **{state: {state, S.DECIDE} for state in (S.READY, S.COLLECTED, S.LANDING)}}),
     Event.EVIDENCE: _legal({S.COLLECTED: {S.CHECKING, S.READY, S.DECIDE}}),
     Event.CHECK: _legal({S.CHECKING: {S.CHECKING}, S.MERGING: {S.MERGING}}),
-    Event.CHECKED: _legal({S.CHECKING: {S.REVIEWING, S.READY, S.DECIDE}, S.MERGING: {S.LANDING, S.READY, S.DECIDE}}),
+    # It stays where checks of a second tree are due.
+    Event.CHECKED: _legal(
+        {S.CHECKING: {S.CHECKING, S.REVIEWING, S.READY, S.DECIDE}, S.MERGING: {S.LANDING, S.READY, S.DECIDE}}
+    ),
     Event.REVIEW: _legal({S.REVIEWING: {S.REVIEWING}}),
     Event.VERDICT: _legal({S.REVIEWING: {S.REVIEWING, S.READY, S.DECIDE, S.MERGING, S.LANDING, S.DONE}}),
     Event.CARD: _legal({state: {S.DECIDE} for state in _OPEN - {S.DECIDE}}),

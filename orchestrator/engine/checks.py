@@ -16,6 +16,7 @@ from orchestrator.core.records import BaseRecord
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
 from orchestrator.engine.bases import base_filing, base_record, check_key, find_start, mirror_with
+from orchestrator.engine.evidence import commit_to_check
 from orchestrator.engine.launch import Start, export_in, spec_for
 from orchestrator.engine.workspace import Workspace
 
@@ -31,9 +32,7 @@ def reserve_checks(ws: Workspace, job: Job) -> Move:
 def checks_start(ws: Workspace, job: Job, run: RunId) -> Start:
     """The run of the checks on a job's work, or on the merged tree, from what the ledger holds of it."""
     project, agreed = ws.project(job.at.project), ws.terms(job)
-    commit = job.at.merged if run.kind is Kind.MERGE else job.at.tip
-    mirror_with(ws, project.name, agreed.target, commit, job=job.id)
-    tree = export_tree(ws, project, commit)
+    tree = export_tree(ws, project, commit_to_check(ws, job))
     spec = spec_for(ws, run, RunKind.CHECKS, job, tree, None, project, WALL_MINUTES)
     commands = tuple(CommandSpec(check.run, check.timeout_s, check.label) for check in agreed.checks)
     setup = project.setup

@@ -32,10 +32,13 @@ def threshold_of(ws: Workspace, job: Job, criteria: Criteria) -> float:
 
 
 def command_problem(ws: Workspace, spec: JobSpec, project: str) -> str:
-    """Why a job cannot be accepted as it is: its kind is proved by a command, and there is none. '' if it can."""
+    """Why a job cannot be accepted as it is: it is proved by a command, and there is none. '' if it can."""
     if terms(ws.config, ws.project(project), spec).checks:
         return ""
-    if not criteria_for(spec.kind, scan_criteria(ws.paths.root).good).checks.command:
+    if spec.reproduces:
+        why = "that a defect is mended is proved by a check"
+    elif criteria_for(spec.kind, scan_criteria(ws.paths.root).good).checks.command:
+        why = f"work of the kind {spec.kind} is proved by a check command"
+    else:
         return ""
-    why = f"work of the kind {spec.kind} is proved by a check command"
     return f"{why}, and neither the job nor its project has `checks:`"

@@ -6,19 +6,25 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from orchestrator.adapters.git import Git, merge_base
-from orchestrator.adapters.git_objects import read_patch
-from orchestrator.core.evidence import checks_ended, evidence_found
+from orchestrator.adapters.effects import Effect, effect
+from orchestrator.adapters.git import ENGINE, Git, merge_base
+from orchestrator.adapters.git_objects import commit_tree, diff_stat, lay_over, read_patch
+from orchestrator.core.diffstat import Change
+from orchestrator.core.evidence import checks_ended, evidence_found, reproduction_ended
 from orchestrator.core.gate import PASSING, judge_checks
 from orchestrator.core.job import Job, State
 from orchestrator.core.merge import merge_checked
 from orchestrator.core.records import Attempt, CheckResult, Evidence, MergeRecord
+from orchestrator.core.reproduction import SHOWN, is_reproduction_due, judge_reproduction, laid_over
 from orchestrator.core.rounds import is_all_disputed
+from orchestrator.core.times import parse
 from orchestrator.core.transitions import Move
 from orchestrator.engine.bases import check_key, known_checks, mirror_with, remember_checks
 from orchestrator.engine.criteria import criteria_of
 from orchestrator.engine.diff_facts import judge_work, see_diff
 from orchestrator.engine.workspace import Workspace
+
+REPRODUCTION = "The base, with the tests of the change\n"
 
 
 def gather(ws: Workspace, job: Job) -> Move:
@@ -33,11 +39,13 @@ def gather(ws: Workspace, job: Job) -> Move:
     seen, changes = see_diff(git, base, tip, project)
     previous = _previous_tree(ws, job, git)
     found = judge_work(git, seen, changes, job.spec, criteria_of(ws, job), report=attempt.report, previous=previous)
+    is_asked = job.spec.reproduces and not found.failures
     evidence = replace(
         found,
         number=job.at.evidence + 1,
         attempt=attempt.number,
         base=attempt.base,
+        reproduction_tree=build_reproduction(git, base, changes) if is_asked else "",
         notes=(*_notes(attempt), *found.notes),
     )
     return evidence_found(job, evidence, agreed, ws.stamp())
@@ -69,6 +77,12 @@ def _notes(attempt: Attempt) -> tuple[str, ...]:
 # --- checks -----------------------------------------------------------------------------------------------------
 
 
+def build_reproduction(git: Git, base: str, changes: tuple[Change, ...]) -> str:
+    """The tree of `base` with the tests of the change laid over it, built as merges are: as objects alone."""
+    with effect(Effect.MERGE_BUILD):
+        return lay_over(git, base, laid_over(changes))
+
+
 def tree_to_check(ws: Workspace, job: Job) -> tuple[str, str]:
     """The tree whose checks are due, and the key under which their result is known."""
     project, agreed = ws.project(job.at.project), ws.terms(job)
@@ -76,8 +90,30 @@ def tree_to_check(ws: Workspace, job: Job) -> tuple[str, str]:
     if job.state is State.MERGING:
         tree = ws.ledger.record(MergeRecord, folder, f"merge-{job.at.merge}").tree
     else:
-        tree = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}").tree
+        evidence = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
+        # Where the checks were taken away meanwhile, there is no more to be shown than that none is declared.
+        is_second = bool(agreed.checks) and is_reproduction_due(job, evidence)
+        tree = evidence.reproduction_tree if is_second else evidence.tree
     return tree, check_key(tree, agreed.checks, project)
+
+
+def commit_to_check(ws: Workspace, job: Job) -> str:
+    """The commit in the project's mirror whose checks are due.
+
+    That of the base with the new tests is built anew each time, for no ref holds it.
+    """
+    place = job.at.project, ws.terms(job).target
+    if job.state is State.MERGING:
+        mirror_with(ws, *place, job.at.merged, job=job.id)
+        return job.at.merged
+    evidence = ws.ledger.record(Evidence, ws.open_job(job.id), f"evidence-{job.at.evidence}")
+    if not is_reproduction_due(job, evidence):
+        mirror_with(ws, *place, job.at.tip, job=job.id)
+        return job.at.tip
+    git, base = mirror_with(ws, *place, evidence.base, evidence.tip, job=job.id), evidence.merge_base
+    tree = build_reproduction(git, base, diff_stat(git, base, evidence.tip).changes)
+    with effect(Effect.MERGE_BUILD):
+        return commit_tree(git, tree, [base], REPRODUCTION, author=ENGINE, when=parse(job.at.created))
 
 
 def known_result(ws: Workspace, job: Job) -> Move | None:
@@ -98,6 +134,11 @@ def checks_result(ws: Workspace, job: Job, results: tuple[CheckResult, ...]) -> 
         merge = ws.ledger.record(MergeRecord, folder, f"merge-{job.at.merge}")
         return merge_checked(job, replace(merge, tests=tests, checks=results, check_key=key), ws.terms(job), now)
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
+    if is_reproduction_due(job, evidence) and results:
+        judged = judge_reproduction(results)
+        done = replace(evidence, reproduction=judged, reproduction_checks=results, reproduction_key=key)
+        too_large = _too_large(ws, job, done) if judged == SHOWN else ""
+        return reproduction_ended(job, done, ws.terms(job), now, too_large=too_large)
     done = replace(evidence, tests=tests, checks=results, checked_tree=tree, check_key=key)
     too_large = _too_large(ws, job, done) if tests in PASSING else ""
     return checks_ended(job, done, ws.terms(job), now, too_large=too_large)

@@ -159,6 +159,8 @@ class _Way:
         self._decide(gather(ws, self.job))
         if self.is_at(State.CHECKING):
             self._decide(checks_result(ws, self.job, results_of(case.checks)))
+        if self.is_at(State.CHECKING):
+            self._decide(checks_result(ws, self.job, results_of(case.base_checks)))
 
     def review(self, reply: Mapping[str, Any]) -> None:
         """The work is reviewed, with the answer of a reviewer that the case gives."""

@@ -51,6 +51,7 @@ paths: [src/**, tests/**]
 expects: change
 deliverables: [tests/test_login.py]
 repairs_base: true
+reproduces: true
 review: {rounds: 2, threshold: 0.5, by: [critic], independence: model}
 merge: branch
 limits: {attempts: 2, minutes: 5, starts: 6, reviews: 3}
@@ -94,6 +95,7 @@ def test_every_key_arrives() -> None:
         paths=("src/**", "tests/**"),
         deliverables=("tests/test_login.py",),
         repairs_base=True,
+        reproduces=True,
         review=ReviewWishes(2, 0.5, ("critic",), Independence.MODEL),
         merge=MergePolicy.BRANCH,
         limits=LimitWishes(2, 5, 6, 3),
@@ -173,6 +175,8 @@ def test_a_file_with_another_ending_is_no_job(name: str) -> None:
         ("repairs_base: 1", "repairs_base", "must be true or false"),
         ("{expects: no_change, deliverables: [a]}", "deliverables", "changes no files"),
         ("{expects: no_change, repairs_base: true}", "repairs_base", "repairs nothing"),
+        ("reproduces: 1", "reproduces", "must be true or false"),
+        ("{expects: no_change, reproduces: true}", "reproduces", "mends nothing"),
         ("{paths: [src/**], deliverables: [docs/a.md]}", "deliverables", "lies outside `paths`"),
         ("{agent: a, review: {by: [a]}}", "review.by", "to do the work and to judge it"),
         ("orc: {id: x}", "orc", "unknown key"),

@@ -93,6 +93,13 @@ def test_a_job_without_a_fault_reaches_each_stage_once_and_drops_out_nowhere() -
         (a_step("evidence", "collected", "decide", Refused_By="unchanged"), [(PRODUCED, "unchanged")]),
         (a_step("checked", "checking", "ready", Tests="failed"), [(PRODUCED, "checks_failed")]),
         (a_step("checked", "checking", "reviewing", Tests="none"), [(PRODUCED, "")]),
+        (a_step("checked", "checking", "decide", Tests="none", Asks="human_review"), [(PRODUCED, "")]),
+        (a_step("checked", "checking", "checking", Tests="passed"), []),
+        (a_step("checked", "checking", "reviewing", Tests="passed", Reproduction="shown"), [(PRODUCED, "")]),
+        (
+            a_step("checked", "checking", "ready", Tests="passed", Reproduction="not shown"),
+            [(PRODUCED, "no_reproduction")],
+        ),
         (a_step("checked", "checking", "decide", Tests="passed"), [(PRODUCED, ""), (REVIEWED, "too_large")]),
         (a_step("verdict", "reviewing", "ready", Verdict="REVISE"), [(REVIEWED, "changes_asked")]),
         (a_step("verdict", "reviewing", "decide", Verdict="REJECT"), [(REVIEWED, "rejected")]),

@@ -14,6 +14,7 @@ from orchestrator.core.job import Expects, JobSpec, Kind
 from orchestrator.core.records import Outcome
 
 REPORT = "The cause is a missing index on the table."
+MENDS = a_spec(reproduces=True)
 NO_CHANGE = a_spec(expects=Expects.NO_CHANGE, kind=Kind.RESEARCH)
 
 
@@ -65,6 +66,9 @@ REFUSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("conflict_marks", a_spec(), facts("src/a.py", "src/b.py", marked=frozenset({"src/b.py"}))),
     ("conflict_marks", a_spec(kind=Kind.WRITING), facts("a.md", marked=frozenset({"a.md"}))),
     ("hidden_lines", a_spec(), facts("src/a.py", hidden=frozenset({"src/a.py"}))),
+    ("no_reproduction", MENDS, facts("src/a.py", "docs/tests.md", "pyproject.toml", "src/contest/a.py")),
+    ("no_reproduction", MENDS, DiffFacts((a_change("src/a.py"), a_change("tests/test_a.py", "D")))),
+    ("no_reproduction", MENDS, facts("src/lib.rs")),
     ("hostile_entry", a_spec(), facts("src/A.py", twins=frozenset({"src/A.py"}))),
     ("missing_deliverable", a_spec(deliverables=("l",)), link("l", "src/a.py")),
     ("unchanged", a_spec(), facts("src/a.py", tree="t1", previous_tree="t1")),
@@ -93,6 +97,11 @@ PASSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("hostile_entry", a_spec(), DiffFacts((a_change("src/a\nb.py", "D", new_mode="000000"),))),
     ("conflict_marks", a_spec(), facts("src/a.py")),
     ("hidden_lines", a_spec(), facts("src/a.py", "logo.png")),
+    ("no_reproduction", a_spec(), facts("src/a.py")),
+    ("no_reproduction", MENDS, facts("src/a.py", "src/test_a.py")),
+    ("no_reproduction", MENDS, facts("tests/cases/umlauts.json")),
+    ("no_reproduction", MENDS, facts("src/lib.rs", "src/lib/tests.rs")),
+    ("no_reproduction", MENDS, facts()),
     ("unchanged", a_spec(), facts("src/a.py", tree="t2", previous_tree="t1")),
     ("unchanged", a_spec(), facts("src/a.py", tree="t1")),
 ]

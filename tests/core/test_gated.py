@@ -230,6 +230,7 @@ def test_rules_that_look_at_what_nobody_declared_are_not_asked() -> None:
     assert {rule for rule, each in outcomes(JobSpec("x")).items() if each == "ok"} == of_diff | set(TAMPER_RULES)
     assert outcomes(JobSpec("x", paths=("src/**",)))["out_of_scope"] == "ok"
     assert outcomes(JobSpec("x", deliverables=("a",)))["missing_deliverable"] == "ok"
+    assert outcomes(JobSpec("x", reproduces=True))["no_reproduction"] == "ok"
     assert outcomes(JobSpec("x", kind=Kind.WRITING))["plan_only"] == "not asked"
     assert outcomes(JobSpec("x", expects=Expects.NO_CHANGE))["missing_report"] == "ok"
 
