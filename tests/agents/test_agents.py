@@ -261,7 +261,8 @@ class TestService:
 
     def test_one_that_asks_to_wait_for_an_hour_is_given_up_or_ended_in_time(self, lab: Lab) -> None:
         lab.script({"status": 429, "headers": {"retry-after": 3600}})
-        result = lab.run(settings=lab.kind.hasty, wall_s=20)
+        # Who gives up has time to do so also on a machine that is busy with others.
+        result = lab.run(settings=lab.kind.hasty, wall_s=20 if lab.kind.waits else 45)
         said = result.said
         assert said is not None, lab.told(result)
         if lab.kind.waits:
