@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-JOBS   ?= auto
+# More than there are cores: half of their time the tests wait for processes that they have started.
+JOBS   ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 # Each process begins with tests that stand side by side, so what the tests of a file share is made once.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # A stamp for each set: the demo needs only what orc itself needs, so a fresh clone is not kept waiting for the tools.
