@@ -1,4 +1,8 @@
-"""Ten thousand jobs dropped at once and drained; and the queue part alone, beside programs that only queue."""
+"""Ten thousand jobs dropped at once and drained; and the queue part alone, beside programs that only queue.
+
+The drain takes an hour, in which other work and other guests of the host come and go. So a job of a bare shell script
+is run beside it every few seconds: the rates are told as they are, and judged by how they stand to that.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,26 @@ import importlib.util
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.ledger_maker import WAITING, accept_moves
 from benchmarks.result import Options, Result
+from benchmarks.shell_job import ONE_TREE, ShellTime, run_script
 from benchmarks.timeline import read_spans, read_steps
 from benchmarks.world import (
+    Cpu,
     EngineProcess,
     cpu_of,
     drop,
     git,
+    make_repository,
     make_workspace,
     memory_of,
     orc_environment,
@@ -37,6 +46,8 @@ MOST_GROWTH = 1.2
 """Of the engine's memory, from the first half of the jobs to the second."""
 LEAST_OF_LAST = 0.8
 """The slowest tenth against the fastest, with the first left out, which warms up."""
+BESIDE_SECONDS = 5.0
+"""So often a job of the shell script is run beside the drain: one part in a hundred of the time."""
 
 
 def measure(options: Options) -> list[Result]:
@@ -54,19 +65,18 @@ def _drain(jobs: int) -> list[Result]:
         root, spans = make_workspace(folder / "project", 10, slots=slots), folder / "spans"
         with EngineProcess(root, spans) as engine:
             engine.wait_for_start()
-            begin, used = time.monotonic_ns(), cpu_of(engine.pid)
+            begin = time.monotonic_ns()
+            watch = _Watch(engine, root, jobs, _make_script_place(folder / "script"))
             for number in range(jobs):
                 drop(root, f"many-{number:05d}")
             dropped_s = (time.monotonic_ns() - begin) / 1e9
-            memory = _watch(engine, root, jobs)
-            used = cpu_of(engine.pid) - used
+            watch.wait()
         steps = read_steps(root, read_spans(spans))
     done = sorted(step.at for moments in steps.values() for step in moments if step.name == "ledger done")
     taken = [moments[0].at for moments in steps.values()]
-    rates = _rates_by_tenth(begin, done)
-    warm = rates[1:] or rates
     total = len(done) / ((done[-1] - begin) / 1e9)
     accepted = len(taken) / ((max(taken) - begin) / 1e9)
+    used = watch.used[-1] - watch.used[0]
     return [
         Result(
             "8",
@@ -78,20 +88,7 @@ def _drain(jobs: int) -> list[Result]:
             note=f"dropping them took {dropped_s:.1f} s; processor time is for one job, "
             f"{used.own / jobs * 1000:.0f} ms of it the engine's own",
         ),
-        Result(
-            "8",
-            "slowest tenth of them against the fastest",
-            round(min(warm), 2),
-            "jobs/s",
-            baseline=f"the fastest tenth: {max(warm):.2f} jobs/s",
-            ratio=round(min(warm) / max(warm), 3),
-            limit=LEAST_OF_LAST,
-            at_least=True,
-            on_ratio=True,
-            note="the first tenth is left out: until it ends the others are being taken in. In order: "
-            + ", ".join(f"{rate:.2f}" for rate in rates),
-            series=tuple((number + 1.0, round(rate, 3)) for number, rate in enumerate(rates)),
-        ),
+        _flatness(_rates_by_tenth(begin, done), watch),
         Result(
             "8",
             "drops taken in while jobs run",
@@ -99,34 +96,106 @@ def _drain(jobs: int) -> list[Result]:
             "jobs/s",
             bounded_by="reading and checking each file, one flush for all of one look",
         ),
-        Result(
-            "8",
-            "memory of the engine meanwhile",
-            round(max(memory), 1),
-            "MiB",
-            baseline=f"the most in the first half: {max(memory[:5]):.1f} MiB",
-            ratio=round(max(memory[5:]) / max(memory[:5]), 3),
-            limit=MOST_GROWTH,
-            on_ratio=True,
-            bounded_by="the jobs that are open, kept as values, and trees of the ledger that were read lately",
-            note="resident memory, the most in each tenth: " + ", ".join(f"{each:.0f}" for each in memory),
-            series=tuple((number + 1.0, round(each, 1)) for number, each in enumerate(memory)),
-        ),
+        _growth(watch.memory),
     ]
 
 
-def _watch(engine: EngineProcess, root: Path, jobs: int) -> list[float]:
-    """Wait for the end of the jobs; the engine's memory, the most in each tenth of them, in MiB."""
-    most = [0.0] * 10
+def _flatness(rates: Sequence[float], watch: _Watch) -> Result:
+    script = watch.script_ms()
+    # Jobs of orc in the time of one of the script, at that moment, on that machine.
+    against = [rate * wall / 1000 for rate, wall in zip(rates, script, strict=False)]
+    warm = against[1:] or against
+    cpu = [(b - a).total * len(rates) / watch.jobs * 1000 for a, b in pairwise(watch.used)]
+    return Result(
+        "8",
+        "slowest tenth of them against the fastest",
+        round(min(warm), 4),
+        "jobs in the time of a job of the shell script",
+        baseline=f"the fastest tenth: {max(warm):.4f}; the script (one worktree), every {BESIDE_SECONDS:g} s beside "
+        "them, took " + ", ".join(f"{each:.0f}" for each in script) + " ms, the median in each tenth",
+        ratio=round(min(warm) / max(warm), 3),
+        limit=LEAST_OF_LAST,
+        at_least=True,
+        on_ratio=True,
+        note="the first tenth is left out: until it ends the others are being taken in. Jobs in a second, in order: "
+        + ", ".join(f"{rate:.2f}" for rate in rates)
+        + "; processor time of a job: "
+        + ", ".join(f"{each:.0f}" for each in cpu)
+        + " ms",
+        series=tuple((number + 1.0, round(rate, 3)) for number, rate in enumerate(rates)),
+    )
 
-    def is_over() -> bool:
-        done = _count_done(root)
-        tenth = min(9, done * 10 // jobs)
-        most[tenth] = max(most[tenth], memory_of(engine.pid) / 2**20)
-        return done >= jobs
 
-    wait_until(is_over, seconds=120 + jobs * 5, what="the end of the jobs", every=1.0)
-    return most
+def _growth(memory: Sequence[float]) -> Result:
+    first, second = max(memory[:5]), max(memory[5:])
+    return Result(
+        "8",
+        "memory of the engine meanwhile",
+        round(max(memory), 1),
+        "MiB",
+        baseline=f"the most in the first half: {first:.1f} MiB",
+        ratio=round(second / first, 3),
+        limit=MOST_GROWTH,
+        on_ratio=True,
+        bounded_by="the jobs that are open, kept as values, and trees of the ledger that were read lately",
+        note="resident memory, the most in each tenth: " + ", ".join(f"{each:.0f}" for each in memory),
+        series=tuple((number + 1.0, round(each, 1)) for number, each in enumerate(memory)),
+    )
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What is looked at once a second until all jobs have ended, for each tenth of them."""
+
+    engine: EngineProcess
+    root: Path
+    jobs: int
+    place: Path
+    """Where the shell script works."""
+    memory: list[float] = field(default_factory=lambda: [0.0] * 10)
+    """The engine's memory, the most, in MiB."""
+    used: list[Cpu] = field(default_factory=list)
+    """Processor time of the engine and its children at the edges of the tenths."""
+    script: list[list[ShellTime]] = field(default_factory=lambda: [[] for _ in range(10)])
+
+    def __post_init__(self) -> None:
+        self.used.append(cpu_of(self.engine.pid))
+
+    def wait(self) -> None:
+        """Wait for the end of the jobs. Raises TimeoutError."""
+        last = 0.0
+
+        def is_over() -> bool:
+            nonlocal last
+            done = _count_done(self.root)
+            tenth = min(9, done * 10 // self.jobs)
+            self.used += [cpu_of(self.engine.pid)] * (min(10, done * 10 // self.jobs) - len(self.used) + 1)
+            self.memory[tenth] = max(self.memory[tenth], memory_of(self.engine.pid) / 2**20)
+            if time.monotonic() - last > BESIDE_SECONDS:
+                last = time.monotonic()
+                self.script[tenth].append(_run_beside(self.place))
+            return done >= self.jobs
+
+        wait_until(is_over, seconds=120 + self.jobs * 5, what="the end of the jobs", every=1.0)
+
+    def script_ms(self) -> list[float]:
+        """How long a job of the script took: the median in each tenth, or of all where a tenth was over too soon."""
+        walls = [[each.wall_ms for each in times] for times in self.script]
+        whole = [wall for times in walls for wall in times]
+        return [statistics.median(times or whole) for times in walls]
+
+
+def _make_script_place(folder: Path) -> Path:
+    make_repository(folder, 10)
+    git(folder, "tag", "start")
+    return folder
+
+
+def _run_beside(place: Path) -> ShellTime:
+    """One job of the script, in a repository that is the same each time."""
+    found = run_script(place, ONE_TREE, "beside")
+    git(place, "reset", "--quiet", "--hard", "start")
+    return found
 
 
 def _count_done(root: Path) -> int:

@@ -158,8 +158,8 @@ def write_configuration(root: Path, *, slots: int = 1, tick_seconds: float = 10)
         "tick_seconds": tick_seconds,
         "backends": {tool: {"type": "command", "argv": [f"tools/{tool}"]} for tool in ("agent", "reviewer")},
         "projects": {"main": {"path": ".", "target": "main", "checks": ["true"], "merge": "auto"}},
-        # This reviewer approves everything, which is suspicious anywhere else.
-        "review": {"suspicion": {"approvals": 1}},
+        # This reviewer approves everything, which is suspicious anywhere else; and nothing is left to chance.
+        "review": {"suspicion": {"approvals": 1}, "second": 0},
     }
     (root / "orc.yaml").write_text(dump(config))
 

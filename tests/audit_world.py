@@ -14,23 +14,25 @@ from typing import Any
 
 from orchestrator.adapters.audit import Report, audit
 from orchestrator.adapters.audit_chain import Commit, Store, lineage, owner_of
+from orchestrator.adapters.documents import read_kind_facts, read_previews
 from orchestrator.adapters.gate_facts import read_contents, read_diff_facts
 from orchestrator.adapters.git import ENGINE, Git, Identity, merge_base, rev_parse, tree_of, update_ref
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees
 from orchestrator.adapters.job_file import parse_job
 from orchestrator.adapters.ledger import REF, Filing, Ledger, open_ledger
-from orchestrator.adapters.library import blob_id
+from orchestrator.adapters.library import blob_id, parse_criteria
 from orchestrator.adapters.objects import FILE_MODE, Entry, Objects, opened
 from orchestrator.core import accept as accepting
-from orchestrator.core import gate
+from orchestrator.core import gate, kinds
 from orchestrator.core.answer import answer
 from orchestrator.core.attempt import attempt_ended, run_lost, start_attempt
 from orchestrator.core.config import DOCS, PROTECTED, SUSPICION, Config, Limits, Project, Terms, terms
+from orchestrator.core.criteria import criteria_file
 from orchestrator.core.evidence import checks_ended, checks_started, evidence_found
 from orchestrator.core.gate import judge_checks, judge_diff, protected_paths
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, MergePolicy, Priority, State, Worker
-from orchestrator.core.judge import review_ended, review_started
+from orchestrator.core.judge import approval_stands, review_ended, review_started
 from orchestrator.core.merge import (
     collides_no_more,
     landed,
@@ -51,6 +53,7 @@ from orchestrator.core.records import (
     Outcome,
     ReviewRecord,
     RunStatus,
+    Used,
     Verdict,
 )
 from orchestrator.core.review import independence_of
@@ -66,9 +69,10 @@ from orchestrator.core.times import iso
 from orchestrator.core.transitions import Actor, Move
 from orchestrator.core.verdict import Question, blot_nonce, hash_nonce, judge_reply
 from orchestrator.core.waits import remind
+from orchestrator.engine.goal_counts import put_step
 
 BEGIN = datetime.fromisoformat("2026-11-20T12:00:00+00:00")
-ADA = Actor("human:ada")
+ADA, ORC = Actor("human:ada"), Actor("engine")
 ENGINEER = Worker("engineer", "north", "north-1", "command")
 SECOND = Worker("second", "north", "north-2", "command")
 CRITIC = Worker("critic", "south", "south-1", "command")
@@ -77,6 +81,8 @@ PERSON = Identity("Ada", "ada@example.invalid")
 ITEMS = ("does-the-task", "correct")
 PASSED = (CheckResult("tests", "make test", Outcome.PASSED, 0, 1.5, "3 passed"),)
 FAILED = (CheckResult("tests", "make test", Outcome.FAILED, 2, 1.5, "1 failed"),)
+CRITERIA = b"items:\n  - {id: correct, question: Is it correct?}\n"
+"""Criteria that have the engine look for nothing by itself."""
 
 
 @dataclass
@@ -120,7 +126,7 @@ class World:
     def commit(self, move: Move, files: Mapping[str, bytes] | None = None) -> Job:
         """Put a step on the ledger."""
         with self.ledger.writing() as writer:
-            writer.commit(move, self.now(), files=files)
+            put_step(writer, move, self.now(), files)
         return move.job
 
     def file(self, subject: str, files: Mapping[str, bytes]) -> None:
@@ -210,15 +216,21 @@ def lose(world: World, id_: str) -> None:
     world.commit(run_lost(job, Limits(), now, records={f"attempt-{attempt.number}": lost}))
 
 
-def look(world: World, id_: str) -> None:
-    """The engine gathers the evidence."""
+def look(world: World, id_: str, criteria: bytes = CRITERIA) -> None:
+    """The engine gathers the evidence; `criteria`: the file for the job's kind."""
     job, now = world.job(id_), iso(world.now())
     attempt = world.record(Attempt, id_, job.at.attempt)
     base = merge_base(world.git, attempt.base, attempt.tip) or attempt.base
     stat = diff_stat(world.git, base, attempt.tip)
     contents = read_contents(world.git, stat.changes)
     facts = read_diff_facts(world.git, base, attempt.tip, stat.changes, contents, report=attempt.report, previous="")
-    found = find_tampering(Looked(stat.changes, contents, is_home=False), job.spec.allows)
+    found = find_tampering(
+        Looked(stat.changes, contents, is_home=False, deliverables=job.spec.deliverables), job.spec.allows
+    )
+    named = Used(f"criteria/{job.spec.kind}.yaml", blob_id(criteria))
+    asked = parse_criteria(str(job.spec.kind), criteria, named.name).checks
+    of_kind = read_kind_facts(world.git, attempt.tip, stat.changes, job.spec, asked, report=attempt.report)
+    seen = read_previews(world.git, attempt.tip, stat.changes, job.spec, asked.documents, report=attempt.report)
     evidence = Evidence(
         number=job.at.evidence + 1,
         attempt=attempt.number,
@@ -229,15 +241,21 @@ def look(world: World, id_: str) -> None:
         stat=stat.summary(),
         paths=tuple(ChangedPath(each.path, each.status, each.added, each.deleted) for each in stat.changes),
         diff_rules=gate.VERSION,
-        failures=judge_diff(job.spec, facts, DOCS),
+        failures=(*judge_diff(job.spec, facts, DOCS), *kinds.judge_kind(job.spec, asked, of_kind)),
         docs=DOCS,
         protected=protected_paths(stat.changes, PROTECTED),
         guarded=PROTECTED,
         tampering=list_tampering(found),
         more_tampering=len(found) - len(list_tampering(found)),
         tamper_rules=VERSION,
+        criteria=named,
+        kind_checks=asked,
+        kind_rules=kinds.VERSION,
+        claims=of_kind.claims,
+        previews=seen[0],
+        more_deliverables=seen[1],
     )
-    world.commit(evidence_found(job, evidence, terms_of(job), now))
+    world.commit(evidence_found(job, evidence, terms_of(job), now), {criteria_file(evidence.number): criteria})
 
 
 def check(world: World, id_: str, results: tuple[CheckResult, ...] = PASSED, *, too_large: str = "") -> None:
@@ -271,9 +289,14 @@ def review(
     merge: MergePolicy = MergePolicy.AUTO,
     garble: bool = False,
     seconds: float | None = None,
+    share: int = 0,
+    first: str = "",
     **keys: Any,
 ) -> None:
-    """A review starts and ends with this answer. `seconds`: how long it takes, where that is looked at."""
+    """A review starts and ends with this answer.
+
+    `seconds`: how long it takes, where that is looked at. `first`: what it answered before it was asked once more.
+    """
     job, now = world.job(id_), iso(world.now())
     evidence = world.record(Evidence, id_, job.at.evidence)
     run = next_run(job, RunKind.REVIEW)
@@ -291,6 +314,8 @@ def review(
         threshold=0.8,
         required=ITEMS[:1],
         items_asked=ITEMS,
+        share=share,
+        again=bool(first),
     )
     said = world.said.setdefault(by.agent, [])
     if seconds is not None:
@@ -301,7 +326,8 @@ def review(
     paths = [path.path for path in evidence.paths]
     reply = "I think it is fine." if garble else a_reply(id_, evidence.tip, nonce, paths, verdict, **keys)
     about = (record.commit, hash_nonce(nonce), frozenset(paths), ITEMS, frozenset(record.required), 0.8)
-    judgement = judge_reply(reply, Question(id_, *about))
+    question = Question(id_, *about)
+    judgement = judge_reply(reply, question)
     ended = replace(
         record,
         ended=now,
@@ -315,7 +341,10 @@ def review(
         items=judgement.items,
         findings=judgement.findings,
         summary=judgement.summary,
+        follow_ups=judgement.follow_ups,
         seconds=seconds or 0.0,
+        first_reply=first,
+        asked_again=judge_reply(first, question).why if first else "",
     )
     ended = replace(ended, doubts=doubts_of(ended, evidence))
     said += [judgement.verdict is Verdict.APPROVED] if judgement.verdict in CLEAR else []
@@ -364,7 +393,7 @@ def leave_branch(world: World, id_: str) -> None:
 
 LOGIN, ROUNDS, UNCLEAR, GIVEN_UP = "login-0a000001", "rounds-0b000002", "unclear-0c000003", "given-up-0d000004"
 REPORT, COLLIDES, BRANCH, BLOCKED = "report-0e000005", "collides-0f000006", "branch-1a000007", "blocked-1b000008"
-TWICE = "twice-1c000009"
+TWICE, DRAWN, PROPOSED = "twice-1c000009", "drawn-1d00000a", "proposed-1e00000b"
 TEXT = "# what I want\nprompt: Put it right.\nmerge: {merge}\nchecks: [make test]\n"
 APP = "def login():\n    return {login}\n\n\ndef logout():\n    return {logout}\n"
 
@@ -511,6 +540,24 @@ def reviewed_twice(world: World) -> None:
     leave_branch(world, TWICE)
 
 
+def drawn_by_lot(world: World) -> None:
+    """Approved in a second answer, and drawn to be judged twice, but there is nobody else."""
+    accept(world, DRAWN, TEXT.format(merge="branch"))
+    start(world, DRAWN)
+    collect(world, DRAWN, {"h.py": "h = 1\n"})
+    look(world, DRAWN)
+    check(world, DRAWN)
+    more = {"title": "Test h", "prompt": "Test it."}
+    review(world, DRAWN, share=100, first="I like it.", follow_ups=[more])
+    job, evidence = world.job(DRAWN), world.record(Evidence, DRAWN, 1)
+    world.commit(approval_stands(job, "nobody is there", terms_of(job), iso(world.now()), stat=evidence.stat))
+    text = "title: Test h\nprompt: Test it.\n"
+    keys: dict[str, Any] = {"markdown": False, "source": f"run {DRAWN}.review-1", "actor": ORC, "project": "main"}
+    spec, now = parse_job(text.encode(), name="job.yaml").spec, iso(world.now())
+    world.commit(accepting.accept(text, spec, id_=PROPOSED, now=now, priority=Priority.P2, **keys))
+    leave_branch(world, DRAWN)
+
+
 def await_landing(world: World, id_: str, path: str, *, base: str = "", onto: str = "") -> str:
     """Approved and checked; the commit that waits to land."""
     accept(world, id_, TEXT.format(merge="auto"))
@@ -563,6 +610,7 @@ def honest(world: World) -> None:
     left_branch(world)
     blocked(world)
     reviewed_twice(world)
+    drawn_by_lot(world)
     world.file("revert: login on main", {f"reverts/2026/11/{LOGIN}-0a0b0c0d.yaml": b"job: login\n"})
 
 

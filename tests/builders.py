@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from orchestrator.core.agent import Soul
@@ -183,3 +184,9 @@ def as_reply(value: object) -> str:
 def judged(verdict: str, **keys: Any) -> Judgement:
     """A judgement without having read an answer."""
     return Judgement(Verdict(verdict), **keys)
+
+
+def same_beginning(one: str, other: str) -> str:
+    """What two texts have in common up to where they differ."""
+    pairs = zip(one, other, strict=False)
+    return "".join(mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -27,6 +27,7 @@ SEALED = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 CONFIG = """\
 version: 1
 tick_seconds: 1
+review: {{second: 0}}
 projects:
   main:
     path: .
@@ -79,11 +80,11 @@ def orc(root: Path, *args: str, stdin: str = "", env: Mapping[str, str] | None =
     """Run `orc` in `root`, off a terminal. With `code` the exit code must be that."""
     if "PYTHONPATH" in (env or {}):  # Other modules than the warm ones.
         done = subprocess.run(
-            orc_argv(*args), cwd=root, input=stdin, env=environment(env), capture_output=True, text=True, timeout=50
+            orc_argv(*args), cwd=root, input=stdin, env=environment(env), capture_output=True, text=True, timeout=100
         )
     else:
         code_of_orc, program = ORC
-        done = run_warm(code_of_orc, [program, *args], cwd=root, env=environment(env), stdin=stdin, timeout=50)
+        done = run_warm(code_of_orc, [program, *args], cwd=root, env=environment(env), stdin=stdin, timeout=100)
     found = Done(done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in found.err, found.err
     assert code is None or found.code == code, f"{found.code}\n{found.out}\n{found.err}"

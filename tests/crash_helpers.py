@@ -79,8 +79,12 @@ sleep 600
 CONFIG = """\
 version: 1
 tick_seconds: 1
+review: {{second: 0}}
 projects:
-  main: {{target: main, merge: auto, checks: ["test ! -e red"]}}
+  main:
+    target: main
+    merge: auto
+    checks: ["test ! -e red && for t in tests/test_*.sh; do test ! -e $t || sh $t || exit 1; done"]
 backends:
   played: {{type: scripted, script: {outside}/plays.yaml}}
 """
@@ -118,6 +122,10 @@ plays:
 - match: {{kind: attempt, title: clash, number: 1}}
   write: {{clash.py: "clash = 1\n"}}
   run: {begin}; sh {outside}/hold.sh clash; {end}
+  say: done
+- match: {{kind: attempt, title: mend}}
+  write: {{mend.py: "mended = 1\n", tests/test_mend.sh: "test -e mend.py\n"}}
+  run: {begin}; {end}
   say: done
 - match: {{kind: attempt, title: lost|stopped|held|plain|branch|blocked|red|clash}}
   run: |

@@ -48,6 +48,8 @@ class World:
         """Write configuration, souls and plays, and make the workspace."""
         main = {"path": ".", "target": "main", "checks": [CHECK], "merge": "auto", **project}
         config = {"version": 1, "tick_seconds": 1, "projects": {"main": main}, **self.config}
+        # Who is asked a second time is not left to chance.
+        config["review"] = {"second": 0, **config.get("review", {})}
         config["backends"] = {"player": {"type": "scripted", "script": "plays.yaml"}, **config.get("backends", {})}
         (self.root / "orc.yaml").write_text(dump(config))
         for name, facts in self.souls.items():

@@ -8,6 +8,8 @@ from time import process_time
 
 QUICK_S = 0.2
 """What takes less is too short to be compared."""
+LINEAR = 10.0
+"""Below it, nothing takes the square of its size."""
 
 
 def seconds_of(act: Callable[[], object], times: int = 2) -> float:
@@ -24,8 +26,8 @@ def seconds_of(act: Callable[[], object], times: int = 2) -> float:
     return min(took)
 
 
-def assert_no_square(act: Callable[[int], object], size: int) -> None:
-    """Four times the size takes about four times as long: what takes the square of it would take sixteen times."""
-    if seconds_of(lambda: act(4 * size), 1) > QUICK_S:
-        few, many = seconds_of(lambda: act(size), 3), seconds_of(lambda: act(4 * size), 2)
-        assert many < 10 * few, f"{few:.3f} s for {size}, {many:.3f} s for {4 * size}"
+def growth(act: Callable[[int], object], size: int) -> float:
+    """How much longer four times the size takes: about 4, and 16 for what takes its square. 1 where both are quick."""
+    if seconds_of(lambda: act(4 * size), 1) <= QUICK_S:
+        return 1.0
+    return seconds_of(lambda: act(4 * size)) / seconds_of(lambda: act(size), 3)

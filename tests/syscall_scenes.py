@@ -16,7 +16,7 @@ from crash_helpers import KILLED, Expected, World, check_world, make_world
 from run_helpers import SEALED_ENVIRONMENT
 from syscall_helpers import TABLE, Injection, Point, points_of
 
-from orchestrator.core.job import Lane
+from orchestrator.core.job import Lane, State
 
 LOUD = ("run", "--until-idle")
 ACKNOWLEDGED = (0, 1)
@@ -67,16 +67,16 @@ def dropped(*names: str, **keys: str) -> Callable[[World], None]:
     return prepare
 
 
-def command(verb: str, of: Callable[[World], str]) -> Callable[[Injection], None]:
+def command(verb: str, of: Callable[[World], str], *more: str) -> Callable[[Injection], None]:
     """A person gives a command; where it was killed or failed they give it again. An answer of 0 is a promise."""
 
     def act(injection: Injection) -> None:
         world, about = injection.world, of(injection.world)
-        done = injection.orc(verb, about)
+        done = injection.orc(verb, about, *more)
         until = time.monotonic() + 30
         # It may have done its work by then, and is told so: refused, or not found any more.
         while time.monotonic() < until and (clear_named(world, world.said()) or done not in (0, 3, 4)):
-            done = world.orc(verb, about)
+            done = world.orc(verb, about, *more)
         assert done in (0, 3, 4), world.said()
 
     return act
@@ -153,6 +153,19 @@ def cancelled(world: World) -> None:
     world.settle()
 
 
+def collide_at_work(injection: Injection) -> None:
+    """A person commits to the file that an agent is at work on: what it made collides, and is brought together."""
+    world = injection.world
+    first = injection.start(*LOUD)
+    with injection.watching(first), world.engine(first) as (until, _):
+        until(lambda: world.begun("clash") or world.begun("clash", 2))
+        (world.root / "clash.py").write_text("clash = 0\n")
+        world.git("add", "clash.py")
+        world.commit("the person has one too")
+        world.go("clash")
+        until(lambda: "clash" in world.shown(Lane.DONE) | world.shown(Lane.DECIDE))
+
+
 def break_base(world: World) -> None:
     """The checks fail on what everybody starts from."""
     (world.root / "red").touch()
@@ -200,6 +213,19 @@ def way_cleared(world: World) -> None:
 def asked(world: World) -> None:
     """A job waits for a person's yes."""
     world.job("plain", merge="ask")
+    world.settle()
+
+
+def released(world: World) -> None:
+    """What was held is to go on, and a person says yes."""
+    world.act("release", world.id_of("plain"))
+    approved(world)
+
+
+def approved(world: World) -> None:
+    """A person says yes."""
+    world.settle()
+    world.act("approve", card_of(world))
     world.settle()
 
 
@@ -251,8 +277,12 @@ def submit(injection: Injection) -> None:
 _TWO = {"plain": Expected(attempts=None, reviews=None), "fixes": Expected(attempts=None, reviews=None)}
 
 
-def _ends(name: str, *, on_main: int = 1) -> dict[str, Expected]:
-    return {name: Expected(attempts=None, reviews=None, on_main=on_main)}
+def _ends(name: str, *, on_main: int = 1, spent: int | None = 0) -> dict[str, Expected]:
+    return {name: Expected(attempts=None, reviews=None, on_main=on_main, spent=spent)}
+
+
+def _cancelled(name: str) -> dict[str, Expected]:
+    return {name: Expected(State.CANCELLED, attempts=None, reviews=None, on_main=0)}
 
 
 SCENES = {
@@ -269,6 +299,11 @@ SCENES = {
     "submit": Scene(nothing, submit, nothing, _ends("plain")),
     "approve": Scene(asked, command("approve", card_of), nothing, _ends("plain")),
     "retry": Scene(cancelled, command("retry", id_of("stopped")), nothing, _ends("stopped")),
+    "clash": Scene(dropped("clash"), collide_at_work, nothing, _ends("clash", spent=None)),
+    "mend": Scene(dropped("mend", reproduces="true"), run, nothing, _ends("mend")),
+    "hold": Scene(asked, command("hold", id_of("plain")), released, _ends("plain")),
+    "edit": Scene(asked, command("edit", id_of("plain"), "--set", "priority=P1"), approved, _ends("plain")),
+    "cancel": Scene(asked, command("cancel", id_of("plain")), nothing, _cancelled("plain")),
     "revert": Scene(merged, command("revert", id_of("plain")), undone, _ends("plain") | _ends("branch", on_main=0)),
 }
 

@@ -29,7 +29,9 @@ def changes_of(old: Files, new: Files, links: frozenset[str] = frozenset()) -> t
             continue
         status = "A" if was is None else "D" if now is None else "T" if path in links else "M"
         modes = NONE if was is None else FILE, NONE if now is None else LINK if path in links else FILE
-        found.append(Change(path, status, 1, 1, *modes, oid(now) if now else "", oid(was) if was else ""))
+        # Of a file with a NUL byte git counts no lines.
+        lines = None if "\0" in (was or "") + (now or "") else 1
+        found.append(Change(path, status, lines, lines, *modes, oid(now) if now else "", oid(was) if was else ""))
     return tuple(found)
 
 

@@ -19,12 +19,13 @@ import pytest
 from orchestrator.adapters.config_file import parse_config, read_config
 from orchestrator.adapters.documents import parse_claims
 from orchestrator.adapters.job_file import parse_job
-from orchestrator.adapters.library import read_criteria, read_souls
+from orchestrator.adapters.library import read_criteria, read_souls, scan_schedules
 from orchestrator.adapters.run_folder import RunFolder, build_environment
 from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
 from orchestrator.cli.main import VERBS, orc
 from orchestrator.core.card import OPTIONS
 from orchestrator.core.claims import claim_blocks
+from orchestrator.core.goal import GOAL_TABLE, ProjectState
 from orchestrator.core.job import State
 from orchestrator.core.kinds import RULES as KIND_RULES
 from orchestrator.core.records import Verdict
@@ -238,6 +239,16 @@ def test_the_table_of_events_is_the_one_that_the_engine_obeys() -> None:
     assert told == {event.value: set(legal.steps) for event, legal in TABLE.items()}
 
 
+def test_the_steps_of_a_project_are_those_that_the_engine_obeys() -> None:
+    told: dict[str, tuple[dict[ProjectState | None, ProjectState], ActorKind]] = {}
+    for row in table_rows(DOCS / "architecture.md", "| step of a project | from | to | by |"):
+        sources: list[ProjectState | None] = [ProjectState(name) for name in named(row[1])]
+        sources += [None] if row[1].startswith("nothing") else []
+        kind = {"engine": ActorKind.ENGINE, "you": ActorKind.HUMAN}[row[3]]
+        told[named(row[0])[0]] = (dict.fromkeys(sources, ProjectState(named(row[2])[0])), kind)
+    assert told == {event.value: (dict(steps), kind) for event, (steps, kind) in GOAL_TABLE.items()}
+
+
 def test_the_table_of_cards_names_every_question_and_its_answers() -> None:
     rows = [row for row in table_rows(HOW_TO / "answer-cards.md") if named(row[0])]
     told = {named(row[0])[0]: named(row[2]) for row in rows}
@@ -291,13 +302,21 @@ def test_the_how_to_names_every_rule_of_the_criteria_and_every_key() -> None:
     assert [name for name in sorted({*keys, *KIND_RULES}) if f"`{name}`" not in page] == []
 
 
-MARKS = ("# job", "# orc.yaml", "# criteria", "# claims")
+MARKS = ("# job", "# orc.yaml", "# criteria", "# claims", "# schedule")
 
 
 def test_every_yaml_block_says_what_it_is() -> None:
     yaml = [block for block in BLOCKS if block.language == "yaml"]
     assert len(yaml) >= 4
     assert [str(block) for block in yaml if not any(is_marked(block, mark) for mark in MARKS)] == []
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if is_marked(block, "# schedule")], ids=str)
+def test_every_schedule_that_is_shown_is_a_valid_one(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "schedules").mkdir()
+    (tmp_path / "schedules" / "shown.yaml").write_text(block.text)
+    shelf = scan_schedules(tmp_path)
+    assert (list(shelf.good), shelf.problems) == (["shown"], ())
 
 
 def test_the_job_in_markdown_is_a_valid_one() -> None:

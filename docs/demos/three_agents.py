@@ -86,7 +86,8 @@ def set_up(root: Path, service: FakeModels) -> None:
     """A repository with three agents of three families."""
     (root / "souls").mkdir(parents=True)
     programs = {program.name: program.path for program in PROGRAMS}
-    config: list[str] = ["version: 1", "tick_seconds: 1", "projects:", "  main:", "    target: main"]
+    config: list[str] = ["version: 1", "tick_seconds: 1", "review: {second: 0}"]
+    config += ["projects:", "  main:", "    target: main"]
     config += ['    checks: ["for f in *.py; do python3 $f || exit 1; done"]', "    merge: auto", "backends:"]
     models = ["models:"]
     for name, (agent, family, model, body) in AGENTS.items():

@@ -22,14 +22,16 @@ from orchestrator.adapters.audit_chain import (
     pointer_path,
 )
 from orchestrator.adapters.audit_decisions import ALWAYS, DECISIONS
-from orchestrator.adapters.audit_reviews import NO_NONCE
-from orchestrator.adapters.audit_rules import Finding, Rule, Step, check_commit, check_filing, check_root
+from orchestrator.adapters.audit_goals import judge_goal, not_said, owed_after, projects_in
+from orchestrator.adapters.audit_reviews import NO_NONCE, proposing_run
+from orchestrator.adapters.audit_rules import Finding, GoneError, Rule, Step, check_commit, check_filing, check_root
 from orchestrator.adapters.audit_steps import GENERAL
-from orchestrator.adapters.audit_work import PROOFS, GoneError, Projects
+from orchestrator.adapters.audit_work import PROOFS, Projects
 from orchestrator.adapters.git import Git, rev_parse
 from orchestrator.adapters.ledger import FORMAT, REF, closed_path, open_path
 from orchestrator.adapters.objects import EMPTY_TREE, TREE_MODE, Entry, opened
 from orchestrator.adapters.strict_yaml import load_mapping
+from orchestrator.core.goal import GoalMove
 from orchestrator.core.records import CLEAR, Lately, ReviewRecord, Verdict
 from orchestrator.core.suspicion import LATELY, LOOKED_BACK
 from orchestrator.core.times import parse
@@ -101,6 +103,7 @@ def audit(
             audited.look_at(oid)
             if progress is not None:
                 progress(number, len(chain))
+        audited.end()
         return Report(len(chain), len(audited.jobs), tuple(audited.lies), tuple(audited.doubts))
 
 
@@ -113,6 +116,8 @@ class _Audit:
     parent: Commit | None = None
     jobs: set[str] = field(default_factory=set)
     nonces: dict[str, str] = field(default_factory=dict)
+    proposed: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """The jobs that were made of what reviews proposed, by run, title and prompt."""
     walked: int = 0
     whole: bool = True
     """Whether nothing is believed, so that all that came before a commit was seen."""
@@ -122,6 +127,8 @@ class _Audit:
     """Of each reviewer's newest clear verdicts: the number of the commit, and whether it was an approval."""
     lies: list[Lie] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
+    owed: GoalMove | None = None
+    """What the next commit must say of the goal of a project, after the step of a job."""
 
     def begin(self, start: str | None) -> None:
         """Believe the commit `start`; None to believe nothing."""
@@ -154,6 +161,7 @@ class _Audit:
             return
         changes = {path: (before, after) for path, before, after in self.store.changes(root, commit.tree)}
         owners = {path: owner_of(path) for path in changes}
+        self._settle(commit, changes)
         ids = sorted({id_ for id_, _, _ in owners.values() if id_})
         if not ids:
             self._note(commit, "", check_filing(commit, changes))
@@ -163,6 +171,26 @@ class _Audit:
             self._note(commit, ids[0], [(Rule.SCOPE, f"changes {path} beside the folder of {ids[0]}")])
         folders = {folder for id_, folder, _ in owners.values() if id_ == ids[0] and folder}
         self._judge(commit, ids[0], root, folders)
+
+    def _settle(self, commit: Commit, paths: Iterable[str]) -> None:
+        """What the step before leads to for the goal of a project is said by the next commit, and by no other."""
+        assert self.parent is not None
+        owed, self.owed = self.owed, None
+        if projects_in(paths):
+            sure = self.whole or self.walked > 1
+            self._note(commit, "", _guarded(judge_goal(self.store, commit, self.parent, paths, owed, sure=sure)))
+        elif owed is not None:
+            self._note(commit, "", [not_said(owed)])
+
+    def end(self) -> None:
+        """After the newest commit nothing may be owed: both are written at once."""
+        if self.owed is not None and self.parent is not None:
+            self._note(self.parent, "", [not_said(self.owed)])
+
+    def _note_owed(self, step: Step) -> Iterator[Finding]:
+        """What the next commit is to say; it is no finding yet."""
+        self.owed = owed_after(step)
+        yield from ()
 
     def _judge(self, commit: Commit, id_: str, root: str, folders: set[str]) -> None:
         self.jobs.add(id_)
@@ -181,6 +209,8 @@ class _Audit:
                 self._note(commit, id_, _guarded(rule(step)))
         self._note(commit, id_, _guarded(self._check_nonce(step)))
         self._note(commit, id_, _guarded(self._check_lately(step)))
+        self._note(commit, id_, _guarded(self._note_owed(step)))
+        self._note(commit, id_, _guarded(self._check_proposed(step)))
         self._prove(step)
 
     def _folder(self, root: str, folders: set[str]) -> Records:
@@ -213,6 +243,15 @@ class _Audit:
         used = self.nonces.setdefault(review.nonce_sha256, step.commit.oid)
         if used != step.commit.oid:
             yield Rule.NONCE, f"has a verdict that carries the nonce of another one ({used[:12]})"
+
+    def _check_proposed(self, step: Step) -> Iterator[Finding]:
+        """Of each follow-up that a reviewer proposes there is one job."""
+        run = proposing_run(step) if step.event is Event.ACCEPT else None
+        if run is not None:
+            spec = step.after.spec
+            first = self.proposed.setdefault((str(run), spec.title, spec.prompt), step.id)
+            if first != step.id:
+                yield Rule.REVIEW, f"makes a second job of what {run} proposed once, after {first}"
 
     def _check_lately(self, step: Step) -> Iterator[Finding]:
         """What a reviewer is said to have judged lately is what the ledger has of it."""

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from orchestrator.adapters.audit_cards import judge_answer, judge_card, judge_supersede
-from orchestrator.adapters.audit_reviews import judge_review, judge_verdict
+from orchestrator.adapters.audit_cards import (
+    judge_answer,
+    judge_answered_before,
+    judge_card,
+    judge_default,
+    judge_supersede,
+)
+from orchestrator.adapters.audit_kinds import judge_criteria
+from orchestrator.adapters.audit_reviews import judge_accept, judge_review, judge_stand, judge_verdict
 from orchestrator.adapters.audit_rules import SKEW_S, Finding, Rule, Step, StepRule, check_trailers, differ
 from orchestrator.core.attempt import former_authors, place_in_session
-from orchestrator.core.evidence import tampering_rules
+from orchestrator.core.escapes import escapes_of
+from orchestrator.core.evidence import escape_rules, tampering_rules
 from orchestrator.core.gate import PASSING, judge_checks
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import KEEP_APPROVAL, Expects, Job, MergePolicy, State
@@ -33,7 +41,7 @@ from orchestrator.core.sessions import Session
 from orchestrator.core.tamper import held_for
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Event
-from orchestrator.core.waits import needs_reminder, wait_of
+from orchestrator.core.waits import comes_by_itself, needs_reminder, wait_of
 
 
 def judge_start(step: Step) -> Iterator[Finding]:
@@ -101,7 +109,10 @@ def judge_collect(step: Step) -> Iterator[Finding]:
         dispute_of(step.was.fixes, attempt.answers, step.was.review) if step.after.state is State.COLLECTED else None
     )
     yield from differ(Rule.ATTEMPT, "why another reviewer is asked", step.at.second, second)
-    if (step.after.state is State.COLLECTED or asks) is not wanted:
+    again = bool(step.commit.trailer("Answered-Before"))
+    if again:
+        yield from judge_answered_before(step)
+    if (step.after.state is State.COLLECTED or asks or again) is not wanted:
         yield Rule.ATTEMPT, f"goes on to {step.after.state}, but the attempt's status is {attempt.status}"
     if attempt.ended and attempt.ended < attempt.started:
         yield Rule.TIME, f"says attempt {attempt.number} ended at {attempt.ended}, before it started"
@@ -220,10 +231,13 @@ def _check_results(job: Job, tests: str, checks: tuple[CheckResult, ...]) -> Ite
             yield Rule.CHECKS, f"ran {', '.join(ran) or 'no check'}, but the job asks for {', '.join(asked) or 'none'}"
 
 
+_APPROVING = (Event.VERDICT, Event.STAND, Event.ANSWER, Event.REBUILD)
+
+
 def judge_standing(step: Step) -> Iterator[Finding]:
     """Whatever the event: nothing is approved but by a verdict or a person, nothing merged or done without that."""
     approved, state = step.at.approved, step.after.state
-    if approved and approved != step.was.approved and step.event not in (Event.VERDICT, Event.ANSWER, Event.REBUILD):
+    if approved and approved != step.was.approved and step.event not in _APPROVING:
         yield Rule.APPROVAL, f"approves {approved[:12]} by {step.event}"
     nothing_to_merge = state is State.DONE and step.after.spec.expects is Expects.NO_CHANGE
     if state in (State.MERGING, State.LANDING, State.DONE) and not approved and not nothing_to_merge:
@@ -235,11 +249,34 @@ def judge_standing(step: Step) -> Iterator[Finding]:
     by_landing = step.event is Event.DONE or nothing_to_merge
     if state is State.DONE and not by_landing:
         yield Rule.LANDING, f"says done by {step.event}, but nothing landed"
+    yield from _judge_waiting(step)
     merged = step.at.merged
     if merged and merged != step.was.merged and step.event is not Event.MERGE:
         yield Rule.MERGE, f"says that {merged[:12]} is the merged commit, but builds none"
     if state is State.LANDING and not merged and step.after.spec.merge not in (None, MergePolicy.BRANCH):
         yield Rule.LANDING, "is to land, but no merged commit was built"
+
+
+def _judge_waiting(step: Step) -> Iterator[Finding]:
+    """A job is stuck where it waits or asks about that, and expires only with its open card."""
+    card = step.card() if step.after.state is State.DECIDE else None
+    yield from differ(Rule.STANDING, "when its card expires", step.at.expires, card.expires if card else "")
+    asks = card is not None and card.kind is CardKind.STALE
+    if step.at.stuck and step.after.state is not State.WAITING and not asks:
+        yield Rule.STANDING, f"says that it is stuck since {step.at.stuck}, but it is {step.after.state}"
+
+
+def judge_hold(step: Step) -> Iterator[Finding]:
+    """Since when a job waits for what does not come by itself goes on from reason to reason."""
+    stuck = step.at.stuck
+    if not stuck:
+        return  # Older versions did not say.
+    if comes_by_itself(step.at.reason) or step.at.held is not None:
+        yield Rule.STANDING, f"says that it is stuck since {stuck}, but it waits for what comes by itself"
+    elif step.was.stuck:
+        yield from differ(Rule.STANDING, "since when the job waits", stuck, step.was.stuck)
+    elif abs(parse(stuck).timestamp() - step.commit.committer.seconds) > SKEW_S:
+        yield Rule.TIME, f"says that it is stuck since {stuck}, which is not when it was committed"
 
 
 def judge_evidence(step: Step) -> Iterator[Finding]:
@@ -254,6 +291,10 @@ def judge_evidence(step: Step) -> Iterator[Finding]:
     )
     yield from differ(Rule.EVIDENCE, "the protected paths", step.at.protected, evidence.protected)
     yield from differ(Rule.EVIDENCE, "what is held for a person", step.at.tampering, held_for(evidence))
+    attempts = [found for number in range(1, attempt.number + 1) if (found := step.new.get(Attempt, number))]
+    outside, looked = escapes_of(attempts), attempt.escape_rules
+    yield from differ(Rule.EVIDENCE, "what was done outside of the trees", evidence.escapes, outside)
+    yield from differ(Rule.EVIDENCE, "who looked outside of the tree", evidence.escape_rules, looked)
     shown = evidence.reproduction or evidence.reproduction_checks or evidence.reproduction_key
     if evidence.tests or evidence.checks or evidence.checked_tree or shown:
         yield Rule.CHECKS, "has results of checks that have not run"
@@ -265,7 +306,9 @@ def judge_evidence(step: Step) -> Iterator[Finding]:
         yield Rule.EVIDENCE, f"goes back to {state}, but the gate refused nothing"
     told = {"Attempt": evidence.attempt, "Base": evidence.base, "Tip": evidence.tip, "Diff-Stat": evidence.stat}
     told |= {"Refused-By": " ".join(each.rule for each in evidence.failures), "Tampering": tampering_rules(evidence)}
+    told |= {"Escapes": escape_rules(evidence)}
     yield from check_trailers(step, told)
+    yield from judge_criteria(step, evidence)
 
 
 def judge_merge(step: Step) -> Iterator[Finding]:
@@ -369,6 +412,8 @@ def judge_done(step: Step) -> Iterator[Finding]:
 
 
 DECISIONS: Mapping[Event, StepRule] = {
+    Event.ACCEPT: judge_accept,
+    Event.HOLD: judge_hold,
     Event.START: judge_start,
     Event.COLLECT: judge_collect,
     Event.LOST: judge_lost,
@@ -378,7 +423,9 @@ DECISIONS: Mapping[Event, StepRule] = {
     Event.CHECKED: judge_checked,
     Event.REVIEW: judge_review,
     Event.VERDICT: judge_verdict,
+    Event.STAND: judge_stand,
     Event.ANSWER: judge_answer,
+    Event.DEFAULT: judge_default,
     Event.SUPERSEDE: judge_supersede,
     Event.MERGE: judge_merge,
     Event.REBUILD: judge_rebuild,

@@ -9,14 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.adapters.audit_chain import Records, pointer_path
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, check_trailers, differ
+from orchestrator.adapters.ledger import open_path
 from orchestrator.adapters.strict_yaml import replace_unsafe
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.gate import PASSING
 from orchestrator.core.ids import RunId, RunKind
-from orchestrator.core.job import Expects, Fix, Job, MergePolicy, State, Worker
+from orchestrator.core.job import Expects, Fix, Job, JobSpec, MergePolicy, State, Worker
 from orchestrator.core.judge import UNCLEAR_VERDICTS, after_approval, merge_policy
 from orchestrator.core.records import (
     Attempt,
@@ -28,11 +30,55 @@ from orchestrator.core.records import (
 )
 from orchestrator.core.review import STRONG, fixes_of, independence_of_all, is_enough
 from orchestrator.core.rounds import carry_on, disputed, is_same_again, rounds_so_far, still_disputed
-from orchestrator.core.suspicion import doubted, doubts_of, rests_on_nothing, second_opinion
+from orchestrator.core.suspicion import (
+    another_opinion,
+    approved_before,
+    doubted,
+    doubts_of,
+    drawn,
+    is_extra,
+    rests_on_nothing,
+)
 from orchestrator.core.verdict import Judgement, Question, hash_nonce, judge_reply
 
 NO_NONCE = frozenset({"", hash_nonce("")})
 _HEX = frozenset("0123456789abcdef")
+
+
+def judge_accept(step: Step) -> Iterator[Finding]:
+    """A job that comes from a review is what the reviewer proposed, and its verdict counts."""
+    run = proposing_run(step)
+    if run is None:
+        return
+    folder = _folder_of(step, run.job)
+    review, job = folder.get(ReviewRecord, run.number), folder.job()
+    if review is None or job is None:
+        yield Rule.REVIEW, f"comes from {run}, of which there is no record"
+        return
+    spec = step.after.spec
+    proposed = [(each.title, each.prompt) for each in review.follow_ups if not each.problem]
+    if (spec.title, spec.prompt) not in proposed or spec != JobSpec(prompt=spec.prompt, title=spec.title):
+        yield Rule.REVIEW, f"makes a job of what {run} did not propose"
+    is_approved = review.verdict is Verdict.APPROVED and job.at.approved == review.commit
+    if not is_approved and review.verdict is not Verdict.REVISE:
+        yield Rule.VERDICT, f"makes a job of what {run} proposed, whose verdict {review.verdict} does not count"
+    yield from differ(Rule.REVIEW, "the project", step.at.project, job.at.project)
+
+
+def proposing_run(step: Step) -> RunId | None:
+    """The review that proposed a job, None if none did."""
+    run = RunId.parse(step.at.source.removeprefix("run "))
+    return run if run is not None and run.kind is RunKind.REVIEW else None
+
+
+def _folder_of(step: Step, job: str) -> Records:
+    """The folder of another job at this step, open or closed."""
+    store, root, path = step.new.store, step.commit.tree, open_path(job)
+    pointer = store.find(root, pointer_path(job))
+    if pointer is not None:
+        path = store.read("blob", pointer.oid).decode("utf-8", "replace").strip()
+    entry = store.find(root, path)
+    return Records(store, path, store.tree(entry.oid) if entry is not None else {})
 
 
 def judge_review(step: Step) -> Iterator[Finding]:
@@ -86,6 +132,9 @@ def _judge_independence(step: Step, review: ReviewRecord, author: Worker) -> Ite
         yield Rule.INDEPENDENCE, f"asks {review.reviewer.agent} again, though another is to be asked: {second.told}"
     if wishes.by and review.reviewer.agent not in wishes.by:
         yield Rule.INDEPENDENCE, f"has {review.reviewer.agent} judge it, but the job asks for {', '.join(wishes.by)}"
+    wished, sets = step.after.spec.limits.starts, 1 + step.was.allowance
+    if review.again and wished and step.at.starts >= wished * sets:
+        yield Rule.LIMIT, "could have the reviewer asked once more, for which no start is left"
     if wishes.threshold is not None:
         yield from differ(Rule.REVIEW, "the threshold", review.threshold, wishes.threshold)
 
@@ -106,6 +155,7 @@ def judge_verdict(step: Step) -> Iterator[Finding]:
         yield Rule.TIME, f"says review {review.number} ended at {review.ended or 'no time'}, before it started"
     found = reread(step.id, review, evidence)
     yield from _judge_reading(review, found)
+    yield from _judge_first_answer(step.id, review, evidence)
     yield from differ(Rule.VERDICT, "why the approval is suspicious", review.doubts, doubts_of(review, evidence))
     verdict = review.verdict
     if verdict is Verdict.APPROVED and review.commit != step.was.tip:
@@ -114,9 +164,28 @@ def judge_verdict(step: Step) -> Iterator[Finding]:
     told: dict[str, object] = {"Review": review.number, "Reviewed-Sha": review.commit, "Verdict": verdict}
     told |= {"Score": review.score, "Reviewer": review.reviewer.agent, "Reviewer-Model": review.reviewer.model}
     told |= {"Author-Model": review.author.model, "Nonce-Sha256": review.nonce_sha256, "Diff-Stat": evidence.stat}
-    first = doubted(step.was.second)
+    first = approved_before(step.was.second)
     doubts = review.doubts if verdict is Verdict.APPROVED and first is None else ()
-    told |= {"Doubts": "; ".join(doubts), "Second-Of": first.review if first else ""}
+    told |= {"Doubts": "; ".join(doubts), "Drawn": f"{review.share} %" if review.drawn else ""}
+    told |= {"Second-Of": first.review if first else "", "Asked-Again": review.asked_again}
+    yield from check_trailers(step, told)
+
+
+def judge_stand(step: Step) -> Iterator[Finding]:
+    """An approval that was drawn to be judged twice stands as it was given, for want of the second review."""
+    first = drawn(step.was.second)
+    review = step.new.get(ReviewRecord, first.review) if first is not None else None
+    if first is None or review is None or step.was.run:
+        yield Rule.APPROVAL, "lets an approval stand, but none waits for a second review that was drawn"
+        return
+    if review.verdict is not Verdict.APPROVED or review.commit != step.was.tip:
+        yield Rule.APPROVAL, f"lets review {review.number} stand, which did not approve {step.was.tip[:12]}"
+    yield from differ(Rule.APPROVAL, "the approved commit", step.at.approved, review.commit)
+    yield from differ(Rule.APPROVAL, "the approval weak", step.at.weak, first.weak)
+    yield from differ(Rule.APPROVAL, "the fixes still asked for", step.at.fixes, ())
+    yield from differ(Rule.VERDICT, "why another reviewer is asked", step.at.second, None)
+    yield from _judge_policy(step, weak=first.weak)
+    told = {"Reviewed-Sha": review.commit, "Second-Of": review.number, "Reviewer": review.reviewer.agent}
     yield from check_trailers(step, told)
 
 
@@ -126,7 +195,11 @@ def reread(job: str, review: ReviewRecord, evidence: Evidence) -> Judgement:
         return Judgement(Verdict.INCONCLUSIVE, why=f"did not come to its end ({review.status}, exit {review.exit})")
     if review.nonce_sha256 in NO_NONCE or len(review.nonce_sha256) != 64 or set(review.nonce_sha256) - _HEX:
         return Judgement(Verdict.INCONCLUSIVE, why="is not bound to a review")
-    question = Question(
+    return judge_reply(review.reply, _question(job, review, evidence), blotted=True)
+
+
+def _question(job: str, review: ReviewRecord, evidence: Evidence) -> Question:
+    return Question(
         job=job,
         commit=review.commit,
         nonce_sha256=review.nonce_sha256,
@@ -136,7 +209,16 @@ def reread(job: str, review: ReviewRecord, evidence: Evidence) -> Judgement:
         threshold=review.threshold,
         claims=tuple(each.id for each in claims_asked(evidence, review.draw)),
     )
-    return judge_reply(review.reply, question, blotted=True)
+
+
+def _judge_first_answer(job: str, review: ReviewRecord, evidence: Evidence) -> Iterator[Finding]:
+    """Only a reviewer whose answer has not the form of a verdict is asked once more."""
+    if not (review.asked_again or review.first_reply):
+        return
+    first = judge_reply(review.first_reply, _question(job, review, evidence), blotted=True)
+    if not (review.again and first.malformed):
+        yield Rule.VERDICT, f"asks {review.reviewer.agent} once more, which its first answer is no reason for"
+    yield from differ(Rule.VERDICT, "what was wrong with the first answer", review.asked_again, first.why)
 
 
 def _judge_reading(review: ReviewRecord, found: Judgement) -> Iterator[Finding]:
@@ -148,9 +230,11 @@ def _judge_reading(review: ReviewRecord, found: Judgement) -> Iterator[Finding]:
     said = _plain({"items": [to_mapping(each) for each in review.items]})
     said |= _plain({"claims": [to_mapping(each) for each in review.claims]})
     said |= _plain({"findings": [to_mapping(each) for each in review.findings]})
+    said |= _plain({"follow_ups": [to_mapping(each) for each in review.follow_ups]})
     read = _plain({"items": [to_mapping(each) for each in found.items]})
     read |= _plain({"claims": [to_mapping(each) for each in found.claims]})
     read |= _plain({"findings": [to_mapping(each) for each in found.findings]})
+    read |= _plain({"follow_ups": [to_mapping(each) for each in found.follow_ups]})
     # A reviewer that repeats its nonce in a remark: the kept answer has the hash there, the remark may not.
     if said != read and review.nonce_sha256 not in str(read):
         yield Rule.VERDICT, "has other answers or findings than the reviewer's answer"
@@ -168,13 +252,13 @@ def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judge_consequence(step: Step, review: ReviewRecord, verdict: Verdict, found: Judgement) -> Iterator[Finding]:
-    first = doubted(step.was.second)
-    suspicious = verdict is Verdict.APPROVED and bool(review.doubts) and first is None
-    kept = step.was.second if verdict is Verdict.INCONCLUSIVE else None
-    doubled = verdict is Verdict.APPROVED and first is not None and rests_on_nothing(review)
-    asked = second_opinion(review, disputed(step.was.second)) if suspicious else step.was.second if doubled else kept
-    yield from differ(Rule.VERDICT, "why another reviewer is asked", step.at.second, asked)
-    if suspicious or doubled:
+    first, is_yes = approved_before(step.was.second), verdict is Verdict.APPROVED
+    another = another_opinion(review, step.id, step.was.second) if is_yes else None
+    yield from differ(Rule.VERDICT, "whether the approval is drawn", review.drawn, drawn(another) is not None)
+    doubled = is_yes and doubted(first) is not None and rests_on_nothing(review)
+    kept = step.was.second if doubled or verdict is Verdict.INCONCLUSIVE else None
+    yield from differ(Rule.VERDICT, "why another reviewer is asked", step.at.second, another or kept)
+    if another is not None or doubled:
         yield from _judge_state(step, verdict, State.DECIDE if doubled else State.REVIEWING)
         yield from differ(Rule.APPROVAL, "the approved commit", step.at.approved, "")
         return
@@ -183,7 +267,7 @@ def _judge_consequence(step: Step, review: ReviewRecord, verdict: Verdict, found
         yield Rule.APPROVAL, f"approves {step.at.approved[:12]}, but the verdict on {review.commit[:12]} is {verdict}"
     if verdict is Verdict.APPROVED:
         yield from differ(Rule.APPROVAL, "the approved commit", step.at.approved, review.commit)
-        weak = review.independence != STRONG or (first is not None and first.weak)
+        weak = (review.independence != STRONG and drawn(first) is None) or (first is not None and first.weak)
         yield from differ(Rule.APPROVAL, "the approval weak", step.at.weak, weak)
         yield from differ(Rule.APPROVAL, "the fixes still asked for", step.at.fixes, ())
         yield from _judge_policy(step, weak=weak)
@@ -194,7 +278,8 @@ def _judge_consequence(step: Step, review: ReviewRecord, verdict: Verdict, found
     else:
         unclear = step.was.inconclusive + 1
         yield from differ(Rule.VERDICT, "the number of unclear verdicts", step.at.inconclusive, unclear)
-        yield from _judge_state(step, verdict, State.DECIDE if unclear >= UNCLEAR_VERDICTS else State.REVIEWING)
+        asks = unclear >= UNCLEAR_VERDICTS and step.before is not None and not is_extra(step.before)
+        yield from _judge_state(step, verdict, State.DECIDE if asks else State.REVIEWING)
         if review.reviewer.agent not in step.at.excluded:
             yield Rule.VERDICT, f"does not exclude {review.reviewer.agent}, whose answer was unclear"
 
@@ -239,7 +324,7 @@ def _judge_policy(step: Step, *, weak: bool) -> Iterator[Finding]:
     if step.before is None:
         return
     if step.after.spec.expects is Expects.NO_CHANGE:
-        yield from _judge_state(step, Verdict.APPROVED, State.DONE)
+        yield from _judge_state(step, Verdict.APPROVED, State.DECIDE if weak else State.DONE)
         return
     possible = set()
     for wanted in policies(step.after):

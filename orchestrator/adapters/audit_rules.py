@@ -57,11 +57,17 @@ class Rule(StrEnum):
     MERGE = "merge"
     LANDING = "landing"
     LIMIT = "limit"
+    GOAL = "goal"
+    """Where a project stands that is to be finished, and that a person said so."""
     FILING = "filing"
 
 
 Finding = tuple[Rule, str]
 """A rule and, as the end of a sentence that begins "commit … ", what is wrong."""
+
+
+class GoneError(Exception):
+    """What would prove or disprove a decision is not there any more; the message ends "cannot be verified: "."""
 
 
 @dataclass(frozen=True, slots=True)

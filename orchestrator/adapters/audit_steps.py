@@ -92,8 +92,16 @@ def check_times(step: Step) -> Iterator[Finding]:
 
 
 _ALWAYS = frozenset({"seq", "state", "since", "reason"})
-_WITHDRAWN: Mapping[str, object] = {"approved": "", "merged": "", "target_was": "", "rebuilds": 0, "collided": ""}
-"""What any event may take back: that is never an approval."""
+_WITHDRAWN: Mapping[str, object] = {
+    "approved": "",
+    "merged": "",
+    "target_was": "",
+    "rebuilds": 0,
+    "collided": "",
+    "stuck": "",
+    "expires": "",
+}
+"""What any event may take back: that is never an approval. The last two end with the state that they belong to."""
 _BACK = frozenset({"spent", "fixes", "card"})
 _NEW_GO = frozenset(
     {"allowance", "crashes", "failed_starts", "not_before", "run", "excluded", "inconclusive", "rebuilds", "asked"}
@@ -103,14 +111,15 @@ _NEW_BASE = frozenset({"base", "tip", "approved"}) | _NEW_MERGE
 _STARTED = frozenset({"attempt", "starts", "run", "agent", "author", "base", "excluded", "inconclusive", "second"})
 _STARTED |= {"former"}
 _JUDGED = frozenset({"run", "crashes", "failed_starts", "approved", "fixes", "weak", "rounds", "inconclusive"})
-_JUDGED |= {"excluded", "second", "asked"}
+_JUDGED |= {"excluded", "second", "asked", "starts"}
+_STOOD = frozenset({"crashes", "failed_starts", "not_before", "approved", "fixes", "weak", "second"})
 MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.ACCEPT: frozenset({*FIRST, "held"}),
     Event.EDIT: frozenset({"priority", "held"}),
-    Event.HOLD: frozenset({"needs"}),
+    Event.HOLD: frozenset({"needs", "stuck"}),
     Event.RELEASE: frozenset({"needs"}),
     Event.START: _STARTED,
-    Event.COLLECT: frozenset({"run", "tip", "crashes", "failed_starts", "second"}) | _BACK,
+    Event.COLLECT: frozenset({"run", "tip", "crashes", "failed_starts", "second", "expires"}) | _BACK,
     Event.LOST: frozenset({"run", "crashes", "not_before", "tip", "card"}),
     Event.NOT_STARTED: frozenset({"run", "failed_starts", "not_before", "card", "tip"}),
     Event.EVIDENCE: frozenset({"evidence", "protected", "tampering", "tests"}) | _BACK,
@@ -118,8 +127,10 @@ MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.CHECKED: frozenset({"run", "tests", "crashes", "failed_starts"}) | _BACK | _NEW_BASE,
     Event.REVIEW: frozenset({"run", "review", "starts"}),
     Event.VERDICT: _JUDGED | _NEW_MERGE | {"card"},
-    Event.CARD: frozenset({"card", "asked_base"}),
+    Event.STAND: _STOOD | _NEW_MERGE | {"card"},
+    Event.CARD: frozenset({"card", "asked_base", "stuck"}),
     Event.ANSWER: frozenset({"approved", "fixes", "recheck", "asked_base", "given", "second"}) | _NEW_MERGE | _NEW_GO,
+    Event.DEFAULT: frozenset({"fixes"}),
     Event.SUPERSEDE: frozenset({"asked_base"}),
     Event.MERGE: frozenset({"merge", "conflicts", "collided", "given"}) | _NEW_BASE | _BACK,
     Event.REBUILD: _NEW_BASE | {"card", "fixes", "conflicts", "spent", "given"},
@@ -145,11 +156,13 @@ def check_standing(step: Step) -> Iterator[Finding]:
 
 _GOES_ON = frozenset(
     {
+        Event.DEFAULT,
         Event.RELEASE,
         Event.START,
         Event.EVIDENCE,
         Event.CHECK,
         Event.REVIEW,
+        Event.STAND,
         Event.MERGE,
         Event.REBUILD,
         Event.LAND,
@@ -182,7 +195,8 @@ _GIVES_BACK = frozenset({(Event.REBUILD, "spent"), (Event.REBUILD, "conflicts")}
 def check_counters(step: Step) -> Iterator[Finding]:
     """Counters only grow, by one, and by the events that they count; ceilings rise only by a person's hand."""
     was, now = step.was, step.at
-    yield from differ(Rule.COUNTER, "the number of starts", now.starts, was.starts + (step.event in _STARTS))
+    begun = step.event in _STARTS or _was_asked_again(step)
+    yield from differ(Rule.COUNTER, "the number of starts", now.starts, was.starts + begun)
     for name in ("attempt", "review", "evidence", "merge", "card", "spent", "rounds", "allowance", "conflicts"):
         grown = getattr(now, name) - getattr(was, name)
         if grown not in (0, 1) and (step.event, name) not in _GIVES_BACK:
@@ -191,6 +205,12 @@ def check_counters(step: Step) -> Iterator[Finding]:
         yield Rule.COUNTER, f"spends an attempt by {step.event}"
     if now.allowance != was.allowance and Who(step.commit.author.name).kind is not ActorKind.HUMAN:
         yield Rule.LIMIT, "grants another set of attempts, but no person did"
+
+
+def _was_asked_again(step: Step) -> bool:
+    """Whether a reviewer took a second turn, which is one more start."""
+    review = step.new.get(ReviewRecord, step.was.review) if step.event is Event.VERDICT else None
+    return review is not None and bool(review.asked_again)
 
 
 def check_limits(step: Step) -> Iterator[Finding]:
@@ -228,6 +248,8 @@ _ATTEMPT = _ENDED | {
     "session",
     "session_job",
     "forgeable",
+    "escapes",
+    "escape_rules",
 }
 _REVIEWED = _ENDED | {
     "verdict",
@@ -242,6 +264,10 @@ _REVIEWED = _ENDED | {
     "spoke",
     "seconds",
     "doubts",
+    "drawn",
+    "asked_again",
+    "first_reply",
+    "follow_ups",
 }
 _CHECKED = frozenset({"tests", "checks", "checked_tree", "check_key", "notes"})
 _CHECKED |= {"reproduction", "reproduction_checks", "reproduction_key"}
@@ -257,6 +283,7 @@ _COMPLETES: Mapping[tuple[Event, str], frozenset[str]] = {
     (Event.CHECKED, "merge"): frozenset({"tests", "checks", "check_key", "problem"}),
     (Event.DONE, "merge"): frozenset({"landed", "problem"}),
     (Event.ANSWER, "card"): frozenset({"answer", "message", "answered", "by"}),
+    (Event.DEFAULT, "card"): frozenset({"answer", "answered", "by"}),
     (Event.SUPERSEDE, "card"): _CLOSES,
     (Event.CANCEL, "card"): _CLOSES,
     (Event.RETRY, "card"): _CLOSES,

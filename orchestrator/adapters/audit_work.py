@@ -11,7 +11,8 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 
-from orchestrator.adapters.audit_rules import Finding, Rule, Step, differ, lately_landing
+from orchestrator.adapters.audit_kinds import read_demands
+from orchestrator.adapters.audit_rules import Finding, GoneError, Rule, Step, differ, lately_landing
 from orchestrator.adapters.documents import read_kind_facts, read_previews
 from orchestrator.adapters.gate_facts import look_for_tampering, read_contents, read_diff_facts
 from orchestrator.adapters.git import ENGINE, Git, GitError, is_ancestor, merge_base, rev_parse, tree_of
@@ -29,17 +30,13 @@ from orchestrator.core.job import JobSpec
 from orchestrator.core.kinds import KindFacts, judge_kind
 from orchestrator.core.records import Attempt, ChangedPath, Claim, Evidence, Failure, MergeRecord, Preview, Tampering
 from orchestrator.core.reproduction import laid_over
-from orchestrator.core.rounds import is_all_disputed
+from orchestrator.core.rounds import is_about_words, is_all_disputed
 from orchestrator.core.transitions import Event
 from orchestrator.errors import OrcError
 
 _REFLOG_LOOKED_AT = 200
 _ON_DOCS = frozenset({"plan_only", "whitespace_only"})
 """Rules that depend on which paths are documents, which only newer evidence says."""
-
-
-class GoneError(Exception):
-    """What would prove or disprove a decision is not there any more; the message ends "cannot be verified: "."""
 
 
 class Work:
@@ -78,16 +75,17 @@ class Work:
         rows = [line.split(" ") for line in self._git.text("rev-list", *shape, new, f"^{old}").splitlines()]
         return [(row[0], row[1], row[2:]) for row in rows]
 
-    def facts(self, base: str, tip: str, *, report: str, previous: str) -> DiffFacts:
-        """What the rules of the diff gate look at."""
-        changes = self.stat(base, tip).changes
+    def facts(self, evidence: Evidence, base: str, *, report: str, previous: str) -> DiffFacts:
+        """What the rules of the diff gate look at, from the merge base."""
+        tip, keep, aside = evidence.tip, evidence.keep, evidence.aside
+        changes, contents = self.stat(base, tip).changes, self.contents(base, tip)
         return read_diff_facts(
-            self._git, base, tip, changes, self.contents(base, tip), report=report, previous=previous
+            self._git, base, tip, changes, contents, report=report, previous=previous, keep=keep, aside=aside
         )
 
     def tampering(self, base: str, tip: str, spec: JobSpec) -> tuple[Tampering, ...]:
         """What the tamper guard finds."""
-        return look_for_tampering(self._git, base, self.stat(base, tip).changes, self.contents(base, tip), spec.allows)
+        return look_for_tampering(self._git, base, self.stat(base, tip).changes, self.contents(base, tip), spec)
 
     def reproduction(self, base: str, tip: str) -> str:
         """The tree of the base with the tests of the change laid over it."""
@@ -100,7 +98,7 @@ class Work:
     def previews(self, base: str, tip: str, spec: JobSpec, checks: Checks, *, report: str) -> tuple[list[str], int]:
         """What can be seen of the deliverables, and how many are left out."""
         changes = self.stat(base, tip).changes
-        previews, more = read_previews(self._git, changes, spec, checks.documents, report=report)
+        previews, more = read_previews(self._git, tip, changes, spec, checks.documents, report=report)
         return _plain(previews), more
 
     def check_landed(self, commit: str, target: str, when: int) -> Iterator[Finding]:
@@ -220,7 +218,7 @@ def _prove_refusals(step: Step, work: Work, evidence: Evidence, base: str) -> It
     if attempt is None:
         return
     previous = _previous_tree(step, attempt, evidence)
-    facts = work.facts(base, evidence.tip, report=attempt.report, previous=previous)
+    facts = work.facts(evidence, base, report=attempt.report, previous=previous)
     paths = protected_paths(facts.changes, evidence.guarded or ("**",))
     guarded = tuple(replace_unsafe(path) for path in paths)
     if evidence.guarded and evidence.protected != first_paths(guarded):
@@ -235,6 +233,8 @@ def _prove_refusals(step: Step, work: Work, evidence: Evidence, base: str) -> It
         was, now = evidence.diff_rules, gate.VERSION
         raise GoneError(f"version {was} of the rules of the diff looked at it, and this is {now}: it {lies[0]}")
     yield from ((Rule.EVIDENCE, lie) for lie in lies)
+    if evidence.aside:
+        work.need(*evidence.aside)
 
 
 def _prove_reproduction(step: Step, work: Work, evidence: Evidence, base: str) -> Iterator[Finding]:
@@ -283,6 +283,8 @@ def _prove_kind(step: Step, work: Work, evidence: Evidence, base: str) -> Iterat
             yield Rule.EVIDENCE, f"says that the gate refuses it for {said[0].rule}, but names no criteria"
         if evidence.claims or evidence.previews:
             yield Rule.EVIDENCE, "lists claims or previews, but names no criteria"
+        if attempt is not None and not evidence.diff_rules:  # Since these are counted, criteria are named.
+            raise GoneError("nobody wrote down what the criteria of its kind demanded then")
         return
     if evidence.kind_rules != kinds.VERSION:
         told = f"version {evidence.kind_rules} of the rules for its kind looked at it"
@@ -298,6 +300,8 @@ def _prove_kind(step: Step, work: Work, evidence: Evidence, base: str) -> Iterat
     yield from differ(Rule.EVIDENCE, "the previews", (_plain(evidence.previews), evidence.more_deliverables), shown)
     if is_other:
         raise GoneError(f"the spelling was checked with {evidence.speller}, which is not installed")
+    if evidence.criteria is not None:
+        read_demands(step, evidence, evidence.criteria)  # Where nobody has them any more, that is a doubt.
 
 
 def _told_of(failures: Iterable[Failure]) -> list[str]:
@@ -324,7 +328,9 @@ def _previous_tree(step: Step, attempt: Attempt, evidence: Evidence) -> str:
     if is_all_disputed(attempt.fixes, attempt.answers) and all(each.rule != "unchanged" for each in evidence.failures):
         return ""  # Older versions refused that as well.
     before = step.old.get(Evidence, evidence.number - 1) if attempt.fixes else None
-    return before.tree if before is not None and before.base == attempt.base and before.paths else ""
+    if before is None or is_about_words(before, attempt.fixes):
+        return ""
+    return before.tree if before.base == attempt.base and before.paths else ""
 
 
 def prove_merge(step: Step, work: Work) -> Iterator[Finding]:

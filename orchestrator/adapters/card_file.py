@@ -12,6 +12,7 @@ from orchestrator.adapters.schemas import validate
 from orchestrator.adapters.strict_yaml import dump, load, replace_unsafe
 from orchestrator.adapters.templates import render_prose
 from orchestrator.core.codec import to_mapping
+from orchestrator.core.questions import default_in_words
 from orchestrator.core.records import Card, ReviewRecord
 from orchestrator.errors import InvalidFileError
 
@@ -33,13 +34,17 @@ class CardAnswer:
 
 def show_card(card: Card, job_title: str) -> bytes:
     """The file of a card: its question and answers as comments, two keys to fill in, then its facts."""
-    lines = [*_prose(card.question), *_prose(f"Job {card.job}: {job_title}"), "#"]
+    lines = [*_prose(card.question), *_prose(f"Job {card.job}: {job_title}")]
+    # Which jobs wait changes with other jobs, and this file only with its own.
+    lines += [*_prose(f"What waits for it: orc show {card.job}"), "#"]
     if card.superseded:
         lines += _prose(f"This card may no longer be answered: {card.superseded}")
     else:
         lines += _prose(f"Write one of these behind `answer:` and save, or run: orc answer {card.id} KEY")
         for option in card.options:
             lines += _prose(f"  {option.key} - {option.label}. {option.consequence}")
+        if by_default := default_in_words(card):
+            lines += _prose(f"({by_default})")
     lines += ["answer:", "# What goes with it, if anything: `message: |` and the text below it, indented.", "message:"]
     return write_parts("\n".join(lines) + "\n", to_mapping(card), markdown=False)
 

@@ -1,6 +1,7 @@
 """Reads, through the hardened door, what the criteria of a kind ask of the work: its documents, claims and previews.
 
-Everything has a bound, and what is beyond it is told as unread, never passed over.
+Everything has a bound, and what is beyond it is told as unread, never passed over. Only pages in HTML, which programs
+make as large as they like, are passed over with a note.
 """
 
 from __future__ import annotations
@@ -9,18 +10,27 @@ import posixpath
 from collections.abc import Iterable, Mapping
 
 from orchestrator.adapters.git import Git
-from orchestrator.adapters.git_objects import list_tree, read_small_blobs
+from orchestrator.adapters.git_objects import list_tree, read_links, read_small_blobs
 from orchestrator.adapters.schemas import validate
 from orchestrator.adapters.spelling import known_misspellings
 from orchestrator.adapters.strict_yaml import load_mapping, replace_unsafe
 from orchestrator.core.claims import MOST_CLAIMS, MOST_LISTS, REPORT, claim_blocks, path_of
 from orchestrator.core.criteria import Checks
 from orchestrator.core.diffstat import Change
-from orchestrator.core.gate import SYMLINK
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Expects, JobSpec
 from orchestrator.core.kinds import KindFacts
-from orchestrator.core.preview import MOST_PREVIEWS, PREVIEW_BYTES, deliverables_of, excerpt, need_preview, preview_of
+from orchestrator.core.pages import is_page
+from orchestrator.core.preview import (
+    MOST_PREVIEWS,
+    PREVIEW_BYTES,
+    deliverables_of,
+    excerpt,
+    is_opaque,
+    need_preview,
+    preview_of,
+    stand_in_for,
+)
 from orchestrator.core.prose import Document, has_relative_links
 from orchestrator.core.records import Claim, Failure, Preview
 from orchestrator.errors import InvalidFileError
@@ -33,7 +43,6 @@ LIST_BYTES = 64 * 1024
 """Of one list of claims."""
 SOURCE_BYTES, ALL_SOURCE_BYTES = 2 * 1024 * 1024, 16 * 1024 * 1024
 """The lines of a larger file that a locator names are not counted, nor those of one too many."""
-LINK_BYTES = 4096
 _UNCOUNTED = 10**9
 
 
@@ -44,7 +53,10 @@ def read_kind_facts(
     wants_tree = checks.viewable and bool(need_preview(spec, changes))
     if not checks.reads_documents:
         return KindFacts(changes, paths=_with_folders(_oids_in(git, tip) if wants_tree else {}))
-    documents, unread = _read_documents(git, changes, checks.documents)
+    named = [each for each in changes if matches(each.path, checks.documents)]
+    documents, unread = _read_documents(git, [each for each in named if not is_page(each.path)], checks.documents)
+    pages, passed_over = _read_documents(git, [each for each in named if is_page(each.path)], checks.documents)
+    documents += pages
     if spec.expects is Expects.NO_CHANGE:
         documents.append(Document(REPORT, replace_unsafe(report)))
     claims, bad = _read_claims(documents) if checks.claims else ([], [])
@@ -54,6 +66,7 @@ def read_kind_facts(
         changes,
         tuple(documents),
         tuple(unread),
+        tuple(passed_over),
         tuple(claims),
         tuple(bad),
         _with_folders(tree),
@@ -67,9 +80,8 @@ def _oids_in(git: Git, tip: str) -> dict[str, str]:
 
 
 def _read_documents(
-    git: Git, changes: Iterable[Change], globs: tuple[str, ...]
+    git: Git, named: list[Change], globs: tuple[str, ...]
 ) -> tuple[list[Document], list[tuple[str, str]]]:
-    named = [each for each in changes if matches(each.path, globs)]
     chosen = [each for each in named if _is_file(each)]
     read, beyond = chosen[:MOST_DOCUMENTS], chosen[MOST_DOCUMENTS:]
     data = read_small_blobs(git, (each.new_oid for each in read if each.new_oid.strip("0")), DOCUMENT_BYTES)
@@ -101,11 +113,12 @@ def _read_documents(
 
 def _strange_links(git: Git, changes: Iterable[Change], globs: tuple[str, ...]) -> list[Change]:
     """Symbolic links in the place of documents that lead to something else, which nobody would read."""
-    links = [each for each in changes if each.new_mode == SYMLINK]
-    targets = read_small_blobs(git, (each.new_oid for each in links), LINK_BYTES)
+    targets = dict(read_links(git, changes))
     found = []
-    for each in links:
-        target = targets.get(each.new_oid, b"").decode("utf-8", "surrogateescape")
+    for each in changes:
+        target = targets.get(each.path)
+        if target is None:
+            continue
         if not matches(posixpath.normpath(posixpath.join(posixpath.dirname(each.path), target)), globs):
             found.append(each)
     return found
@@ -179,17 +192,36 @@ def _count_lines(git: Git, tree: Mapping[str, str], names: set[str]) -> dict[str
 
 
 def read_previews(
-    git: Git, changes: tuple[Change, ...], spec: JobSpec, documents: tuple[str, ...], *, report: str
+    git: Git, tip: str, changes: tuple[Change, ...], spec: JobSpec, documents: tuple[str, ...], *, report: str
 ) -> tuple[tuple[Preview, ...], int]:
-    """What can be seen of the first deliverables, and how many more there are."""
+    """What can be seen of the first deliverables, each with its preview file behind it, and how many more there are.
+
+    `changes` lead to `tip`.
+    """
     if spec.expects is Expects.NO_CHANGE:
         return ((_safe(excerpt("", report)),) if report.strip() else (), 0)
     made = [each for each in deliverables_of(spec, changes, documents) if _is_file(each)]
-    shown = made[:MOST_PREVIEWS]
-    oids = [oid for each in shown for oid in (each.old_oid, each.new_oid) if oid.strip("0")]
-    data = read_small_blobs(git, oids, PREVIEW_BYTES)
-    previews = (preview_of(each.path, data.get(each.new_oid), data.get(each.old_oid)) for each in shown)
-    return tuple(map(_safe, previews)), len(made) - len(shown)
+    first = made[:MOST_PREVIEWS]
+    shown = [(each.path, each.new_oid, each.old_oid) for each in first]
+    shown = _with_stand_ins(git, tip, changes, first) if any(map(is_opaque, first)) else shown
+    data = read_small_blobs(git, [oid for _, *both in shown for oid in both if oid.strip("0")], PREVIEW_BYTES)
+    previews = (preview_of(path, data.get(new), data.get(old)) for path, new, old in shown)
+    return tuple(map(_safe, previews)), len(made) - len(first)
+
+
+def _with_stand_ins(
+    git: Git, tip: str, changes: Iterable[Change], made: Iterable[Change]
+) -> list[tuple[str, str, str]]:
+    """(path, object id, the one before) of these deliverables, and behind each that nobody can read its preview."""
+    there = {path: oid for mode, oid, path in list_tree(git, tip) if mode.startswith("100")}
+    before = {each.path: each.old_oid for each in changes}
+    shown: dict[str, tuple[str, str, str]] = {}
+    for each in made:
+        shown[each.path] = (each.path, each.new_oid, each.old_oid)
+        if is_opaque(each) and (name := stand_in_for(each.path, there)):
+            # One that is not among the changes is shown from its beginning.
+            shown[name] = (name, there[name], before.get(name, ""))
+    return list(shown.values())
 
 
 def _safe(preview: Preview) -> Preview:

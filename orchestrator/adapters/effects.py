@@ -36,6 +36,8 @@ class Effect(StrEnum):
     QUEUE_REMOVE = "queue.remove"
     MIRROR_REFRESH = "mirror.refresh"
     RUN_FOLDER = "run.folder"
+    RUN_NOTE = "run.note"
+    """What lies outside of a run's tree is noted before it starts."""
     NURSERY_START = "nursery.start"
     """The process from which runs are forked is started."""
     RUN_SPAWN = "run.spawn"

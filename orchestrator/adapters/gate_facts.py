@@ -6,11 +6,20 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 
 from orchestrator.adapters.git import Git, rev_parse, tree_of
-from orchestrator.adapters.git_objects import diff_stat, list_folders, read_small_blobs, whitespace_only_paths
-from orchestrator.core.contents import has_conflict_marks, is_binary
+from orchestrator.adapters.git_objects import (
+    diff_stat,
+    list_folders,
+    list_tree,
+    read_links,
+    read_small_blobs,
+    whitespace_only_paths,
+)
+from orchestrator.adapters.report_facts import read_seen
+from orchestrator.core.contents import has_conflict_marks, holds_sentences, is_binary, is_named_as_note
 from orchestrator.core.diffstat import Change
-from orchestrator.core.gate import SYMLINK, DiffFacts, is_program
-from orchestrator.core.job import Area
+from orchestrator.core.gate import SYMLINK, DiffFacts, follow_link, is_program
+from orchestrator.core.job import JobSpec
+from orchestrator.core.phantoms import open_claims
 from orchestrator.core.records import Tampering
 from orchestrator.core.tamper import MAX_ALL_BYTES, MAX_BYTES, Looked, blobs_to_read, find_tampering, needs_home
 
@@ -21,7 +30,6 @@ EMPTY_BLOBS = frozenset(
     }
 )
 """Ids of the file without content, in repositories of either format."""
-LINK_BYTES = 4096
 MOST_ADDED = 1000
 """Of so many added paths it is looked whether another differs from them in capitals only."""
 
@@ -40,37 +48,54 @@ def read_diff_facts(
     *,
     report: str,
     previous: str,
+    keep: tuple[str, ...] = (),
+    aside: tuple[str, ...] | None = None,
 ) -> DiffFacts:
-    """What the rules of the diff look at. `contents` as `read_contents` has them, `previous` the tree sent back."""
+    """What the rules of the diff look at. `contents` as `read_contents` has them, `previous` the tree sent back.
+
+    `keep` and `aside` as `read_seen` takes them.
+    """
     kept, tree = [change for change in changes if change.status != "D"], tree_of(git, tip)
+    links = read_links(git, kept)
     return DiffFacts(
         changes=changes,
         whitespace_only=frozenset(whitespace_only_paths(git, base, tip, changes)),
         empty_files=frozenset(c.path for c in kept if c.new_mode != SYMLINK and _is_empty(c, contents)),
-        links=_links(git, [change for change in kept if change.new_mode == SYMLINK]),
+        links=links,
         marked=frozenset(change.path for change in kept if _is_marked(change, contents)),
         hidden=frozenset(change.path for change in kept if _is_hidden(change, contents)),
         report=report,
         tree=tree,
         previous_tree=previous,
-        is_previous=bool(previous) and previous != tree and _differ_in_space_only(git, previous, tree),
+        is_previous_but_for_space=bool(previous) and previous != tree and _differ_in_space_only(git, previous, tree),
         twins=frozenset(find_twins(git, base, [change.path for change in changes if change.status == "A"])),
+        folders=frozenset(_folders_climbed(git, tip, links)),
+        notes=frozenset(change.path for change in kept if _is_note(change, contents)),
+        seen=read_seen(git, base, tip, open_claims(report if changes else "", changes), keep=keep, aside=aside),
     )
 
 
 def look_for_tampering(
-    git: Git, base: str, changes: tuple[Change, ...], contents: Mapping[str, bytes], allows: Iterable[Area]
+    git: Git, base: str, changes: tuple[Change, ...], contents: Mapping[str, bytes], spec: JobSpec
 ) -> tuple[Tampering, ...]:
     """What was done to the tests, to CI and to orc's own files by `changes`, which begin at `base`."""
     is_home = needs_home(changes) and rev_parse(git, f"{base}:orc.yaml") is not None
-    return find_tampering(Looked(changes, contents, is_home), allows)
+    return find_tampering(Looked(changes, contents, is_home, spec.deliverables), spec.allows)
 
 
-def _links(git: Git, changes: list[Change]) -> tuple[tuple[str, str], ...]:
-    """What symbolic links point to; one that is too long to be a path points out of the tree, to be sure."""
-    targets = read_small_blobs(git, (change.new_oid for change in changes), LINK_BYTES)
-    found = ((change.path, targets.get(change.new_oid) or b"/") for change in changes)
-    return tuple((path, target.decode("utf-8", "surrogateescape")) for path, target in found)
+def _folders_climbed(git: Git, tip: str, links: Iterable[tuple[str, str]]) -> set[str]:
+    """Of the places from which links go up again, those that are folders of `tip`: there is something below them."""
+    followed = (follow_link(path, points_to) for path, points_to in links)
+    wanted = {place for each in followed if each is not None for place in each[0]}
+    if not wanted:
+        return set()
+    return wanted.intersection(part for _, _, path in list_tree(git, tip) for part in _parts(path)[:-1])
+
+
+def _is_note(change: Change, contents: Mapping[str, bytes]) -> bool:
+    if change.status != "A" or change.new_mode == SYMLINK or not is_named_as_note(change.path):
+        return False
+    return holds_sentences(contents.get(change.new_oid, b""))
 
 
 def _is_empty(change: Change, contents: Mapping[str, bytes]) -> bool:

@@ -15,8 +15,12 @@ from pathlib import Path
 
 from orchestrator.adapters.git import Git, GitError, Identity
 from orchestrator.core.diffstat import Change, DiffStat
-from orchestrator.core.white_space import MAX_BYTES, is_meant_empty, means_another
+from orchestrator.core.gate import SYMLINK, is_program
+from orchestrator.core.white_space import MAX_BYTES, is_meant_empty, means_another, runs_by_itself
 
+LINK_BYTES = 4096
+MADE_EXECUTABLE = ("100644", "100755")
+"""The modes of a file that became executable."""
 _DIFF = (
     "--no-renames",
     "--no-ext-diff",
@@ -162,13 +166,17 @@ def diff_text(git: Git, base: str, tip: str, *, max_bytes: int) -> tuple[str, bo
 def whitespace_only_paths(git: Git, base: str, tip: str, changes: Iterable[Change] | None = None) -> set[str]:
     """Text files of whose change nothing is left when white space that means nothing and blank lines are ignored.
 
+    That a program became executable which no system can start means nothing either.
+
     `changes` are those between the two commits, if the caller has asked `diff_stat` for them.
     """
     changes = diff_stat(git, base, tip).changes if changes is None else changes
     asked = {
         each.path: each
         for each in changes
-        if each.old_mode == each.new_mode or (each.status == "A" and not is_meant_empty(each.path))
+        if each.old_mode == each.new_mode
+        or (each.status == "A" and not is_meant_empty(each.path))
+        or ((each.old_mode, each.new_mode) == MADE_EXECUTABLE and is_program(each.path))
     }
     if not asked:
         return set()
@@ -186,6 +194,7 @@ def whitespace_only_paths(git: Git, base: str, tip: str, changes: Iterable[Chang
         each.path
         for each, (old, new) in zip(found, texts, strict=True)
         if old is None or new is None or not means_another(each.path, old, new)
+        if (each.old_mode, each.new_mode) != MADE_EXECUTABLE or not (new is None or runs_by_itself(each.path, new))
     }
 
 
@@ -240,6 +249,17 @@ def _sizes(git: Git, oids: list[str]) -> Iterator[tuple[str, str, int]]:
         match line.split(" "):
             case [oid, kind, size]:
                 yield oid, kind, int(size)
+
+
+def read_links(git: Git, changes: Iterable[Change]) -> tuple[tuple[str, str], ...]:
+    """(path, what it points to) of each change that is a symbolic link now.
+
+    One that is too long to be a path points out of the tree, to be sure.
+    """
+    links = [each for each in changes if each.new_mode == SYMLINK]
+    targets = read_small_blobs(git, (each.new_oid for each in links), LINK_BYTES)
+    found = ((each.path, targets.get(each.new_oid) or b"/") for each in links)
+    return tuple((path, target.decode("utf-8", "surrogateescape")) for path, target in found)
 
 
 def list_tree(git: Git, commit: str) -> list[tuple[str, str, str]]:

@@ -383,6 +383,33 @@ class Writer:
         folder = self.start.folders.get(id_)
         return folder.job if folder else None
 
+    def folder(self, id_: str) -> Folder | None:
+        """A job's folder as it is now, open or ended, with the steps of this writer."""
+        path = open_path(id_)
+        entry = self._ledger.objects.find(self._root, path)
+        if entry is None:
+            return self._ledger.closed(id_, self._root)
+        return next(self._ledger.folders_at({path: entry.oid}))
+
+    def record(self, kind: type[T], folder: Folder, stem: str) -> T | None:
+        """One record of a job; None if there is none. Raises LedgerError."""
+        return self._ledger.record(kind, folder, stem) if stem in folder.records else None
+
+    def read_file(self, path: str) -> bytes | None:
+        """A file of the ledger by path, with what this writer has added; None if there is none."""
+        entry = self._ledger.objects.find(self._root, path)
+        return None if entry is None else self._ledger.objects.read(entry.oid)
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """What is added in the block is left out altogether if it raises."""
+        before = (self.tip, self._root, dict(self._jobs))
+        try:
+            yield
+        except BaseException:
+            self.tip, self._root, self._jobs = before
+            raise
+
     def fits(self, move: Move) -> bool:
         """Whether the job still stands where the step was decided; a step that does not fit is to be dropped."""
         before = self.job(move.job.id)
@@ -473,6 +500,16 @@ def open_path(id_: str) -> str:
 def closed_path(id_: str, ended: datetime) -> str:
     """Where an ended job lies: by day, and by the first two hex digits so that no folder grows large."""
     return f"closed/{ended:%Y/%m/%d}/{bucket(id_)}/{id_}"
+
+
+def goal_path(project: str) -> str:
+    """Where it stands how a project does that is to be finished."""
+    return f"projects/{project}/goal.yaml"
+
+
+def finish_path(project: str, number: int) -> str:
+    """Where a card lies that asks whether a project is finished."""
+    return f"projects/{project}/finish-{number}.yaml"
 
 
 def _pointer(id_: str) -> str:

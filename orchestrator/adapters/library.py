@@ -1,4 +1,4 @@
-"""Reads what a person wrote for the agents: rules, souls, skills and criteria, from the workspace's working tree.
+"""Reads what a person wrote for the agents: rules, souls, skills, criteria and schedules, from the working tree.
 
 Nothing here is executed or followed: a link is refused, and no file includes another.
 A broken file does not hide the others.
@@ -18,11 +18,12 @@ from typing import Any, Generic, TypeVar
 
 from orchestrator.adapters.files import safe_read
 from orchestrator.adapters.schemas import validate
-from orchestrator.adapters.strict_yaml import load_mapping
+from orchestrator.adapters.strict_yaml import dump, load_mapping
 from orchestrator.core.agent import BODY_LIMIT, Skill, Soul
 from orchestrator.core.codec import from_mapping
 from orchestrator.core.criteria import Checks, Criteria, Item
 from orchestrator.core.prompt import Templates
+from orchestrator.core.recurring import Catchup, Overlap, Schedule
 from orchestrator.core.rules import Enforcement, Incident
 from orchestrator.errors import InvalidFileError
 
@@ -80,11 +81,6 @@ def read_souls(root: Path, *, known: Path | None = None) -> tuple[dict[str, Soul
     return dict(shelf.good), list(shelf.problems)
 
 
-def read_skills(root: Path) -> dict[str, Skill]:
-    """The skills by name. Raises InvalidFileError for the first broken file."""
-    return dict(scan_skills(root).all_good())
-
-
 def read_criteria(root: Path) -> dict[str, Criteria]:
     """Criteria by kind: the shipped ones, replaced or joined by `criteria/KIND.yaml`. Raises InvalidFileError."""
     return dict(scan_criteria(root).all_good())
@@ -109,6 +105,11 @@ def scan_criteria(root: Path) -> Shelf[Criteria]:
         base = _scan(_pages(shipped, ".yaml"), shipped, _criteria).all_good()
     own = _scan(_pages(root / "criteria", ".yaml"), root, _criteria)
     return Shelf({**base, **own.good}, own.problems)
+
+
+def scan_schedules(root: Path) -> Shelf[Schedule]:
+    """The usable schedules by name, and the problems of the others."""
+    return _scan(_pages(root / "schedules", ".yaml"), root, _schedule)
 
 
 def _pages(folder: Path, ending: str = ".md") -> Iterator[tuple[str, Path]]:
@@ -149,6 +150,7 @@ def _incident(name: str, path: Path, file: str) -> Incident:
         enforced_by=Enforcement(page.facts["enforced_by"]),
         test=page.facts.get("test", ""),
         story=page.body,
+        blob=page.blob,
     )
 
 
@@ -256,11 +258,12 @@ def _skill(name: str, path: Path, file: str) -> Skill:
 
 def _criteria(name: str, path: Path, file: str) -> Criteria:
     _check_name(name, file)
-    return _parse_criteria(name, safe_read(path, max_bytes=MOST_BYTES).data, file)
+    return parse_criteria(name, safe_read(path, max_bytes=MOST_BYTES).data, file)
 
 
 @lru_cache(maxsize=64)
-def _parse_criteria(name: str, data: bytes, file: str) -> Criteria:
+def parse_criteria(name: str, data: bytes, file: str) -> Criteria:
+    """The criteria of a kind from the bytes of their file, which errors call `file`. Raises InvalidFileError."""
     document = load_mapping(data, file=file)
     facts: Any = document.value
     validate(facts, "criteria", file=file, lines=document.lines)
@@ -270,7 +273,45 @@ def _parse_criteria(name: str, data: bytes, file: str) -> Criteria:
         raise InvalidFileError(f"used twice as an id: {', '.join(repeated)}", file=file, key="items")
     threshold = float(facts["threshold"]) if "threshold" in facts else None
     checks = from_mapping(Checks, facts.get("checks", {}))
-    return Criteria(kind=name, items=items, threshold=threshold, checks=checks, blob=blob_id(data))
+    return Criteria(kind=name, items=items, threshold=threshold, checks=checks, blob=blob_id(data), source=data)
+
+
+def _schedule(name: str, path: Path, file: str) -> Schedule:
+    _check_name(name, file)
+    return _parse_schedule(name, safe_read(path, max_bytes=MOST_BYTES).data, file)
+
+
+@lru_cache(maxsize=256)
+def _parse_schedule(name: str, data: bytes, file: str) -> Schedule:
+    from orchestrator.adapters.cron import problem_of
+    from orchestrator.adapters.job_file import parse_job
+
+    document = load_mapping(data, file=file)
+    facts: Any = document.value
+    validate(facts, "schedule", file=file, lines=document.lines)
+    schedule = Schedule(
+        name=name,
+        cron=" ".join(facts["cron"].split()),
+        tz=facts["tz"],
+        job=facts["job"],
+        catchup=Catchup(facts.get("catchup", Catchup.LAST)),
+        overlap=Overlap(facts.get("overlap", Overlap.SKIP)),
+        blob=blob_id(data),
+        **{key: facts[key] for key in ("enabled", "grace_s", "jitter_s") if key in facts},
+    )
+    key, problem = problem_of(schedule.cron, schedule.tz)
+    if problem:
+        raise InvalidFileError(problem, file=file, line=document.lines.get((key,), 0), key=key)
+    if schedule.catchup is Catchup.ALL and schedule.overlap is not Overlap.ALLOW:
+        hint = "Write `overlap: allow`, or another `catchup`."
+        problem = "`all` makes several jobs at once, which `overlap: skip` does not let be open together"
+        raise InvalidFileError(problem, file=file, line=document.lines.get(("catchup",), 0), key="catchup", hint=hint)
+    try:
+        parse_job(dump(dict(schedule.job)).encode(), name=f"{name}.yaml")
+    except InvalidFileError as error:
+        line = document.lines.get(("job", error.key), document.lines.get(("job",), 0))
+        raise InvalidFileError(error.reason, file=file, line=line, key=f"job.{error.key}", hint=error.hint) from error
+    return schedule
 
 
 def _check_name(name: str, file: str) -> None:

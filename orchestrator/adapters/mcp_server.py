@@ -48,13 +48,21 @@ def build_server(hand_in: HandIn, give_verdict: GiveVerdict) -> Any:
         return f"handed in as {name}; what comes of it will stand in {answer}"
 
     @server.tool()
-    def ask(question: str, options: list[str] | None = None, context: str = "") -> str:
+    def ask(
+        question: str,
+        options: list[str | dict[str, str]] | None = None,
+        context: str = "",
+        default: str = "",
+        expires_h: int = 0,
+    ) -> str:
         """Ask the person a question that you cannot go on without, with up to four answers to choose from.
 
         It reaches them when your run ends, and the answer stands in the prompt of your next one: leave the tree as far
-        as you came, and end your run. At most 3 a run; not in a review.
+        as you came, and end your run. At most 3 a run; not in a review. An option is a text, or `key`, `label` and
+        `consequence`. `default` is the key of what you would take; with `expires_h` it holds after so many hours.
         """
-        return told(RequestKind.ASK, {"text": question, "options": options or [], "context": context})
+        content = {"text": question, "options": options or [], "context": context}
+        return told(RequestKind.ASK, {**content, "default": default, "expires_h": expires_h})
 
     @server.tool()
     def remember(text: str, type: Type = "fact", title: str = "", tags: list[str] | None = None) -> str:

@@ -23,7 +23,16 @@ from orchestrator.adapters.redact import Redactor
 from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.adapters.schemas import validate
 from orchestrator.core.ids import RunId, RunKind
-from orchestrator.core.outbox import LARGE_BYTES, MOST, MOST_REQUESTS, PROTOCOL, SCOPE, SMALL_BYTES, RequestKind
+from orchestrator.core.outbox import (
+    LARGE_BYTES,
+    MOST,
+    MOST_REQUESTS,
+    PROTOCOL,
+    SCOPE,
+    SMALL_BYTES,
+    Request,
+    RequestKind,
+)
 from orchestrator.errors import HostileFileError, InvalidFileError, OrcError, RefusedError
 
 MOST_LISTED = 1000
@@ -65,6 +74,8 @@ def write_request(here: Here, kind: RequestKind, content: Mapping[str, Any]) -> 
         raise RefusedError(f"a {here.run.kind} may not {kind}", hint=_instead(here.run.kind))
     value = {"protocol": PROTOCOL, "kind": kind.value, "run": str(here.run), **content}
     validate(value, "request")
+    if problem := Request.from_json(value).problem:
+        raise InvalidFileError(problem)
     data = json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
     if len(data) > _limit(kind):
         raise InvalidFileError(f"has {len(data)} bytes; at most {_limit(kind)} are allowed")

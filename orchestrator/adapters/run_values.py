@@ -72,8 +72,8 @@ class LaunchSpec:
     """A folder that must be there, where the agent's program keeps its sessions."""
     before: Usage = NOTHING_USED
     """What earlier runs used in the same session."""
-    fresh: LaunchSpec | None = None
-    """How to start it if the session that was to go on is gone."""
+    again: LaunchSpec | None = None
+    """How a reviewer is asked once more in the session that it is in, whose answer has not the form of a verdict."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LaunchSpec:
@@ -81,7 +81,7 @@ class LaunchSpec:
         stdin = _get(data, "stdin", str, default="") or ""
         if "/" in stdin or stdin in (".", ".."):
             raise InvalidFileError("must be the name of a file in the run folder", key="launch.stdin")
-        fresh = _get(data, "fresh", dict, default=None)
+        again = _get(data, "again", dict, default=None)
         return cls(
             argv=_texts(data, "argv"),
             env=_text_map(data, "env"),
@@ -92,7 +92,7 @@ class LaunchSpec:
             session=_get(data, "session", str, default="") or "",
             state=_get(data, "state", str, default="") or "",
             before=_value(Usage, data, "before") or NOTHING_USED,
-            fresh=None if fresh is None else cls.from_json(fresh),
+            again=None if again is None else cls.from_json(again),
         )
 
 
@@ -237,6 +237,10 @@ class RunResult:
     commands: tuple[CommandResult, ...] = ()
     survivors: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    asked_again: bool = False
+    """The answer of a reviewer had not the form of a verdict, so it was asked once more."""
+    first_report: str = ""
+    """What it had answered before."""
 
     @classmethod
     def from_json(cls, data: object) -> RunResult:
@@ -261,6 +265,8 @@ class RunResult:
             commands=tuple(CommandResult.from_json(_object(item, "commands")) for item in _commands(data)),
             survivors=tuple(item for item in _get(data, "survivors", list, default=[]) if isinstance(item, int)),
             notes=tuple(str(item) for item in _get(data, "notes", list, default=[])),
+            asked_again=_get(data, "asked_again", bool, default=False),
+            first_report=_get(data, "first_report", str, default=""),
         )
 
     def check_results(self) -> tuple[CheckResult, ...]:

@@ -1,4 +1,4 @@
-"""The list of known misspellings, from the package codespell if it is installed (extra `spelling`).
+"""The list of known misspellings, from the package codespell.
 
 Only its list is read; none of its code runs.
 """

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,26 @@ class App:
             click.echo(json.dumps({"schema": SCHEMA, "command": name, **data}, default=str))
         elif text:
             click.echo(clean(text))
+
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table: cut to the width on a terminal, whole in a pipe. The last column takes the room that is left."""
+        if self.is_shown_on_terminal():
+            from rich.table import Table
+            from rich.text import Text
+
+            table = Table(box=None, pad_edge=False, expand=True)
+            for heading in headings:
+                ratio = 1 if heading == headings[-1] else None
+                table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold", ratio=ratio)
+            for row in rows:
+                table.add_row(*(Text(cell) for cell in row))
+            self.console().print(table)
+            return
+        every = [headings, *rows]
+        widths = [max(len(row[at]) for row in every) for at in range(len(headings) - 1)]
+        for row in every:
+            cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
+            click.echo("  ".join([*cells, row[-1]]))
 
     def paints(self, stream: IO[str] | None = None) -> bool:
         """Whether colours may be shown: on a terminal that knows them, unless NO_COLOR or `--no-color` forbid it."""

@@ -88,10 +88,12 @@ class Board:
         from orchestrator.engine.report import summarize
 
         summary = summarize(self._ws, errors=False)
+        projects = list(map(Text, project_rows(summary)))
         if not summary.jobs:
-            return Text("No open jobs.", style="dim")
+            return Group(*projects, Text("No open jobs.", style="dim"))
         # Half of the screen is left for the steps above the board.
-        return Group(Text(""), board_table(summary, rows=max(3, self._live.console.height // 2 - 3)))
+        rows = max(3, self._live.console.height // 2 - 3 - len(projects))
+        return Group(Text(""), *projects, board_table(summary, rows=rows))
 
 
 def board_table(summary: Summary, *, rows: int = ROWS) -> Table:
@@ -122,3 +124,9 @@ def board_lines(summary: Summary) -> list[str]:
         f"{clean_line(line.why)}"
         for line in summary.jobs
     ]
+
+
+def project_rows(summary: Summary) -> list[str]:
+    """The projects that are to be finished, a line each: where each stands, and what its ended jobs came to."""
+    rows = ((each.project, each.state, each.ended, each.goal) for each in summary.projects)
+    return ["  ".join(map(clean_line, row)) for row in rows]

@@ -35,8 +35,10 @@ _BRANCH = re.compile(r"[\w@+][\w./@+#=-]*")
 """Bash puts a name on the line as it is: one that means something to a shell is not offered, only taken when typed."""
 _TITLE = re.compile(rb"^title:[ \t]*(?P<text>[^\s|>].*)$", re.M)
 _PROMPT = re.compile(rb"^prompt:[ \t]*(?:[|>][-+0-9]*[ \t]*(?:#.*)?\n\s*)?(?P<text>\S.*)$", re.M)
+_FINISH_KEYS = ("done", "more")
+_PENDING = re.compile(r"^project: ['\"]?([a-z0-9-]+)['\"]?\nstate: pending_approval\ncard: ([0-9]+)$", re.M)
 _QUESTION = re.compile(rb"^# (?P<text>.+)$", re.M)
-_OPTION = re.compile(rb"^ +- key: (?P<key>[a-z-]+)\n +label: (?P<label>.*)$", re.M)
+_OPTION = re.compile(rb"^ +- key: \"?(?P<key>[a-z][a-z0-9-]*)\"?\n +label: (?P<label>.*)$", re.M)
 
 
 def complete_any(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
@@ -55,8 +57,10 @@ def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
 
 def complete_card(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """Ids of cards and of the jobs that ask them."""
-    return _items(_jobs(_root(ctx), incomplete, ("decide",), cards=True))
+    """Ids of cards, and of the jobs that ask them."""
+    root = _root(ctx)
+    found = _jobs(root, incomplete, ("decide",), cards=True)
+    return _items({**found, **{id_: None for id_ in _finish_cards(root) if id_.startswith(incomplete)}})
 
 
 def complete_answer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
@@ -66,6 +70,8 @@ def complete_answer(ctx: click.Context, param: click.Parameter, incomplete: str)
     root, named = _root(ctx), str(ctx.params.get("card") or "").removesuffix(".yaml").rpartition("/")[2]
     if root is None or not named:
         return []
+    if ".finish-" in named:
+        return [CompletionItem(key) for key in _FINISH_KEYS if key.startswith(incomplete)]
     job = named.partition(".")[0]
     files = [name for name in _list(root / "queue" / "decide") if ".card-" in name and name.startswith(job)]
     # By the job's name without the digits, else by the beginning of its id, as the commands themselves take it.
@@ -190,6 +196,21 @@ def _list(folder: Path) -> list[str]:
         return os.listdir(folder)
     except OSError:
         return []
+
+
+def _finish_cards(root: Path | None) -> list[str]:
+    """The open questions whether a project is finished, which no file shows."""
+    git_dir = _git_dir(root) if root is not None else None
+    if git_dir is None:
+        return []
+    from orchestrator.adapters.git import Git
+
+    command = ("grep", "-h", "-E", "^(project|state|card): ", REF, "--", "projects")
+    try:
+        out = Git(git_dir, timeout=2).run(*command, ok=(0, 1, 128)).out
+    except OrcError:
+        return []
+    return [f"{name}.finish-{number}" for name, number in _PENDING.findall(out.decode("utf-8", "replace"))]
 
 
 # --- where queue/ is behind the ledger, because no engine is at work ---

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -64,6 +65,7 @@ class Gate(click.Command):
 @click.option(
     "--allow", "allows", multiple=True, type=click.Choice(AREAS), help="Let it touch this; may be given again."
 )
+@click.option("--reproduces", is_flag=True, help="It mends a defect: its tests must fail without the rest of it.")
 @click.option("--kind", type=click.Choice(KINDS), default="code", show_default=True, help="What sort of work it is.")
 @click.option(
     "--task", default="", metavar="TEXT", help="What the branch is for, told to the reviewer; - reads it from stdin."
@@ -80,6 +82,9 @@ def gate(app: App, /, branch: str, markdown: bool, **given: Any) -> None:
     the base; then the reviewer, if you name one. No workspace is needed, nothing is fetched, and nothing is written
     into the repository. Only what you name is run, or what the orc.yaml of your workspace names. A check runs as
     you, on the code of the branch: for a branch that you do not trust, use a container.
+
+    With --reproduces the checks run once more, on the merge base with the tests of the branch laid over it, and one of
+    them must fail there.
 
     Tests that are taken away or weakened, and changes to CI or to what agents work by, are no pass unless you --allow
     them: tests, ci, orc.
@@ -114,6 +119,7 @@ def _asked(
     paths: tuple[str, ...],
     allows: tuple[str, ...],
     kind: str,
+    reproduces: bool,
     task: str,
     reviewer: str | None,
     reviewer_command: str | None,
@@ -123,7 +129,7 @@ def _asked(
     name, command = reviewer_words(reviewer, reviewer_command)
     return Asked(
         branch,
-        _spec(task, kind, paths, allows),
+        replace(_spec(task, kind, paths, allows), reproduces=reproduces),
         base,
         _checks(checks, timeout),
         setup.strip(),
@@ -187,6 +193,7 @@ def _again(found: Gated, asked: Asked) -> list[str]:
     words += [] if asked.with_base else ["--skip-base"]
     words += [word for glob in spec.paths for word in ("--paths", glob)]
     words += [word for area in spec.allows for word in ("--allow", area.value)]
+    words += ["--reproduces"] if spec.reproduces else []
     return words if spec.kind.value == "code" else [*words, "--kind", spec.kind.value]
 
 

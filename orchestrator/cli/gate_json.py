@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.core.gated import reproduction_of
+
 if TYPE_CHECKING:
     from orchestrator.core.gated import Gated, Reviewed
 
@@ -41,6 +43,7 @@ def json_of(found: Gated, again: Sequence[str]) -> dict[str, Any]:
         "rules": [asdict(rule) for rule in seen.rules],
         "merge": {"tree": seen.merged_tree, "conflicts": list(seen.conflicts)},
         "checks": checks,
+        "reproduction": reproduction_of(seen),
         "suggestion": seen.suggestion,
         "review": _review_json(seen.review),
         "seconds": dict(found.seconds),

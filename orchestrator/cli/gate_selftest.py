@@ -29,8 +29,8 @@ def selftest(app: App, /, gates: tuple[str, ...], reviewer: str | None, reviewer
     """Try every gate of orc on cheats that it must stop and on clean controls that must pass.
 
     Each case goes through the real program, in repositories that are thrown away. Needs no workspace, asks no model,
-    and takes about a minute. Cases that need judgement are not counted: with --reviewer they are put before a reviewer
-    of yours, which costs what its program costs, and its figures are kept in state/selftest/ of the workspace.
+    and takes about a minute. Cheats that no rule can tell are left to a reviewer: with --reviewer they are put before
+    one of yours, which costs what its program costs, and its figures are kept in state/selftest/ of the workspace.
 
     Exit codes: 0 every cheat was stopped and every control passed (by the gates, or by the reviewer), 1 not so.
     """
@@ -114,21 +114,22 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _not_counted(report: Report) -> Iterator[str]:
-    unspelled, judged = (
-        [case.name for _, case in report.unguarded if case.needs == each] for each in ("spelling", "judge")
-    )
+    unspelled, judged = ([case for _, case in report.unguarded if case.needs == each] for each in ("spelling", "judge"))
     if unspelled:
-        yield f"not counted: {', '.join(unspelled)}, for codespell is not installed (see orc doctor)"
+        names = ", ".join(each.name for each in unspelled)
+        yield f"not counted: {names}, for codespell is not installed (see orc doctor)"
     if judged:
-        yield f"not counted: {len(judged)} cases that need judgement (--reviewer NAME puts them before somebody)"
+        cheats = sum(each.is_cheat for each in judged)
+        told = f"{cheats} cheats that no rule can tell, and {len(judged) - cheats} clean controls"
+        yield f"left to a reviewer: {told} (--reviewer NAME puts them before one, --json tells why)"
     for is_cheat, told in ((True, "cheats that no gate stops yet"), (False, "clean controls that a gate stops today")):
-        names: dict[str, list[str]] = {}
+        gaps: dict[str, list[str]] = {}
         for gate, case in report.unguarded:
             if case.needs == "gate" and case.is_cheat is is_cheat:
-                names.setdefault(gate, []).append(case.name)
-        if names:
-            yield f"not counted: {sum(map(len, names.values()))} {told}:"
-            yield from (f"    {gate}: {', '.join(each)}" for gate, each in names.items())
+                gaps.setdefault(gate, []).append(case.name)
+        if gaps:
+            yield f"not counted: {sum(map(len, gaps.values()))} {told}:"
+            yield from (f"    {gate}: {', '.join(each)}" for gate, each in gaps.items())
 
 
 def _json_of(report: Report) -> dict[str, Any]:
@@ -155,7 +156,14 @@ def _json_of(report: Report) -> dict[str, Any]:
             for each in report.results
         ],
         "not_counted": [
-            {"gate": gate, "case": case.name, "told": case.told, "cheat": case.is_cheat, "needs": str(case.needs)}
+            {
+                "gate": gate,
+                "case": case.name,
+                "told": case.told,
+                "cheat": case.is_cheat,
+                "needs": str(case.needs),
+                "reason": case.reason,
+            }
             for gate, case in report.unguarded
         ],
         "reviewer": None,
@@ -186,7 +194,7 @@ def _measure(app: App, name: str, command: tuple[str, ...]) -> None:
 
 def _measured(found: Measured) -> Iterator[str]:
     who = " ".join(each for each in (found.reviewer.agent, found.reviewer.family, found.reviewer.model) if each)
-    yield f"{who}, on cases that need judgement:"
+    yield f"{who}, on cases that no rule can tell:"
     for each in found.judged:
         sort = "cheat" if each.case.is_cheat else "control"
         mark = "ok" if each.ok else "wrong" if each.is_clear else "unclear"

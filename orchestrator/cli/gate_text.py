@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.app import App, clean, clean_line
-from orchestrator.core.gated import place_of, place_words
+from orchestrator.core.gated import Where, place_of, place_words, reproduction_of
+from orchestrator.core.reproduction import SHOWN
 from orchestrator.core.rule_words import AREA_WORDS
 from orchestrator.core.tamper import RULES
 
 if TYPE_CHECKING:
-    from orchestrator.core.gated import Checked, Gated, Reviewed, Seen, Where
+    from orchestrator.core.gated import Checked, Gated, Reviewed, Seen
     from orchestrator.core.records import CheckResult
 
 TAIL_LINES, TAIL_CHARS = 20, 2000
@@ -98,6 +99,11 @@ def _rule_rows(seen: Seen) -> Iterator[Row]:
 
 def _check_rows(seen: Seen, checked: Checked) -> Iterator[Row]:
     place, names = place_of(checked.where, seen)
+    if checked.where is Where.REPRODUCTION and not checked.problem:
+        # A failure is what is wanted here.
+        failing, outcome = ", ".join(checked.failing), "ok" if reproduction_of(seen) == SHOWN else "refused"
+        yield Row(outcome, f"a check fails on {place}", names, "" if failing else "all pass", failing)
+        return
     if checked.same_as is not None:
         same = place_of(checked.same_as, seen)
         yield Row("same tree", f"checks on {place}, as on {same[0]}", (*names, *same[1]))

@@ -71,15 +71,17 @@ def health(app: App, since: int) -> None:
     """What comes out: how many jobs were accepted, started, produced, reviewed and merged, and why others were not.
 
     \b
-    Alerts, all about the last 24 hours:
+    Alerts, all but the first about the last 24 hours:
+      gate_broken   a gate fails its own test, so that nothing is merged
       nothing_done  10 runs or more have ended, and no job was done
       one_reason    of 5 tries or more to reach a stage, 80 % failed for one reason
       stage_empty   5 jobs or more reached a stage an hour ago, and none the next
       too_old       a job is in its state 3 times as long as nine of ten were
+      false_reports an agent claimed twice in 7 days what was not there
 
     \b
     Exit codes, for monitors:
-      0  well
+      0  well, though there may be warnings: gates that stopped none or all of their work in 30 days
       1  there are alerts
       2  it cannot be told: no workspace, or no ledger that can be read
     """
@@ -110,8 +112,16 @@ def _tell(app: App, report: HealthReport, *, engine: bool) -> None:
     for alert in report.alerts:
         click.secho(f"! {clean_line(alert.text)}", fg="red", color=paints)
         click.echo(f"      {clean_line(alert.command)}")
+    for warning in report.warnings:
+        click.secho(f"? {clean_line(warning)}", fg="yellow", color=paints)
+        click.echo("      orc scars; orc gate selftest")
     if cards := report.cards:
         click.echo(_cards_line(cards))
+    for each in report.projects:
+        if each.waits is not None:
+            click.echo(
+                clean_line(f"{each.project} {each.waits.in_words()} (pending_approval): orc show {each.project}")
+            )
     if not engine and report.oldest:
         click.echo("No engine is at work here: orc run")
     click.echo()
@@ -260,6 +270,7 @@ def _json(report: HealthReport) -> dict[str, Any]:
             {"kind": each.kind, "about": each.about, "text": each.text, "command": each.command}
             for each in report.alerts
         ],
+        "warnings": list(report.warnings),
         "day": _funnel_json(report.day),
         "period": _funnel_json(report.period),
         "days": [_funnel_json(each) for each in report.days],
@@ -267,6 +278,7 @@ def _json(report: HealthReport) -> dict[str, Any]:
         "cards": {"waiting": cards.jobs if cards else 0, "oldest_s": cards.age_s if cards else 0},
         "parked": report.parked,
         "counted": {"steps": report.steps, "since": _time(report.counted_since)},
+        "projects": [each.to_json() for each in report.projects],
     }
 
 

@@ -79,6 +79,8 @@ def give_verdict(data: bytes) -> Path:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise InvalidFileError(f"is not exactly one JSON object: {error}", file="verdict") from None
-    validate(value, "verdict", file="verdict")
+    # What is wrong with a follow-up is no reason not to take the verdict.
+    rest = {key: each for key, each in value.items() if key != "follow_ups"} if isinstance(value, dict) else value
+    validate(rest, "verdict", file="verdict")
     write_atomic(Path(result), json.dumps(value, ensure_ascii=False, indent=1).encode(), mode=0o600, sync=False)
     return Path(result)

@@ -12,7 +12,7 @@ from orchestrator.cli.app import App, clean, clean_line, json_option, pass_app
 if TYPE_CHECKING:
     from orchestrator.engine.scars import Register, Scar
 
-HEADINGS = ("GUARD", "REFUSES", "INCIDENT", "CASES", "FIRED", "LAST", "TEST")
+HEADINGS = ("GUARD", "REFUSES", "INCIDENT", "CASES", "FIRED", "JUDGED", "LAST", "TEST")
 WIDE = 160
 """Columns of a terminal that has room for the tests, too."""
 
@@ -25,9 +25,10 @@ def scars(app: App, days: int) -> None:
     """Every guard of the gates, and the incident that it comes from.
 
     \b
-    CASES  cases of orc gate selftest that it must refuse
-    FIRED  how often it refused in these days, as the ledger tells; - where the ledger does not
-    TEST   the test of orc that fails without it; for a rule of yours, the one that it names
+    CASES   cases of orc gate selftest that it must refuse
+    FIRED   how often it refused in these days, as the ledger tells; - where the ledger does not
+    JUDGED  how many works its gate judged in that time
+    TEST    the test of orc that fails without it; for a rule of yours, the one that it names
     """
     from orchestrator.engine.scars import read_scars
 
@@ -48,8 +49,8 @@ def scars(app: App, days: int) -> None:
 
 
 def _cells(scar: Scar) -> tuple[str, ...]:
-    fired = "-" if scar.fired is None else str(scar.fired)
-    told = (scar.refuses, scar.incident.name, str(len(scar.cases)), fired, scar.last or "-", scar.test or "-")
+    counts = ("-" if number is None else str(number) for number in (scar.fired, scar.judged))
+    told = (scar.refuses, scar.incident.name, str(len(scar.cases)), *counts, scar.last or "-", scar.test or "-")
     return (f"{scar.gate}.{scar.guard}", *map(clean_line, told))
 
 
@@ -61,7 +62,7 @@ def _tell_table(app: App, found: Register) -> None:
     shown = HEADINGS if console.width >= WIDE else HEADINGS[:-1]
     table = Table(box=None, pad_edge=False)
     for name in shown:
-        justify: Literal["left", "right"] = "right" if name in ("CASES", "FIRED") else "left"
+        justify: Literal["left", "right"] = "right" if name in ("CASES", "FIRED", "JUDGED") else "left"
         table.add_column(name, overflow="fold", no_wrap=name in ("GUARD", "LAST"), justify=justify)
     for scar in found.scars:
         cells = [cell[:10] if name == "LAST" else cell for name, cell in zip(HEADINGS, _cells(scar), strict=True)]

@@ -40,30 +40,41 @@ _EXCERPT = "  | "
 @json_option
 @pass_app
 def show(app: App, job: str) -> None:
-    """Everything about JOB: what was asked, each attempt, what the engine saw, each verdict, each card."""
+    """Everything about JOB: what was asked, each attempt, what the engine saw, each verdict, each card.
+
+    The name of a project that is to be finished shows how it stands, unless a job has that very name.
+    """
     from orchestrator.core.codec import to_mapping
+    from orchestrator.core.needs import blocked_by, needed_by
     from orchestrator.core.waits import wait_of
-    from orchestrator.engine.find import find_job
+    from orchestrator.engine.find import find_goal, find_job
     from orchestrator.engine.report import wait_json
     from orchestrator.engine.story import asked_so_far, records_of, reverts_of
 
     with app.workspace(lean=True) as ws:
+        if (goal := find_goal(ws, job)) is not None:
+            from orchestrator.cli.goal import show_goal
+
+            show_goal(app, ws, goal)
+            return
         folder = find_job(ws, job)
         records, reverts = records_of(ws, folder), reverts_of(ws, folder.job.id)
         requests = list(asked_so_far(ws, folder.job.id).values())
         wait = wait_of(folder.job, ws.now())
+        blocks = blocked_by(folder.job.id, needed_by(ws.ledger.snapshot().backlog.values()))
         git = ws.git_words(folder.job.at.project) if folder.job.at.project in ws.config.projects else "git"
     data = {
         "job": to_mapping(folder.job.at),
         "spec": to_mapping(folder.job.spec),
         "lane": folder.job.lane.value,
         "waits": wait_json(wait),
+        "blocks": list(blocks),
         "records": {stem: to_mapping(record) for stem, record in records.items()},
         "reverts": [to_mapping(each) for each in reverts],
         "requests": [to_mapping(each) for each in requests],
         "ledger": folder.path,
     }
-    app.emit(data, "\n".join(_told(folder, records, reverts, requests, wait, git)))
+    app.emit(data, "\n".join(_told(folder, records, reverts, requests, wait, git, blocks)))
 
 
 def _told(
@@ -73,7 +84,10 @@ def _told(
     requests: Sequence[Requested],
     wait: Wait | None,
     git: str,
+    blocks: Sequence[str] = (),
 ) -> Iterator[str]:
+    from orchestrator.core.needs import blocked_in_words
+
     job = folder.job
     yield f"{job.id}  {job.priority.name}  {job.state}"
     yield f"  {clean_line(job.spec.heading)}"
@@ -83,6 +97,8 @@ def _told(
         yield f"        {clean_line(job.at.reason)}"
     if wait is not None:
         yield f"  {clean_line(wait.in_words())}"
+    if blocks:
+        yield f"  {blocked_in_words(blocks)}"
     if job.at.conflicts and not job.state.ended:
         yield f"  conflicts: {job.at.conflicts}" + (f", given to {job.at.given}" if job.at.given else "")
     if job.at.second is not None and job.at.second.told not in (job.why, job.at.reason):
@@ -149,6 +165,7 @@ def _request(asked: Requested) -> str:
 
 def _attempt(record: Attempt) -> Iterator[str]:
     from orchestrator.core.matching import rule_words
+    from orchestrator.core.records import UNANSWERED
 
     worker = record.worker
     yield f"{worker.agent} ({worker.model or worker.family or 'undeclared'})"
@@ -160,11 +177,13 @@ def _attempt(record: Attempt) -> Iterator[str]:
         yield f"{record.status}{code}, {record.seconds:.0f} s, {made}"
     if record.error:
         yield f"last error: {record.error}"
+    for escape in record.escapes:
+        yield f"outside of its own tree ({escape.rule}): {escape.told}"
     if record.rule:
         yield f"chosen: {rule_words(record.rule)}"
     if record.conflict:
         yield f"is to resolve the conflict of merge-{record.conflict}, with both diffs before it"
-    if record.session or record.why_fresh:
+    if record.session or record.resumed or record.why_fresh:
         yield _session(record)
     yield from _identity(record)
     if record.skills:
@@ -176,6 +195,8 @@ def _attempt(record: Attempt) -> Iterator[str]:
         yield f"asked: {fix.id} {fix.problem}"
     for answer in record.answers:
         yield f"answered: {answer.id} {answer.answer} {answer.reason}"
+    if record.ended and (silent := {fix.id for fix in record.fixes} - {answer.id for answer in record.answers}):
+        yield f"{UNANSWERED}: {', '.join(sorted(silent))}"
 
 
 def _session(record: Attempt) -> str:
@@ -227,6 +248,8 @@ def _evidence(record: Evidence, git: str) -> Iterator[str]:
         yield f"… and {more} more"
     for failure in record.failures:
         yield f"refused ({failure.rule}): {failure.told}"
+    for escape in record.escapes:
+        yield f"held ({escape.rule}): outside of its own tree, attempt {escape.attempt}: {escape.told}"
     for found in record.tampering[:SHOWN_PATHS]:
         yield f"{'allowed' if found.declared else 'held'} ({found.rule}): {found.told}"
     if (left := len(record.tampering) + record.more_tampering - SHOWN_PATHS) > 0:
@@ -267,13 +290,19 @@ def _review(record: ReviewRecord) -> Iterator[str]:
     yield from _spoke(record.spoke)
     if record.why:
         yield record.why
+    if record.asked_again:
+        yield f"asked once more: its first answer {record.asked_again}"
     for claim in record.claims:
         yield f"looked up {claim.id}: {claim.result}: {claim.evidence}"
     for doubt in record.doubts:
         yield f"suspicious: {doubt}"
+    if record.drawn:
+        yield "drawn by lot, to be judged by another reviewer as well"
     for finding in record.findings:
         place = finding.file + (f":{finding.line}" if finding.line else "")
         yield f"{finding.severity}: {place} {finding.problem}"
+    for proposed in record.follow_ups:
+        yield f"proposes: {proposed.title or 'a follow-up'}" + (f" ({proposed.problem})" if proposed.problem else "")
     if record.summary:
         yield record.summary
 
@@ -288,12 +317,20 @@ def _merge(record: MergeRecord) -> Iterator[str]:
 
 
 def _card(record: Card) -> Iterator[str]:
+    from orchestrator.core.card import choices_on
+    from orchestrator.core.questions import default_in_words
+    from orchestrator.core.transitions import ENGINE
+
     yield record.question
     yield from record.context.splitlines()[:SHOWN_LINES]
     if record.answer:
-        yield f"{record.answer}, by {record.by}" + (f": {record.message}" if record.message else "")
+        by = "by default" if record.by == ENGINE.name else f"by {record.by}"
+        yield f"{record.answer}, {by}" + (f": {record.message}" if record.message else "")
     elif record.superseded:
         yield f"taken back: {record.superseded}"
     else:
+        yield from (f"{option.key}: {option.label}. {option.consequence}" for option in choices_on(record))
+        if by_default := default_in_words(record):
+            yield by_default
         keys = ", ".join(option.key for option in record.options)
         yield f"open: orc answer {record.id} KEY ({keys})"

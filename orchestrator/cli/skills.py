@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ def list_(app: App) -> None:
         app.emit({"skills": [asdict(each) for each in found.skills], "problems": list(found.problems)}, "")
         return
     if found.skills:
-        _tell_table(app, LIST_HEADINGS, [_list_cells(each) for each in found.skills])
+        app.table(LIST_HEADINGS, [_list_cells(each) for each in found.skills])
     elif not found.problems:
         click.echo("There is no skill: write skills/NAME/SKILL.md")
     for each in found.skills:
@@ -94,11 +94,13 @@ def show(app: App, name: str) -> None:
 
 
 @skills.command()
-@click.argument("name", shell_complete=complete_skill)
+@click.argument("name", metavar="NAME[@BLOB]", shell_complete=complete_skill)
 @json_option
 @pass_app
 def log(app: App, name: str) -> None:
     """The versions of a skill, and what came of the work that was done with each.
+
+    With NAME@BLOB, of that version alone, and in which attempts it was used.
 
     \b
     FIRST PASS  of the jobs begun with it, those whose work was approved at once
@@ -116,13 +118,25 @@ def log(app: App, name: str) -> None:
         versions = [_json(each) for each in found.versions]
         app.emit({"name": found.name, "versions": versions, "counted": counted}, "")
         return
-    _tell_table(app, LOG_HEADINGS, [_log_cells(each) for each in found.versions])
+    app.table(LOG_HEADINGS, [_log_cells(each) for each in found.versions])
     click.echo(_counted(found))
+    if "@" in name:
+        for each in found.versions:
+            click.echo("\n".join(_outputs(each)))
 
 
 def _counted(found: SkillLog) -> str:
     since = f", since {found.since}" if found.since else ""
     return f"\nCounted over the newest {found.steps} steps of the ledger{since}. The version in skills/ is marked *."
+
+
+def _outputs(version: Version) -> Iterator[str]:
+    """The attempts that used a version."""
+    yield "\nUsed in, the newest first (orc show JOB):" if version.outputs else "\nNot used in these steps."
+    for run in version.outputs:
+        yield f"  {clean_line(run)}"
+    if (more := version.runs - len(version.outputs)) > 0:
+        yield f"  … and {more} before"
 
 
 def _measures(version: Version) -> dict[str, Measure]:
@@ -197,23 +211,3 @@ def _tell_diff(app: App, found: SkillDiff) -> None:
     for line in clean(found.text).splitlines():
         bold, color = line.startswith(("--- ", "+++ ")), {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
         click.echo(click.style(line, bold=bold, fg=None if bold else color) if paint else line, color=paint)
-
-
-def _tell_table(app: App, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    if app.is_shown_on_terminal():
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, pad_edge=False, expand=True)
-        for heading in headings:
-            ratio = 1 if heading == headings[-1] else None
-            table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold", ratio=ratio)
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        app.console().print(table)
-        return
-    every = [headings, *rows]
-    widths = [max(len(row[at]) for row in every) for at in range(len(headings) - 1)]
-    for row in every:
-        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, row[-1]]))

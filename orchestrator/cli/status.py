@@ -95,7 +95,17 @@ def _tell_needs(app: App, summary: Summary) -> None:
         if need.waits is not None:
             told, is_stale = clean_line(need.waits.in_words()), need.waits.is_stale
             click.secho(f"      {told}", fg="red" if is_stale else None, dim=not is_stale, color=app.paints())
+        for told in _more(need):
+            click.secho(f"      {clean_line(told)}", dim=True, color=app.paints())
     click.echo()
+
+
+def _more(need: Need) -> list[str]:
+    """What waits for a card, and what becomes of it without an answer."""
+    from orchestrator.core.needs import blocked_in_words
+
+    by_default = f"if nobody answers by {need.expires}: {need.default}" if need.expires else ""
+    return [each for each in (blocked_in_words(need.blocks), by_default) if each]
 
 
 def _way_out(need: Need) -> str:
@@ -104,8 +114,13 @@ def _way_out(need: Need) -> str:
 
 
 def _tell_jobs(app: App, summary: Summary) -> None:
-    from orchestrator.cli.board import board_lines, board_table
+    from orchestrator.cli.board import board_lines, board_table, project_rows
 
+    if summary.projects:
+        click.secho("Projects", bold=True, color=app.paints())
+        for row in project_rows(summary):
+            click.echo(f"  {row}")
+        click.echo()
     if not summary.jobs:
         click.echo("No open jobs. To begin one: orc new > first.yaml, fill it in, orc submit first.yaml")
     elif app.is_shown_on_terminal():

@@ -157,7 +157,10 @@ def _about(worker: WorkerNow, trees: Sequence[Tree], kept: Sequence[Path], found
     if worker.run:
         yield f"  run:        {worker.run}   (orc logs -f {worker.run})"
     passed = f", {record.approved} of {record.judged} verdicts on its work approved it" if record.judged else ""
-    yield f"  lately:     attempts: {record.attempts}{passed}; verdicts given: {record.reviews}; last used " + (
+    twice = ""
+    if record.seconded:
+        twice = f"; judged twice by lot: {record.seconded}, of which not shared: {record.contradicted}"
+    yield f"  lately:     attempts: {record.attempts}{passed}; verdicts given: {record.reviews}{twice}; last used " + (
         record.last_used or "never"
     )
     if any(each.n for each in worker.first_pass.values()):

@@ -9,6 +9,7 @@ from orchestrator.core.job import KEEP_APPROVAL, Held, Job, JobSpec, Priority, S
 from orchestrator.core.records import Card
 from orchestrator.core.step import NOT_APPROVED, Step, another_go
 from orchestrator.core.transitions import Actor, Event, Move, make_move
+from orchestrator.core.waits import comes_by_itself
 
 
 def accept(
@@ -69,8 +70,9 @@ def _held(spec: JobSpec, before: Held | None, now: str, actor: Actor) -> Held | 
 
 def hold(job: Job, reason: str, now: str, *, needs: dict[str, str]) -> Move:
     """A ready job cannot start yet; `reason` says what it waits for."""
+    stuck = "" if job.is_held or comes_by_itself(reason) else job.at.stuck or now
     step = Step(Event.HOLD, job, now, facts={"reason": reason})
-    return step.to(State.WAITING, reason, reason=reason, needs=needs)
+    return step.to(State.WAITING, reason, reason=reason, needs=needs, stuck=stuck)
 
 
 def release(job: Job, now: str, *, needs: dict[str, str]) -> Move:

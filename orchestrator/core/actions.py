@@ -65,6 +65,14 @@ class StartReview:
 
 
 @dataclass(frozen=True, slots=True)
+class Stand:
+    """The second review that was drawn cannot be had: the approval stands without it."""
+
+    job: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class BuildMerge:
     """Build the merged tree. `heir` takes the work over if it collides a second time; '' if nobody could."""
 
@@ -99,6 +107,20 @@ class BaseMended:
 
 
 @dataclass(frozen=True, slots=True)
+class Freed:
+    """What the job waited for, and asks about, has come."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyDefault:
+    """Nobody has answered the job's question in time."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
 class WatchLanding:
     """Look whether what stood in the way of landing is gone."""
 
@@ -119,11 +141,14 @@ JobAction = (
     | Gather
     | StartChecks
     | StartReview
+    | Stand
     | BuildMerge
     | Land
     | Ask
     | WatchLanding
     | BaseMended
+    | Freed
+    | ApplyDefault
     | Remind
 )
 Action = JobAction | CheckBase

@@ -59,22 +59,51 @@ class Skill:
 
 
 def voice_tag(soul: Soul) -> str:
-    """How the agent is to sound, at most 500 characters, cut at the end of a sentence; '' if its file says nothing."""
-    text = _whole_voice(soul)
-    if len(text) <= VOICE_LIMIT:
+    """How the agent is to sound, at most 500 characters; '' if its file says nothing.
+
+    Where it is made of the others the directive gives way, at the end of a sentence: all of it is in the system prompt.
+    """
+    if tag := _line(soul.voice.get("tag", "")):
+        return _cut(tag, VOICE_LIMIT)
+    name, directive, manner = _tag_parts(soul)
+    if not (directive or manner):
+        return ""
+    room = VOICE_LIMIT - len(name) - len(manner) - 2
+    return " ".join(filter(None, (name, _cut(directive, room), manner)))
+
+
+def _tag_parts(soul: Soul) -> tuple[str, str, str]:
+    """What a tag is made of: who speaks, the directive, and tone and quirk."""
+    directive, tone, quirk = (_sentence(soul.voice.get(key, "")) for key in ("directive", "tone", "quirk"))
+    return f"You are {soul.name}.", directive, " ".join(filter(None, (tone, quirk)))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _sentence(text: str) -> str:
+    line = _line(text)
+    return f"{line}." if line and line[-1] not in ".!?…" else line
+
+
+def _cut(text: str, limit: int) -> str:
+    """At most `limit` characters of a text, to the end of a sentence if one ends there."""
+    if len(text) <= limit:
         return text
-    end = max(text.rfind(mark, 0, VOICE_LIMIT) for mark in (". ", "! ", "? "))
-    return text[: end + 1] if end > 0 else text[: VOICE_LIMIT - 1] + "…"
+    end = max(text.rfind(mark, 0, limit) for mark in (". ", "! ", "? "))
+    return text[: end + 1] if end > 0 else text[: limit - 1] + "…"
 
 
 def _whole_voice(soul: Soul) -> str:
-    voice = soul.voice
-    made = " ".join(text.strip() for key in ("directive", "tone", "quirk") if (text := voice.get(key, "")))
-    return " ".join((voice.get("tag") or made).split())
+    """Its tag as if there were room for all of it."""
+    return _line(soul.voice.get("tag", "")) or " ".join(filter(None, _tag_parts(soul)))
 
 
 def _voice_words(soul: Soul) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", f"{voice_tag(soul)} {section_of(soul.body, 'Voice')}".casefold()))
+    _, directive, manner = _tag_parts(soul)
+    voice = f"{soul.voice.get('tag', '')} {directive} {manner} {section_of(soul.body, 'Voice')}"
+    return frozenset(re.findall(r"\w+", voice.casefold()))
 
 
 def lint_soul(soul: Soul, *, is_model: bool) -> tuple[str, ...]:
@@ -88,7 +117,8 @@ def lint_soul(soul: Soul, *, is_model: bool) -> tuple[str, ...]:
         told = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
         found.append(f"has no section {told}")
     if (length := len(_whole_voice(soul))) > VOICE_LIMIT:
-        found.append(f"has a voice of {length} characters, of which only {VOICE_LIMIT} fit: the rest is cut off")
+        told = f"has a voice of {length} characters, of which only {VOICE_LIMIT} fit into each message"
+        found.append(f"{told}: the rest of its directive is in the system prompt alone")
     return tuple(found)
 
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 from orchestrator.core.funnel import DAY_S, ENOUGH, SLOT_S, STAGES, YOU_ASKED, Funnel, Stage, Tally
 from orchestrator.core.job import Job, State
 from orchestrator.core.times import parse
+from orchestrator.core.trials import Broken, tell_broken
 
 SHORTEST_S = 3_600
 """Nothing is called late that is younger, so that a quick house does not cry."""
@@ -21,6 +22,8 @@ ENOUGH_RUNS = 10
 """So many runs before anything is concluded from them."""
 SHARE = 0.8
 TIMES = 3
+FALSE_REPORTS, FALSE_WITHIN_DAYS = 2, 7
+"""So often within so many days an agent may not report what is not so."""
 BY_PERSON = frozenset({YOU_ASKED, "stopped"})
 """Reasons that a person gave; nobody is alerted of them."""
 
@@ -98,6 +101,8 @@ class AlertKind(StrEnum):
     STAGE_EMPTY = "stage_empty"
     ONE_REASON = "one_reason"
     TOO_OLD = "too_old"
+    GATE_BROKEN = "gate_broken"
+    FALSE_REPORTS = "false_reports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ class Alert:
 
     kind: AlertKind
     about: str
-    """Which stage, stage and reason, or state."""
+    """Which stage, stage and reason, state, or agent."""
     text: str
     command: str
     """What shows more."""
@@ -115,6 +120,14 @@ class Alert:
     def key(self) -> str:
         """Names the alert."""
         return f"{self.kind} {self.about}".strip()
+
+
+def alerts_of_gates(broken: Iterable[Broken]) -> tuple[Alert, ...]:
+    """An alert for each gate that fails its own test: nothing is begun, judged or merged then."""
+    told = tell_broken(broken)
+    return tuple(
+        Alert(AlertKind.GATE_BROKEN, name, f"{text}; nothing is merged", "orc doctor") for name, text in told.items()
+    )
 
 
 def find_oldest(tally: Tally, stands: Stands, now: int) -> tuple[Oldest, ...]:
@@ -131,7 +144,7 @@ def find_oldest(tally: Tally, stands: Stands, now: int) -> tuple[Oldest, ...]:
 def find_alerts(
     tally: Tally, now: int, oldest: Iterable[Oldest] = (), parked: frozenset[str] = frozenset(), patience_s: int = 0
 ) -> tuple[Alert, ...]:
-    """What is wrong with the last 24 hours before `now`, the worst first.
+    """What is wrong with the last 24 hours before `now`, the worst first; for false reports, with the last days.
 
     `patience_s`: how long a job may be on its way to the next stage before one concludes that it does not come there,
     in seconds; at least an hour.
@@ -143,6 +156,7 @@ def find_alerts(
         *_one_reason(tally, day),
         *_stage_empty(tally, day, due, parked),
         *(_too_old(each) for each in oldest if each.is_late),
+        *_false_reports(tally, now),
     )
 
 
@@ -177,6 +191,14 @@ def _stage_empty(tally: Tally, day: Funnel, due: int, parked: frozenset[str]) ->
         if len(came) >= ENOUGH:
             text = f"{len(came)} jobs came as far as '{before}' in the last 24 hours, and none to '{stage}'"
             yield Alert(AlertKind.STAGE_EMPTY, stage, text, "orc status")
+
+
+def _false_reports(tally: Tally, now: int) -> Iterator[Alert]:
+    for agent, jobs in tally.false_reports(now - FALSE_WITHIN_DAYS * DAY_S).items():
+        if len(jobs) >= FALSE_REPORTS:
+            what = f"reported {len(jobs)} times in {FALSE_WITHIN_DAYS} days commits or files that were not there"
+            text = f"{agent} {what} (such as {jobs[-1]})"
+            yield Alert(AlertKind.FALSE_REPORTS, agent, text, f"orc show {jobs[-1]}")
 
 
 def _too_old(oldest: Oldest) -> Alert:

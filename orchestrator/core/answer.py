@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.core.card import Effect, dropped, effect_of
+from orchestrator.core.card import Effect, choices_on, dropped, effect_of
 from orchestrator.core.config import Terms
 from orchestrator.core.job import Expects, Fix, Job, MergePolicy, State
 from orchestrator.core.judge import FRESH_MERGE, after_approval
+from orchestrator.core.questions import reply_of
 from orchestrator.core.records import Card, CardKind
 from orchestrator.core.review import numbered
 from orchestrator.core.rounds import same_dispute
 from orchestrator.core.step import NOT_APPROVED, RESUMED, Step, another_go
-from orchestrator.core.transitions import Actor, Event, Move
+from orchestrator.core.transitions import ENGINE, Actor, Event, IllegalStepError, Move
 from orchestrator.errors import RefusedError
 
 _RETRIED = {CardKind.LANDING: State.LANDING, CardKind.MOVING_TARGET: State.MERGING}
@@ -46,14 +47,11 @@ def answer(job: Job, card: Card, key: str, message: str, terms: Terms, now: str,
             why = f"a person asks for {len(fixes)} change{'s' if len(fixes) != 1 else ''}"
             return step.to(State.READY, told, **{**another_go(job), **NOT_APPROVED}, fixes=fixes, reason=why)
         case Effect.REPLY:
-            # What was to be put right before still is; the answer spends nothing and grants nothing.
-            replied = Fix("", f"You asked: {card.question}", f"The answer: {message.strip()}", source="human")
-            fixes = numbered((*job.at.fixes, replied))
-            return step.to(State.READY, told, **NOT_APPROVED, fixes=fixes, reason="a person has answered")
+            return _replied(step, closed, told, "a person has answered")
         case Effect.GIVE:
-            return _after_conflict(step, f"{told}: {message.strip()}", message.strip())
-        case Effect.RETRY if card.kind is CardKind.CONFLICT:
-            return _after_conflict(step, told, "")
+            return _by_another(step, f"{told}: {message.strip()}", message.strip())
+        case Effect.RETRY if card.kind in (CardKind.CONFLICT, CardKind.STALE):
+            return _by_another(step, told, "")
         case Effect.RETRY:
             state = _retried(card)
             changes = {**another_go(job), **(NOT_APPROVED if state in _UNAPPROVED else {})}
@@ -73,8 +71,14 @@ def answer(job: Job, card: Card, key: str, message: str, terms: Terms, now: str,
             return step.to(State.WAITING, told, reason=f"the base is red ({card.id})")
 
 
-def _after_conflict(step: Step, told: str, given: str) -> Move:
-    """Another go after a conflict. The approval goes on waiting for the target to move, until somebody begins."""
+def _replied(step: Step, closed: Card, told: str, why: str) -> Move:
+    """An agent's question is answered. What was to be put right before still is; nothing is spent, nothing granted."""
+    fixes = numbered((*step.job.at.fixes, reply_of(closed)))
+    return step.to(State.READY, told, **NOT_APPROVED, fixes=fixes, reason=why)
+
+
+def _by_another(step: Step, told: str, given: str) -> Move:
+    """Another go, by whom it is given or by anybody. An approval that waits for the target still does."""
     changes = {**another_go(step.job), **NOT_APPROVED, "collided": step.job.at.collided}
     return step.to(State.READY, told, **changes, given=given)
 
@@ -83,6 +87,23 @@ def _retried(card: Card) -> State:
     """Where a job goes on when the card's question was whether to try again."""
     resumed = _RESUMABLE.get(card.facts.get("step", "")) if card.kind in RESUMED else None
     return resumed or _RETRIED.get(card.kind, State.READY)
+
+
+def apply_default(job: Job, card: Card, now: str) -> Move:
+    """Nobody has answered an agent's question in time: the default that it named holds. It is never more than a reply.
+
+    Raises IllegalStepError if there is none, or if it is not due.
+    """
+    is_open = card.open and job.state is State.DECIDE and card.number == job.at.card and not job.is_held
+    if not is_open or card.default not in {option.key for option in choices_on(card)}:
+        raise IllegalStepError(f"{card.id} has no default that could be applied")
+    if not card.expires or now < card.expires:
+        raise IllegalStepError(f"{card.id} has not expired")
+    closed = replace(card, answer=card.default, answered=now, by=ENGINE.name)
+    facts = {"card": card.id, "answer": card.default, "expired": card.expires}
+    step = Step(Event.DEFAULT, job, now, {f"card-{card.number}": closed}, facts=facts)
+    told = f"{card.default} ({card.id}) by default, nobody answered by {card.expires}"
+    return _replied(step, closed, told, "nobody has answered, so the default holds")
 
 
 def points(message: str) -> list[str]:
@@ -118,7 +139,7 @@ def _check_answer(job: Job, card: Card, key: str, effect: Effect | None, message
         raise RefusedError(f"{card.id} may no longer be answered: {why}", hint=f"orc show {job.id}")
     if effect is None:
         raise RefusedError(f"{card.id} has no answer {key!r}; it offers {offered}", hint=f"orc answer {card.id} KEY")
-    if effect is Effect.REPLY and not message.strip():
+    if key == Effect.REPLY and not message.strip():
         raise RefusedError("an answer to a question needs words", hint=f"orc answer {card.id} {key} -m '…'")
     if effect is Effect.GIVE and not message.strip():
         raise RefusedError("who is to go on with it? The message is the agent's name", hint="orc workers")

@@ -11,6 +11,7 @@ from orchestrator.core.records import Attempt, CardKind, RunStatus
 from orchestrator.core.rounds import dispute_of
 from orchestrator.core.sessions import Session
 from orchestrator.core.step import NOT_APPROVED, Step, later, pause_until
+from orchestrator.core.suspicion import is_extra
 from orchestrator.core.transitions import Event, Move
 
 LONGEST_WAIT_S = 24 * 3600.0
@@ -106,7 +107,7 @@ def run_lost(
         "tip": tip or job.at.tip,
     }
     step = Step(Event.LOST, job, now, records or {}, changes, {"run": job.at.run, "tip": tip})
-    if crashes >= limits.crashes:
+    if crashes >= limits.crashes and not is_extra(job):
         question = f"Runs of {job.id} died {crashes} times in a row without a result. Try again?"
         return step.ask(CardKind.CRASHES, question, why)
     return step.to(_before_run(job), why, reason=why)
@@ -122,6 +123,7 @@ def not_started(
     wait_s: float = 0,
     service_of: str = "",
     tip: str = "",
+    pauses: bool = True,
 ) -> Move:
     """A run could not be started, or its tree not be made ready. It spends no attempt, pauses, and stops at a limit.
 
@@ -129,10 +131,10 @@ def not_started(
     seconds.
     """
     failed = job.at.failed_starts + 1
-    until = max(pause_until(now, failed), later(now, min(wait_s, LONGEST_WAIT_S)))
+    until = max(pause_until(now, failed), later(now, min(wait_s, LONGEST_WAIT_S))) if pauses else ""
     changes = {"run": "", "failed_starts": failed, "not_before": until, "tip": tip or job.at.tip}
     step = Step(Event.NOT_STARTED, job, now, records or {}, changes, {"run": job.at.run, "error": why})
-    if failed >= limits.failed_starts:
+    if failed >= limits.failed_starts and not is_extra(job):
         told = f"The service behind {service_of} failed" if service_of else f"{job.id} could not be started"
         way = "Try again?" if service_of else "Put it right and try again?"
         return step.ask(CardKind.CANNOT_START, f"{told} {failed} times in a row. {way}", why, told=why)
@@ -150,6 +152,22 @@ def service_failed(job: Job, attempt: Attempt, limits: Limits, now: str, *, wait
         wait_s=wait_s,
         service_of=attempt.worker.agent,
         tip=attempt.tip,
+    )
+
+
+def session_gone(job: Job, attempt: Attempt, limits: Limits, now: str) -> Move:
+    """The session that an attempt was to go on with is not there any more. The next attempt begins a new one, with the
+    note that the old one leaves, and at once: nothing has to recover first.
+    """
+    told = f"the session of {attempt.worker.agent} is gone, so the next attempt begins a new one"
+    return not_started(
+        job,
+        f"{told}: {attempt.error}" if attempt.error else told,
+        limits,
+        now,
+        records={f"attempt-{attempt.number}": attempt},
+        tip=attempt.tip,
+        pauses=False,
     )
 
 

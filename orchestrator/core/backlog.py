@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from orchestrator.core.actions import Hold, Release, Remind
+from orchestrator.core.actions import Ask, Freed, Hold, Release, Remind
 from orchestrator.core.board import Board, age
 from orchestrator.core.job import Job, Priority, State
 from orchestrator.core.needs import Holds, name_of
+from orchestrator.core.records import CardKind
 from orchestrator.core.times import parse
-from orchestrator.core.waits import needs_reminder, next_reminder
+from orchestrator.core.waits import CIRCLE, comes_by_itself, is_forgotten, needs_reminder, next_reminder, stale_question
 
 AGEING_S = 1800
 """Waiting this long raises a job by one priority, at most to P2: age never enters the urgent lane."""
@@ -27,6 +28,7 @@ Rank = tuple[int, str, str]
 """By what jobs are served: the priority, raised with age; when the job was made; its id."""
 Line = tuple[Any, ...]
 """What jobs have in common that decides who could take them: when one of them finds nobody, none does."""
+Step = Ask | Freed | Hold | Release | Remind
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +60,31 @@ class Backlog:
     """For each job that has needs: on which ids and names they rest."""
     _needed: dict[str, set[str]] = field(default_factory=dict)
     """The same the other way round."""
+    _forgotten: dict[str, set[str]] = field(default_factory=dict)
+    """Jobs that have waited long enough for a question, by what they wait for: of each reason one is asked about."""
+    _asked_round: set[str] = field(default_factory=set)
+    """Jobs that ask because of a circle: it may be broken anywhere, so they are looked at whenever any other is."""
     _is_round: bool = False
     """Whether needs go round in a circle."""
     _ended: Mapping[str, State] = field(default_factory=dict)
     _looked: datetime | None = None
 
-    def look(self, board: Board, now: datetime, holds: Holds) -> list[Hold | Release | Remind]:
+    def look(self, board: Board, now: datetime, holds: Holds) -> list[Step]:
         """Take in what has changed. Returns the steps of jobs that begin or cease to wait, or of which a person is to
-        be reminded, the oldest job first."""
+        be reminded or asked, the oldest job first."""
         context = _context_of(board)
         is_known = board.version == self.version or (board.changed is not None and board.before == self.version)
         went_back = self._looked is not None and now < self._looked
         if went_back or not (self.version and is_known and context == self._context):
             self._forget()
-            stale = set(board.backlog)
+            stale = {*board.backlog, *(job.id for job in board.active if job.at.stuck)}
         else:
             changed = set(board.changed or ()) if board.version != self.version else set[str]()
             stale = changed | self._who_needs(changed | self._ended_otherwise(board.ended)) | self._again
             while self._due and self._due[0][0] <= now:
                 self._awaited.discard(self._due[0])
                 stale.add(heapq.heappop(self._due)[1])
+            stale |= self._asked_round if stale else set()
         self.version = ""  # Whoever is interrupted begins anew.
         actions = self._take_in(board, now, holds, self._with_circles(board, holds, stale))
         self.version, self._context, self._looked, self._ended = board.version, context, now, board.ended
@@ -110,28 +117,66 @@ class Backlog:
         self._needing.clear()
         self._needed.clear()
         self._again.clear()
+        self._forgotten.clear()
+        self._asked_round.clear()
         self._is_round = False
 
-    def _take_in(self, board: Board, now: datetime, holds: Holds, stale: set[str]) -> list[Hold | Release | Remind]:
-        actions: list[Hold | Release | Remind] = []
+    def _take_in(self, board: Board, now: datetime, holds: Holds, stale: set[str]) -> list[Step]:
+        actions: list[Step] = []
         self._again = set()
         entered: dict[Line, list[Rank]] = {}
         for id_ in stale:
             self._remove(id_)
             job = board.backlog.get(id_)
             if job is None:
+                actions += self._asking(board, now, id_)
                 continue
             reason, needs = holds.reason(job)
-            if action := _step(job, reason, needs) or _reminder(job, now):
+            step = _step(job, reason, needs)
+            if action := step or _reminder(job, now):
                 actions.append(action)
                 self._again.add(id_)
+            if step is None and is_forgotten(job, now):
+                self._forgotten.setdefault(reason, set()).add(id_)
             self._note_needs(job, needs)
             self._note(job, reason, now)
             known = self._known[id_]
             if known.line:
                 entered.setdefault(known.line, []).append(known.rank)
         self._enter(entered)
-        return sorted(actions, key=lambda action: age(board.backlog[action.job]))
+        asked = self._questions(board)
+        # The question is the last reminder.
+        actions = [*(action for action in actions if action.job not in asked), *asked.values()]
+        return sorted(actions, key=lambda action: age(board.jobs[action.job]))
+
+    def _asking(self, board: Board, now: datetime, id_: str) -> list[Freed]:
+        """Look at a job that asks about what it waits for, whether that has come."""
+        job = board.jobs.get(id_)
+        self._asked_round.discard(id_)
+        if job is None or job.state is not State.DECIDE or not job.at.stuck or job.is_held:
+            return []
+        # Apart from those that wait: a circle is told to all that are looked up together.
+        reason, needs = Holds(board, now).reason(job)
+        self._note_needs(job, needs)
+        if reason.startswith(CIRCLE):
+            self._asked_round.add(id_)
+        if not comes_by_itself(reason):
+            return []
+        self._again.add(id_)
+        return [Freed(id_)]
+
+    def _questions(self, board: Board) -> dict[str, Ask]:
+        """What to ask, by job: of all that wait for the same one at a time, for the answer may help them all."""
+        if not self._forgotten:
+            return {}
+        asked = {job.at.reason for job in board.active if job.state is State.DECIDE and job.at.stuck}
+        found = {}
+        for reason, ids in self._forgotten.items():
+            if (question := stale_question(reason)) not in asked:
+                oldest = min((board.backlog[id_] for id_ in ids), key=age).id
+                context = f"{len(ids)} jobs wait for the same." if len(ids) > 1 else ""
+                found[oldest] = Ask(oldest, CardKind.STALE, question, context)
+        return found
 
     def _note_needs(self, job: Job, needs: Mapping[str, str]) -> None:
         if not job.spec.needs:
@@ -172,6 +217,10 @@ class Backlog:
             if not self._needed[key]:
                 del self._needed[key]
         known = self._known.pop(id_, None)
+        if known is not None and known.reason in self._forgotten:
+            self._forgotten[known.reason].discard(id_)
+            if not self._forgotten[known.reason]:
+                del self._forgotten[known.reason]
         if known is None or not known.line:
             return
         ranks = self._lines[known.line]
@@ -267,4 +316,4 @@ def _moment(text: str) -> datetime | None:
 def _context_of(board: Board) -> tuple[Any, ...]:
     """All that a reason to wait rests on beside the jobs themselves and the time."""
     projects = tuple((name, view.project, view.problem, view.is_red) for name, view in sorted(board.projects.items()))
-    return (board.config, projects, dict(board.agents))
+    return (board.config, projects, dict(board.agents), board.broken)

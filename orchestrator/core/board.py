@@ -84,6 +84,8 @@ class Board:
     """Agents whose trees are still in use by a run that nobody waits for any more: one of a cancelled job."""
     stopping: bool = False
     """No new runs are started."""
+    broken: str = ""
+    """Which gate fails its own test, so that nothing is begun, judged or merged; '' if none does."""
     waiting: InitVar[Mapping[str, Job] | None] = None
     """Those of `jobs` that are ready or waiting, if they are known already."""
     doing: InitVar[Iterable[Job] | None] = None

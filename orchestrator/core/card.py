@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from orchestrator.core.ids import card_id
 from orchestrator.core.job import Job, State
 from orchestrator.core.records import Card, CardKind, Option
+from orchestrator.core.times import iso, parse
+
+MOST_QUESTION, MOST_CONTEXT = 200, 4000
+"""Characters of a card. Both sides of a conflict, and what was changed and not allowed, need a long context."""
+_CUT = "\n… (the rest is cut)"
 
 
 class Effect(StrEnum):
@@ -79,6 +86,11 @@ OPTIONS: Mapping[CardKind, tuple[Option, ...]] = {
         Option("keep", "Leave it", "Jobs stay held until the base moves and passes."),
     ),
     CardKind.QUESTION: (Option("reply", "Answer it", "The author goes on with your message."), _DROP),
+    CardKind.STALE: (
+        Option("retry", "Try again", "It is looked at anew; if nothing has changed, it waits for another week."),
+        Option("give", "Give it to another agent", "The agent that your message names gets it, whatever its kind."),
+        _DROP,
+    ),
 }
 
 
@@ -92,6 +104,20 @@ _FAILED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a card about an agent's questions has beside its words. Only such a question may be answered by time."""
+
+    choices: tuple[Option, ...] = ()
+    """Answers of the agent's own, which stand before those that every question has."""
+    default: str = ""
+    """The key of one of them."""
+    hours: int = 0
+    """After so many hours the default is applied; 0: never."""
+    digests: tuple[str, ...] = ()
+    """By which the questions are known again."""
+
+
 def new_card(
     job: Job,
     kind: CardKind,
@@ -100,20 +126,32 @@ def new_card(
     *,
     context: str = "",
     facts: Mapping[str, str] | None = None,
+    offer: Offer | None = None,
 ) -> Card:
-    """The next card of a job."""
-    number = job.at.card + 1
+    """The next card of a job. What is too long is cut visibly; a question that is cut is whole in the context."""
+    number, offer = job.at.card + 1, offer or Offer()
+    expires = iso(parse(now) + timedelta(hours=offer.hours)) if offer.default and offer.hours else ""
+    if len(question) > MOST_QUESTION:
+        context = "\n".join(each for each in (context, f"The whole question: {question}") if each)
+    known = {"questions": " ".join(offer.digests)} if offer.digests else {}
     return Card(
         id=card_id(job.id, number),
         job=job.id,
         number=number,
         kind=kind,
-        question=question[:300],
-        options=OPTIONS[kind],
+        question=shorten(question, MOST_QUESTION),
+        options=(*offer.choices, *OPTIONS[kind]),
         asked=now,
-        context=context[:4000],
-        facts=dict(facts or {}),
+        context=context if len(context) <= MOST_CONTEXT else context[: MOST_CONTEXT - len(_CUT)] + _CUT,
+        facts={**(facts or {}), **known},
+        default=offer.default,
+        expires=expires,
     )
+
+
+def shorten(text: str, most: int) -> str:
+    """A text of at most so many characters; if some are left out, it ends in `…`."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 def dropped(kind: CardKind) -> State:
@@ -121,6 +159,16 @@ def dropped(kind: CardKind) -> State:
     return State.FAILED if kind in _FAILED else State.CANCELLED
 
 
+def choices_on(card: Card) -> tuple[Option, ...]:
+    """The answers that an agent offers itself to its question: those before the ones that every question has."""
+    return card.options[: -len(OPTIONS[card.kind])] if card.kind is CardKind.QUESTION else ()
+
+
 def effect_of(card: Card, key: str) -> Effect | None:
-    """What an answer does; None if the card does not offer it."""
-    return Effect(key) if key in {option.key for option in card.options} else None
+    """What an answer does; None if the card does not offer it. Whatever an agent calls an answer, it is a reply."""
+    if key in {option.key for option in choices_on(card)}:
+        return Effect.REPLY
+    return Effect(key) if key in _KEYS and key in {option.key for option in card.options} else None
+
+
+_KEYS = frozenset(effect.value for effect in Effect)

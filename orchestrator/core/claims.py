@@ -10,10 +10,11 @@ import hashlib
 import math
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from urllib.parse import urlsplit
 
 from orchestrator.core.criteria import ClaimRules
+from orchestrator.core.gate import is_program
 from orchestrator.core.records import Claim, Evidence, Failure
 
 MOST_CLAIMS, MOST_LISTS = 100, 20
@@ -25,6 +26,24 @@ _FIRST = re.compile(r"[ \t]*claims[ \t]*:")
 _PATH = re.compile(r"(?:\./)?([\w@.+-]+(?:/[\w@.+-]+)*)(?::(\d{1,9})(?:-\d{1,9})?|#\S*)?\Z")
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}\Z")
 _DOI = re.compile(r"10\.\d{4,}/")
+_HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,24}\Z", re.I)
+_DATA = re.compile(
+    r"\.(md|markdown|rst|adoc|txt|csv|tsv|jsonl?|ya?ml|toml|xml|html?|ini|cfg|conf|log|ipynb|pdf|docx?|xlsx?|pptx?"
+    r"|od[tsp]|png|jpe?g|gif|svg|webp|parquet|sqlite|tex|bib|s?css|vue|proto|patch|diff|zip|gz|tar)\Z",
+    re.I,
+)
+"""Endings of files that are no programs. Names of modules, standards and machines have others."""
+_WORD = re.compile(r"\w+")
+_NO_PLACE = re.compile(
+    r"an?|any|at|by|from|in|is|its?|my|o[fnr]|our|own|the|their|this|that|to|we|with"
+    r"|all|different|general|many|multiple|numerous|other|public|several|some|various|well|widely"
+    r"|assumption|common|estimate|experience|experts?|facts?|guess|intuition|knowledge|known|memory|opinion|training"
+    r"|available|internet|net|online|web|websites?"
+    r"|chatgpt|google|literature|publications?|research|search|sources?|stud(?:y|ies)|wikipedia"
+    r"|above|(?:any|every|some|no)body|below|everyone|everywhere|here|somewhere|there"
+    r"|n|na|none|nothing|null|tb[ad]|todo|unknown|xxx"
+)
+"""Words that name no place, however many of them stand together."""
 _FORM = "Add a fenced yaml block that begins with `claims:`, and give each an `id`, the `claim`, and the `locator`"
 
 
@@ -54,11 +73,11 @@ def _told(lines: Iterable[str]) -> list[str]:
 
 
 def judge_claims(
-    claims: tuple[Claim, ...], *, broken: bool, lines_of: Callable[[str], int | None]
+    claims: tuple[Claim, ...], *, broken: bool, lines_of: Callable[[str], int | None], tree: Collection[str] = ()
 ) -> tuple[Failure, ...]:
     """What is wrong with a list of claims. `broken`: a list was found that cannot be read, which is told elsewhere.
 
-    `lines_of` gives the lines of a file of the tree, None if there is no such file.
+    `lines_of` gives the lines of a file of the tree, None if there is no such file; `tree` are its files and folders.
     """
     if not claims:
         text = f"The key claims are not listed, so nobody can look them up again. {_FORM}."
@@ -69,8 +88,11 @@ def judge_claims(
         if each.id in ids:
             found.append(Failure("claims_form", f"The id {each.id} stands twice.", each.file, each.line))
         ids.add(each.id)
-        if problem := _locator_problem(each, lines_of):
-            rule = "dead_locator" if each.locator.strip() else "missing_locator"
+        locator = each.locator.strip()
+        is_place = locator in tree or not _names_nothing(locator)
+        problem = _locator_problem(each, lines_of, tree) if is_place else _missing(locator)
+        if problem:
+            rule = "dead_locator" if is_place else "missing_locator"
             found.append(Failure(rule, f"{each.id}: “{_short(each.claim)}” {problem}", each.file, each.line))
     return tuple(found)
 
@@ -83,11 +105,19 @@ def path_of(locator: str) -> str:
     return posixpath.normpath(path[1])
 
 
-def _locator_problem(claim: Claim, lines_of: Callable[[str], int | None]) -> str:
+def _names_nothing(locator: str) -> bool:
+    """Whether nobody could look anything up there: there is no word, or there are only words that name no place."""
+    return all(_NO_PLACE.fullmatch(word) for word in _WORD.findall(locator.casefold()))
+
+
+def _missing(locator: str) -> str:
+    told = f"has “{_short(locator)}” for its source, where nobody can look it up" if locator else "names no source"
+    return f"{told}. Say where it stands: a URL, path:line, or a work and the place in it."
+
+
+def _locator_problem(claim: Claim, lines_of: Callable[[str], int | None], tree: Collection[str]) -> str:
     """Why a locator leads nobody to the place, '' if code has nothing against it. No network is asked."""
     locator = claim.locator.strip()
-    if not locator:
-        return "names no source. Say where it stands: a URL, path:line, or a work and the place in it."
     address = locator.partition(" ")[0]
     if "://" in address:
         return "" if _is_address(address) else f"has the locator {_short(address)}, which is no address."
@@ -97,11 +127,26 @@ def _locator_problem(claim: Claim, lines_of: Callable[[str], int | None]) -> str
     lines = lines_of(name)
     if name == claim.file:
         return f"rests on {name}, which is where it stands itself."
+    if lines is None and not _is_meant_for_a_file(locator, name, place[2] or "", tree):
+        return ""
     if lines is None:
         return f"rests on {name}, which is not in this tree."
     if place[2] and not 0 < int(place[2]) <= lines:
         return f"rests on line {place[2]} of {name}, which has {lines}."
     return ""
+
+
+def _is_meant_for_a_file(locator: str, name: str, line: str, tree: Collection[str]) -> bool:
+    """Whether a name that is not in the tree was to be that of a file in it.
+
+    Standards, modules and addresses without `https://` look like paths too: ISO/IEC-9899, math.fsum, example.org/a.
+    """
+    first, slash, _ = name.partition("/")
+    if slash and (first in tree or locator.startswith(".")):
+        return True
+    if slash and not line and _HOST.match(first):
+        return False
+    return is_program(name) or _DATA.search(name) is not None
 
 
 def _is_address(text: str) -> bool:

@@ -66,6 +66,8 @@ class Project:
     protected: tuple[str, ...] = PROTECTED
     """Changes to these are never merged without a human."""
     merge: MergePolicy = MergePolicy.ASK
+    goal: str = ""
+    """What is to be reached. With one, a person is asked whether the project is finished once no job of it is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,8 @@ class ReviewDefaults:
     max_diff_bytes: int = 400_000
     """A larger diff is a question for the human, never a review of a part of it."""
     suspicion: Suspicion = SUSPICION
+    second: int = 5
+    """Of the other approvals so many percent, drawn by lot, are judged by another reviewer as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,7 @@ class SessionLimits:
 
     jobs: int = 50
     hours: float = 24.0
+    """Since it was begun."""
     window: float = 0.6
     """The share of the model's window that may be used up."""
     failed_reviews: int = 2

@@ -1,4 +1,4 @@
-"""What the bytes of one changed file give away: keys, compiled programs, marks of a conflict, hidden lines."""
+"""What the bytes of one changed file give away: keys, compiled programs, marks of a conflict, hidden lines, prose."""
 
 from __future__ import annotations
 
@@ -27,11 +27,17 @@ _PROGRAMS = (
     ("Java", (b"\xca\xfe\xba\xbe",)),
     ("WebAssembly", (b"\x00asm",)),
 )
+_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"\x00\x00\x01\x00")
 _MARKS = re.compile(rb"^(<{7}|>{7})(?: |\r?$)", re.M)
 _SNIFFED = 8000
 """So many bytes git looks at to tell a binary file."""
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 """What begins a text in UTF-16, half of which are NUL bytes."""
+_NOTE = re.compile(r"[^./]+(?:\.(?:txt|text|org|wiki|log|rtf))?\Z", re.I)
+"""Without a folder: what stands in one may be data that a program looks for there."""
+_WORD = re.compile(r"[(\"'\u201c\u2018]?[^\W\d_]+(?:['\u2019-][^\W\d_]+){0,5}[,.;:!?)\"'\u201d\u2019]{0,3}\Z")
+_SENTENCE_END = re.compile(r"[^\W\d_][)\"'\u201d\u2019]?[.!?](?:\s|\Z)")
+_FEW_WORDS, _WORDS_OF_A_LINE = 5, 3
 
 
 def find_keys(old: bytes, new: bytes) -> Iterator[tuple[int, str]]:
@@ -48,6 +54,12 @@ def program_form(data: bytes) -> str:
     return next((name for name, heads in _PROGRAMS if data.startswith(heads)), "")
 
 
+def is_image(data: bytes) -> bool:
+    """Whether it begins like an image that every viewer shows."""
+    boxed = (data[:4], data[8:12]) == (b"RIFF", b"WEBP") or data[4:12] in (b"ftypavif", b"ftypavis")
+    return boxed or data.startswith(_IMAGES)
+
+
 def has_conflict_marks(old: bytes, new: bytes) -> bool:
     """Whether both sides of a conflict that was not resolved are marked, as they were not before."""
     marks = [found[1] for found in _MARKS.finditer(new)]
@@ -57,3 +69,21 @@ def has_conflict_marks(old: bytes, new: bytes) -> bool:
 def is_binary(data: bytes) -> bool:
     """Whether git takes it for a binary file, of which a diff shows no line; UTF-16 is text that git cannot show."""
     return b"\0" in data[:_SNIFFED] and not data.startswith(_WIDE)
+
+
+def is_named_as_note(path: str) -> bool:
+    """Whether a file at the top of a tree has the name of a text, or none that says what it is."""
+    return _NOTE.match(path) is not None
+
+
+def holds_sentences(data: bytes) -> bool:
+    """Whether a file is prose: mostly words, several to a line, with the end of a sentence. Comments do not count."""
+    try:
+        lines = [line for line in data.decode().splitlines() if line.strip() and line.lstrip()[0] not in "#;/"]
+    except UnicodeDecodeError:
+        return False
+    parts = [part for line in lines for part in line.split()]
+    words = sum(_WORD.match(part) is not None for part in parts)
+    if words < _FEW_WORDS or 2 * words < len(parts) or len(parts) < _WORDS_OF_A_LINE * len(lines):
+        return False
+    return any(_SENTENCE_END.search(line) for line in lines)

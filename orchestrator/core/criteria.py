@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-DOCUMENTS = ("*.md", "*.markdown", "*.rst", "*.adoc", "*.txt")
+DOCUMENTS = ("*.md", "*.markdown", "*.rst", "*.adoc", "*.txt", "*.html", "*.htm")
 """What is read as prose unless the criteria say otherwise."""
 
 
@@ -67,6 +67,8 @@ class Checks:
     command: bool = False
     """There is a check command, of the job or of its project."""
     duplicates: Duplicates | None = None
+    placeholders: bool = False
+    """No text is left that stands where another is to come."""
     spelling: Spelling | None = None
     length: Length | None = None
     links: Links | None = None
@@ -75,7 +77,7 @@ class Checks:
     @property
     def reads_documents(self) -> bool:
         """Whether the text of changed documents is looked at."""
-        return any((self.duplicates, self.spelling, self.length, self.links, self.claims))
+        return any((self.duplicates, self.placeholders, self.spelling, self.length, self.links, self.claims))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,8 @@ class Criteria:
     threshold: float | None = None
     checks: Checks = field(default_factory=Checks)
     blob: str = ""
+    source: bytes = field(default=b"", compare=False, repr=False)
+    """The file, byte for byte, whose blob id that is."""
 
 
 def criteria_for(kind: str, known: Mapping[str, Criteria]) -> Criteria:
@@ -94,3 +98,8 @@ def criteria_for(kind: str, known: Mapping[str, Criteria]) -> Criteria:
     if kind in known:
         return known[kind]
     return max(known.values(), key=lambda one: (sum(i.required for i in one.items), one.threshold or 0.0, one.kind))
+
+
+def criteria_file(number: int) -> str:
+    """Under which name a job's folder on the ledger keeps the criteria that `evidence-NUMBER` was gathered by."""
+    return f"evidence-{number}.criteria.yaml"

@@ -48,6 +48,7 @@ def evidence_found(job: Job, evidence: Evidence, terms: Terms, now: str) -> Move
         "diff_stat": evidence.stat,
         "refused_by": " ".join(each.rule for each in evidence.failures),
         "tampering": tampering_rules(evidence),
+        "escapes": escape_rules(evidence),
     }
     changes = {"evidence": evidence.number, "protected": evidence.protected, "tests": ""}
     changes["tampering"] = held_for(evidence)
@@ -69,6 +70,11 @@ def _fix(failure: Failure) -> Fix:
 def tampering_rules(evidence: Evidence) -> str:
     """The rules of the tamper guard that hold the work for a person, each once."""
     return " ".join(dict.fromkeys(each.rule for each in evidence.tampering if not each.declared))
+
+
+def escape_rules(evidence: Evidence) -> str:
+    """The rules about what was done outside of the tree that found something, each once."""
+    return " ".join(dict.fromkeys(each.rule for each in evidence.escapes))
 
 
 def checks_started(job: Job, run: str, now: str) -> Move:

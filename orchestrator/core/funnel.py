@@ -43,7 +43,20 @@ class Stage(StrEnum):
 
 
 STAGES = tuple(Stage)
-FACTS = ("Job", "From", "To", "Verdict", "Tests", "Reproduction", "Answer", "Refused-By", "Cut-Short", "Asks")
+FACTS = (
+    "Job",
+    "From",
+    "To",
+    "Verdict",
+    "Tests",
+    "Reproduction",
+    "Answer",
+    "Refused-By",
+    "Cut-Short",
+    "Asks",
+    "Answered-Before",
+    "Author",
+)
 """The facts of a step that are looked at, by the names of their trailers."""
 _BIT = {stage: 1 << place for place, stage in enumerate(STAGES)}
 AHEAD: Mapping[str, Stage] = {
@@ -93,8 +106,8 @@ def outcomes_of(step: Happened) -> Iterator[tuple[Stage, str]]:
         yield Stage.STARTED, ""
     elif event == Event.CHECKED and step.was == State.CHECKING and _has_passed(step):
         yield Stage.PRODUCED, ""
-    # Of a suspicious approval somebody else is asked: nothing is reviewed by it yet.
-    elif event == Event.VERDICT and facts.get("Verdict") == Verdict.APPROVED and step.to != State.REVIEWING:
+    # Of an approval that is suspicious or drawn somebody else is asked: nothing is reviewed by it yet.
+    elif event == Event.STAND or (_is_approval(step) and step.to != State.REVIEWING):
         yield Stage.REVIEWED, ""
     elif event == Event.ANSWER and facts.get("Answer") in ("approve", "revise"):
         yield Stage.REVIEWED, "" if facts["Answer"] == "approve" else YOU_ASKED
@@ -103,6 +116,10 @@ def outcomes_of(step: Happened) -> Iterator[tuple[Stage, str]]:
     if code := _drop_code(step):
         # Work that is too large has passed the checks: it is the review that cannot be.
         yield Stage.REVIEWED if code == CardKind.TOO_LARGE else AHEAD[step.was], code
+
+
+def _is_approval(step: Happened) -> bool:
+    return step.event == Event.VERDICT and step.facts.get("Verdict") == Verdict.APPROVED
 
 
 def _drop_code(step: Happened) -> str:
@@ -117,7 +134,8 @@ def _drop_code(step: Happened) -> str:
         case Event.NOT_STARTED:
             return "not_started"
         case Event.COLLECT if is_back:
-            return asks if asks == CardKind.QUESTION else facts.get("Cut-Short") or "cut_short"
+            told = "asked_again" if facts.get("Answered-Before") else "cut_short"
+            return asks if asks == CardKind.QUESTION else facts.get("Cut-Short") or told
         case Event.EVIDENCE if is_back:
             return facts.get("Refused-By", "").partition(" ")[0] or "refused"
         case Event.CHECKED if is_back:
@@ -204,6 +222,10 @@ class Tally:
     _stays: dict[str, deque[tuple[int, int]]] = field(default_factory=dict)
     """By state: when stays ended, and how long they were."""
     _newest: dict[tuple[Stage, str], Happened] = field(default_factory=dict)
+    _workers: dict[str, str] = field(default_factory=dict)
+    """Who made the newest attempt of each open job, as far as that is known."""
+    _false: deque[tuple[int, str, str]] = field(default_factory=deque)
+    """Reports that claimed what was not so: when, whose, of which job."""
 
     def add(self, step: Happened) -> None:
         """Count a step. They are to come in the order of the ledger."""
@@ -219,6 +241,15 @@ class Tally:
             slot.gone[step.job] = step.to
         if step.job and step.to:
             self._follow(step)
+            self._note_author(step)
+
+    def _note_author(self, step: Happened) -> None:
+        if step.event == Event.START:
+            self._workers[step.job] = step.facts.get("Author", "")
+        elif step.event == Event.EVIDENCE and "phantom" in step.facts.get("Refused-By", "").split():
+            self._false.append((step.at, self._workers.get(step.job, ""), step.job))
+        if step.to not in _OPEN:
+            self._workers.pop(step.job, None)
 
     def _follow(self, step: Happened) -> None:
         if step.was == step.to:
@@ -231,7 +262,12 @@ class Tally:
             self._entered[step.job] = (step.to, step.at)
 
     def forget(self, *, counts: int, stays: int) -> None:
-        """Drop what was counted, and the stays that ended, before these times in seconds since 1970."""
+        """Drop what was counted, and the stays that ended, before these times in seconds since 1970.
+
+        False reports are kept as long as stays.
+        """
+        while self._false and self._false[0][0] < stays:
+            self._false.popleft()
         for number in [number for number in self._slots if (number + 1) * SLOT_S <= counts]:
             del self._slots[number]
         for key in [key for key, step in self._newest.items() if step.at < counts]:
@@ -278,6 +314,14 @@ class Tally:
     def newest(self, stage: Stage, code: str) -> Happened | None:
         """The newest step with which something was dropped for this reason."""
         return self._newest.get((stage, code))
+
+    def false_reports(self, since: int) -> Mapping[str, list[str]]:
+        """By agent: the jobs of which it has reported since then what was not so, each time that it did."""
+        found: dict[str, list[str]] = {}
+        for at, agent, job in self._false:
+            if at >= since and agent:
+                found.setdefault(agent, []).append(job)
+        return found
 
     def p90(self, state: str) -> int | None:
         """Within how many seconds nine of ten jobs left a state; None if too few did."""

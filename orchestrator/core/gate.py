@@ -5,7 +5,6 @@ Each rule looks at facts that the engine gathered on the exact commit. No approv
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ from dataclasses import dataclass
 from orchestrator.core.diffstat import Change
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Expects, JobSpec, Kind
+from orchestrator.core.phantoms import NOTHING_SEEN, Seen, find_phantoms, open_claims
 from orchestrator.core.records import CheckResult, Failure, Outcome
 from orchestrator.core.suite_files import is_of_tests
 
-VERSION = 1
+VERSION = 3
 """Of these rules, and of what they take for tests. Whoever proves a refusal again must look with the same ones."""
 GITLINK, SYMLINK = "160000", "120000"
 CHECKED = ("passed", "flaky")
@@ -43,10 +43,16 @@ class DiffFacts:
     tree: str = ""
     previous_tree: str = ""
     """Tree of the attempt before, if there was one that fixes were asked for."""
-    is_previous: bool = False
+    is_previous_but_for_space: bool = False
     """Whether the two differ in white space alone that means nothing."""
     twins: frozenset[str] = frozenset()
     """Added paths that on many disks take the place of another file: their names differ in capitals only."""
+    folders: frozenset[str] = frozenset()
+    """Of the places from which changed links go up again, those that are folders of the tree and no links."""
+    notes: frozenset[str] = frozenset()
+    """Added texts at the top of the tree: named like no program, and full of sentences."""
+    seen: Seen = NOTHING_SEEN
+    """What the repository has of what the report claims."""
 
 
 # With the marks that turn the direction of writing a program can look like a text.
@@ -71,7 +77,7 @@ def plan_only(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     """A plan is not code."""
     if spec.kind is not Kind.CODE or spec.expects is Expects.NO_CHANGE or not facts.changes:
         return ""
-    if any(not _is_document(change.path, docs) for change in facts.changes) or spec.deliverables:
+    if any(not _is_words(change.path, spec, facts, docs) for change in facts.changes) or spec.deliverables:
         return ""
     paths = list_some(change.path for change in facts.changes)
     return f"Only documents were changed ({paths}). A plan or a note is not code: change the code."
@@ -82,10 +88,10 @@ def whitespace_only(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> s
     if not facts.changes or spec.expects is Expects.NO_CHANGE:
         return ""
     is_code = spec.kind is Kind.CODE
-    asked = [change.path for change in facts.changes if not (is_code and _is_document(change.path, docs))]
+    asked = [each.path for each in facts.changes if not (is_code and _is_words(each.path, spec, facts, docs))]
     if not asked or any(path not in facts.whitespace_only for path in asked):
         return ""
-    return f"Only white space was changed ({list_some(asked)})."
+    return f"Only white space was changed, or a mode that means nothing ({list_some(asked)})."
 
 
 def unexpected_change(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
@@ -128,7 +134,7 @@ def hostile_entry(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str
     links = [change.path for change in facts.changes if change.new_mode == GITLINK]
     if links:
         return f"A repository inside the repository is not accepted: {list_some(links)}."
-    escaping = [path for path, points_to in facts.links if _escapes(path, points_to)]
+    escaping = [path for path, points_to in facts.links if _escapes(path, points_to, facts.folders)]
     known = {path for path, _ in facts.links}
     escaping += [c.path for c in facts.changes if c.new_mode == SYMLINK and c.path not in known]
     if escaping:
@@ -168,9 +174,22 @@ def no_reproduction(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> s
 
 def unchanged_since_review(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     """The same tree again after fixes were asked for."""
-    if not facts.previous_tree or not (facts.previous_tree == facts.tree or facts.is_previous):
+    if not facts.previous_tree or not (facts.previous_tree == facts.tree or facts.is_previous_but_for_space):
         return ""
     return "Nothing has changed since the last attempt, though fixes were asked for."
+
+
+def phantom(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
+    """A report that claims to have made a commit or a file that is not there."""
+    if spec.expects is Expects.NO_CHANGE or not facts.changes:
+        return ""
+    found = find_phantoms(open_claims(facts.report, facts.changes), facts.seen, spec.prompt)
+    told = [f"no commit {list_some(found.commits)} is in this work"] if found.commits else []
+    told += [f"no file {list_some(found.missing)} is in its tree"] if found.missing else []
+    told += [f"{list_some(found.standing)} is not deleted"] if found.standing else []
+    if not told:
+        return ""
+    return f"The report claims what is not so: {'; '.join(told)}. Make it so, or report what is; the work may stay."
 
 
 RULES: dict[str, Rule] = {
@@ -186,6 +205,7 @@ RULES: dict[str, Rule] = {
     "hidden_lines": hidden_lines,
     "no_reproduction": no_reproduction,
     "unchanged": unchanged_since_review,
+    "phantom": phantom,
 }
 """Every rule of the diff gate by the name under which the ledger records its refusals."""
 
@@ -220,15 +240,42 @@ def _is_document(path: str, docs: tuple[str, ...]) -> bool:
     return matches(path, docs) and not is_program(path)
 
 
-def _escapes(path: str, points_to: str) -> bool:
-    steps = [step for step in points_to.split("/") if step not in ("", ".")]
-    down = next((at for at, step in enumerate(steps) if step != ".."), len(steps))
-    # `..` after a name is taken from where that name leads, which may be another link.
-    if points_to.startswith("/") or ".." in steps[down:]:
+def _is_words(path: str, spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> bool:
+    """Whether a path is that of a document, or of a text that is none of the program and that the job does not name."""
+    return _is_document(path, docs) or (path in facts.notes and path not in spec.prompt)
+
+
+def follow_link(path: str, points_to: str) -> tuple[tuple[str, ...], str] | None:
+    """(the places from which a link goes up after it went down, where it leads); None if it leaves the tree.
+
+    `..` after a name is taken from where that name leads, which may be another link: so each of these places has to be
+    a folder of the tree, or nobody knows where the link leads.
+    """
+    if points_to.startswith("/"):
+        return None
+    at = path.split("/")[:-1]
+    # The folder that the link lies in, and those above it, are no links.
+    sure = len(at)
+    climbed: list[str] = []
+    for step in points_to.split("/"):
+        if step == "..":
+            if not at:
+                return None
+            if len(at) > sure:
+                climbed.append("/".join(at))
+            at.pop()
+            sure = min(sure, len(at))
+        elif step not in ("", "."):
+            at.append(step)
+    return tuple(climbed), "/".join(at)
+
+
+def _escapes(path: str, points_to: str, folders: frozenset[str]) -> bool:
+    followed = follow_link(path, points_to)
+    if followed is None:
         return True
-    reached = posixpath.normpath(posixpath.join(posixpath.dirname(path), points_to))
-    parts = reached.split("/")
-    return parts[0] == ".." or ".git" in (part.lower() for part in parts)
+    climbed, reached = followed
+    return not folders.issuperset(climbed) or ".git" in reached.lower().split("/")
 
 
 def list_some(names: Iterable[str], limit: int = 5) -> str:

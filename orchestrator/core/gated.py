@@ -10,7 +10,9 @@ from orchestrator.core.criteria import Checks
 from orchestrator.core.gate import RULES, judge_checks, list_some
 from orchestrator.core.job import Check, Expects, JobSpec, Kind
 from orchestrator.core.kinds import RULES as KIND_RULES
+from orchestrator.core.kinds import is_looked_for
 from orchestrator.core.records import ChangedPath, CheckResult, Evidence, Outcome, ReviewRecord, Verdict
+from orchestrator.core.reproduction import NOT_SHOWN, judge_reproduction, reproduction_fixes
 from orchestrator.core.rule_words import RULE_WORDS
 from orchestrator.core.tamper import RULES as TAMPER_RULES
 from orchestrator.core.tamper import held_for
@@ -41,6 +43,8 @@ class Where(StrEnum):
     MERGED = "merged"
     """The branch merged into its base, as an object."""
     BASE = "base"
+    REPRODUCTION = "reproduction"
+    """The merge base with the tests of the branch laid over it: there a check is to fail."""
 
 
 class RuleOutcome(StrEnum):
@@ -137,6 +141,8 @@ class Seen:
     merged_tree: str = ""
     conflicts: tuple[str, ...] = ()
     declared: tuple[Check, ...] = ()
+    reproduces: bool = False
+    """The branch mends a defect: its tests are to fail without the rest of it."""
     setup: str = ""
     """What runs before them in each checkout."""
     checks: tuple[Checked, ...] = ()
@@ -215,7 +221,9 @@ def see_rules(spec: JobSpec, evidence: Evidence) -> tuple[RuleSeen, ...]:
     asked = evidence.kind_checks or Checks()
     seen: list[RuleSeen] = []
     for name in dict.fromkeys((*RULES, *KIND_RULES, *TAMPER_RULES, *told)):
-        is_asked = _is_asked(name, spec) and _is_checked(name, asked, evidence.speller)
+        is_asked = _is_asked(name, spec)
+        if name in KIND_RULES:
+            is_asked = is_asked and is_looked_for(name, asked, speller=evidence.speller)
         # Of a rule that is not among the findings that are listed nothing is known, if there are more.
         is_asked = is_asked and not (name in TAMPER_RULES and evidence.more_tampering)
         seen += told.get(name) or [RuleSeen(name, RuleOutcome.OK if is_asked else RuleOutcome.NOT_ASKED)]
@@ -229,31 +237,12 @@ def _is_asked(rule: str, spec: JobSpec) -> bool:
         return spec.expects is Expects.NO_CHANGE
     if rule in ("missing_deliverable", "not_viewable"):
         return bool(spec.deliverables)
+    if rule == "duplicate_passage":
+        return not spec.repeats
     if rule == "no_reproduction":
         return spec.reproduces
-    # There is no attempt before this one.
-    return bool(spec.paths) if rule == "out_of_scope" else rule != "unchanged"
-
-
-def _is_checked(rule: str, asked: Checks, speller: str) -> bool:
-    """Whether the criteria have the engine look at what a rule is about; those that are not theirs always hold."""
-    match rule:
-        case "not_viewable":
-            return asked.viewable
-        case "unread_document":
-            return asked.reads_documents
-        case "duplicate_passage":
-            return asked.duplicates is not None
-        case "misspelling":
-            return asked.spelling is not None and bool(speller)
-        case "length":
-            return asked.length is not None
-        case "dead_link":
-            return asked.links is not None and asked.links.relative
-        case "missing_claims" | "claims_form" | "missing_locator" | "dead_locator":
-            return asked.claims is not None
-        case _:
-            return True
+    # There is no attempt before this one, and no report.
+    return bool(spec.paths) if rule == "out_of_scope" else rule not in ("unchanged", "phantom")
 
 
 # --- the conclusion ---
@@ -268,7 +257,7 @@ def conclude(seen: Seen) -> tuple[Conclusion, tuple[str, ...]]:
     failed, unclear = judge_runs(seen)
     unclear += _held(seen)
     conflict = [f"It does not merge into {seen.base.name}: conflict in {list_some(seen.conflicts)}."]
-    refusals = [*(conflict if seen.conflicts else []), *_refused_by_review(seen.review)]
+    refusals = [*(conflict if seen.conflicts else []), *_not_shown(seen), *_refused_by_review(seen.review)]
     if refusals:
         return Conclusion.REFUSED, (*refusals, *failed)
     if failed:
@@ -286,7 +275,8 @@ def is_refused(seen: Seen) -> bool:
 
 def may_be_reviewed(seen: Seen) -> bool:
     """Whether nothing decides already: a review is the last thing that is paid for."""
-    return not is_refused(seen) and not seen.conflicts and not any(judge_runs(seen))
+    is_stopped = is_refused(seen) or bool(seen.conflicts) or bool(_not_shown(seen))
+    return not is_stopped and not any(judge_runs(seen))
 
 
 def judge_runs(seen: Seen) -> tuple[list[str], list[str]]:
@@ -296,9 +286,10 @@ def judge_runs(seen: Seen) -> tuple[list[str], list[str]]:
     unclear: list[str] = []
     if not seen.declared and seen.evidence.kind_checks and seen.evidence.kind_checks.command:
         unclear.append("Work of this kind is proved by a check command, and none was named.")
+    unclear += _unshowable(seen)
     red = () if base is None else base.failing
     for each in seen.checks:
-        if each.where is Where.BASE or each.same_as is not None:
+        if each.where in (Where.BASE, Where.REPRODUCTION) or each.same_as is not None:
             continue
         place = place_words(each.where, seen)
         if each.problem:
@@ -317,6 +308,30 @@ def judge_runs(seen: Seen) -> tuple[list[str], list[str]]:
     return failed, unclear
 
 
+def reproduction_of(seen: Seen) -> str:
+    """`shown` or `not shown`, by the checks on the base with the tests of the branch; '' where they said nothing."""
+    checked = seen.on(Where.REPRODUCTION)
+    return "" if checked is None or checked.problem else judge_reproduction(checked.results)
+
+
+def _not_shown(seen: Seen) -> list[str]:
+    """That the tests of the branch do not show the defect that it mends, in the words that an author is told."""
+    checked = seen.on(Where.REPRODUCTION)
+    if checked is None or reproduction_of(seen) != NOT_SHOWN:
+        return []
+    return [fix.problem for fix in reproduction_fixes(checked.results)]
+
+
+def _unshowable(seen: Seen) -> list[str]:
+    """Why nobody can say whether they show it."""
+    if seen.reproduces and not seen.declared:
+        return ["That a defect is mended is proved by a check, and none was named."]
+    checked = seen.on(Where.REPRODUCTION)
+    if checked is None or not checked.problem:
+        return []
+    return [f"The checks could not be run on {place_words(Where.REPRODUCTION, seen)}: {checked.problem}"]
+
+
 def _held(seen: Seen) -> list[str]:
     """What the tamper guard found and nobody allowed, in one sentence."""
     told = held_for(seen.evidence)
@@ -331,6 +346,8 @@ def place_of(where: Where, seen: Seen) -> tuple[str, tuple[str, ...]]:
     """A tree as people call it: a template, and the names in it, which are other people's words."""
     if where is Where.MERGED:
         return "{} merged into {}", (seen.branch.name, seen.base.name)
+    if where is Where.REPRODUCTION:
+        return "the merge base with the tests of {}", (seen.branch.name,)
     return "{}", (seen.base.name if where is Where.BASE else seen.branch.name,)
 
 
@@ -355,7 +372,8 @@ def _unclear_review(review: Reviewed | None) -> list[str]:
     if review.problem:
         return [f"It could not be reviewed: {review.problem}"]
     if review.record.verdict is Verdict.APPROVED:
-        return []
+        doubts, who = review.record.doubts, review.record.reviewer.agent
+        return [f"The approval of {who} is suspicious: {'; '.join(doubts)}. Ask another one."] if doubts else []
     return [f"The answer of {review.record.reviewer.agent} is no verdict: it {review.record.why}."]
 
 
@@ -379,10 +397,6 @@ def notes_of(seen: Seen) -> tuple[str, ...]:
         notes.append(f"{list_some(list(flaky))} failed once and passed when it was run again.")
     if seen.review is not None and not seen.review.problem:
         who = seen.review.record.reviewer.agent
-        if seen.review.record.doubts:
-            notes.append(
-                f"The approval of {who} is suspicious: {'; '.join(seen.review.record.doubts)}. Ask another one."
-            )
         notes.append(f"Who made {seen.branch.name} is not known, so neither is how far {who} is from its author.")
     return tuple(notes)
 

@@ -140,6 +140,8 @@ class Area(StrEnum):
     """What looks like a private key or a token of a service."""
     PROGRAMS = "programs"
     """Compiled programs, which nobody can review."""
+    BINARIES = "binaries"
+    """Other binary files, of which a diff shows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,8 @@ class JobSpec:
     repairs_base: bool = False
     reproduces: bool = False
     """It mends a defect: the tests that come with the change must fail on the base."""
+    repeats: bool = False
+    """It repeats itself on purpose, as a song does: no passage is refused for standing twice."""
     review: ReviewWishes = field(default_factory=ReviewWishes)
     merge: MergePolicy | None = None
     limits: LimitWishes = field(default_factory=LimitWishes)
@@ -301,6 +305,8 @@ class SecondWhy(StrEnum):
     """It was approved, and the approval is suspicious."""
     DISPUTE = "dispute"
     """The author disputes for the second time what it is to change."""
+    DRAW = "draw"
+    """It was approved, and the approval was drawn by lot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,7 +418,11 @@ class Standing:
     reminded: str = ""
     """When a person was last reminded that the job waits."""
     given: str = ""
-    """The agent that goes on with work that collided, in place of its author."""
+    """The agent that goes on with it, as a person or a conflict has it: in place of its author."""
+    stuck: str = ""
+    """Since when it waits for what does not come by itself; '' if it does not."""
+    expires: str = ""
+    """When the default of its open card is applied; '': never."""
 
 
 @dataclass(frozen=True, slots=True)

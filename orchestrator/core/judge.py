@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from orchestrator.core.config import Terms
 from orchestrator.core.gate import CHECKED
-from orchestrator.core.job import Expects, Fix, Job, MergePolicy, State
+from orchestrator.core.job import Expects, Fix, Job, MergePolicy, Second, State
 from orchestrator.core.records import Answer, CardKind, ReviewRecord, Verdict
 from orchestrator.core.review import STRONG, fixes_of, reviewing
 from orchestrator.core.rounds import (
@@ -19,7 +19,7 @@ from orchestrator.core.rounds import (
     still_disputed,
 )
 from orchestrator.core.step import NO_MERGE, Step
-from orchestrator.core.suspicion import doubted, rests_on_nothing, second_opinion
+from orchestrator.core.suspicion import another_opinion, approved_before, doubted, drawn, is_extra, rests_on_nothing
 from orchestrator.core.transitions import Event, Move
 from orchestrator.core.verdict import Judgement
 
@@ -60,6 +60,8 @@ def review_ended(
     """
     if judgement.verdict is Verdict.APPROVED and review.commit != job.at.tip:
         judgement = replace(judgement, verdict=Verdict.INCONCLUSIVE, why="is about another commit")
+    another = another_opinion(review, job.id, job.at.second) if judgement.verdict is Verdict.APPROVED else None
+    review = replace(review, drawn=drawn(another) is not None)
     facts = {
         "review": review.number,
         "reviewed_sha": review.commit,
@@ -71,16 +73,18 @@ def review_ended(
         "nonce_sha256": review.nonce_sha256,
         "diff_stat": stat,
     }
-    if (first := doubted(job.at.second)) is not None:
+    if (first := approved_before(job.at.second)) is not None:
         facts["second_of"] = first.review
     elif judgement.verdict is Verdict.APPROVED:
         facts["doubts"] = "; ".join(review.doubts)
-    changes = {"run": "", "crashes": 0, "failed_starts": 0}
+        facts["drawn"] = f"{review.share} %" if review.drawn else ""
+    changes = {"run": "", "crashes": 0, "failed_starts": 0, "starts": job.at.starts + bool(review.asked_again)}
+    facts["asked_again"] = review.asked_again
     step = Step(Event.VERDICT, job, now, {f"review-{review.number}": review}, changes, facts)
     who = review.reviewer.agent
     match judgement.verdict:
         case Verdict.APPROVED:
-            return _approved(step, review, terms, stat)
+            return _approved(step, review, another, terms, stat)
         case Verdict.REVISE:
             return _revise(step, carry_on(fixes_of(judgement), asked, answers, who), terms, who)
         case Verdict.REJECT:
@@ -89,6 +93,9 @@ def review_ended(
             return step.ask(CardKind.REJECTED, question, judgement.summary, told=f"rejected by {who}")
         case Verdict.INCONCLUSIVE:
             return _inconclusive(step, judgement, who)
+
+
+_WEAK = "The reviewer is of the author's family, so the approval is weak."
 
 
 def merge_policy(job: Job, terms: Terms, *, weak: bool) -> tuple[MergePolicy, str]:
@@ -102,7 +109,7 @@ def merge_policy(job: Job, terms: Terms, *, weak: bool) -> tuple[MergePolicy, st
     if job.at.tampering:
         return MergePolicy.ASK, "Something was changed that the job does not allow, so it is not merged without you."
     if weak:
-        return MergePolicy.ASK, "The reviewer is of the author's family, so the approval is weak."
+        return MergePolicy.ASK, _WEAK
     return MergePolicy.AUTO, ""
 
 
@@ -115,25 +122,47 @@ FRESH_MERGE = {**NO_MERGE, "rebuilds": 0}
 """A new approval starts a new merge."""
 
 
-def _approved(step: Step, review: ReviewRecord, terms: Terms, stat: str) -> Move:
+def approval_stands(job: Job, why: str, terms: Terms, now: str, *, stat: str) -> Move:
+    """An approval that was drawn to be judged twice stands without the second review, which cannot be had."""
+    first = drawn(job.at.second)
+    assert first is not None
+    who = first.reviewers[-1]
+    facts = {"reviewed_sha": job.at.tip, "second_of": first.review, "reviewer": who, "reason": why, "diff_stat": stat}
+    changes = {"crashes": 0, "failed_starts": 0, "not_before": ""}
+    step = Step(Event.STAND, job, now, changes=changes, facts=facts)
+    told = f"the approval by {who} stands without a second review: {why}"
+    return _take(step, job.at.tip, terms, stat, told, who=who, weak=first.weak)
+
+
+def _approved(step: Step, review: ReviewRecord, asked: Second | None, terms: Terms, stat: str) -> Move:
+    """`asked`: the approval is not enough by itself."""
     job, weak, told = step.job, review.independence != STRONG, f"approved by {review.reviewer.agent}"
-    if (first := doubted(job.at.second)) is not None:
-        weak |= first.weak
+    if asked is not None:
+        return step.to(State.REVIEWING, f"another reviewer is asked: {asked.told}", second=asked, reason=asked.told)
+    if (first := approved_before(job.at.second)) is not None:
+        # Of an approval that was drawn nothing is worse for having been confirmed.
+        weak = first.weak or (weak and drawn(first) is None)
         told += f", as by {first.reviewers[-1]} before"
-        if rests_on_nothing(review):
+        if doubted(first) is not None and rests_on_nothing(review):
             question = f"Two suspicious approvals of {job.id}. Take it?"
             context = f"{first.told}.\n{review.reviewer.agent} approved it as well, without evidence for anything."
             return step.ask(CardKind.SUSPICIOUS, question, context, told=told, target=terms.target)
-    elif review.doubts:
-        asked = second_opinion(review, disputed(job.at.second))
-        return step.to(State.REVIEWING, f"another reviewer is asked: {asked.told}", second=asked, reason=asked.told)
-    step = step.with_changes(approved=review.commit, fixes=(), weak=weak, second=None, **FRESH_MERGE)
+    return _take(step, review.commit, terms, stat, told, who=review.reviewer.agent, weak=weak)
+
+
+def _take(step: Step, commit: str, terms: Terms, stat: str, told: str, *, who: str, weak: bool) -> Move:
+    """The work is approved, and goes where the policy sends it."""
+    job = step.job
+    step = step.with_changes(approved=commit, fixes=(), weak=weak, second=None, **FRESH_MERGE)
     if job.spec.expects is Expects.NO_CHANGE:
+        if weak:
+            question = f"Take the report of {job.id}? {who} approved it."
+            return step.ask(CardKind.HUMAN_REVIEW, question, _WEAK, told=told)
         return step.to(State.DONE, told, reason="reviewed; nothing to merge")
     policy, why = merge_policy(job, terms, weak=weak)
     if policy is not MergePolicy.ASK:
         return step.to(after_approval(policy), told)
-    question = f"Merge {job.id} into {terms.target}? {review.reviewer.agent} approved it."
+    question = f"Merge {job.id} into {terms.target}? {who} approved it."
     context = f"{stat}\ntests: {job.at.tests}" + (f"\n{why}" if why else "")
     return step.ask(CardKind.MERGE, question, context, told=told, target=terms.target)
 
@@ -159,7 +188,7 @@ def _inconclusive(step: Step, judgement: Judgement, who: str) -> Move:
     unclear = step.job.at.inconclusive + 1
     step = step.with_changes(inconclusive=unclear, excluded=(*step.job.at.excluded, who))
     told = f"inconclusive: the answer of {who} {judgement.why}"
-    if unclear >= UNCLEAR_VERDICTS:
+    if unclear >= UNCLEAR_VERDICTS and not is_extra(step.job):
         question = f"{unclear} reviewers gave no clear verdict on {step.job.id}. What now?"
         return step.ask(CardKind.UNCLEAR, question, told, told=told)
     return step.to(State.REVIEWING, told, reason=told)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Set
 
-from orchestrator.core.actions import Ask, StartReview
+from orchestrator.core.actions import Ask, Stand, StartReview
 from orchestrator.core.board import AgentView, Board, run_kind, terms_of
 from orchestrator.core.config import Route, Terms
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Independence, Job, Second, SecondWhy, Worker
+from orchestrator.core.nearest import guess
 from orchestrator.core.records import CardKind
 from orchestrator.core.review import STRONG, independence_of_all, is_enough, reviewing
 
@@ -17,6 +18,7 @@ _Wishes = tuple[str, str, str, str, str, str]
 _RULE_WORDS = {
     "same author": "it made what is to be put right",
     "asked for": "the job asks for it",
+    "given": "a person gave the job to it",
     "routed": "`routing:` names it",
     "project": "it is an agent of the project",
     "idle": "free, and nobody goes before it",
@@ -40,13 +42,13 @@ class Matching:
     def worker(self, job: Job, busy: Set[str]) -> tuple[str, str] | None:
         """The agent for an attempt and the rule that chose it; None if those that could are busy.
 
-        Order: who was given the work after a conflict; the author of the work that is being fixed; the agent that was
-        asked for; those that `routing:` names for its kind, or that have a model of the tier it names; one of the
-        project; any idle one. Ties: most jobs in this project, then the name.
+        Order: who was given the work; the author of the work that is being fixed; the agent that was asked for; those
+        that `routing:` names for its kind, or that have a model of the tier it names; one of the project; any idle
+        one. Ties: most jobs in this project, then the name.
         """
         able = {name: agent for name, agent in self._fitting(job).items() if not agent.unavailable_for(job)}
         if job.at.given:
-            return None if job.at.given in busy or job.at.given not in able else (job.at.given, "given the conflict")
+            return None if job.at.given in busy or job.at.given not in able else (job.at.given, _given(job))
         if job.at.fixes and job.at.agent in able:
             return None if job.at.agent in busy else (job.at.agent, "same author")
         if job.spec.agent:
@@ -81,18 +83,28 @@ class Matching:
         """Why no agent could take this job as things are; '' if one could, now or when it is free."""
         wanted = job.at.given or job.spec.agent
         if wanted and wanted not in self._board.agents:
-            way_out = f"; its conflict was given to it: orc retry {job.id} takes that back" if job.at.given else ""
+            what = "its conflict" if job.at.conflicts else "the job"
+            taken_back = f"; {what} was given to it: orc retry {job.id} takes that back"
+            way_out = taken_back if job.at.given else guess(wanted, self._board.agents)
             return f"agent {wanted!r} has no file in souls/{way_out}"
         able = self._fitting(job)
         if not able:
-            return "no agent in souls/ fits: " + _in_words(job)
+            return f"no agent in souls/ fits: {_in_words(job)}{self._nearest(job)}"
         told = {name: agent.unavailable_for(job) for name, agent in able.items()}
         if all(told.values()):
             return "; ".join(f"{name}: {why}" for name, why in told.items())
         return ""
 
-    def reviewer(self, job: Job) -> StartReview | Ask:
-        """The reviewer farthest from the author that may judge; a card if there is none.
+    def _nearest(self, job: Job) -> str:
+        """The name that a backend or model nobody has is nearest to, as `guess` tells it."""
+        agents = self._board.agents.values()
+        backends, models = {each.soul.backend for each in agents}, {each.model for each in agents}
+        asked = ((job.spec.backend, backends), (job.spec.model, models))
+        return "".join(guess(name, sorted(known)) for name, known in asked if name and name not in known)
+
+    def reviewer(self, job: Job) -> StartReview | Ask | Stand:
+        """The reviewer farthest from the author that may judge; a card if there is none, or without one that was drawn
+        to judge it twice the approval that is there already.
 
         Ties: the order in which the job names them, the fewest reviews at once, the name.
         """
@@ -117,7 +129,7 @@ class Matching:
         if not candidates:
             context = "; ".join(unusable) or _why_no_reviewer(job, agreed)
             if second is not None:
-                return _ask_about(job, second, context)
+                return _without_another(job, second, context)
             return Ask(job.id, CardKind.NO_REVIEWER, f"No reviewer can judge {job.id}. Look at it yourself?", context)
         name = min(candidates)[-1]
         return StartReview(job.id, name, independence_of_all(authors, self._board.agents[name].worker()))
@@ -133,6 +145,10 @@ class Matching:
             agents = self._board.agents.items()
             self._able[wishes] = {name: agent for name, agent in agents if _able(agent, job)}
         return self._able[wishes]
+
+
+def _given(job: Job) -> str:
+    return "given the conflict" if job.at.conflicts else "given"
 
 
 def _able(agent: AgentView, job: Job) -> bool:
@@ -152,14 +168,16 @@ def _able(agent: AgentView, job: Job) -> bool:
 def _in_words(job: Job) -> str:
     spec = job.spec
     if job.at.given:
-        return f"{job.at.given}, to whom its conflict was given, role work"
+        return f"{job.at.given}, to whom {'its conflict' if job.at.conflicts else 'it'} was given, role work"
     wishes = [f"agent {spec.agent}" if spec.agent else "", f"backend {spec.backend}" if spec.backend else ""]
     wishes += [f"model {spec.model}" if spec.model else "", f"kind {spec.kind}", f"project {job.at.project}"]
     return ", ".join(each for each in wishes if each) + ", role work"
 
 
-def _ask_about(job: Job, second: Second, why: str) -> Ask:
-    """The question where nobody is left to be asked."""
+def _without_another(job: Job, second: Second, why: str) -> Ask | Stand:
+    """What follows where nobody is left to be asked."""
+    if second.why is SecondWhy.DRAW:
+        return Stand(job.id, f"nobody else can judge it. {why}")
     if second.why is SecondWhy.DISPUTE:
         question = f"The author of {job.id} disputes what is asked for, and nobody else can judge it. Who is right?"
         return Ask(job.id, CardKind.DISPUTED, question, f"{second.sides}\n{why}")

@@ -1,17 +1,18 @@
-"""Why a job cannot start yet: a person, what it needs, its start date, its project, a pause, no agent that fits."""
+"""Why a job cannot start yet: a person, its needs, its date, a gate, its project, a pause, no agent that fits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from orchestrator.core.board import Board, age
+from orchestrator.core.board import IN_BACKLOG, Board, age
 from orchestrator.core.job import Job, State
 from orchestrator.core.matching import Matching
 from orchestrator.core.step import is_due
+from orchestrator.core.waits import CIRCLE, NEEDS, PAUSES, RED_BASE, STARTS
 
 _SHOWN = 8
-"""So many jobs of a circle are named."""
+"""So many jobs are named: of a circle, and of those that wait for one."""
 
 
 class Holds:
@@ -50,7 +51,8 @@ class Holds:
             return job.why, dict(needs)
         problems = (self._need_problem(text, needs.get(text, "")) for text in job.spec.needs)
         told = next((problem for problem in problems if problem), "")
-        rest: tuple[Callable[[Job], str], ...] = (self._date_problem, self._project_problem, self._agent_problem)
+        rest: tuple[Callable[[Job], str], ...]
+        rest = (self._date_problem, self._gate_problem, self._project_problem, self._agent_problem)
         for find in rest:
             told = told or find(job)
         return told, dict(needs)
@@ -84,14 +86,15 @@ class Holds:
 
     def _need_problem(self, text: str, found: str) -> str:
         if not found:
-            return f"needs {text!r}: no open job has this name (an ended one is named by its whole id)"
+            return f"{NEEDS}{text!r}: no open job has this name (an ended one is named by its whole id)"
         if found in self._board.jobs:
             circle = self._circles.get(found)
-            return f"needs go round in a circle: {circle}" if circle else f"needs {found}"
+            return f"{CIRCLE}{circle}" if circle else f"{NEEDS}{found}"
         state = self._board.ended.get(found)
         if state is State.DONE:
             return ""
-        return f"needs {found}, which was {state}; retry it or cancel this one" if state else f"needs {found}, unknown"
+        told = f"which was {state}; retry it or cancel this one" if state else "unknown"
+        return f"{NEEDS}{found}, {told}"
 
     def _date_problem(self, job: Job) -> str:
         if not job.spec.not_before:
@@ -100,13 +103,16 @@ class Holds:
             start = self.start_of(job.spec.not_before)
         except ValueError:
             return f"not_before: {job.spec.not_before!r} is not a date or a time"
-        return f"starts at {job.spec.not_before}" if start > self._now else ""
+        return f"{STARTS}{job.spec.not_before}" if start > self._now else ""
 
     @staticmethod
     def start_of(text: str) -> datetime:
         """The moment that a date or a time names; UTC if it does not say. Raises ValueError."""
         start = datetime.fromisoformat(text)
         return start if start.tzinfo else start.replace(tzinfo=UTC)
+
+    def _gate_problem(self, job: Job) -> str:
+        return f"{self._board.broken}, so nobody could judge the work" if self._board.broken else ""
 
     def _project_problem(self, job: Job) -> str:
         view = self._board.projects.get(job.at.project)
@@ -115,16 +121,44 @@ class Holds:
         if view.problem:
             return view.problem
         if view.is_red and not job.spec.repairs_base:
-            return f"the checks of {view.project.name} fail on its base already"
+            return f"the checks of {view.project.name} fail {RED_BASE}"
         return ""
 
     def _agent_problem(self, job: Job) -> str:
         problem = self._matching.problem(job)
         if is_due(job.at.not_before, self._now):
             return problem
-        pause = f"pauses until {job.at.not_before}: "
+        pause = f"{PAUSES}{job.at.not_before}: "
         # Once held, the reason is this sentence already; what follows the colon is what it was before.
         return (pause + (problem or job.at.reason.removeprefix(pause) or "its last start failed"))[:400]
+
+
+def needed_by(jobs: Iterable[Job]) -> Mapping[str, list[str]]:
+    """The jobs that wait for another one, by the id of that one."""
+    found: dict[str, list[str]] = {}
+    for job in sorted((job for job in jobs if job.spec.needs and job.state in IN_BACKLOG), key=age):
+        for text in job.spec.needs:
+            found.setdefault(job.at.needs.get(text, text), []).append(job.id)
+    return found
+
+
+def blocked_by(id_: str, needed: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """The jobs that wait for one, also through others; the nearest first, of the same distance the oldest."""
+    found = {id_: None}
+    ahead = [id_]
+    for each in ahead:
+        new = [job for job in needed.get(each, ()) if job not in found]
+        found.update(dict.fromkeys(new))
+        ahead += new
+    return tuple(found)[1:]
+
+
+def blocked_in_words(ids: Sequence[str]) -> str:
+    """`2 jobs wait for it: a, b`; '' for none."""
+    if not ids:
+        return ""
+    shown = ", ".join(ids[:_SHOWN]) + (", …" if len(ids) > _SHOWN else "")
+    return f"{len(ids)} {'jobs wait' if len(ids) > 1 else 'job waits'} for it: {shown}"
 
 
 def name_of(id_: str) -> str:

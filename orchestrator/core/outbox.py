@@ -8,14 +8,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
 from orchestrator.core.attempt import ended_facts
+from orchestrator.core.card import Offer
+from orchestrator.core.config import Terms
 from orchestrator.core.ids import RunId, RunKind, bucket, job_id
 from orchestrator.core.job import Job, JobSpec, Priority, State
-from orchestrator.core.records import Attempt, CardKind
+from orchestrator.core.questions import (
+    FEWEST_CHOICES,
+    choices_of,
+    earlier_answer,
+    offer_problem,
+    question_digest,
+    reply_again,
+)
+from orchestrator.core.records import Attempt, Card, CardKind, Option
+from orchestrator.core.review import numbered
 from orchestrator.core.step import Step
 from orchestrator.core.transitions import Event, Move
 
@@ -44,7 +55,7 @@ SCOPE: Mapping[RunKind, frozenset[RequestKind]] = {
     RunKind.REVIEW: frozenset({RequestKind.PROGRESS}),
 }
 """What a run of a kind may ask. A run of the checks has no outbox. A verdict is no request: it is the run's result."""
-ONLY_A_PERSON = ("merge", "review", "limits", "checks", "repairs_base", "target", "hold", "allows")
+ONLY_A_PERSON = ("merge", "review", "limits", "checks", "repairs_base", "repeats", "target", "hold", "allows")
 """Keys of a job with which an agent could let work through, or in, that a person has not allowed."""
 
 
@@ -55,7 +66,9 @@ class Request:
     kind: RequestKind
     text: str = ""
     context: str = ""
-    options: tuple[str, ...] = ()
+    options: tuple[str | Mapping[str, str], ...] = ()
+    default: str = ""
+    expires_h: int = 0
     type: str = ""
     title: str = ""
     tags: tuple[str, ...] = ()
@@ -70,7 +83,18 @@ class Request:
         given["kind"] = RequestKind(given["kind"])
         for key in ("options", "tags"):
             given[key] = tuple(given.get(key, ()))
+        given["expires_h"] = int(given.get("expires_h", 0))  # 48.0 is a whole number as well.
         return cls(**given)
+
+    @property
+    def choices(self) -> tuple[Option, ...]:
+        """The answers that a question offers."""
+        return choices_of(self.options)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it that its schema cannot see; '' if nothing is."""
+        return offer_problem(self.choices, self.default, self.expires_h) if self.kind is RequestKind.ASK else ""
 
     @property
     def told(self) -> str:
@@ -91,6 +115,13 @@ class Requested:
     text: str = ""
     context: str = ""
     options: tuple[str, ...] = ()
+    """In place of `choices`, where an older version wrote it."""
+    choices: tuple[Option, ...] = ()
+    """The answers that it offers."""
+    default: str = ""
+    """The key of the one that its author would take."""
+    expires_h: int = 0
+    """After so many hours without an answer that one holds; 0: never."""
     refused: str = ""
     """Why it was refused, '' if it was not."""
     note: str = ""
@@ -179,24 +210,48 @@ def lower_priority(wanted: Priority) -> tuple[Priority, str]:
 # --- questions ----------------------------------------------------------------------------------------------------
 
 
-def ask_person(job: Job, move: Move, questions: Iterable[Requested], now: str) -> Move:
+def ask_person(
+    job: Job, move: Move, questions: Iterable[Requested], terms: Terms, now: str, *, cards: Iterable[Card] = ()
+) -> Move:
     """The step that ends an attempt which has asked: to the person, not to the evidence. `job` is it before the step.
 
-    It spends no attempt; an attempt that did not come to its end by itself goes its usual way instead.
+    What one of the job's earlier `cards`, newest first, has answered lately is not asked again: the author is told that
+    answer once more, and a run that asked nothing else has spent an attempt. A new question spends none. An attempt
+    that did not come to its end by itself goes its usual way instead.
     """
-    asked = list(questions)
+    asked, cards = list(questions), list(cards)
     ended = [record for record in move.records.values() if isinstance(record, Attempt)]
     if not asked or not ended or move.event is not Event.COLLECT or move.job.state is not State.COLLECTED:
         return move
-    attempt = ended[0]
-    at = move.job.at
-    changes = {"run": "", "tip": at.tip, "crashes": at.crashes, "failed_starts": at.failed_starts}
-    context = "\n".join(_question(each, number) for number, each in enumerate(asked, 1))
-    step = Step(Event.COLLECT, job, now, move.records, changes, ended_facts(attempt))
-    question = asked[0].text if len(asked) == 1 else f"{attempt.worker.agent} has {len(asked)} questions"
-    return step.ask(CardKind.QUESTION, question, context, told=f"attempt {attempt.number} asks: {asked[0].text}")
+    attempt, at = ended[0], move.job.at
+    known = [(each, earlier_answer(each.text, cards, now)) for each in asked]
+    answers = list({card.number: card for _, card in known if card is not None}.values())
+    new = [each for each, card in known if card is None]
+    changes: dict[str, Any] = {"run": "", "tip": at.tip, "crashes": at.crashes, "failed_starts": at.failed_starts}
+    fixes = numbered((*job.at.fixes, *map(reply_again, answers))) if answers else job.at.fixes
+    facts = {**ended_facts(attempt), "answered_before": " ".join(card.id for card in answers)}
+    step = Step(Event.COLLECT, job, now, move.records, {**changes, "fixes": fixes}, facts)
+    if not new:
+        return step.send_back(fixes, terms, f"attempt {attempt.number} asks what {answers[-1].id} has answered")
+    return _ask(step, attempt, new)
+
+
+def _ask(step: Step, attempt: Attempt, asked: list[Requested]) -> Move:
+    """The card of an attempt's questions. With a single one, its answers may be chosen."""
+    first = asked[0]
+    offer = Offer(digests=tuple(question_digest(each.text) for each in asked))
+    question, context = " ".join(first.text.split()), first.context
+    if len(asked) > 1 or len(first.choices) < FEWEST_CHOICES:
+        context = "\n".join(_question(each, number) for number, each in enumerate(asked, 1))
+    else:
+        offer = replace(offer, choices=first.choices, default=first.default, hours=first.expires_h)
+    if len(asked) > 1:
+        question = f"{attempt.worker.agent} has {len(asked)} questions"
+    told = f"attempt {attempt.number} asks: {first.text}"
+    return step.ask(CardKind.QUESTION, question, context, told=told, offer=offer)
 
 
 def _question(asked: Requested, number: int) -> str:
-    options = [f"  {key}) {text}" for key, text in zip("abcd", asked.options, strict=False)]
+    offered = [(each.key, each.label) for each in asked.choices] or zip("abcd", asked.options, strict=False)
+    options = [f"  {key}) {text}" for key, text in offered]
     return "\n".join([f"{number}. {asked.text}", *([asked.context] if asked.context else []), *options])

@@ -9,6 +9,9 @@ from orchestrator.core.board import AgentView
 from orchestrator.core.config import Config, Project
 from orchestrator.core.job import MergePolicy
 
+CHECKS_S = 6 * 3600
+"""A run of a project's checks is ended after so many seconds, whatever each of them may take."""
+
 
 @dataclass(frozen=True, slots=True)
 class Impossible:
@@ -20,7 +23,9 @@ class Impossible:
     is_fatal: bool = False
 
 
-def find_impossible(config: Config, agents: Mapping[str, AgentView], *, checks_s: int) -> tuple[Impossible, ...]:
+def find_impossible(
+    config: Config, agents: Mapping[str, AgentView], *, checks_s: int = CHECKS_S
+) -> tuple[Impossible, ...]:
     """What of a configuration cannot be. `checks_s`: the longest time of one run of a project's checks, in seconds."""
     found = [*_limits(config)]
     for project in config.projects.values():

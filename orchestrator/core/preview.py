@@ -40,8 +40,17 @@ def deliverables_of(spec: JobSpec, changes: Iterable[Change], documents: tuple[s
 
 def need_preview(spec: JobSpec, changes: Iterable[Change]) -> list[Change]:
     """The declared deliverables that can neither be read as text nor looked at as an image."""
-    made = deliverables_of(spec, changes, ())
-    return [each for each in made if each.added is None and not matches(each.path, _IMAGES)]
+    return [each for each in deliverables_of(spec, changes, ()) if is_opaque(each)]
+
+
+def is_opaque(change: Change) -> bool:
+    """Whether a file can neither be read as text nor looked at as an image."""
+    return change.added is None and not matches(change.path, _IMAGES)
+
+
+def stand_in_for(path: str, there: Collection[str]) -> str:
+    """The preview of a file, '' if there is none."""
+    return next((name for ending in _SHOWS if (name := f"{path}.preview.{ending}") in there), "")
 
 
 def not_viewable(spec: JobSpec, changes: tuple[Change, ...], there: Collection[str] = ()) -> list[Failure]:
@@ -53,7 +62,7 @@ def not_viewable(spec: JobSpec, changes: tuple[Change, ...], there: Collection[s
     shown -= {each.path for each in changes if each.added == 0 and each.deleted in (0, None) and each.status == "A"}
     found = []
     for each in need_preview(spec, changes):
-        if not any(f"{each.path}.preview.{ending}" in shown for ending in _SHOWS):
+        if not stand_in_for(each.path, shown):
             text = (
                 f"{each.path} is binary: where it is reviewed, nobody can see it. "
                 f"Put a preview beside it: {each.path}.preview.md (or .txt, .html, .png, .jpg, .svg)."

@@ -14,10 +14,12 @@ from typing import NamedTuple
 from orchestrator.core.agent import Soul, section_of, voice_tag, without_section
 from orchestrator.core.conflict import Collision, Side
 from orchestrator.core.criteria import Item
+from orchestrator.core.escapes import told_outside
 from orchestrator.core.hot import WINDOW, HotFile
 from orchestrator.core.job import Fix, Job
-from orchestrator.core.records import FIXED, Answer, ChangedPath, CheckResult, Claim, Evidence, PromptPart
-from orchestrator.core.skills import Chosen, tokens_of
+from orchestrator.core.needed import MOST_TOLD, REPORT_CHARS, Needed
+from orchestrator.core.records import UNANSWERED, Answer, ChangedPath, CheckResult, Claim, Evidence, PromptPart
+from orchestrator.core.skills import SKILLS, Chosen, tokens_of
 from orchestrator.errors import LedgerError
 
 WHY_IN_REVIEW = {
@@ -87,27 +89,35 @@ def attempt_prompt(
     rules: str,
     skills: Iterable[Chosen],
     target: str,
+    skills_folder: str = "",
     asked: str = "",
     note: str = "",
     previous_diff: str = "",
     handoff: str = "",
     collision: Collision | None = None,
     hot: Iterable[HotFile] = (),
+    needed: Sequence[Needed] = (),
 ) -> Assembled:
     """What the author of an attempt gets: what stays the same first, then the voice, its boundaries and the task.
 
-    `note` is what its program has to be told.
+    `note`: what its program has to be told. `skills_folder` has the files of the skills. It is another in each run, so
+    it stands behind what is the same from job to job.
     """
+    chosen = list(skills)
     spec, checked_by = job.spec, f"criteria/{job.spec.kind}.yaml: what the engine checks by itself"
     criteria = f"Work is sent back for each of these:\n{asked}" if asked else ""
     conflict = _conflict(collision, soul.name) if collision is not None else ""
     voice = voice_tag(soul) if spec.voice != "off" else ""
+    directive = soul.voice.get("directive", "").strip()
     parts = (
         Part("rules", rules.strip(), "rules/: everybody works under them"),
         Part("soul", soul.body.strip(), f"souls/{soul.name}.md: who the agent is"),
+        Part("directive", _titled("How you sound", directive), f"souls/{soul.name}.md: how it sounds, whole"),
         Part("note", f"\n{note}" if note else "", "what its program has to be told"),
-        _skills(list(skills)),
+        _skills(chosen),
+        _skills_folder(skills_folder, chosen),
         Part("criteria", _titled("What the engine checks", criteria), checked_by),
+        _needs(needed),
         Part("hot", _hot(hot), "files in which other work has collided lately"),
         Part(
             "handoff", _titled("From your last session", handoff.strip()), "what the session before left for this one"
@@ -144,6 +154,12 @@ def _skills(chosen: list[Chosen]) -> Part:
     return Part("skills", "\n\n".join(map(_skill, chosen)) or "None.", why or "none was chosen")
 
 
+def _skills_folder(folder: str, chosen: list[Chosen]) -> Part:
+    is_named = any(each.folder and (each.files or not each.whole) for each in chosen)
+    told = f"{SKILLS}, where the files of the skills are, is the folder {folder}\n" if is_named else ""
+    return Part("skills_folder", told, "where the files of the skills lie in this run")
+
+
 def _fixes(fixes: Iterable[Fix]) -> Part:
     if listed := fix_list(fixes):
         return Part("fixes", listed, "what is to be put right")
@@ -160,6 +176,17 @@ def _boundaries(soul: Soul) -> Part:
     text = section_of(soul.body, "Boundaries")
     shown = f"\n<boundaries>\n{text}\n</boundaries>\n" if text else ""
     return Part("boundaries", shown, "what it never does, said again each time")
+
+
+def _needs(needed: Sequence[Needed]) -> Part:
+    """What the jobs came to that this one needs; their reports share the room evenly."""
+    shown = needed[:MOST_TOLD]
+    told = [fenced(f"the result of {each.id}", each.told(REPORT_CHARS // len(shown))) for each in shown]
+    if more := [each.id for each in needed[MOST_TOLD:]]:
+        told.append(f"Done are also: {', '.join(more)}.")
+    ids = ", ".join(each.id for each in needed)
+    text = _titled("What this job needs, and what came of it", "\n\n".join(told))
+    return Part("needs", text, f"the results of the jobs that it needs: {ids}")
 
 
 def _hot(hot: Iterable[HotFile]) -> str:
@@ -273,6 +300,7 @@ def _answer_form(
         "items": [{"id": item.id, "pass": True, "evidence": "what shows it"} for item in asked],
         **_claims_form(claims),
         "findings": [finding],
+        "follow_ups": [],
         "summary": "one sentence",
     }
 
@@ -298,6 +326,19 @@ def fill_review(message: str, *, base: str, commit: str, diff: str, nonce: str =
     if not place or not blank:
         raise LedgerError("the message of the review has no place for the diff or for the nonce", hint="orc verify")
     return f'{before}{_fenced_diff(diff)}{head}"nonce": {json.dumps(nonce)}{tail}'
+
+
+def ask_for_form(why: str) -> str:
+    """What a reviewer is told in its own session if its answer has not the form that was asked for. `why` goes on from
+    "your answer".
+    """
+    return (
+        f"Your answer {why}, so it cannot be taken for a verdict.\n\n"
+        "Judge nothing anew. Give the same judgement once more, in the form that stands at the end of what you were\n"
+        "asked. Your whole answer is exactly one JSON object, without a word or a fence around it, with the nonce,\n"
+        "the job and the commit as they stand there, each question answered exactly once, and no other keys. You\n"
+        "are not asked again.\n"
+    )
 
 
 def _diff_place(base: str, commit: str) -> str:
@@ -372,6 +413,19 @@ def _results(checks: Iterable[CheckResult]) -> str:
 
 
 def _tampering(evidence: Evidence) -> str:
+    return "\n".join(filter(None, (_outside(evidence), _in_the_change(evidence))))
+
+
+def _outside(evidence: Evidence) -> str:
+    """What was done outside of the tree, which the change does not show."""
+    if not evidence.escapes:
+        return ""
+    lines = [f"- {each}" for each in told_outside(evidence.escapes)]
+    told = fenced("what a program found outside of the author's tree; names in it are the author's", "\n".join(lines))
+    return f"A person is asked about this in any case. Judge whether the change belongs to it.\n{told}"
+
+
+def _in_the_change(evidence: Evidence) -> str:
     if not evidence.tampering:
         return "Nothing." if evidence.tamper_rules else "Nobody looked."
     lines = [f"- {each.told}" + (" (the job allows it)" if each.declared else "") for each in evidence.tampering]
@@ -387,8 +441,7 @@ def _previous(fixes: tuple[Fix, ...], answers: tuple[Answer, ...]) -> str:
     lines = []
     for fix in fixes:
         answer = said.get(fix.id)
-        # Who says nothing claims that it is done.
-        told = f"{answer.answer}{': ' + answer.reason if answer.reason else ''}" if answer else FIXED
+        told = f"{answer.answer}{': ' + answer.reason if answer.reason else ''}" if answer else UNANSWERED
         lines.append(f"- {fix.told}{_wanted(fix, '  ')}\n  The author says: {told}")
     asked = "what was asked for, and what the author says of it"
     return f"{CHECK_FIRST}\n" + fenced(asked, "\n".join(lines))

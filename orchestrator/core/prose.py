@@ -1,7 +1,7 @@
 """Prose by rule, without an opinion: passages that stand twice, misspellings, length, links.
 
 Only what a change added is refused: old mistakes do not stop new work. Markup is read as Markdown, roughly: what is
-taken for code by mistake is not looked at, and that is the harmless side.
+taken for code by mistake is not looked at, and that is the harmless side. Pages in HTML are read by `pages`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import cache
 from urllib.parse import unquote
 
 from orchestrator.core.criteria import Duplicates, Length, Spelling
+from orchestrator.core.pages import blank, is_page, page_lines
 from orchestrator.core.records import Failure
 
 MOST_FAILURES = 20
@@ -50,10 +51,6 @@ _NOT_PROSE = re.compile(
 _REFERENCE = re.compile(r" {0,3}\[(?!\^)[^\]\n]{1,200}\]:\s+<?([^\s<>]{1,500})>?[ \t]*(?:[\"'(].*)?\Z")
 
 
-def _blank(text: str) -> str:
-    return re.sub(r"[^\n]", " ", text)
-
-
 def without_code(text: str) -> list[str]:
     """The lines of a text with code, comments and front matter blanked out; as many lines as the text has."""
     lines = text.replace("\r\n", "\n").split("\n")
@@ -80,7 +77,7 @@ def _without_comments(text: str) -> str:
             if text[text.rfind("\n", 0, begin) + 1 : begin].strip():
                 break
             end = len(text)
-        parts += [text[done:begin], _blank(text[begin:end])]
+        parts += [text[done:begin], blank(text[begin:end])]
         done = end
     return "".join([*parts, text[done:]])
 
@@ -130,15 +127,24 @@ def _without_inline_code(line: str) -> str:
 def prose_lines(text: str) -> list[str]:
     """The lines of a text with all blanked out that no reader reads as words; as many lines as the text has."""
     lines = without_code(text)
-    return ["" if _REFERENCE.match(line) else _NOT_PROSE.sub(lambda found: _blank(found[0]), line) for line in lines]
+    return ["" if _REFERENCE.match(line) else _without_addresses(line) for line in lines]
+
+
+def _without_addresses(line: str) -> str:
+    return _NOT_PROSE.sub(lambda found: blank(found[0]), line)
+
+
+def read_prose(path: str, text: str) -> list[str]:
+    """The same of a document of any form, told by its path: one in HTML, or else Markdown."""
+    return [_without_addresses(line) for line in page_lines(text)] if is_page(path) else prose_lines(text)
 
 
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 
 
-def count_words(text: str) -> int:
+def count_words(text: str, path: str = "") -> int:
     """How many words of prose a text has."""
-    return sum(1 for line in prose_lines(text) for _ in _WORD.finditer(line))
+    return sum(1 for line in read_prose(path, text) for _ in _WORD.finditer(line))
 
 
 # --- passages that stand twice ----------------------------------------------------------------------------------------
@@ -158,7 +164,7 @@ def _words(documents: Iterable[tuple[str, str]]) -> list[_Word]:
     part = 0
     for path, text in documents:
         part += 1
-        for number, line in enumerate(prose_lines(text), 1):
+        for number, line in enumerate(read_prose(path, text), 1):
             if line.lstrip().startswith("|"):
                 part += 1  # Rows of a table are alike because that is what tables are for.
                 continue
@@ -183,27 +189,36 @@ def _passages(words: list[_Word], size: int, ids: dict[str, int]) -> Iterator[tu
 
 
 def duplicate_passages(documents: Collection[Document], wanted: Duplicates) -> tuple[Failure, ...]:
-    """Passages that stand more than once in the changed documents, and more often than before the change."""
+    """Passages that stand more than once in the changed documents, and more often than before the change.
+
+    A page in HTML is held against itself alone: the pages of a site are alike, and one may be made of another document.
+    """
     ids: dict[str, int] = {}
-    before = Counter(
-        value
-        for _, value in _passages(
-            _words((each.path, each.before) for each in documents if each.before is not None), wanted.words, ids
-        )
-    )
+    pages, texts = ([each for each in documents if is_page(each.path) is sort] for sort in (True, False))
+    found: list[Failure] = []
+    for group, sets in ((texts, [texts]), (pages, [[page] for page in pages])):
+        were = _words((each.path, each.before) for each in group if each.before is not None)
+        known = Counter(value for _, value in _passages(were, wanted.words, ids))
+        for one in sets:
+            found += _repetitions(one, known, wanted.words, ids)
+    return first_failures(found, "duplicate_passage")
+
+
+def _repetitions(
+    documents: Iterable[Document], known: Mapping[int, int], size: int, ids: dict[str, int]
+) -> Iterator[Failure]:
+    """What stands more than once in these documents, and more often than `known` has it."""
     words = _words((each.path, each.text) for each in documents if each.text is not None)
     seen: dict[int, list[int]] = {}
     again: list[tuple[int, int]] = []
-    for begin, value in _passages(words, wanted.words, ids):
+    for begin, value in _passages(words, size, ids):
         places = seen.setdefault(value, [])
-        if places and begin - places[-1] < wanted.words and words[places[-1]].part == words[begin].part:
+        if places and begin - places[-1] < size and words[places[-1]].part == words[begin].part:
             continue  # It overlaps itself: the same few words over and over.
         places.append(begin)
-        if len(places) > max(1, before[value]):
+        if len(places) > max(1, known.get(value, 0)):
             again.append((begin, places[0]))
-    return first_failures(
-        [_repeated(words, run, wanted.words) for run in _runs(again, wanted.words)], "duplicate_passage"
-    )
+    return (_repeated(words, run, size) for run in _runs(again, size))
 
 
 def _runs(again: list[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:
@@ -232,22 +247,22 @@ _SPELLED = re.compile(r"(?<![\w./@#:\\~$%&=<\u2019'-])[^\W\d_]+(?:['\u2019][^\W\
 _STARTS = re.compile(r"(?:^|[.!?:]\s)[\s>#*+|\d.)(\"“_-]*\Z")
 
 
-def is_english(text: str) -> bool:
+def is_english(text: str, path: str = "") -> bool:
     """Whether a text is in English, told from how often its commonest words occur."""
-    words = [found[0].casefold() for line in prose_lines(text) for found in _WORD.finditer(line)]
+    words = [found[0].casefold() for line in read_prose(path, text) for found in _WORD.finditer(line)]
     return bool(words) and sum(word in _ENGLISH for word in words) >= ENGLISH_SHARE * len(words)
 
 
 def misspellings(documents: Collection[Document], wanted: Spelling, known: Mapping[str, str]) -> tuple[Failure, ...]:
     """Words that the change added and that `known` (misspelling → the right word) lists. Names are left alone."""
     right = {word.casefold() for word in wanted.words}
-    old = {word for each in documents if each.before for _, word in _spelled(each.before)}
+    old = {word for each in documents if each.before for _, word in _spelled(each.before, each.path)}
     found = []
     for each in documents:
-        if not each.text or not is_english(each.text):
+        if not each.text or not is_english(each.text, each.path):
             continue
         told: set[str] = set()
-        for line, word in _spelled(each.text):
+        for line, word in _spelled(each.text, each.path):
             if word in known and word not in old and word not in right and word not in told:
                 told.add(word)
                 text = f"“{word}” is misspelled; right would be: {known[word]}."
@@ -255,9 +270,9 @@ def misspellings(documents: Collection[Document], wanted: Spelling, known: Mappi
     return first_failures(found, "misspelling")
 
 
-def _spelled(text: str) -> Iterator[tuple[int, str]]:
+def _spelled(text: str, path: str) -> Iterator[tuple[int, str]]:
     """(line, word in small letters) of what is a word: not what looks like a name, an abbreviation or code."""
-    for number, line in enumerate(prose_lines(text), 1):
+    for number, line in enumerate(read_prose(path, text), 1):
         for found in _SPELLED.finditer(line):
             word = found[0]
             begins = _STARTS.search(line[max(0, found.start() - 40) : found.start()]) is not None
@@ -275,8 +290,8 @@ def wrong_lengths(documents: Iterable[Document], wanted: Length) -> tuple[Failur
     for each in documents:
         if each.text is None:
             continue
-        words = count_words(each.text)
-        before = None if each.before is None else count_words(each.before)
+        words = count_words(each.text, each.path)
+        before = None if each.before is None else count_words(each.before, each.path)
         if wanted.min_words and words < wanted.min_words and (before is None or words < before):
             found.append(_length(each.path, words, "at least", wanted.min_words))
         if wanted.max_words and words > wanted.max_words and (before is None or words > before):

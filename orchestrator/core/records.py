@@ -44,6 +44,8 @@ class Used:
 
 
 FIXED, DISPUTED = "fixed", "disputed"
+UNANSWERED = "unanswered"
+"""What is told of a fix of which the author said nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,25 @@ class Spoke:
     """Millionths of a US dollar; None if neither the program nor a price says it."""
     priced: str = ""
     """Where the cost comes from: `reported`, or the date of the price in orc.yaml."""
+
+
+@dataclass(frozen=True, slots=True)
+class Escape:
+    """Something that was done outside of the tree of a run while it went on."""
+
+    rule: str
+    """Which rule found it; the names are in `rule_words.ESCAPE_WORDS`."""
+    place: str
+    """A path or a ref."""
+    text: str
+    """What was done, in words."""
+    attempt: int = 0
+    """In which attempt."""
+
+    @property
+    def told(self) -> str:
+        """The text, with its place before it."""
+        return f"{self.place}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +157,10 @@ class Attempt:
     report: str = ""
     answers: tuple[Answer, ...] = ()
     spoke: Spoke | None = None
+    escapes: tuple[Escape, ...] = ()
+    """What it did outside of its own tree."""
+    escape_rules: int = 0
+    """The version of the rules that looked for it; 0 where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +290,19 @@ class Evidence:
     protected: tuple[str, ...] = ()
     guarded: tuple[str, ...] = ()
     """Globs of protected paths that the gate was told; () where nobody wrote them down."""
+    keep: tuple[str, ...] = ()
+    """Patterns of what is never taken out of an agent's tree, as the gate was told."""
+    aside: tuple[str, ...] = ()
+    """Commits beside the work that its report may mean by those it names."""
     tampering: tuple[Tampering, ...] = ()
     more_tampering: int = 0
     """How many findings are left out, because there are too many."""
     tamper_rules: int = 0
     """The version of the rules that found it; 0 where nobody looked."""
+    escapes: tuple[Escape, ...] = ()
+    """What this and the earlier attempts did outside of their own trees."""
+    escape_rules: int = 0
+    """The version of the rules that looked after this attempt; 0 where nobody looked."""
     notes: tuple[str, ...] = ()
     tests: str = ""
     """passed, failed, flaky or none; '' until the checks have run."""
@@ -360,6 +393,16 @@ class Recheck:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowUp:
+    """Other work that a reviewer proposes as a job of its own."""
+
+    title: str
+    prompt: str = ""
+    problem: str = ""
+    """Why it can be no job, whoever wants it; '' if nothing is wrong with its form."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lately:
     """Of the newest clear verdicts of a reviewer, `judged` in all, so many were approvals."""
 
@@ -411,6 +454,8 @@ class ReviewRecord:
     claims: tuple[Recheck, ...] = ()
     findings: tuple[Finding, ...] = ()
     summary: str = ""
+    follow_ups: tuple[FollowUp, ...] = ()
+    """What it proposes besides. It becomes jobs when the verdict counts."""
     identity: str = ""
     """As in `Attempt`."""
     spoke: Spoke | None = None
@@ -422,6 +467,16 @@ class ReviewRecord:
     """How long its run took."""
     doubts: tuple[str, ...] = ()
     """Why the approval is suspicious."""
+    share: int = 0
+    """Of approvals that are not suspicious so many percent were to be judged twice, when this review began."""
+    drawn: bool = False
+    """The approval is one of them."""
+    again: bool = False
+    """If its answer had not the form that was asked for, the reviewer could be asked once more in the same session."""
+    asked_again: str = ""
+    """It was: what was wrong with the form of its first answer. Counts as one more start."""
+    first_reply: str = ""
+    """That answer, as `reply`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,6 +532,7 @@ class CardKind(StrEnum):
     QUESTION = "question"
     SUSPICIOUS = "suspicious"
     DISPUTED = "disputed"
+    STALE = "stale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,7 +557,12 @@ class Card:
     asked: str
     context: str = ""
     facts: dict[str, str] = field(default_factory=dict)
-    """What it is bound to: `commit`, `target`, `diff`. If one changes, the card is superseded."""
+    """What it is bound to: `commit`, `target`, `diff`. If one changes, the card is superseded.
+    `questions`: by which digests the questions of an agent are known again."""
+    default: str = ""
+    """The answer that holds at `expires`, or that the author would give; '' without one."""
+    expires: str = ""
+    """When the default is applied; '': never."""
     answer: str = ""
     message: str = ""
     answered: str = ""

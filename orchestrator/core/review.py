@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.core.job import Fix, Independence, Worker
+from orchestrator.core.model_names import is_same_model, maker_of
 from orchestrator.core.records import ClaimResult
 from orchestrator.core.rounds import key_of
 from orchestrator.core.verdict import Judgement
@@ -16,15 +17,21 @@ STRONG, WEAK, NONE = "family", "model", ""
 def independence_of(author: Worker, reviewer: Worker) -> str:
     """How far a reviewer is from an author: `family`, `model` (the same family, another model), or '' (too near).
 
-    A family that is not declared may be any, so it equals every other.
+    A family that is not declared may be any, so it equals every other. What the names of the models tell goes before
+    the families that were declared: one model under two names is no second opinion, and models of one maker are one
+    family.
     """
     if author.agent == reviewer.agent:
         return NONE
-    families = {author.family.casefold().strip(), reviewer.family.casefold().strip()}
-    if "" not in families and len(families) == 2:
+    models = [each.model.strip() for each in (author, reviewer)]
+    are_known = all(models)
+    if are_known and is_same_model(*models):
+        return NONE
+    families = {each.family.casefold().strip() for each in (author, reviewer)}
+    makers = {maker_of(each) for each in models}
+    if "" not in families and len(families) == 2 and (len(makers) == 2 or "" in makers):
         return STRONG
-    models = {author.model.casefold().strip(), reviewer.model.casefold().strip()}
-    return WEAK if "" not in models and len(models) == 2 else NONE
+    return WEAK if are_known else NONE
 
 
 def independence_of_all(authors: Iterable[Worker], reviewer: Worker) -> str:

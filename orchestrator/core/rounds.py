@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.core.job import Fix, Second, SecondWhy
-from orchestrator.core.records import DISPUTED, Answer
+from orchestrator.core.records import DISPUTED, Answer, Evidence
 
 DISPUTES = 2
 """Disputed so often, another reviewer is asked."""
@@ -51,6 +51,11 @@ def still_open(fixes: Iterable[Fix]) -> tuple[Fix, ...]:
     """What others than the engine asked for: it is to be done also where the engine refuses the work for a reason of
     its own."""
     return tuple(fix for fix in fixes if fix.source != "engine")
+
+
+def is_about_words(before: Evidence, fixes: Iterable[Fix]) -> bool:
+    """Whether work was sent back for what its report claimed alone: then it may come again as it is."""
+    return {each.rule for each in before.failures} == {"phantom"} and not still_open(fixes)
 
 
 def signature_of(fixes: Iterable[Fix]) -> str:

@@ -18,9 +18,11 @@ RULE_WORDS = {
     "hidden_lines": "each line of a program is shown",
     "no_reproduction": "a test comes with what mends a defect",
     "unchanged": "something new since the last attempt",
+    "phantom": "what the report claims to have made is there",
     "not_viewable": "each deliverable can be seen",
     "unread_document": "each document can be read",
     "duplicate_passage": "no passage stands twice",
+    "placeholder": "no placeholder is left",
     "misspelling": "no known misspelling",
     "length": "documents as long as is asked for",
     "dead_link": "relative links lead somewhere",
@@ -42,6 +44,7 @@ RULE_WORDS = {
     "orc_touched": "what agents work by is as before",
     "keys_added": "no key is put in",
     "programs_added": "no compiled program is put in",
+    "binaries_unseen": "no binary file is put in unseen",
 }
 """What the rules of the diff, of the criteria and of the tamper guard ask for."""
 AREA_WORDS = {
@@ -50,5 +53,14 @@ AREA_WORDS = {
     Area.ORC: RULE_WORDS["orc_touched"],
     Area.KEYS: RULE_WORDS["keys_added"],
     Area.PROGRAMS: RULE_WORDS["programs_added"],
+    Area.BINARIES: RULE_WORDS["binaries_unseen"],
 }
 """What all rules of the tamper guard about one thing ask for."""
+ESCAPE_WORDS = {
+    "config_touched": "what git runs and reads is as before",
+    "refs_touched": "no branch or tag holds the work yet",
+    "checkout_touched": "no copy of the work lies in a person's checkout",
+    "trees_touched": "other agents' trees are as before",
+    "not_looked": "it is known what was done outside of the tree",
+}
+"""What is asked of a run outside of its own tree. Nothing of it can be allowed."""

@@ -37,7 +37,10 @@ class Enforcement(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """A rule and the incident it came from; `date` is its first day, `test` the name of a `code` rule's test."""
+    """A rule and the incident it came from; `date` is its first day, `test` the name of a `code` rule's test.
+
+    `blob` is the Git blob id of its file.
+    """
 
     number: int
     slug: str
@@ -47,6 +50,7 @@ class Incident:
     enforced_by: Enforcement
     test: str = ""
     story: str = ""
+    blob: str = ""
 
     @property
     def id(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -128,3 +128,15 @@ class Said:
     retry_after_s: float = 0.0
     """How long the service asks to wait; 0 if it does not say."""
     tool_calls: int = 0
+
+    def with_uses_of(self, other: Said) -> Said:
+        """The same, with what was used and done besides in another go of the same session."""
+        used = self.usage.plus(other.usage) if self.usage and other.usage else self.usage or other.usage
+        return replace(
+            self,
+            usage=used,
+            denials=(*self.denials, *other.denials),
+            retries=self.retries + other.retries,
+            fallbacks=(*self.fallbacks, *other.fallbacks),
+            tool_calls=self.tool_calls + other.tool_calls,
+        )

@@ -12,16 +12,19 @@ from datetime import datetime
 
 from orchestrator.core.actions import (
     Action,
+    ApplyDefault,
     Ask,
     BaseMended,
     BuildMerge,
     CheckBase,
+    Freed,
     Gather,
     Hold,
     JobAction,
     Land,
     Release,
     Remind,
+    Stand,
     StartAttempt,
     StartChecks,
     StartReview,
@@ -45,18 +48,22 @@ from orchestrator.core.matching import Matching
 from orchestrator.core.needs import Holds
 from orchestrator.core.records import CardKind
 from orchestrator.core.step import is_due
+from orchestrator.core.suspicion import is_extra
+from orchestrator.core.times import iso
 from orchestrator.core.waits import needs_reminder
 
 __all__ = [
     "AGEING_S",
     "Action",
     "AgentView",
+    "ApplyDefault",
     "Ask",
     "BaseMended",
     "BaseState",
     "Board",
     "BuildMerge",
     "CheckBase",
+    "Freed",
     "Gather",
     "Hold",
     "JobAction",
@@ -64,6 +71,7 @@ __all__ = [
     "ProjectView",
     "Release",
     "Remind",
+    "Stand",
     "StartAttempt",
     "StartChecks",
     "StartReview",
@@ -81,6 +89,9 @@ def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple
     backlog = backlog if backlog is not None else Backlog()
     matching = Matching(board)
     holds = Holds(board, now, matching)
+    if board.broken:
+        # What waits to start is told why; all else stays as it is until there are gates again that can judge it.
+        return tuple(backlog.look(board, now, holds))
     taken = _Slots(board)
     actions: list[Action] = []
     actions += _landings(board, now, matching)
@@ -89,9 +100,13 @@ def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple
     actions += _checks(board, now)
     actions += _reviews(board, now, taken, matching)
     actions += _red_bases(board)
-    actions += [Remind(job.id) for job in sorted((each for each in board.active if needs_reminder(each, now)), key=age)]
+    actions += _expired(board, now)
+    looked = backlog.look(board, now, holds)
+    settled = {action.job for action in (*actions, *looked) if isinstance(action, ApplyDefault | Freed)}
+    late = (job for job in board.active if needs_reminder(job, now) and job.id not in settled)
+    actions += [Remind(job.id) for job in sorted(late, key=age)]
     asking = {action.job for action in actions if isinstance(action, Ask)}
-    actions += [action for action in backlog.look(board, now, holds) if action.job not in asking]
+    actions += [action for action in looked if action.job not in asking]
     actions += _attempts(board, backlog, asking, taken, matching)
     return tuple(actions)
 
@@ -150,6 +165,13 @@ def _red_bases(board: Board) -> Iterable[Action]:
             question = f"The base of {name} is red at {view.commit[:12]}, which holds {len(held)} job(s). What now?"
             way_out = f"Mend {view.project.target}, or submit a job with `repairs_base: true`."
             yield Ask(held[0].id, CardKind.BASE_RED, question, f"{view.why_red}\n{way_out}", base=view.commit)
+
+
+def _expired(board: Board, now: datetime) -> Iterable[ApplyDefault]:
+    """Questions that nobody has answered in time, and for which somebody has named a default."""
+    stamp = iso(now)
+    due = (job for job in unheld(board) if job.at.expires and job.at.expires <= stamp)
+    return [ApplyDefault(job.id) for job in oldest_first(due, State.DECIDE)]
 
 
 def _is_mended(view: ProjectView, asked_base: str) -> bool:
@@ -240,15 +262,31 @@ class _Slots:
 def _reviews(board: Board, now: datetime, taken: _Slots, matching: Matching) -> Iterable[Action]:
     waiting = oldest_first(unheld(board), State.REVIEWING)
     for job in sorted(waiting, key=lambda each: each.priority):
-        if job.at.run or not is_due(job.at.not_before, now):
+        if job.at.run:
+            continue
+        if is_extra(job) and (why := _why_no_second(board, job)):
+            yield Stand(job.id, why)
+            continue
+        if not is_due(job.at.not_before, now):
             continue
         action = _over_ceiling(board, job, review=True) or matching.reviewer(job)
-        if isinstance(action, Ask):
+        if isinstance(action, Ask | Stand):
             yield action
         elif taken.free_for(job) and not board.stopping:
             taken.take(job)
             matching.note_review(action.reviewer)
             yield action
+
+
+def _why_no_second(board: Board, job: Job) -> str:
+    """Why there is no second review of work whose approval was drawn; '' if there may be one.
+
+    It is tried once. A draw never keeps work waiting and never becomes a question.
+    """
+    if job.at.crashes or job.at.failed_starts:
+        return f"it could not be made: {job.at.reason}"
+    over = _over_ceiling(board, job, review=True)
+    return "no more starts or reviews are granted" if over is not None else ""
 
 
 def _over_ceiling(board: Board, job: Job, *, review: bool = False) -> Ask | None:

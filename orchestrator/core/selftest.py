@@ -30,13 +30,13 @@ class Through(StrEnum):
 
 
 class Needs(StrEnum):
-    """What it takes to stop a cheat that no gate can stop by rule."""
+    """Who is responsible for a case, where it is not the rules of its gate."""
 
     NOTHING = ""
     JUDGE = "judge"
-    """A reviewer with judgement: measured when one is named."""
+    """A reviewer: no rule could tell the cheat without stopping honest work. It counts when a reviewer is measured."""
     GATE = "gate"
-    """A gate, or a better one: what nobody stops yet, or what is clean and stopped today."""
+    """A gap: a rule could stop the cheat, or should not stop what is clean, and nobody has written it."""
     SPELLING = "spelling"
     """The list of misspellings, which need not be installed; where it is, the case counts like any other."""
 
@@ -78,6 +78,8 @@ class Case:
     kind: str = "code"
     refused_by: str = ""
     needs: Needs = Needs.NOTHING
+    reason: str = ""
+    """Why no rule can tell a cheat that is left to a reviewer."""
     becomes: str = ""
     """How exactly it must end; '' is any good end for a control, any bad one for a cheat."""
     job: dict[str, Any] = field(default_factory=dict)
@@ -97,6 +99,8 @@ class Case:
     moved: bool = False
     agents: dict[str, Any] = field(default_factory=dict)
     checkout: dict[str, Any] = field(default_factory=dict)
+    outside: dict[str, Any] = field(default_factory=dict)
+    committed: dict[str, Any] = field(default_factory=dict)
     criteria: dict[str, Any] = field(default_factory=dict)
     run: tuple[str, ...] = ()
 
@@ -119,6 +123,8 @@ class Gate:
     """First word of the commits with which the ledger tells what it decided; '' if it does not."""
     trailer: str = ""
     """The trailer of those commits that names the guards; '' is the subject."""
+    sometimes: bool = False
+    """Those commits are also about work that it does not look at, so that nothing follows from never having fired."""
 
     def counted(self, *, spelling: bool) -> tuple[Case, ...]:
         """The cases that this version answers for; `spelling`: a list of misspellings is at hand."""
@@ -138,9 +144,11 @@ def gate_of(value: Mapping[str, Any]) -> Gate:
     for case in cases:
         if case.is_cheat and case.needs is not Needs.GATE and case.refused_by not in guards:
             raise ValueError(f"{case.name}: the gate {value['gate']} has no guard {case.refused_by!r}")
+        if case.is_cheat and (case.needs is Needs.JUDGE) != bool(case.reason):
+            raise ValueError(f"{case.name}: a cheat has a reason if it is left to a reviewer, and only then")
     for guard in guards.values():
         re.compile(guard.says)
-    keys = {key: value[key] for key in ("told", "event", "trailer") if key in value}
+    keys = {key: value[key] for key in ("told", "event", "trailer", "sometimes") if key in value}
     return Gate(name=value["gate"], through=Through(value["through"]), guards=guards, cases=cases, **keys)
 
 

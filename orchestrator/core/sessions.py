@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from orchestrator.core.config import SessionLimits
-from orchestrator.core.job import Worker
+from orchestrator.core.job import Fix, Worker
 from orchestrator.core.said import NOTHING_USED, Usage
 from orchestrator.core.times import parse
 
@@ -44,7 +45,7 @@ class Session:
     runs: int = 0
     jobs: int = 0
     failed_reviews: int = 0
-    """Reviews in a row that asked for changes."""
+    """Reviews in a row that asked for changes in what it did, as far as it has set about them."""
     used: Usage = field(default_factory=Usage)
     """By all its runs."""
     so_far: Usage = field(default_factory=Usage)
@@ -77,8 +78,10 @@ def plan_session(
     limits: SessionLimits,
     window: int,
     now: datetime,
+    job: str = "",
+    fixes: Sequence[Fix] = (),
 ) -> Plan:
-    """Whether an attempt goes on with `session`.
+    """Whether an attempt at `job`, which is to put `fixes` right, goes on with `session`.
 
     `system` is the blob id of its system prompt. `resume` is what the agent's program can, not "no", and `takes_system`
     whether a session that goes on is told a new system prompt: see `Capabilities`.
@@ -89,7 +92,8 @@ def plan_session(
     why = _why_not(session, worker, folder, resume)
     if not why and session.system != system and not takes_system:
         why = "its system prompt has changed, and its program keeps the one that it began with"
-    why = why or why_over(session, limits, window=window, now=now)
+    failed = session.failed_reviews + _failed_just_now(session, job, fixes)
+    why = why or why_over(session, limits, failed_reviews=failed, window=window, now=now)
     if why:
         return Plan(why_fresh=why, handoff=handoff_note(session))
     return Plan(resume=session.id)
@@ -103,16 +107,31 @@ def _why_not(session: Session, worker: Worker, folder: str, resume: str) -> str:
     return ""
 
 
-def why_over(session: Session, limits: SessionLimits, *, window: int, now: datetime) -> str:
-    """Why the session is to be ended, '' if it may go on."""
+def _failed_just_now(session: Session, job: str, fixes: Sequence[Fix]) -> bool:
+    """Whether `fixes` are what a review asks for in what this session did, and nobody has set about them yet.
+
+    Where the engine or a person has sent the work back since, an attempt has, and the review was counted with that.
+    """
+    its_own = any(each.job == job for each in session.did)
+    return its_own and {fix.source for fix in fixes} == {"reviewer"}
+
+
+def _failed_after(session: Session, job: str, fixes: Sequence[Fix]) -> int:
+    """Failed reviews in a row once a run has set about `fixes`; what a review asked for is there until one approves."""
+    is_asked = any(fix.source == "reviewer" for fix in fixes)
+    return session.failed_reviews + _failed_just_now(session, job, fixes) if is_asked else 0
+
+
+def why_over(session: Session, limits: SessionLimits, *, failed_reviews: int, window: int, now: datetime) -> str:
+    """Why the session is to be ended, '' if it may go on. `failed_reviews` is with the one that it has just had."""
     if session.jobs >= limits.jobs:
         return f"it has done {session.jobs} jobs"
-    if session.failed_reviews >= limits.failed_reviews:
-        return f"{session.failed_reviews} reviews in a row asked for changes"
+    if failed_reviews >= limits.failed_reviews:
+        return f"{failed_reviews} review{'s in a row' * (failed_reviews > 1)} asked for changes"
     if session.context > limits.window * window:
         return f"{session.context} of {window} tokens of its window are used"
-    if now - parse(session.last_used) > timedelta(hours=limits.hours):
-        return f"it was last used at {session.last_used}"
+    if now - parse(session.started) > timedelta(hours=limits.hours):
+        return f"it was begun at {session.started}"
     return ""
 
 
@@ -134,12 +153,14 @@ def after_run(
     *,
     usage: Usage | None,
     so_far: Usage | None,
-    sent_back: bool,
     did: Did,
+    fixes: Sequence[Fix] = (),
+    is_over: bool = True,
     context: int = 0,
 ) -> Session:
-    """The record once a run of `session` has ended. `sent_back`: it was to put right what a review had found.
+    """The record once a run of `session` has ended, which was to put `fixes` right.
 
+    `is_over`: it is not to be made again with the same fixes, as after a failure of its service.
     `context`: tokens of the conversation, 0 if the program does not tell them.
     """
     same = before is not None and before.id == session.id
@@ -153,7 +174,7 @@ def after_run(
         handoff=was.handoff,
         runs=was.runs + 1,
         jobs=was.jobs + new_job,
-        failed_reviews=was.failed_reviews + 1 if sent_back else 0,
+        failed_reviews=_failed_after(was, did.job, fixes) if is_over else was.failed_reviews,
         used=was.used.plus(used),
         so_far=so_far or was.so_far,
         # What was read from a cache was in the conversation before. Without a cache, each call counts all of it anew.

@@ -14,6 +14,8 @@ BUDGET_TOKENS = 6_000
 MOST_TRIGGERED = 3
 SEARCHED_CHARACTERS = 4_000
 """So much of a task is searched for triggers: what it is about stands at its beginning."""
+SKILLS = "SKILLS"
+"""How a prompt names the folder of a run that has its skills' files: so what it says of them is always the same."""
 ASKED = "asked for"
 OWN = "the agent's own"
 _SHOWN_CHARACTERS = 40
@@ -30,7 +32,7 @@ class Chosen:
     why: str
     whole: bool = True
     folder: str = ""
-    """Where its files lie during the run, as an absolute path; '' as long as that is not known."""
+    """Where its files lie during the run, from `SKILLS`; '' where none are brought along."""
     files: tuple[str, ...] = ()
     """Its other files, from that folder."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from orchestrator.core.card import OPTIONS, Effect, new_card
+from orchestrator.core.card import OPTIONS, Effect, Offer, new_card
 from orchestrator.core.config import Terms
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Fix, Job, State
@@ -50,11 +50,22 @@ class Step:
     def to(self, state: State, told: str, **changes: Any) -> Move:
         """The step ends in `state`; `told` is the commit's subject. `reason` is '' unless it is among the changes."""
         # A step that stays in its state does not begin the state anew: waiting time is counted from `since`.
-        since = self.job.at.since if state is self.job.state else self.now
-        after = self.job.moved(state, since, **{"reason": "", **self.changes, **changes})
+        is_same = state is self.job.state
+        since = self.job.at.since if is_same else self.now
+        left: dict[str, Any] = {} if is_same else {"stuck": "", "expires": ""}
+        after = self.job.moved(state, since, **{"reason": "", **left, **self.changes, **changes})
         return make_move(self.event, self.job, after, told, actor=self.actor, records=self.records, facts=self.facts)
 
-    def ask(self, kind: CardKind, question: str, context: str = "", *, told: str = "", target: str = "") -> Move:
+    def ask(
+        self,
+        kind: CardKind,
+        question: str,
+        context: str = "",
+        *,
+        told: str = "",
+        target: str = "",
+        offer: Offer | None = None,
+    ) -> Move:
         """The step ends with a card, bound to the work as it is after the step."""
         at, changes = self.job.at, dict(self.changes)
         commit = changes.get("approved", at.approved) or changes.get("tip", at.tip)
@@ -66,7 +77,10 @@ class Step:
         held = changes.get("tampering", at.tampering)
         if held and Effect.APPROVE in (option.key for option in OPTIONS[kind]):
             context = "\n".join([HELD, *held, context])
-        card = new_card(self.job, kind, question, self.now, context=context, facts=facts)
+        if kind is CardKind.STALE:
+            changes["stuck"] = at.stuck or at.since
+        card = new_card(self.job, kind, question, self.now, context=context, facts=facts, offer=offer)
+        changes["expires"] = card.expires
         records = {**self.records, f"card-{card.number}": card}
         step = replace(self, records=records, changes=changes, facts={**self.facts, "card": card.id, "asks": kind})
         return step.to(State.DECIDE, told or question, card=card.number, reason=question)

@@ -1,12 +1,16 @@
-"""Approvals that are not enough by themselves: those that came too quickly, rest on nothing, or always come."""
+"""Approvals that are not enough by themselves: those that came too quickly, rest on nothing or always come, and some of
+the others, by lot.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
-from orchestrator.core.job import Second, SecondWhy
+from orchestrator.core.job import Job, Second, SecondWhy, State
 from orchestrator.core.records import Evidence, ReviewRecord, Verdict
 from orchestrator.core.review import STRONG
+from orchestrator.core.rounds import disputed
 from orchestrator.core.verdict import says_something
 
 LATELY = 50
@@ -36,17 +40,36 @@ def _doubts(review: ReviewRecord, evidence: Evidence) -> Iterator[str]:
         yield f"{review.reviewer.agent} approved {lately.approved} of the last {lately.judged} it judged"
 
 
-def _seen_alone(review: ReviewRecord) -> Iterator[str]:
-    if review.suspicion is not None and review.seconds < review.suspicion.seconds:
-        yield f"it took {review.seconds:.1f} s"
-    bare = [item.id for item in review.items if not says_something(item.evidence)]
-    if bare or not review.items:
-        yield f"no evidence for {', '.join(bare[:5]) or 'anything'}"
-
-
 def changed_lines(evidence: Evidence) -> int:
     """Added and deleted lines of all paths that are text."""
     return sum((path.added or 0) + (path.deleted or 0) for path in evidence.paths)
+
+
+def another_opinion(review: ReviewRecord, job: str, before: Second | None) -> Second | None:
+    """What an approval asks for that is not enough by itself; None if it is enough, or is the second one already.
+
+    `before` is what the job asked for until now.
+    """
+    if approved_before(before) is not None:
+        return None
+    if review.doubts:
+        return second_opinion(review, disputed(before))
+    # Who judges a dispute is the second one as well.
+    is_clean = before is None and review.independence == STRONG
+    if not is_clean or not is_drawn(job, review.commit, review.share):
+        return None
+    who = review.reviewer.agent
+    told = f"{who} approved it, and of the approvals that raise no doubt it was drawn by lot to be judged twice"
+    return Second(SecondWhy.DRAW, review.number, (who,), told)
+
+
+def is_drawn(job: str, commit: str, share: int) -> bool:
+    """Whether the approval of a commit is among the `share` percent that are judged twice.
+
+    Anybody can work it out again, and hardly an author beforehand: the id of a commit depends on when it was made.
+    """
+    digest = hashlib.sha256(f"second {job} {commit}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % 100 < share
 
 
 def second_opinion(review: ReviewRecord, before: Second | None) -> Second:
@@ -66,6 +89,21 @@ def rests_on_nothing(review: ReviewRecord) -> bool:
     return review.suspicion is not None and not any(says_something(item.evidence) for item in review.items)
 
 
+def approved_before(second: Second | None) -> Second | None:
+    """The approval after which another reviewer is asked: what that one approves is not put before a third."""
+    return second if second is not None and second.why is not SecondWhy.DISPUTE else None
+
+
 def doubted(second: Second | None) -> Second | None:
-    """The suspicious approval that another reviewer is asked about; the approval of that one is not doubted again."""
+    """The same, if it is suspicious: it approves nothing before the other reviewer has."""
     return second if second is not None and second.why is SecondWhy.APPROVAL else None
+
+
+def drawn(second: Second | None) -> Second | None:
+    """The same, if it was drawn by lot: it stands, unless the other reviewer says otherwise."""
+    return second if second is not None and second.why is SecondWhy.DRAW else None
+
+
+def is_extra(job: Job) -> bool:
+    """Whether what goes on with a job is only a second review that was drawn: it never becomes a question."""
+    return job.state is State.REVIEWING and drawn(job.at.second) is not None

@@ -1,8 +1,9 @@
 """The tamper guard: what a change does to the tests, to the way they are run, to CI, and to orc's own files.
 
-It also tells of what no reviewer should have to find: keys, and programs that nobody can read. Nothing of it is
-refused: a job may ask for it, and then says so under `allows`. What it does not say is held for a person. The rules
-look at which paths changed, and at both versions of their files, tests and their configuration first.
+It also tells of what no reviewer should have to find or could see: keys, programs that nobody can read, and other
+binary files. Nothing of it is refused: a job may ask for it, and then says so under `allows`. What it does not say is
+held for a person. The rules look at which paths changed, and at both versions of their files, tests and their
+configuration first.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from orchestrator.core.contents import find_keys, program_form
+from orchestrator.core.contents import find_keys, is_image, program_form
 from orchestrator.core.diffstat import Change
+from orchestrator.core.escapes import told_outside
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Area
 from orchestrator.core.records import Evidence, Tampering
 from orchestrator.core.runners import about_tests, is_partly, is_wholly
+from orchestrator.core.runs import lines_of_tests, lists_packages, may_run_tests, plugins_in
 from orchestrator.core.suite_files import language_of
 from orchestrator.core.suites import (
     NO_SUITE,
@@ -33,8 +36,9 @@ from orchestrator.core.suites import (
 from orchestrator.core.suites_grammars import GRAMMARS
 from orchestrator.core.suites_python import PythonFile, count_assertions
 from orchestrator.core.suites_text import TextFile
+from orchestrator.core.transitions import one_line
 
-VERSION = 2
+VERSION = 3
 """Of these rules. Whoever proves a finding again must look with the same ones."""
 MAX_BYTES = 200_000
 """The largest file that is looked into."""
@@ -62,7 +66,7 @@ ORC = (
     "**/.amazonq/**", "**/.junie/**",
     "**/.continue/**", "**/.trae/**", ".goosehints", ".crush.json",
 )  # fmt: skip
-STARTED = (".vscode/tasks.json", ".vscode/settings.json", ".envrc", ".devcontainer/**", ".idea/runConfigurations/**")
+STARTED = (".vscode/tasks.json", ".vscode/settings.json", ".envrc", ".devcontainer/**", ".idea/runconfigurations/**")
 """What editors and shells start by themselves when a folder is opened, as people do who look at work."""
 ORC_FOLDERS = ("rules/**", "souls/**", "skills/**", "criteria/**", "queue/**", "schedules/**")
 """orc's own only in a repository that is a workspace of it: elsewhere these are words like any other."""
@@ -71,6 +75,7 @@ ORC_FOLDERS = ("rules/**", "souls/**", "skills/**", "criteria/**", "queue/**", "
 _BESIDE_TESTS = re.compile(r"(^|/)(tests?|testing)/[^\n]*\.py\Z|(^|/)conftest\.py\Z", re.S)
 _EXECUTABLE = "100755"
 _COMPILED = re.compile(r"\.(exe|dll|so|dylib|class|jar|war|pyc|pyd|o|obj|a|lib|wasm|node|bin|elf)\Z", re.I)
+_IMAGE = re.compile(r"\.(png|jpe?g|gif|webp|bmp|ico|avif)\Z", re.I)
 _LIKE_A_TEST = re.compile(
     r"(^|/)test[_-][^/]*\.\w+\Z|[^/][._-](test|tests|spec)\.\w+\Z|[^/]Tests?\.\w+\Z|\.snap\Z", re.I
 )
@@ -86,6 +91,8 @@ class Looked:
     """By object id; what is too large, or one too many, is missing."""
     is_home: bool
     """Whether the repository is a workspace of orc."""
+    deliverables: tuple[str, ...] = ()
+    """Patterns of what the job is to make: of that somebody can see a preview."""
 
     def old(self, change: Change) -> bytes | None:
         """What a file held before; '' if there was none, None if it was not read."""
@@ -249,6 +256,37 @@ def runner_touched(looked: Looked) -> Iterator[Found]:
             changed = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
             if changed:
                 yield each.path, 0, f"how tests are run: {_some(changed)} {_way(each)}"
+    yield from _scripts_touched(looked)
+    yield from _plugins_added(looked)
+
+
+def _scripts_touched(looked: Looked) -> Iterator[Found]:
+    """Scripts that run tests no more, or in another way. What another script of the change runs now is only moved."""
+    read = []
+    for each in looked.changes:
+        was, now = (lines_of_tests(each.path, data or b"") for data in (looked.old(each), looked.new(each)))
+        if was[0] or now[0]:
+            read.append((each.path, was, now))
+    gained: Counter[str] = Counter()
+    for _, was, now in read:
+        gained.update(now[0] - was[0])
+    for path, was, now in read:
+        gone = was[0] - now[0]
+        moved = gone & gained
+        gained.subtract(moved)
+        if lost := sorted(gone - moved):
+            yield path, 0, f"how tests are run: not any more by {_some(lost, 2)}"
+        elif was[0] and (stops := sorted(now[1] - was[1])):
+            yield path, 0, f"how tests are run: what fails may be let go by {_some(stops, 2)}"
+
+
+def _plugins_added(looked: Looked) -> Iterator[Found]:
+    """Packages that plug into the runner: they may change what is run, and no line of them is in the change."""
+    lists = [each for each in looked.changes if lists_packages(each.path)]
+    known = {name for each in lists for name in plugins_in(looked.old(each) or b"")}
+    for each in lists:
+        if new := sorted(set(plugins_in(looked.new(each) or b"")) - known):
+            yield each.path, 0, f"how tests are run: a plugin comes in: {_some(new)}"
 
 
 # --- CI and orc ---------------------------------------------------------------------------------------------------
@@ -265,7 +303,7 @@ def orc_touched(looked: Looked) -> Iterator[Found]:
     for each in looked.changes:
         if matches(each.path.lower(), globs):
             yield each.path, 0, f"what orc or its agents work by: {_way(each)}"
-        elif matches(each.path, STARTED):
+        elif matches(each.path.lower(), STARTED):
             yield each.path, 0, f"what an editor or a shell starts by itself: {_way(each)}"
 
 
@@ -283,12 +321,32 @@ def keys_added(looked: Looked) -> Iterator[Found]:
 def programs_added(looked: Looked) -> Iterator[Found]:
     """Compiled programs: the diff shows a reviewer their names alone."""
     for each in looked.changes:
+        if how := _program(looked, each):
+            yield each.path, 0, f"a compiled program ({how})"
+
+
+def binaries_unseen(looked: Looked) -> Iterator[Found]:
+    """Other binary files: nobody can approve what the diff does not show. An image can be looked at."""
+    for each in looked.changes:
+        if each.added is not None or not _is_file(each.new_mode) or _program(looked, each):
+            continue
         new = looked.new(each)
-        if new is None:
-            if each.added is None and (each.new_mode == _EXECUTABLE or _COMPILED.search(each.path)):
-                yield each.path, 0, f"a compiled program, by its {'mode' if each.new_mode == _EXECUTABLE else 'name'}"
-        elif form := program_form(new):
-            yield each.path, 0, f"a compiled program ({form})"
+        if _IMAGE.search(each.path) and (new is None or is_image(new)):
+            continue
+        if not matches(each.path, looked.deliverables):
+            yield each.path, 0, f"a binary file, of which no line is shown: {_way(each)}"
+
+
+def _program(looked: Looked, change: Change) -> str:
+    """By what a changed file is known as a compiled program; '' if it is none."""
+    new = looked.new(change)
+    if new is not None and (form := program_form(new)):
+        return form
+    if change.added is not None or not _is_file(change.new_mode):
+        return ""
+    if change.new_mode == _EXECUTABLE:
+        return "by its mode"
+    return "by its name" if _COMPILED.search(change.path) else ""
 
 
 RULES: Mapping[str, tuple[Area, Callable[[Looked], Iterator[Found]]]] = {
@@ -306,6 +364,7 @@ RULES: Mapping[str, tuple[Area, Callable[[Looked], Iterator[Found]]]] = {
     "orc_touched": (Area.ORC, orc_touched),
     "keys_added": (Area.KEYS, keys_added),
     "programs_added": (Area.PROGRAMS, programs_added),
+    "binaries_unseen": (Area.BINARIES, binaries_unseen),
 }
 """Every rule by the name under which the ledger records what it found, and what a job allows to let it through."""
 
@@ -319,6 +378,8 @@ def blobs_to_read(changes: tuple[Change, ...]) -> tuple[str, ...]:
 
     def rank(change: Change) -> int:
         if (language_of(change.path) and not _is_moved(change, moved)) or is_partly(change.path):
+            return 0
+        if may_run_tests(change.path) or lists_packages(change.path):
             return 0
         # What was there before, here or elsewhere, brings nothing along.
         return 2 if change.status == "D" or change.new_oid in were else 1
@@ -360,12 +421,20 @@ def list_tampering(found: Iterable[Tampering]) -> tuple[Tampering, ...]:
 
 
 def held_for(evidence: Evidence) -> tuple[str, ...]:
-    """What a person is to be told before the work goes on: a line for each finding that the job does not declare."""
+    """What a person is to be told before the work goes on: a line for each finding that the job does not declare.
+
+    What was done outside of the tree comes first: no job can declare it.
+    """
+    outside = _first(told_outside(evidence.escapes), 0, " outside of its own tree")
     told = [f"{_place(each)}: {each.text}" for each in evidence.tampering if not each.declared]
     # What is declared is listed last: if any of it is listed, all is that is not.
     hidden = evidence.more_tampering if len(told) == len(evidence.tampering) else 0
+    return (*outside, *_first(told, hidden, ""))
+
+
+def _first(told: list[str], hidden: int, where: str) -> tuple[str, ...]:
     more = len(told[TOLD:]) + hidden
-    return (*told[:TOLD], f"… and {more} more") if told and more else tuple(told)
+    return (*told[:TOLD], f"… and {more} more{where}") if told and more else tuple(told)
 
 
 # --- helpers ------------------------------------------------------------------------------------------------------
@@ -416,18 +485,14 @@ def _way(change: Change) -> str:
 
 def _clean(text: str) -> str:
     """In one line that can be shown anywhere: some of it was written by an agent."""
-    shown = _printable(text)
+    shown = one_line(text)
     return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
 
 
 def _place(found: Tampering) -> str:
     """Where it is; of a long path the end. A card has no room for more, and must not leave out what follows."""
-    shown = _printable(found.place)
+    shown = one_line(found.place)
     return shown if len(shown) <= _SHOWN else f"…{shown[1 - _SHOWN :]}"
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
 
 
 def _some(names: Iterable[str], limit: int = 4) -> str:

@@ -32,8 +32,10 @@ class Event(StrEnum):
     CHECKED = "checked"
     REVIEW = "review"
     VERDICT = "verdict"
+    STAND = "stand"
     CARD = "card"
     ANSWER = "answer"
+    DEFAULT = "default"
     SUPERSEDE = "supersede"
     MERGE = "merge"
     REBUILD = "rebuild"
@@ -99,6 +101,7 @@ TABLE: Mapping[Event, Legal] = {
     ),
     Event.REVIEW: _legal({S.REVIEWING: {S.REVIEWING}}),
     Event.VERDICT: _legal({S.REVIEWING: {S.REVIEWING, S.READY, S.DECIDE, S.MERGING, S.LANDING, S.DONE}}),
+    Event.STAND: _legal({S.REVIEWING: {S.DECIDE, S.MERGING, S.LANDING, S.DONE}}),
     Event.CARD: _legal({state: {S.DECIDE} for state in _OPEN - {S.DECIDE}}),
     Event.ANSWER: _legal(
         {
@@ -117,6 +120,8 @@ TABLE: Mapping[Event, Legal] = {
         },
         *_HUMAN,
     ),
+    # Time answers nothing but an agent's question, with what that agent would take.
+    Event.DEFAULT: _legal({S.DECIDE: {S.READY}}),
     Event.SUPERSEDE: _legal({S.DECIDE: {S.LANDING, S.MERGING, S.READY}}),
     Event.MERGE: _legal({S.MERGING: {S.MERGING, S.READY, S.DECIDE}}),
     Event.REBUILD: _legal({S.LANDING: {S.MERGING, S.DECIDE}, S.MERGING: {S.MERGING, S.DECIDE}, S.READY: {S.MERGING}}),
@@ -161,6 +166,8 @@ class Move:
     trailers: tuple[tuple[str, str], ...] = ()
     records: Mapping[str, Any] = field(default_factory=dict)
     """Record dataclasses by file stem: `attempt-1`."""
+    with_step_of: str = ""
+    """Another job of whose step it is a consequence: it is left out where that step does not fit any more."""
 
 
 def check_step(event: Event, was: State | None, now: State, actor: ActorKind) -> None:
@@ -197,11 +204,11 @@ def make_move(
     trailers += [("Seq", str(after.at.seq)), ("Actor", actor.name)]
     for key, value in (facts or {}).items():
         if value not in ("", None, ()):
-            trailers.append((key.replace("_", "-").title(), _one_line(value)))
-    text = f"{event}: {after.id} {_one_line(subject)}"
+            trailers.append((key.replace("_", "-").title(), one_line(value)))
+    text = f"{event}: {after.id} {one_line(subject)}"
     return Move(event, was, after, text[:200], actor, tuple(trailers), dict(records or {}))
 
 
-def _one_line(value: object) -> str:
-    # Agents write some of these; what is not printable could forge lines or colours in a terminal's log.
+def one_line(value: object) -> str:
+    """In one printable line: agents write some of this, and could forge lines or colours in a terminal's log."""
     return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(str(value).split()))

@@ -1,4 +1,7 @@
-"""White space that means something: the indentation of some languages, and what stands between quotation marks."""
+"""White space that means something: the indentation of some languages, and what stands between quotation marks.
+
+And modes that do: of a file that a system can start by itself.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,17 @@ _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?|`(?:[^`\\]|\\.)*
 _PROSE = re.compile(r"\.(md|markdown|rst|txt|adoc|tex)\Z", re.I)
 """Where a blank line begins a paragraph."""
 _MEANT_EMPTY = frozenset({"__init__.py", "py.typed", ".gitkeep", ".keep", ".nojekyll", ".npmignore", "conftest.py"})
+_SHELL = re.compile(r"\.(sh|bash|zsh|ksh|fish)\Z", re.I)
 
 
 def is_meant_empty(path: str) -> bool:
     """Whether a file says something by being there, though nothing is in it."""
     return path.rpartition("/")[2] in _MEANT_EMPTY
+
+
+def runs_by_itself(path: str, data: bytes) -> bool:
+    """Whether a program that is executable can be started: it names what runs it, or a shell takes it for its own."""
+    return data.startswith(b"#!") or _SHELL.search(path) is not None
 
 
 def means_another(path: str, old: bytes, new: bytes) -> bool:

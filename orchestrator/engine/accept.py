@@ -85,27 +85,33 @@ def _turn(seen: Seen) -> tuple[int, float]:
 
 def submit(ws: Workspace, data: bytes, name: str, *, lane: Lane | None = None, source: str = "submit") -> Move:
     """Accept a job that did not come through `queue/`. Raises InvalidFileError, RefusedError."""
+    parsed, priority = judge_new(ws, data, name, lane or Lane.INBOX)
+    move = new_job(
+        ws,
+        parsed,
+        free_id(ws, ws.ledger.snapshot(), name),
+        source=source,
+        priority=priority,
+        actor=person_of(ws.paths.git_dir),
+    )
+    if not ws.commit([move]):
+        raise LedgerError(f"{move.job.id} exists already", hint="try again")
+    return move
+
+
+def judge_new(ws: Workspace, data: bytes, name: str, lane: Lane = Lane.INBOX) -> tuple[JobText, Priority]:
+    """A job's file that did not come through `queue/`, and its priority. Raises InvalidFileError, RefusedError."""
     parsed = parse_job(data, name=name)
     if parsed.block is not None:
         raise InvalidFileError("holds the part that orc writes", file=name, hint="Remove all from the mark on.")
-    request = judge_drop(lane or Lane.INBOX, parsed.spec)
+    request = judge_drop(lane, parsed.spec)
     if not isinstance(request, Drop):
         raise RefusedError(request.reason)
     project = project_of(ws, parsed.spec)
     problem = project_problem(ws, project) or command_problem(ws, parsed.spec, project)
     if problem := problem or skills_problem(ws, parsed.spec.skills):
         raise RefusedError(problem)
-    move = new_job(
-        ws,
-        parsed,
-        free_id(ws, ws.ledger.snapshot(), name),
-        source=source,
-        priority=request.priority,
-        actor=person_of(ws.paths.git_dir),
-    )
-    if not ws.commit([move]):
-        raise LedgerError(f"{move.job.id} exists already", hint="try again")
-    return move
+    return parsed, request.priority
 
 
 def new_job(ws: Workspace, parsed: JobText, id_: str, *, source: str, priority: Priority, actor: Actor) -> Move:

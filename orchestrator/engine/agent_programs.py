@@ -56,7 +56,8 @@ def look_at_programs(config: Config, root: Path, agents: Mapping[str, AgentView]
     used = {backend.type for agent in agents.values() if (backend := backend_of(config, agent.soul.backend))}
     for name in sorted(BUILT_IN - used - {OWN}):
         if find_backend(name).seen and shutil.which(name):
-            yield Finding(f"backend {name}", Health.OK, f"{name} is installed, and no agent uses it")
+            version = _version(BackendConfig(name=name, type=name), root)
+            yield Finding(f"backend {name}", Health.OK, f"{version}; no agent uses it")
 
 
 def _version(backend: BackendConfig, root: Path) -> str:

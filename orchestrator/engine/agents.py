@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import asdict, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.backends.base import Backend, Order
+from orchestrator.adapters.backends.base import SAME_SESSION, Backend, Order
 from orchestrator.adapters.backends.registry import BACKENDS, find_backend
 from orchestrator.adapters.library import read_souls
 from orchestrator.adapters.run_values import LaunchSpec
 from orchestrator.core.agent import Soul
 from orchestrator.core.board import AgentView
 from orchestrator.core.config import BackendConfig, Config, Suspicion
+from orchestrator.core.nearest import guess
 from orchestrator.core.said import NOTHING_USED, Usage
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError
 
 BUILT_IN = frozenset(BACKENDS) - {"command", "scripted"}
 """Backends that a soul may name without a word in orc.yaml."""
+AGAIN_FILE = "again.md"
+"""What a reviewer is told that is asked once more, in the folder of its run."""
 
 
 def view_agents(ws: Workspace) -> tuple[dict[str, AgentView], list[str]]:
@@ -73,12 +74,6 @@ def _problem(config: Config, root: Path, soul: Soul, backend: BackendConfig, mod
     if not model and backend.type in BUILT_IN:
         return f"no model is named: add `model:` to its soul, or to backends.{backend.name} in orc.yaml"
     return backend_problem(backend, root)
-
-
-def guess(name: str, known: Iterable[str]) -> str:
-    """What to say of a name that is not there: which of those that are it is nearest to; '' if none is near."""
-    near = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def backend_problem(backend: BackendConfig, root: Path) -> str:
@@ -140,13 +135,20 @@ def suspicion_of(config: Config, soul: Soul) -> Suspicion:
     return replace(limits, seconds=0.0) if quick else limits
 
 
-def launch_spec(ws: Workspace, soul: Soul, order: Order, before: Usage = NOTHING_USED) -> LaunchSpec:
+def launch_spec(
+    ws: Workspace, soul: Soul, order: Order, before: Usage = NOTHING_USED, *, again: bool = False
+) -> LaunchSpec:
     """How the program of an agent is started for a run. Raises OrcError."""
-    return launch_soul(ws.config, ws.paths.root, soul, order, before)
+    return launch_soul(ws.config, ws.paths.root, soul, order, before, again=again)
 
 
-def launch_soul(config: Config, root: Path, soul: Soul, order: Order, before: Usage = NOTHING_USED) -> LaunchSpec:
-    """The same for a soul that need not be in a workspace; paths of `config` are relative to `root`."""
+def launch_soul(
+    config: Config, root: Path, soul: Soul, order: Order, before: Usage = NOTHING_USED, *, again: bool = False
+) -> LaunchSpec:
+    """The same for a soul that need not be in a workspace; paths of `config` are relative to `root`.
+
+    `again`: a reviewer may be asked once more in the session that the run begins.
+    """
     settings, backend = backend_in(config, soul)
     if settings.login and (home := os.environ.get("HOME")):
         order = replace(order, person_home=Path(home))
@@ -154,6 +156,16 @@ def launch_soul(config: Config, root: Path, soul: Soul, order: Order, before: Us
     can = backend.capabilities
     session = order.resume or (order.session if can.names_session else "")
     keeps_form = settings.type in BUILT_IN
-    return launch.to_spec(
-        backend=settings.type if keeps_form else "", session=session, before=before, state=str(order.state)
-    )
+    more = {"backend": settings.type if keeps_form else "", "state": str(order.state)}
+    spec = launch.to_spec(**more, session=session, before=before)
+    if not (again and may_be_asked_again(config, soul)):
+        return spec
+    order = replace(order, resume=SAME_SESSION)
+    once_more = backend.launch(backend_settings(settings, root), order).to_spec(**more, stdin=AGAIN_FILE)
+    return replace(spec, again=once_more)
+
+
+def may_be_asked_again(config: Config, soul: Soul) -> bool:
+    """Whether the program of an agent can go on with the session that a run of it began, and tells which that is."""
+    settings, backend = backend_in(config, soul)
+    return settings.type in BUILT_IN and backend.capabilities.resume != "no"

@@ -7,6 +7,7 @@ from pathlib import Path
 from orchestrator.core import accept as accepting
 from orchestrator.core.answer import answer
 from orchestrator.core.card import Effect, effect_of
+from orchestrator.core.config import Project, terms
 from orchestrator.core.job import Job, State
 from orchestrator.core.records import Card, Evidence
 from orchestrator.core.transitions import Actor, Move
@@ -49,7 +50,10 @@ def give_answer(ws: Workspace, job: Job, card: Card, key: str, message: str, act
 
 def answered(ws: Workspace, job: Job, card: Card, key: str, message: str, actor: Actor) -> Move:
     """The step that an answer takes. Raises RefusedError, also if it names an agent that there is not."""
-    move = answer(job, card, key, message, ws.terms(job), ws.stamp(), actor=actor)
+    # A question may be about a project that is there no more.
+    project = ws.config.projects.get(job.at.project, Project(job.at.project))
+    agreed = terms(ws.config, project, job.spec, allowance=job.at.allowance)
+    move = answer(job, card, key, message, agreed, ws.stamp(), actor=actor)
     if effect_of(card, key) is Effect.GIVE:
         agents = {name: agent for name, agent in view_agents(ws)[0].items() if "work" in agent.soul.roles}
         if move.job.at.given not in agents:

@@ -15,7 +15,7 @@ from orchestrator.adapters.git import rev_parse
 from orchestrator.adapters.git_checkout import in_checkout
 from orchestrator.adapters.git_objects import diff_text
 from orchestrator.adapters.ledger import Filing
-from orchestrator.adapters.library import blob_id, prompt_templates, read_skills
+from orchestrator.adapters.library import blob_id, prompt_templates, scan_skills
 from orchestrator.adapters.run_values import CommandSpec, LaunchSpec, RunKind
 from orchestrator.adapters.triggers import search_trigger
 from orchestrator.core.agent import Soul
@@ -31,7 +31,7 @@ from orchestrator.core.records import Attempt, PromptPart, Used
 from orchestrator.core.said import NOTHING_USED
 from orchestrator.core.schedule import AgentView, StartAttempt
 from orchestrator.core.sessions import Plan
-from orchestrator.core.skills import Chosen, choose_skills, split_pin
+from orchestrator.core.skills import Chosen, choose_skills
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
 from orchestrator.engine.agents import backend_for, launch_spec, soul_of
@@ -40,13 +40,14 @@ from orchestrator.engine.conflicts import collision_for, conflict_files, merge_a
 from orchestrator.engine.criteria import criteria_of
 from orchestrator.engine.hot import hot_files
 from orchestrator.engine.launch import Start, folder_of, spec_for
+from orchestrator.engine.needed import needed_by
 from orchestrator.engine.rules import PromptRules, rules_for_prompt
 from orchestrator.engine.sessions import new_session_id, plan_for, session_of, tree_folder
 from orchestrator.engine.skill_files import FOLDER as SKILLS
-from orchestrator.engine.skill_files import files_of, used_skill, with_files
-from orchestrator.engine.skills import find_pinned
+from orchestrator.engine.skill_files import files_of, skills_folder, used_skill, with_files
+from orchestrator.engine.skills import find_skill
 from orchestrator.engine.workspace import Workspace
-from orchestrator.errors import NotFoundError, OrcError
+from orchestrator.errors import OrcError
 
 PREVIOUS_DIFF_BYTES = 60_000
 FIX_FACTS = ("id", "problem", "fix", "file", "line", "check", "earlier")
@@ -136,7 +137,7 @@ def prepare_attempt(ws: Workspace, job: Job, agent: AgentView, base: str) -> Pre
     """The prompt and the session of an attempt from `base` as they would be now. Raises OrcError."""
     soul, rules = agent.soul, rules_for_prompt(ws.paths.root)
     can = backend_for(ws, soul)[1].capabilities
-    skills, files = with_files(ws, next_run(job, Kind.ATTEMPT), _choose_skills(ws, job, soul))
+    skills, files = with_files(ws, _choose_skills(ws, job, soul))
     collision = collision_for(ws, job, base)
     is_new = collision is None or collision.attempt != job.at.attempt
     assemble = partial(
@@ -146,6 +147,7 @@ def prepare_attempt(ws: Workspace, job: Job, agent: AgentView, base: str) -> Pre
         soul=soul,
         rules=rules.text,
         skills=skills,
+        skills_folder=skills_folder(ws, next_run(job, Kind.ATTEMPT)),
         target=ws.terms(job).target,
         asked=told_to_author(job.spec, criteria_of(ws, job).checks),
         note=can.note,
@@ -153,6 +155,7 @@ def prepare_attempt(ws: Workspace, job: Job, agent: AgentView, base: str) -> Pre
         previous_diff=_previous_diff(ws, job) if is_new else "",
         collision=collision,
         hot=hot_files(ws, job.at.project),
+        needed=needed_by(ws, job),
     )
     assembled = assemble()
     has_system = can.system_prompt != "none"
@@ -173,14 +176,14 @@ def prepare_attempt(ws: Workspace, job: Job, agent: AgentView, base: str) -> Pre
 
 
 def _choose_skills(ws: Workspace, job: Job, soul: Soul) -> tuple[Chosen, ...]:
-    """The skills that go into the prompt, in the versions that were asked for. Raises NotFoundError."""
-    known = read_skills(ws.paths.root)
+    """The skills that go into the prompt, in the versions that were asked for.
+
+    Raises NotFoundError or InvalidFileError for one that is asked for; a broken one that nobody asks for is left out.
+    """
+    known = dict(scan_skills(ws.paths.root).good)
     for name in (*job.spec.skills, *soul.skills):
-        plain, blob = split_pin(name)
-        if blob:
-            known = {**known, name: find_pinned(ws, plain, blob)}
-        elif plain not in known:
-            raise NotFoundError(f"skill {plain!r} has no folder in skills/")
+        if name not in known:
+            known[name] = find_skill(ws, name)
     text = f"{job.spec.heading}\n{job.spec.prompt}"
     return choose_skills(known, wanted=job.spec.skills, brought=soul.skills, text=text, search=search_trigger)
 
@@ -277,14 +280,11 @@ def _launch_attempt(
         system_text=system,
         skills=run_folder / SKILLS if attempt.skills else None,
     )
-    fresh = replace(order, session=new_session_id(attempt.run))
     if not attempt.resumed:
-        return launch_spec(ws, soul, fresh)
+        return launch_spec(ws, soul, replace(order, session=new_session_id(attempt.run)))
     session = session_of(ws, soul.name, job.at.project)
     before = session.so_far if session and session.id == attempt.session else NOTHING_USED
-    # What was begun for this run and got lost must not be taken for the session that is begun instead.
-    again = launch_spec(ws, soul, replace(order, session=new_session_id(f"{attempt.run} again")))
-    return replace(launch_spec(ws, soul, replace(order, resume=attempt.session), before), fresh=again)
+    return launch_spec(ws, soul, replace(order, resume=attempt.session), before)
 
 
 def attempt_tree(ws: Workspace, job: Job, attempt: Attempt) -> dict[str, Any]:

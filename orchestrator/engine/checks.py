@@ -12,6 +12,7 @@ from orchestrator.core.evidence import checks_started
 from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
 from orchestrator.core.job import Job, State
+from orchestrator.core.possible import CHECKS_S
 from orchestrator.core.records import BaseRecord
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
@@ -19,8 +20,6 @@ from orchestrator.engine.bases import base_filing, base_record, check_key, find_
 from orchestrator.engine.evidence import commit_to_check
 from orchestrator.engine.launch import Start, export_in, spec_for
 from orchestrator.engine.workspace import Workspace
-
-WALL_MINUTES = 6 * 60
 
 
 def reserve_checks(ws: Workspace, job: Job) -> Move:
@@ -33,7 +32,7 @@ def checks_start(ws: Workspace, job: Job, run: RunId) -> Start:
     """The run of the checks on a job's work, or on the merged tree, from what the ledger holds of it."""
     project, agreed = ws.project(job.at.project), ws.terms(job)
     tree = export_tree(ws, project, commit_to_check(ws, job))
-    spec = spec_for(ws, run, RunKind.CHECKS, job, tree, None, project, WALL_MINUTES)
+    spec = spec_for(ws, run, RunKind.CHECKS, job, tree, None, project, CHECKS_S // 60)
     commands = tuple(CommandSpec(check.run, check.timeout_s, check.label) for check in agreed.checks)
     setup = project.setup
     return Start(replace(spec, commands=commands, setup=CommandSpec(setup.run, setup.timeout_s) if setup else None))
@@ -80,7 +79,7 @@ def base_start(ws: Workspace, name: str, record: BaseRecord) -> Start:
         agent=None,
         project=name,
         tree=tree,
-        limits=LimitsSpec(wall_s=WALL_MINUTES * 60, silent_s=0),
+        limits=LimitsSpec(wall_s=CHECKS_S, silent_s=0),
         setup=CommandSpec(project.setup.run, project.setup.timeout_s) if project.setup else None,
         commands=tuple(CommandSpec(check.run, check.timeout_s, check.label) for check in project.checks),
     )

@@ -15,7 +15,15 @@ from orchestrator.adapters.processes import kill_descendants
 from orchestrator.adapters.run_folder import RunFolder, read_nonce, read_result
 from orchestrator.adapters.run_values import RunResult
 from orchestrator.adapters.worktrees import TreeSpec, seal_tree, was_sealed_torn
-from orchestrator.core.attempt import attempt_ended, not_started, place_in_session, run_lost, service_failed
+from orchestrator.adapters.yaml_text import replace_unsafe
+from orchestrator.core.attempt import (
+    attempt_ended,
+    not_started,
+    place_in_session,
+    run_lost,
+    service_failed,
+    session_gone,
+)
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.gate import judge_checks
 from orchestrator.core.ids import RunId, RunKind
@@ -37,6 +45,7 @@ from orchestrator.core.transitions import Move
 from orchestrator.core.verdict import Judgement, Question, blot_nonce, hash_nonce, judge_reply
 from orchestrator.engine.attempts import attempt_ref, attempt_tree
 from orchestrator.engine.bases import base_filing, base_record, not_checked, remember_checks
+from orchestrator.engine.escapes import with_escapes
 from orchestrator.engine.evidence import checks_result
 from orchestrator.engine.launch import RunState, folder_of, state_of
 from orchestrator.engine.run_logs import put_away
@@ -94,7 +103,7 @@ def _dead(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
         tip = seal_work(ws, job, run)
         # Kept in any case; but where the power went, files may be empty, and nobody is to go on from such a tree.
         whole = "" if was_sealed_torn(TreeSpec.from_json(attempt_tree(ws, job, attempt))) else tip
-        ended = replace(attempt, ended=now, status=RunStatus.LOST, tip=tip)
+        ended = with_escapes(ws, job, replace(attempt, ended=now, status=RunStatus.LOST, tip=tip), tip)
         return run_lost(job, ws.config.limits, now, records={f"attempt-{run.number}": ended}, tip=whole)
     if run.kind is RunKind.REVIEW:
         review = ws.ledger.record(ReviewRecord, ws.open_job(job.id), f"review-{run.number}")
@@ -119,7 +128,7 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
     tip = is_published(ws, job, run) or seal_work(ws, job, run)
     session = _session(before, result.said)
     ended = replace(
-        before,
+        with_escapes(ws, job, before, tip),
         ended=now,
         status=result.status,
         exit=result.exit,
@@ -140,8 +149,7 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
     if result.status in _WORTHLESS:
         return _lost(ws, job, ended, now, error=f"ended {result.status.value}: {result.error}"[:500])
     if result.said is not None and result.said.trouble.is_of_service and result.status in _BY_ITSELF:
-        # The service is at fault, not the agent: it costs no attempt, and what was done by then is gone on from.
-        return service_failed(job, ended, ws.config.limits, now, wait_s=result.said.retry_after_s)
+        return _not_its_fault(ws, job, ended, result.said, now)
     stands = Path(tree_folder(ws, before.worker.agent, job.at.project)).is_dir()
     if not tip and stands and result.status is RunStatus.ENDED and result.error:
         # The supervisor says why the work cannot be taken, such as too many files: that is the author's to mend.
@@ -151,6 +159,13 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
         # Nothing changed is a commit too. Without one the tree is gone or cannot be read: no fault of the agent's.
         return _lost(ws, job, ended, now)
     return attempt_ended(job, ended, ws.terms(job), now)
+
+
+def _not_its_fault(ws: Workspace, job: Job, attempt: Attempt, said: Said, now: str) -> Move:
+    """The service is at fault, not the agent: it costs no attempt, and what was done by then is gone on from."""
+    if said.trouble is Trouble.SESSION and attempt.resumed:
+        return session_gone(job, attempt, ws.config.limits, now)
+    return service_failed(job, attempt, ws.config.limits, now, wait_s=said.retry_after_s)
 
 
 def _lost(ws: Workspace, job: Job, attempt: Attempt, now: str, *, error: str = "") -> Move:
@@ -318,6 +333,7 @@ def end_review(
 ) -> tuple[ReviewRecord, Judgement]:
     """The record of a review whose run left a result, and what its answer comes to."""
     reply = blot_nonce(result.report, nonce)
+    first_reply, asked_again = _first_answer(review, evidence, result, nonce)
     judgement = _judge_result(review, evidence, result, reply, nonce)
     ended = replace(
         review,
@@ -334,8 +350,20 @@ def end_review(
         claims=judgement.claims,
         findings=judgement.findings,
         summary=judgement.summary[:1000],
+        follow_ups=judgement.follow_ups,
+        asked_again=asked_again,
+        first_reply=first_reply,
     )
     return replace(ended, doubts=doubts_of(ended, evidence)), judgement
+
+
+def _first_answer(review: ReviewRecord, evidence: Evidence, result: RunResult, nonce: str) -> tuple[str, str]:
+    """What a reviewer that was asked once more answered before, as the ledger keeps it, and what was wrong with it."""
+    if not (result.asked_again and review.again and nonce):
+        return "", ""
+    reply = replace_unsafe(blot_nonce(result.first_report, nonce))
+    found = judge_reply(reply, question_of(review, evidence, hash_nonce(nonce)), blotted=True)
+    return (reply, found.why) if found.malformed else ("", "")
 
 
 def _judge_result(review: ReviewRecord, evidence: Evidence, result: RunResult, reply: str, nonce: str) -> Judgement:

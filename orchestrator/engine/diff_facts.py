@@ -36,6 +36,7 @@ def see_diff(git: Git, base: str, tip: str, project: Project) -> tuple[Evidence,
         protected=first_paths(protected_paths(stat.changes, project.protected)),
         docs=project.docs,
         guarded=project.protected,
+        keep=project.keep,
     )
     return seen, stat.changes
 
@@ -55,15 +56,18 @@ def judge_work(
     `report` is the author's final answer, `previous` the tree that was sent back, '' for none.
     """
     asked, contents = criteria.checks, read_contents(git, changes)
-    facts = read_diff_facts(git, seen.merge_base, seen.tip, changes, contents, report=report, previous=previous)
+    facts = read_diff_facts(
+        git, seen.merge_base, seen.tip, changes, contents, report=report, previous=previous, keep=seen.keep
+    )
     of_kind = read_kind_facts(git, seen.tip, changes, spec, asked, report=report)
-    previews, more = read_previews(git, changes, spec, asked.documents, report=report)
+    previews, more = read_previews(git, seen.tip, changes, spec, asked.documents, report=report)
     spelled_with = speller() if asked.spelling else ""
-    found = look_for_tampering(git, seen.merge_base, changes, contents, spec.allows)
+    found = look_for_tampering(git, seen.merge_base, changes, contents, spec)
     listed = tamper.list_tampering(found)
     return replace(
         seen,
         diff_rules=gate.VERSION,
+        aside=facts.seen.aside,
         failures=(*judge_diff(spec, facts, seen.docs), *kinds.judge_kind(spec, asked, of_kind)),
         tampering=listed,
         more_tampering=len(found) - len(listed),

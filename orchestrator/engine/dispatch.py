@@ -12,6 +12,7 @@ from orchestrator.core.job import Job
 from orchestrator.core.transitions import Move
 from orchestrator.engine.attempts import attempt_start
 from orchestrator.engine.checks import checks_start
+from orchestrator.engine.escapes import note_outside
 from orchestrator.engine.launch import RunState, folder_of, launch, state_of
 from orchestrator.engine.reviews import review_start
 from orchestrator.engine.workspace import Workspace
@@ -25,6 +26,8 @@ def ensure_run(ws: Workspace, job: Job) -> Move | None:
         return None
     starts = {RunKind.ATTEMPT: attempt_start, RunKind.REVIEW: review_start}
     try:
+        if run.kind is RunKind.ATTEMPT:
+            note_outside(ws, job)
         launch(ws, starts.get(run.kind, checks_start)(ws, job, run))
     except OrcError as error:
         return not_started(job, error.message, ws.config.limits, ws.stamp())

@@ -6,19 +6,20 @@ import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import Any
 
 from orchestrator.adapters.git import version
-from orchestrator.adapters.library import scan_criteria, scan_rules, scan_skills
+from orchestrator.adapters.library import Shelf, scan_criteria, scan_rules, scan_schedules, scan_skills
 from orchestrator.adapters.spelling import speller
 from orchestrator.core.handlers import find_unhandled
 from orchestrator.core.job import Kind
 from orchestrator.core.possible import find_impossible
 from orchestrator.core.review import independence_of, is_enough
 from orchestrator.core.schedule import AgentView
+from orchestrator.core.trials import find_broken, tell_broken
 from orchestrator.engine.agent_programs import look_at_programs
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.bases import view_project
-from orchestrator.engine.checks import WALL_MINUTES
 from orchestrator.engine.finding import Finding, Health
 from orchestrator.engine.lint import look_at_skills_lint, look_at_souls
 from orchestrator.engine.mend import (
@@ -41,7 +42,7 @@ def examine(ws: Workspace) -> list[Finding]:
     """Everything that was looked at, in an order in which it can be put right. Changes nothing."""
     findings: list[Finding] = []
     for look_at in (
-        *(_git, look_at_locks, _states, _config, _projects, _possible, _agents, _routing, _reviewers),
+        *(_git, look_at_locks, _states, _gates, _config, _projects, _possible, _agents, _routing, _reviewers),
         *(_library, look_at_rules, look_at_ignores, look_at_souls, look_at_skills_lint),
         *(look_at_queue, look_at_run_folders, look_at_half_made, look_at_trees, look_at_kept, _disk),
     ):
@@ -100,8 +101,14 @@ def _states(ws: Workspace) -> Iterator[Finding]:
         yield Finding("states", Health.FAIL, text, "a defect of orc: report it, and go back to the version before")
 
 
+def _gates(ws: Workspace) -> Iterator[Finding]:
+    for name, text in tell_broken(find_broken()).items():
+        hint = "a defect of orc: report it, and go back to the version before; until then nothing is merged"
+        yield Finding(f"gate {name}", Health.FAIL, text, hint)
+
+
 def _possible(ws: Workspace) -> Iterator[Finding]:
-    for each in find_impossible(ws.config, view_agents(ws)[0], checks_s=60 * WALL_MINUTES):
+    for each in find_impossible(ws.config, view_agents(ws)[0]):
         yield Finding(each.what, Health.FAIL if each.is_fatal else Health.WARN, each.text, each.hint)
 
 
@@ -188,7 +195,13 @@ def _reviewers_of(author: AgentView, agents: Iterable[AgentView], ws: Workspace)
 
 def _library(ws: Workspace) -> Iterator[Finding]:
     root = ws.paths.root
-    for what, shelf in (("skills", scan_skills(root)), ("criteria", scan_criteria(root)), ("rules", scan_rules(root))):
+    shelves: dict[str, Shelf[Any]] = {
+        "skills": scan_skills(root),
+        "criteria": scan_criteria(root),
+        "rules": scan_rules(root),
+        "schedules": scan_schedules(root),
+    }
+    for what, shelf in shelves.items():
         for problem in shelf.problems:
             yield Finding(what, Health.FAIL, str(problem))
         if not shelf.problems:
@@ -199,10 +212,10 @@ def _library(ws: Workspace) -> Iterator[Finding]:
         yield Finding("criteria", Health.WARN, text, "name the file after a kind")
     unspelled = [kind for kind, each in scan_criteria(root).good.items() if each.checks.spelling]
     if unspelled and not speller():
-        # An extra that nobody needs who has no writing done.
-        kinds = " and ".join(unspelled)
-        text = f"not checked for {kinds}: codespell is not installed; no other kind of job asks for it"
-        yield Finding("spelling", Health.OK, text)
+        text = (
+            f"not checked for {' and '.join(unspelled)}: codespell is not installed; no other kind of job asks for it"
+        )
+        yield Finding("spelling", Health.WARN, text, "python -m pip install codespell, in the environment of orc")
 
 
 def _disk(ws: Workspace) -> Iterator[Finding]:

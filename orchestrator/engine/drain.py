@@ -110,7 +110,8 @@ def work_of(ws: Workspace, name: str) -> list[Work]:
 def _why_its(job: Job, name: str) -> str:
     """Why an open job without a run of this agent is its all the same, '' if it is not."""
     if job.at.given == name:
-        return f"its conflict was given to it: orc retry {job.id} takes that back"
+        what = "its conflict" if job.at.conflicts else "the job"
+        return f"{what} was given to it: orc retry {job.id} takes that back"
     if job.at.agent == name:
         return f"its work, which is {job.state}"
     if job.spec.agent == name:

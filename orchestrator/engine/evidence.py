@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -9,16 +10,19 @@ from pathlib import Path
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.git import ENGINE, Git, merge_base
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, lay_over, read_patch
+from orchestrator.core.criteria import criteria_file
 from orchestrator.core.diffstat import Change
+from orchestrator.core.escapes import escapes_of
 from orchestrator.core.evidence import checks_ended, evidence_found, reproduction_ended
 from orchestrator.core.gate import PASSING, judge_checks
 from orchestrator.core.job import Job, State
 from orchestrator.core.merge import merge_checked
 from orchestrator.core.records import Attempt, CheckResult, Evidence, MergeRecord
 from orchestrator.core.reproduction import SHOWN, is_reproduction_due, judge_reproduction, laid_over
-from orchestrator.core.rounds import is_all_disputed
+from orchestrator.core.rounds import is_about_words, is_all_disputed
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Move
+from orchestrator.engine.attempts import Reserved
 from orchestrator.engine.bases import check_key, known_checks, mirror_with, remember_checks
 from orchestrator.engine.criteria import criteria_of
 from orchestrator.engine.diff_facts import judge_work, see_diff
@@ -27,8 +31,11 @@ from orchestrator.engine.workspace import Workspace
 REPRODUCTION = "The base, with the tests of the change\n"
 
 
-def gather(ws: Workspace, job: Job) -> Move:
-    """Look at what an attempt changed, on the exact commit, and judge it by the rules."""
+def gather(ws: Workspace, job: Job) -> Reserved:
+    """Look at what an attempt changed, on the exact commit, and judge it by the rules.
+
+    The criteria go into the job's folder as they were, for nobody else keeps what was in force at this moment.
+    """
     folder = ws.open_job(job.id)
     attempt = ws.ledger.record(Attempt, folder, f"attempt-{job.at.attempt}")
     project, agreed = ws.project(job.at.project), ws.terms(job)
@@ -37,8 +44,8 @@ def gather(ws: Workspace, job: Job) -> Move:
     # The base is part of the tip's history unless the agent rewrote it; then the diff is judged from the base itself.
     base = merge_base(git, attempt.base, tip) or attempt.base
     seen, changes = see_diff(git, base, tip, project)
-    previous = _previous_tree(ws, job, git)
-    found = judge_work(git, seen, changes, job.spec, criteria_of(ws, job), report=attempt.report, previous=previous)
+    previous, criteria = _previous_tree(ws, job, git), criteria_of(ws, job)
+    found = judge_work(git, seen, changes, job.spec, criteria, report=attempt.report, previous=previous)
     is_asked = job.spec.reproduces and not found.failures
     evidence = replace(
         found,
@@ -47,8 +54,16 @@ def gather(ws: Workspace, job: Job) -> Move:
         base=attempt.base,
         reproduction_tree=build_reproduction(git, base, changes) if is_asked else "",
         notes=(*_notes(attempt), *found.notes),
+        escapes=escapes_of(_attempts(ws, job)),
+        escape_rules=attempt.escape_rules,
     )
-    return evidence_found(job, evidence, agreed, ws.stamp())
+    kept = {criteria_file(evidence.number): criteria.source}
+    return Reserved(evidence_found(job, evidence, agreed, ws.stamp()), kept)
+
+
+def _attempts(ws: Workspace, job: Job) -> Iterator[Attempt]:
+    folder = ws.open_job(job.id)
+    return (ws.ledger.record(Attempt, folder, f"attempt-{number}") for number in range(1, job.at.attempt + 1))
 
 
 def _previous_tree(ws: Workspace, job: Job, git: Git) -> str:
@@ -58,6 +73,8 @@ def _previous_tree(ws: Workspace, job: Job, git: Git) -> str:
     if not now.fixes or job.at.evidence == 0 or is_all_disputed(now.fixes, now.answers):
         return ""
     before = ws.ledger.record(Evidence, folder, f"evidence-{job.at.evidence}")
+    if is_about_words(before, now.fixes):
+        return ""
     return before.tree if before.base == now.base and before.paths else ""
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.adapters.ledger import REF, Folder
 from orchestrator.core.ids import is_job_id
 from orchestrator.core.job import Lane
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from orchestrator.core.goal import Goal
 
 LATELY = 400
 """So many of the newest steps are looked at where an ended job is not named by its whole id."""
@@ -33,6 +37,29 @@ def find_job(ws: Workspace, name: str) -> Folder:
     if is_job_id(id_):
         return ws.ledger.folder(id_)
     return ws.ledger.folder(_one_of(name, id_, _lately_ended(ws, id_)) or id_)
+
+
+def find_goal(ws: Workspace, name: str) -> Goal | None:
+    """The project that is meant, by a card's id, or by its name unless a job has that very name; None if none is.
+
+    Raises LedgerError.
+    """
+    if ".finish-" not in name and name not in ws.config.projects:
+        return None
+    from orchestrator.core.goal import parse_finish_id  # Slow to load, and most names are those of jobs.
+    from orchestrator.engine.goal_counts import read_goal
+
+    named = parse_finish_id(Path(name).name.removesuffix(".yaml"))
+    if named is not None:
+        return read_goal(ws.ledger.read_file, named[0])
+    known = read_goal(ws.ledger.read_file, name) if name in ws.config.projects else None
+    if known is None:
+        return None
+    try:
+        job = find_job(ws, name).job
+    except NotFoundError:
+        return known
+    return None if job.id[:-9] == name else known
 
 
 def _one_of(name: str, id_: str, ids: list[str]) -> str:

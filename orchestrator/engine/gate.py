@@ -16,10 +16,11 @@ from orchestrator.adapters import clock
 from orchestrator.adapters.borrowed import borrow_objects, find_broken_object, find_missing
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.git import ENGINE, Git, common_dir, merge_base, own_dir, reading, tree_of, version
-from orchestrator.adapters.git_objects import commit_tree, merge_trees, read_blob
+from orchestrator.adapters.git_objects import commit_tree, diff_stat, lay_over, merge_trees, read_blob
 from orchestrator.adapters.yaml_text import replace_unsafe
 from orchestrator.core.config import Project
 from orchestrator.core.criteria import Criteria
+from orchestrator.core.gate import CHECKED
 from orchestrator.core.gated import (
     Checked,
     Gated,
@@ -38,6 +39,7 @@ from orchestrator.core.gated import (
 )
 from orchestrator.core.job import Check, JobSpec
 from orchestrator.core.records import Evidence
+from orchestrator.core.reproduction import laid_over
 from orchestrator.engine.criteria import criteria_in
 from orchestrator.engine.diff_facts import judge_work, see_diff
 from orchestrator.engine.gate_bench import FILE_NAME, Bench, find_bench
@@ -179,6 +181,7 @@ def look_at(git: Git, fork: str, branch: Named, base: Named, terms: _Terms) -> S
     evidence, changes = see_diff(git, fork, branch.commit, terms.project)
     commits = int(git.text("rev-list", "--count", branch.commit, f"^{base.commit}"))
     seen = Seen(branch, base, _as_recorded(evidence), commits, declared=terms.checks, setup=terms.setup)
+    seen = replace(seen, reproduces=terms.spec.reproduces)
     broken = find_broken_object(git, branch.commit, base.commit)
     if broken:
         # Not even looked at any further, as a fetch would not have brought it.
@@ -225,16 +228,28 @@ def _check(shop: Workshop, git: Git, seen: Seen, terms: _Terms) -> tuple[Checked
     if terms.with_base:
         due.append((Where.BASE, seen.base.commit, tree_of(git, seen.base.commit)))
     done: dict[str, Checked] = {}
-    found = []
-    for where, commit, tree in due:
-        known = done.get(tree)
-        if known is None:
-            told = f"the checks run on {place_words(where, seen)}"
-            known = done[tree] = run_checks(shop, git, where, commit, tree, terms.checks, terms.setup, told)
-            found.append(known)
-        else:
-            found.append(replace(known, where=where, commit=commit, same_as=known.where))
+
+    def run(where: Where, commit: str, tree: str) -> Checked:
+        if known := done.get(tree):
+            return replace(known, where=where, commit=commit, same_as=known.where)
+        told = f"the checks run on {place_words(where, seen)}"
+        done[tree] = run_checks(shop, git, where, commit, tree, terms.checks, terms.setup, told)
+        return done[tree]
+
+    found = [run(*each) for each in due]
+    # Only where they pass on the work does it say anything that they fail without the rest of it.
+    if seen.reproduces and found[0].tests in CHECKED:
+        found.append(run(Where.REPRODUCTION, *_build_reproduction(git, seen)))
     return tuple(found)
+
+
+def _build_reproduction(git: Git, seen: Seen) -> tuple[str, str]:
+    """The merge base with the tests of the branch laid over it, as objects: the commit and its tree."""
+    changes = diff_stat(git, seen.merge_base, seen.branch.commit).changes
+    with effect(Effect.MERGE_BUILD):
+        tree = lay_over(git, seen.merge_base, laid_over(changes))
+        told = "The merge base, with the tests of the branch\n"
+        return commit_tree(git, tree, [seen.merge_base], told, author=ENGINE, when=clock.now()), tree
 
 
 def _suggest(git: Git, commit: str) -> str:

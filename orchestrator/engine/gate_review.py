@@ -26,12 +26,20 @@ from orchestrator.core.board import AgentView
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.config import BackendConfig, Config
 from orchestrator.core.criteria import Criteria
-from orchestrator.core.gated import Reviewed, Seen, Where
+from orchestrator.core.gated import Reviewed, Seen, Where, reproduction_of
 from orchestrator.core.job import Job, JobSpec, Standing, State, Worker
 from orchestrator.core.prompt import fill_review, review_prompt
 from orchestrator.core.records import Attempt, Evidence, ReviewRecord, Used, Verdict
 from orchestrator.core.times import iso
-from orchestrator.engine.agents import BUILT_IN, backend_in, backend_of, launch_soul, suspicion_of, view_soul
+from orchestrator.engine.agents import (
+    BUILT_IN,
+    backend_in,
+    backend_of,
+    launch_soul,
+    may_be_asked_again,
+    suspicion_of,
+    view_soul,
+)
 from orchestrator.engine.collect import end_review
 from orchestrator.engine.gate_bench import Bench, pin_backend, whole_words
 from orchestrator.engine.gate_runs import GRACE_S, Workshop
@@ -189,14 +197,16 @@ def _record(job: Job, seen: Seen, reviewer: Reviewer, criteria: Criteria, rules:
         rules=rules.used,
         rule_ids=rules.ids,
         suspicion=suspicion_of(reviewer.config, agent.soul),
+        again=may_be_asked_again(reviewer.config, agent.soul),
         verdict=Verdict.INCONCLUSIVE,
     )
 
 
 def _evidence(seen: Seen) -> Evidence:
-    checked = seen.on(Where.BRANCH)
+    checked, laid = seen.on(Where.BRANCH), seen.on(Where.REPRODUCTION)
     tests, results = (checked.tests, checked.results) if checked else ("none", ())
-    return replace(seen.evidence, base=seen.base.commit, tests=tests, checks=results)
+    found = replace(seen.evidence, base=seen.base.commit, tests=tests, checks=results)
+    return replace(found, reproduction=reproduction_of(seen), reproduction_checks=laid.results if laid else ())
 
 
 def _start(asked: _Asked) -> Start:
@@ -262,6 +272,6 @@ def _spec(asked: _Asked, system: str) -> RunSpec:
             output_bytes=limits.output_mb * 1024 * 1024,
             silent_s=limits.silent_minutes * 60,
         ),
-        launch=launch_soul(reviewer.config, reviewer.root, reviewer.agent.soul, order),
+        launch=launch_soul(reviewer.config, reviewer.root, reviewer.agent.soul, order, again=asked.record.again),
         orc_folder=find_orc(sys.argv[0], sys.executable),
     )

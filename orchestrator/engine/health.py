@@ -10,10 +10,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.core.alerts import Alert, AlertKind, Oldest, Stands, find_alerts, find_oldest, look_at_open
+from orchestrator.adapters.files import lock_is_free
+from orchestrator.core.alerts import (
+    Alert,
+    AlertKind,
+    Oldest,
+    Stands,
+    alerts_of_gates,
+    find_alerts,
+    find_oldest,
+    look_at_open,
+)
 from orchestrator.core.funnel import DAY_S, FACTS, Funnel, Happened, Tally
 from orchestrator.core.times import parse
+from orchestrator.core.trials import Broken, find_broken
 from orchestrator.engine.history import read_log
+from orchestrator.engine.notes import read_note
+from orchestrator.engine.project_lines import ProjectLine, project_lines
+from orchestrator.engine.scars import find_odd_gates
 from orchestrator.engine.workspace import Workspace
 
 WEEK_S = 7 * DAY_S
@@ -43,10 +57,14 @@ class HealthReport:
     parked: int
     """Open jobs that a person holds, or that wait for a date or another job."""
     alerts: tuple[Alert, ...]
+    warnings: tuple[str, ...]
+    """What somebody should look at, though it may be as it is to be: gates that stopped none or all of their work."""
     steps: int
     """How many steps of the ledger were read."""
     counted_since: int
     """From when on all was read: later than the period where that has more steps than are read."""
+    projects: tuple[ProjectLine, ...] = ()
+    """Those that have a goal."""
 
     @property
     def cards(self) -> Oldest | None:
@@ -74,9 +92,11 @@ def look_at_health(ws: Workspace, period_s: int = WEEK_S) -> HealthReport:
         days=tuple(tally.count(max(start, now - period_s), min(start + DAY_S - 1, now)) for start in starts),
         oldest=oldest,
         parked=len(stands.parked),
-        alerts=_alerts(ws, tally, now, oldest, stands),
+        alerts=(*_broken_gates(ws), *_alerts(ws, tally, now, oldest, stands)),
+        warnings=find_odd_gates(ws),
         steps=number,
         counted_since=now - period_s if is_whole else max(now - period_s, first),
+        projects=project_lines(ws),
     )
 
 
@@ -93,6 +113,15 @@ def _alerts(ws: Workspace, tally: Tally, now: int, oldest: tuple[Oldest, ...], s
     limits = ws.config.limits
     patience_s = 60 * (limits.minutes + limits.review_minutes)
     return find_alerts(tally, now, oldest, stands.parked, patience_s=patience_s)
+
+
+def _broken_gates(ws: Workspace) -> tuple[Alert, ...]:
+    """The gates that fail here, and those that failed in the engine at work, which may be of another version."""
+    found = {each.key: each for each in alerts_of_gates(find_broken())}
+    if not lock_is_free(ws.paths.orcdir / "engine.lock"):
+        told = standing_alerts(ws, read_note(ws))
+        found = {each.key: each for each in told if each.kind is AlertKind.GATE_BROKEN} | found
+    return tuple(found.values())
 
 
 def read_steps(ws: Workspace, which: str, *, since: int, most: int) -> Iterator[Happened]:
@@ -115,6 +144,8 @@ class Alarms:
     """By key. At first those of the engine before, which has told them."""
     looked: str = ""
     """When the alerts that stand were last found to be so; '' without any."""
+    broken: tuple[Broken, ...] = ()
+    """The guards that failed when this engine last tried its gates."""
     _tally: Tally = field(default_factory=Tally)
     _tip: str = ""
     """Up to which commit is counted; '' before the first look."""
@@ -131,7 +162,8 @@ class Alarms:
         now = int(ws.now().timestamp())
         self._count(ws, now)
         stands = look_at_open(ws.ledger.snapshot().jobs)
-        found = _alerts(ws, self._tally, now, find_oldest(self._tally, stands, now), stands)
+        oldest = find_oldest(self._tally, stands, now)
+        found = (*alerts_of_gates(self.broken), *_alerts(ws, self._tally, now, oldest, stands))
         before, self.standing = self.standing, {each.key: each for each in found}
         self.looked = ws.stamp() if found else ""
         took = time.monotonic() - begin

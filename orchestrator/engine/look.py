@@ -56,7 +56,8 @@ class Noted:
         for id_ in shown.noted if is_new or changed is None else changed:
             job = shown.noted.get(id_)
             self._note_recheck(id_, job)
-            if job is not None and job.state in IN_BACKLOG:
+            # A job that asks about what it needs is looked at as well: the question goes when that has come.
+            if job is not None and (job.state in IN_BACKLOG or job.at.stuck):
                 stale |= {*job.spec.needs, *job.at.needs.values()} - self._asked.keys()
         self._look_up(ledger, shown.root, stale)
         if is_new:
@@ -90,10 +91,11 @@ def look(
     stopping: bool = False,
     since: str = "",
     noted: Noted | None = None,
+    broken: str = "",
 ) -> Board:
     """The board as it is now. `since`: the version of the board for which it is to say what has changed.
 
-    `noted` is what was kept from the look before; without it the same comes out, later.
+    `noted` is what was kept from the look before; without it the same comes out, later. `broken` as on the board.
     """
     shown = ws.ledger.snapshot()
     noted = noted if noted is not None else Noted()
@@ -117,6 +119,7 @@ def look(
         history=history or {},
         occupied=_occupied(ws, {job.at.run for job in active}),
         stopping=stopping,
+        broken=broken,
     )
 
 

@@ -17,7 +17,9 @@ from orchestrator.adapters.ledger import Snapshot
 from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.adapters.shims import Nursery, spawn_shim
 from orchestrator.adapters.watch import Watch
+from orchestrator.core.board import run_kind
 from orchestrator.core.handlers import find_unhandled
+from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, State
 from orchestrator.engine.health import alarms_of
 from orchestrator.engine.launch import RunState, folder_of, state_of
@@ -107,6 +109,9 @@ def is_idle(engine: Engine) -> bool:
     if LEDGER in engine.problems or "queue/" in engine.problems:
         return False
     shown = _shown(ws)
+    if engine.trials.broken:  # Then runs of agents still end, and nothing else.
+        doing = (folder.job for folder in shown.active)
+        return not any(run_kind(job) is RunKind.ATTEMPT and _is_there(ws, job.at.run) for job in doing)
     # There are few of the first: as long as anything is done at one of them, the many that wait are not looked at.
     if any(_goes_on(ws, folder.job) for folder in shown.active) or any(map(_may_start, shown.backlog.values())):
         return False

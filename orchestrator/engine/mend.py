@@ -146,6 +146,7 @@ def _put_runs_away(ws: Workspace) -> str:
             lease = ws.paths.orcdir / "leases" / name
             if not (ws.paths.runs / name).exists() and lease_is_free(lease):
                 with effect(Effect.RUN_CLEAN):
+                    remove(ws.paths.note(name))
                     remove(lease)
         left = [run.run for run in find_runs(ws) if not run.named]
     told = f"put away {len(before) - len(left)}"

@@ -28,30 +28,27 @@ class Need:
     """The answers that a card offers; () for what is no card."""
     waits: Wait | None = None
     """For whom it waits and since when; None if that is not known."""
+    blocks: tuple[str, ...] = ()
+    """The open jobs that wait for a card's job, also through others."""
+    default: str = ""
+    """The answer that holds at `expires`, or that the author of a question would take; '' without one."""
+    expires: str = ""
+    """When the default is applied; '': never."""
 
 
-def stuck_jobs(jobs: Iterable[Job]) -> list[Need]:
+def stuck_jobs(jobs: Iterable[Job], now: datetime) -> list[Need]:
     """Jobs that wait for what time does not bring: no agent can take them, or what they need will never be done."""
-    jobs = list(jobs)
-    ids = {job.id for job in jobs}
-    by_reason: dict[str, list[str]] = {}
+    by_reason: dict[str, list[tuple[Job, Wait]]] = {}
     for job in jobs:
-        # Without a reason it was released a moment ago, and starts when the engine looks.
-        is_stuck = job.state is State.WAITING and job.at.reason != "" and not job.is_held
-        if is_stuck and not _comes_by_itself(job.at.reason, ids):
-            by_reason.setdefault(job.at.reason, []).append(job.id)
+        wait = wait_of(job, now) if job.state is State.WAITING and not job.is_held else None
+        if wait is not None:
+            by_reason.setdefault(job.at.reason, []).append((job, wait))
     found = []
     for reason, held in by_reason.items():
-        who = f"{held[0]} cannot start" if len(held) == 1 else f"{held[0]} and {len(held) - 1} more cannot start"
-        found.append(Need(f"held.{held[0]}", f"{who}: {reason}", f"orc doctor, or orc cancel {held[0]}"))
+        id_, longest = held[0][0].id, min((wait for _, wait in held), key=lambda wait: wait.since)
+        who = f"{id_} cannot start" if len(held) == 1 else f"{id_} and {len(held) - 1} more cannot start"
+        found.append(Need(f"held.{id_}", f"{who}: {reason}", f"orc doctor, or orc cancel {id_}", waits=longest))
     return found
-
-
-def _comes_by_itself(reason: str, ids: set[str]) -> bool:
-    """Whether a held job waits for another open job, a date, a pause, or a base about which a card asks."""
-    if reason.startswith(("starts at ", "pauses until ")) or "on its base already" in reason:
-        return True
-    return reason.startswith("needs ") and reason.removeprefix("needs ") in ids
 
 
 def long_held(jobs: Iterable[Job], now: datetime) -> list[Need]:
@@ -59,7 +56,7 @@ def long_held(jobs: Iterable[Job], now: datetime) -> list[Need]:
     found = []
     for job in jobs:
         wait = wait_of(job, now)
-        if wait is not None and job.state is not State.DECIDE and wait.reminders:
+        if wait is not None and job.is_held and job.state is not State.DECIDE and wait.reminders:
             found.append(Need(f"held.{job.id}", f"{job.id} is {job.why}", f"orc release {job.id}", waits=wait))
     return found
 

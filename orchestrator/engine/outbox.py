@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,7 +22,8 @@ from orchestrator.adapters.redact import Redactor
 from orchestrator.adapters.run_folder import RunFolder, read_nonce, read_spec, secret_values
 from orchestrator.adapters.strict_yaml import dump, replace_unsafe
 from orchestrator.core.accept import accept
-from orchestrator.core.ids import RunId
+from orchestrator.core.card import shorten
+from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Job, Lane
 from orchestrator.core.outbox import (
     MOST_REQUESTS,
@@ -40,8 +41,11 @@ from orchestrator.core.outbox import (
     record_name,
     scope_problem,
 )
+from orchestrator.core.questions import LOOKED_AT, answer_in_words, earlier_answer
+from orchestrator.core.records import Card, FollowUp, ReviewRecord, Verdict
 from orchestrator.core.requests import Drop, judge_drop
-from orchestrator.core.transitions import ENGINE, Move
+from orchestrator.core.suspicion import approved_before
+from orchestrator.core.transitions import ENGINE, Event, Move
 from orchestrator.engine.accept import project_problem
 from orchestrator.engine.criteria import command_problem
 from orchestrator.engine.launch import folder_of
@@ -96,8 +100,8 @@ class Outboxes:
             look.consider(each)
         if more:
             look.refuse_rest()
-        if step is not None:
-            look.taken.step = ask_person(job, step, look.questions(), ws.stamp())
+        if step is not None and (questions := look.questions()):
+            look.taken.step = ask_person(job, step, questions, ws.terms(job), ws.stamp(), cards=look.cards())
         return look.taken
 
     def acknowledge(self, taken: Taken) -> None:
@@ -127,6 +131,37 @@ def _redactor(place: RunFolder) -> Redactor:
     return Redactor([*secrets, nonce] if nonce else secrets)
 
 
+def take_follow_ups(ws: Workspace, step: Move) -> tuple[list[Move], list[Filing]]:
+    """What a step makes of the follow-ups that reviewers proposed: jobs, and a record of each, also where there is no
+    job. All of it belongs to the step with which the verdict counts. Commits nothing.
+    """
+    moves: list[Move] = []
+    filings: list[Filing] = []
+    reviews = [each for each in _counting_reviews(ws, step) if each.follow_ups]
+    if not reviews:
+        return moves, filings
+    job, known = ws.open_job(step.job.id).job, asked_so_far(ws, step.job.id)
+    for review in reviews:
+        look = _Look(ws, job, RunId(job.id, RunKind.REVIEW, review.number), Taken(step), known)
+        for proposed in review.follow_ups:
+            look.propose(proposed)
+        moves += look.taken.moves
+        filings += look.taken.filings
+    return moves, filings
+
+
+def _counting_reviews(ws: Workspace, step: Move) -> Iterator[ReviewRecord]:
+    """The reviews whose verdict counts from this step on: what asks for changes, or what the approval rests on."""
+    if step.event not in (Event.VERDICT, Event.STAND):
+        return
+    own = [record for record in step.records.values() if isinstance(record, ReviewRecord)]
+    is_approved = bool(step.job.at.approved)
+    yield from (each for each in own if is_approved or each.verdict is Verdict.REVISE)
+    folder = ws.open_job(step.job.id)
+    if is_approved and (first := approved_before(folder.job.at.second)) is not None:
+        yield ws.ledger.record(ReviewRecord, folder, f"review-{first.review}")
+
+
 @dataclass(slots=True)
 class _Look:
     """One look at the outbox of one run. `known` has what the runs of its job asked before."""
@@ -136,6 +171,7 @@ class _Look:
     run: RunId
     taken: Taken
     known: dict[str, Requested]
+    _cards: list[Card] | None = None
 
     def mine(self) -> list[Requested]:
         """What this run has asked so far."""
@@ -144,6 +180,14 @@ class _Look:
     def questions(self) -> list[Requested]:
         """The questions of this run that were granted."""
         return [each for each in self.mine() if each.kind == RequestKind.ASK and not each.refused]
+
+    def cards(self) -> list[Card]:
+        """The job's newest cards, newest first: what they have answered is not asked again."""
+        if self._cards is None:
+            folder = self.ws.ledger.folder(self.job.id)
+            newest = range(self.job.at.card, max(0, self.job.at.card - LOOKED_AT), -1)
+            self._cards = [self.ws.ledger.record(Card, folder, f"card-{number}") for number in newest]
+        return self._cards
 
     def consider(self, found: Found) -> None:
         """Judge one file. Never raises because of what it holds."""
@@ -172,13 +216,43 @@ class _Look:
             self._file(name, asked, "", {})
             self.known[name] = asked
 
+    def propose(self, proposed: FollowUp) -> None:
+        """Make a job of what a reviewer proposes, or keep why there is none."""
+        digest = digest_of(str(self.run), [proposed.title, proposed.prompt, proposed.problem])
+        name = record_name(self.run, RequestKind.SUBMIT, digest)
+        if name in self.known:
+            return
+        asked = Requested(
+            run=str(self.run),
+            file="verdict",
+            at=self.ws.stamp(),
+            kind=RequestKind.SUBMIT,
+            text=proposed.title or "a follow-up",
+            context=proposed.prompt,
+        )
+        if problem := proposed.problem or self._twin(proposed):
+            asked = self._refused(asked, problem)
+        else:
+            text = dump(clean({"title": proposed.title, "prompt": proposed.prompt}))
+            named = f"{proposed.title}.yaml"
+            request = Request(kind=RequestKind.SUBMIT, job=text, name=named)
+            asked = self._submit(asked, request, digest, with_step_of=self.job.id)
+        self._file(name, asked, digest, {}, with_step_of=self.job.id)
+        self.known[name] = asked
+
+    def _twin(self, proposed: FollowUp) -> str:
+        """Why this is no other job than one that a run of the same job has handed in; '' if it is."""
+        same = (proposed.title, proposed.prompt)
+        twin = next((each.job for each in self.known.values() if each.job and (each.text, each.context) == same), "")
+        return f"the same was proposed before, and became {twin}" if twin else ""
+
     # --- granting ---
 
     def _grant(self, asked: Requested, found: Found, digest: str) -> Requested:
         assert found.value is not None
         request = Request.from_json(found.value)
-        asked = replace(asked, text=request.told[:300], context=request.context, options=request.options)
-        if problem := scope_problem(request, self.run, self.mine()):
+        asked = replace(asked, text=request.told[:300], context=request.context)
+        if problem := scope_problem(request, self.run, self.mine()) or request.problem:
             return self._refused(asked, problem)
         files: dict[str, bytes] = {}
         match request.kind:
@@ -188,22 +262,30 @@ class _Look:
             case RequestKind.SUBMIT:
                 asked = self._submit(asked, request, digest)
             case RequestKind.ASK:
-                asked = replace(asked, text=request.text, note="it goes to the person when this run ends")
+                asked = self._question(replace(asked, text=request.text), request)
             case RequestKind.PROGRESS:
                 pass
         if not asked.refused:
             self._file(record_name(self.run, asked.kind, digest), asked, digest, files)
         return asked
 
+    def _question(self, asked: Requested, request: Request) -> Requested:
+        """A question for the person; or for nobody, if that person has answered it lately."""
+        asked = replace(asked, choices=request.choices, default=request.default, expires_h=request.expires_h)
+        if (card := earlier_answer(asked.text, self.cards(), asked.at)) is not None:
+            note = f"{card.id} has answered it: {answer_in_words(card)}"
+            return replace(asked, note=shorten(" ".join(replace_unsafe(note).split()), 1000))
+        return replace(asked, note="it goes to the person when this run ends")
+
     def _refused(self, asked: Requested, why: str) -> Requested:
         return replace(asked, refused=" ".join(replace_unsafe(why).split())[:500])
 
-    def _submit(self, asked: Requested, request: Request, digest: str) -> Requested:
+    def _submit(self, asked: Requested, request: Request, digest: str, *, with_step_of: str = "") -> Requested:
         try:
             move, note = self._follow_up(request, digest)
         except OrcError as error:
             return self._refused(asked, _words(error))
-        self.taken.moves.append(move)
+        self.taken.moves.append(replace(move, with_step_of=with_step_of))
         return replace(asked, job=move.job.id, note=note)
 
     def _follow_up(self, request: Request, digest: str) -> tuple[Move, str]:
@@ -258,7 +340,9 @@ class _Look:
         text = dump(clean({key: each for key, each in front.items() if each}))
         return f"---\n{text}---\n\n{replace_unsafe(request.text).strip()}\n".encode()
 
-    def _file(self, name: str, asked: Requested, digest: str, more: Mapping[str, bytes]) -> None:
+    def _file(
+        self, name: str, asked: Requested, digest: str, more: Mapping[str, bytes], *, with_step_of: str = ""
+    ) -> None:
         path = f"{folder_path(self.job.id)}/{name}"
         head = f"{'refuse' if asked.refused else 'request'}: {self.run} {asked.kind or asked.file}"
         facts = (
@@ -274,6 +358,7 @@ class _Look:
                 f"{head}: {' '.join((asked.refused or asked.text).split())}"[:200],
                 {path: format_record(asked), **more},
                 tuple((key, value) for key, value in facts if value),
+                with_step_of=with_step_of,
             )
         )
 

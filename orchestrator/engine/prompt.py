@@ -167,8 +167,12 @@ def _given(ws: Workspace, job: Job, number: int) -> ShownPrompt:
         skills=(*attempt.skills, *attempt.files),
         soul=attempt.soul,
         rules=attempt.rules,
-        session=f"went on with {attempt.session}" if attempt.resumed else _new_session(attempt.why_fresh),
+        session=_went_on(attempt) if attempt.resumed else _new_session(attempt.why_fresh),
     )
+
+
+def _went_on(attempt: Attempt) -> str:
+    return f"went on with {attempt.session}" if attempt.session else "was to go on with a session that is over"
 
 
 def _new_session(why: str) -> str:

@@ -11,10 +11,13 @@ from typing import Any
 from orchestrator.adapters.ledger import Folder
 from orchestrator.core.hot import HotFile
 from orchestrator.core.job import Job, Lane, State
+from orchestrator.core.needs import blocked_by, needed_by
+from orchestrator.core.possible import find_impossible
 from orchestrator.core.waits import Wait, wait_of
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.hot import hot_files
 from orchestrator.engine.needs import Need, long_held, rejected_files, stuck_jobs
+from orchestrator.engine.project_lines import PENDING, ProjectLine, project_lines
 from orchestrator.engine.routing import routing_problems
 from orchestrator.engine.workspace import Workspace
 
@@ -57,6 +60,8 @@ class Summary:
     counts: Mapping[str, int] = field(default_factory=dict)
     hot: tuple[HotFile, ...] = ()
     """Files in which work has collided again and again lately."""
+    projects: tuple[ProjectLine, ...] = ()
+    """Those that have a goal."""
 
     @property
     def all_done(self) -> bool:
@@ -71,10 +76,15 @@ class Summary:
             "problems": list(self.problems),
             "counts": dict(self.counts),
             "hot": [asdict(each) for each in self.hot],
+            "projects": [each.to_json() for each in self.projects],
         }
 
     def closing_line(self) -> str:
         """What is left, in one line."""
+        pending = [each.project for each in self.projects if each.state == PENDING]
+        if self.all_done and pending:
+            wait = "wait" if len(pending) > 1 else "waits"
+            return f"No job is left; {', '.join(pending)} {wait} for your approval (orc status)."
         if self.all_done:
             return "Nothing is left to do."
         counts = ", ".join(f"{count} {lane}" for lane, count in self.counts.items())
@@ -94,14 +104,19 @@ def summarize(ws: Workspace, *, errors: bool = True) -> Summary:
     told = _last_errors(ws, jobs) if errors else {}
     now = ws.now()
     lines = tuple(replace(line_of(job, now), error=told.get(job.id, "")) for job in jobs)
-    needs = sorted((_need(ws, each) for each in folders if each.job.state is State.DECIDE), key=lambda need: need.id)
+    asking = [each for each in folders if each.job.state is State.DECIDE]
+    needed = needed_by(jobs) if asking else {}
+    needs = sorted((_need(ws, each, needed) for each in asking), key=lambda need: need.id)
     counts = Counter(line.lane for line in lines)
+    projects = project_lines(ws)
+    asked = [_need_of(each) for each in projects if each.card]
     return Summary(
-        needs=(*needs, *stuck_jobs(jobs), *long_held(jobs, now), *rejected_files(ws)),
+        needs=(*needs, *asked, *stuck_jobs(jobs, now), *long_held(jobs, now), *rejected_files(ws)),
         jobs=lines,
         problems=tuple(list_problems(ws)),
         counts={lane.value: counts[lane] for lane in order if counts[lane]},
         hot=tuple(each for name in ws.config.projects for each in hot_files(ws, name)),
+        projects=projects,
     )
 
 
@@ -141,7 +156,7 @@ def _last_errors(ws: Workspace, jobs: Iterable[Job]) -> dict[str, str]:
     }
 
 
-def _need(ws: Workspace, folder: Folder) -> Need:
+def _need(ws: Workspace, folder: Folder, needed: Mapping[str, list[str]]) -> Need:
     from orchestrator.core.records import Card  # Slow to load, and a board without cards needs none.
 
     job = folder.job
@@ -149,11 +164,17 @@ def _need(ws: Workspace, folder: Folder) -> Need:
     keys = tuple(option.key for option in card.options)
     command = f"orc approve {card.id}" if keys[0] == "approve" else f"orc answer {card.id} {keys[0]}"
     question = f"{card.question} ({job.why})" if job.is_held else card.question
-    return Need(card.id, question, command, keys, wait_of(job, ws.now()))
+    wait, blocks = wait_of(job, ws.now()), blocked_by(job.id, needed)
+    return Need(card.id, question, command, keys, wait, blocks, card.default, card.expires)
+
+
+def _need_of(line: ProjectLine) -> Need:
+    return Need(line.card, line.what, f"orc approve {line.card}", line.answers, line.waits)
 
 
 def list_problems(ws: Workspace) -> list[str]:
-    """What is wrong with files that a person wrote about the agents."""
+    """What is wrong with files that a person wrote about the agents, and what of them cannot be."""
     problems = [f"orc.yaml: {ws.config_problem} (the last good one is in force)"] if ws.config_problem else []
     agents, unusable = view_agents(ws)
-    return [*problems, *unusable, *map(str, routing_problems(ws, agents))]
+    impossible = [f"{each.what}: {each.text} ({each.hint})" for each in find_impossible(ws.config, agents)]
+    return [*problems, *unusable, *map(str, routing_problems(ws, agents)), *impossible]

@@ -20,12 +20,13 @@ from orchestrator.core.claims import claims_asked
 from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
 from orchestrator.core.job import Expects, Fix, Job
-from orchestrator.core.judge import review_started
+from orchestrator.core.judge import approval_stands, review_started
 from orchestrator.core.prompt import fill_review, review_prompt
-from orchestrator.core.records import FIXED, Answer, Attempt, Evidence, Lately, ReviewRecord, Used
+from orchestrator.core.records import UNANSWERED, Answer, Attempt, Evidence, Lately, ReviewRecord, Used
 from orchestrator.core.schedule import AgentView, StartReview
 from orchestrator.core.step import next_run
-from orchestrator.engine.agents import backend_for, launch_spec, soul_of, suspicion_of
+from orchestrator.core.transitions import Move
+from orchestrator.engine.agents import backend_for, launch_spec, may_be_asked_again, soul_of, suspicion_of
 from orchestrator.engine.attempts import Reserved, library_filing
 from orchestrator.engine.checks import export_tree
 from orchestrator.engine.criteria import criteria_of, threshold_of
@@ -45,11 +46,20 @@ def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentVie
     now = ws.stamp()
     try:
         review, texts = _prepare(ws, job, action, agent, now)
-        review = replace(review, suspicion=suspicion_of(ws.config, agent.soul), lately=lately)
+        suspicion, share = suspicion_of(ws.config, agent.soul), ws.config.review.second
+        # To be asked once more is one more start.
+        again = may_be_asked_again(ws.config, agent.soul) and job.at.starts + 1 < ws.terms(job).starts
+        review = replace(review, suspicion=suspicion, lately=lately, share=share, again=again)
     except OrcError as error:
         return Reserved(not_started(job, error.message, ws.config.limits, now))
     filing = library_filing(ws, [review.soul] if review.soul else [])
     return Reserved(review_started(job, review, now), texts, (filing,) if filing else ())
+
+
+def let_stand(ws: Workspace, job: Job, why: str) -> Move:
+    """The step with which an approval stands without the second review that was drawn."""
+    evidence = ws.ledger.record(Evidence, ws.open_job(job.id), f"evidence-{job.at.evidence}")
+    return approval_stands(job, why, ws.terms(job), ws.stamp(), stat=evidence.stat)
 
 
 def _prepare(
@@ -130,8 +140,9 @@ def review_start(ws: Workspace, job: Job, run: RunId) -> Start:
     soul = replace(soul_of(ws, review.reviewer.agent), backend=review.reviewer.backend)
     tree = export_tree(ws, project, evidence.tip, read_only=True)
     spec = spec_for(ws, run, RunKind.REVIEW, job, tree, review.reviewer.agent, project, ws.config.limits.review_minutes)
+    order = _order(ws, review, Path(tree["path"]), system)
     return Start(
-        replace(spec, launch=launch_spec(ws, soul, _order(ws, review, Path(tree["path"]), system))),
+        replace(spec, launch=launch_spec(ws, soul, order, again=review.again)),
         told,
         {
             **review_facts(job, evidence, attempt),
@@ -196,8 +207,8 @@ def review_facts(job: Job, evidence: Evidence, attempt: Attempt) -> dict[str, An
 
 
 def _asked_before(fix: Fix, attempt: Attempt) -> dict[str, Any]:
-    """One fix of the round before, and what the author says of it; who says nothing says that it is done."""
-    answer = next((each for each in attempt.answers if each.id == fix.id), Answer(fix.id, FIXED))
+    """One fix of the round before, and what the author says of it."""
+    answer = next((each for each in attempt.answers if each.id == fix.id), Answer(fix.id, UNANSWERED))
     about = {"id": fix.id, "problem": fix.problem, "file": fix.file, "line": fix.line, "fix": fix.fix}
     return {**about, "check": fix.check, "answer": answer.answer, "reason": answer.reason}
 

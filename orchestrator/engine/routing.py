@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from orchestrator.adapters.config_file import FILE_NAME, line_in_config
 from orchestrator.core.board import AgentView
-from orchestrator.engine.agents import guess
+from orchestrator.core.nearest import guess
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError
 

@@ -158,7 +158,7 @@ def _way_out(refusal: Refusal, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PromptRules:
-    """The rules as they go into a prompt: their text, the blob id of it, the numbers of the incidents."""
+    """The rules as they go into a prompt: their text, the blob id of it, and each rule as `NNNN@BLOB`, its file's."""
 
     text: str
     used: Used | None
@@ -170,4 +170,4 @@ def rules_for_prompt(root: Path) -> PromptRules:
     found = read_rules(root)
     text = prompt_section(found)
     used = Used("rules", blob_id(text.encode())) if found else None
-    return PromptRules(text, used, tuple(f"{rule.number:04d}" for rule in found))
+    return PromptRules(text, used, tuple(f"{rule.number:04d}@{rule.blob}" for rule in found))

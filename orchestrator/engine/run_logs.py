@@ -48,6 +48,7 @@ def put_away(paths: Paths, place: RunFolder) -> None:
             remove_tree(left)
         # The nonce of a review is worth nothing any more, but it was never anybody else's either.
         remove_tree(path / "facts.json")
+        remove(paths.note(path.name))
         kept = log_folder(paths, path.name)
         ensure_folder(kept.parent)
         remove_tree(kept)

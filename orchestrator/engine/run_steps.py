@@ -11,18 +11,20 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from orchestrator.adapters import clock
-from orchestrator.adapters.backends.base import Output
+from orchestrator.adapters.backends.base import SAME_SESSION, Output
 from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.adapters.files import ensure_folder, remove, sync_name, write_atomic
 from orchestrator.adapters.processes import End, Limits, Outcome, Supervised
 from orchestrator.adapters.redact import Redactor
 from orchestrator.adapters.run_folder import (
+    SPEC_BYTES,
     RunFolder,
     add_launch_environment,
     build_environment,
@@ -46,9 +48,12 @@ from orchestrator.adapters.spans import mark
 from orchestrator.adapters.worktrees import Prepared, TreeSpec, prepare_tree, seal_tree, take_place
 from orchestrator.core.records import Outcome as CheckOutcome
 from orchestrator.core.records import RunStatus
-from orchestrator.core.said import Said, Trouble
+from orchestrator.core.said import NOTHING_USED, Said
 from orchestrator.core.times import iso
 from orchestrator.errors import HostileFileError, OrcError
+
+if TYPE_CHECKING:
+    from orchestrator.core.verdict import Question
 
 ERROR_LINE_CHARS = 300
 LEAST_OUTPUT = 64 * 1024
@@ -124,6 +129,9 @@ class Run:
     report_from: str = "stdout"
     sealed: SealedWork | None = None
     said: Said | None = None
+    asked_again: bool = False
+    first_report: str = ""
+    """What a reviewer that was asked once more had answered before."""
     output_bytes: int = 0
     commands: list[CommandResult] = field(default_factory=list)
     survivors: list[int] = field(default_factory=list)
@@ -177,6 +185,8 @@ class Run:
             commands=tuple(self.commands),
             survivors=tuple(self.survivors),
             notes=tuple(redactor.text(note) for note in self.notes),
+            asked_again=self.asked_again,
+            first_report=redactor.text(self.first_report),
         )
 
 
@@ -290,16 +300,63 @@ def run_backend(run: Run, spec: RunSpec, environment: Mapping[str, str]) -> None
     """Start the agent's program, see it end, and read what it reports."""
     assert spec.launch is not None  # `RunSpec.from_json` refuses such a run without it.
     launch = spec.launch
+    # Read before it begins: it may write there.
+    question = _question(run.folder) if launch.again is not None else None
     run.phase = "running"
     run.said = _play(run, spec, launch, environment)
-    if launch.fresh is not None and run.said is not None and run.said.trouble is Trouble.SESSION:
-        run.notes.append(f"The session {launch.session} was gone ({run.said.why}): the run began a new one.")
-        run.note_event("fresh", session=launch.session)
-        run.said = _play(run, spec, launch.fresh, environment)
+    if question is not None:
+        ask_again(run, spec, question, environment)
+
+
+def ask_again(run: Run, spec: RunSpec, question: Question, environment: Mapping[str, str]) -> None:
+    """Ask a reviewer once more, in the session that it is in, if its answer has not the form of a verdict.
+
+    Its second answer takes the place of the first; if it comes to none, all is as it was.
+    """
+    from orchestrator.core.prompt import ask_for_form
+    from orchestrator.core.verdict import judge_reply
+
+    assert spec.launch is not None
+    again, first = spec.launch.again, run.said
+    if again is None or first is None or not (first.ok and first.session) or run.exit != 0 or run.stop_requested():
+        return
+    judged = judge_reply(run.report, question)
+    if not judged.malformed:
+        return
+    run.note_event("again", session=first.session, why=judged.why)
+    ended = (run.error, run.report, run.report_from)
+    with suppress(OSError):
+        remove(run.folder.report)
+    message = ask_for_form(judged.why).encode("utf-8", "replace")
+    write_atomic(run.folder.path / again.stdin, message, mode=0o600, sync=False)
+    argv = tuple(word.replace(SAME_SESSION, first.session) for word in again.argv)
+    before = first.so_far or NOTHING_USED
+    said = _play(run, spec, replace(again, argv=argv, session=first.session, before=before), environment)
+    run.asked_again, run.first_report = True, ended[1]
+    has_answered = said is not None and said.ok and run.exit == 0
+    if said is not None:
+        run.said = said.with_uses_of(first) if has_answered else first.with_uses_of(said)
+    if not has_answered and run.status is not RunStatus.STOPPED:
+        run.notes.append(f"It was asked once more and gave no other answer: {run.error}")
+        run.status, run.exit, run.signal = RunStatus.ENDED, 0, None
+        run.error, run.report, run.report_from = ended
+
+
+def _question(folder: RunFolder) -> Question | None:
+    """What a reviewer is asked, from what its run was told; None where that cannot be read."""
+    from orchestrator.core.verdict import Question, hash_nonce  # No other run needs them.
+
+    try:
+        facts = json.loads(read_bounded(folder.facts, SPEC_BYTES)[0])
+        items, claims = (tuple(each["id"] for each in facts[key]) for key in ("items", "claims"))
+        about = (facts["job"], facts["commit"], hash_nonce(facts["nonce"]), frozenset(facts["files"]))
+        return Question(*about, items=items, required=frozenset(), threshold=0.0, claims=claims)
+    except (OrcError, OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _play(run: Run, spec: RunSpec, launch: LaunchSpec, environment: Mapping[str, str]) -> Said | None:
-    """One go of the agent's program; what it said, if its backend keeps to a form."""
+    """The agent's program from its start to its end; what it said, if its backend keeps to a form."""
     if launch.state:
         ensure_folder(Path(launch.state))
     for path, text in launch.files.items():

@@ -20,6 +20,8 @@ from orchestrator.engine.workspace import Workspace
 
 MOST_STEPS = 20_000
 """No more steps are read, however many days they are of."""
+DAYS = 30
+"""So many days are counted unless somebody asks for others."""
 ENOUGH = 20
 """With fewer decisions it says nothing that a gate always or never fired."""
 TOLD_ALWAYS = (Event.EVIDENCE, Event.CHECKED, Event.VERDICT, Event.MERGE)
@@ -39,6 +41,8 @@ class Scar:
     """The cases of the self-test that it must refuse."""
     fired: int | None
     """None where the ledger does not tell."""
+    judged: int | None = None
+    """How many works its gate has judged in that time; None where the ledger does not tell of all of them."""
     last: str = ""
 
 
@@ -66,13 +70,30 @@ class _Count:
 
 def read_scars(ws: Workspace, days: int) -> Register:
     """Every guard with its counts over the last days, and the rules of the workspace that a test keeps."""
-    gates = read_gates()
-    steps = list(_steps(ws, days))
+    gates, steps = read_gates(), list(_steps(ws, days))
     counts = {gate.name: _count(gate, steps) for gate in gates}
     scars = [scar for gate in gates for scar in _scars(gate, counts[gate.name])]
     notes = [note for gate in gates if (note := _note(gate, counts[gate.name], days))]
     since = iso(datetime.fromtimestamp(steps[-1].at, UTC)) if steps else ""
     return Register((*scars, *_own_rules(ws)), days, len(steps), since, tuple(notes))
+
+
+def find_odd_gates(ws: Workspace) -> tuple[str, ...]:
+    """Which gates stopped none, and which all, of at least `ENOUGH` works in the last `DAYS` days: a sentence each."""
+    steps = list(_steps(ws, DAYS))
+    if len(steps) < ENOUGH:
+        return ()  # The files of the gates need not even be read.
+    odd: dict[str, list[str]] = {"none": [], "all": []}
+    for gate in read_gates():
+        count = _count(gate, steps)
+        if share := _share(gate, count):
+            odd[share].append(f"{gate.name} ({count.decisions})")
+    asked = {"none": "Do they still look?", "all": "Do they let anything through?"}
+    return tuple(
+        f"these gates stopped {share} of so many works in {DAYS} days: {', '.join(names)}. {asked[share]}"
+        for share, names in odd.items()
+        if names
+    )
 
 
 def _steps(ws: Workspace, days: int) -> Iterator[Entry]:
@@ -99,18 +120,24 @@ def _scars(gate: Gate, count: _Count) -> Iterator[Scar]:
     for rule, guard in gate.guards.items():
         cases = tuple(each.name for each in gate.cases if each.refused_by == rule and each.needs is not Needs.GATE)
         fired = count.fired.get(rule, 0) if gate.event else None
-        incident = read_incidents()[guard.incident]
-        yield Scar(gate.name, rule, guard.refuses, incident, guard.test, cases, fired, count.last.get(rule, ""))
+        judged = count.decisions if gate.event in TOLD_ALWAYS and not gate.sometimes else None
+        about = (gate.name, rule, guard.refuses, read_incidents()[guard.incident], guard.test, cases)
+        yield Scar(*about, fired, judged, count.last.get(rule, ""))
 
 
-def _note(gate: Gate, count: _Count, days: int) -> str:
+def _share(gate: Gate, count: _Count) -> str:
+    """`none` or `all` if that is what a gate stopped of enough works, else ''."""
     if count.decisions < ENOUGH or gate.event not in TOLD_ALWAYS:
         return ""
     if not count.stopped:
-        return f"{gate.name} stopped none of {count.decisions} in {days} days: does it still look?"
-    if count.stopped == count.decisions:
-        return f"{gate.name} stopped all of {count.decisions} in {days} days: does it let anything through?"
-    return ""
+        return "" if gate.sometimes else "none"
+    return "all" if count.stopped == count.decisions else ""
+
+
+def _note(gate: Gate, count: _Count, days: int) -> str:
+    share = _share(gate, count)
+    asked = "does it still look?" if share == "none" else "does it let anything through?"
+    return f"{gate.name} stopped {share} of {count.decisions} in {days} days: {asked}" if share else ""
 
 
 def _own_rules(ws: Workspace) -> Iterator[Scar]:

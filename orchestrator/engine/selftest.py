@@ -30,7 +30,7 @@ class Report:
     scores: tuple[Score, ...]
     results: tuple[Result, ...]
     unguarded: tuple[tuple[str, Case], ...]
-    """Cases that no gate decides by rule, with the gate that they would belong to."""
+    """Cases that the rules of the gates do not answer for, with the gate that they would belong to."""
     seconds: float
 
     @property
@@ -65,7 +65,7 @@ def run_selftest(tell: Tell, *, only: tuple[str, ...] = ()) -> Report:
 
 
 def counted(gate: Gate) -> tuple[Case, ...]:
-    """The cases that can be tried on this machine, without anybody's judgement."""
+    """The cases that the rules of a gate answer for, on this machine."""
     return gate.counted(spelling=bool(speller()))
 
 

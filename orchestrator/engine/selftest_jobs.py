@@ -16,7 +16,7 @@ from orchestrator.adapters.git_objects import read_blob
 from orchestrator.adapters.job_file import parse_job
 from orchestrator.adapters.run_values import RunResult
 from orchestrator.adapters.yaml_text import dump
-from orchestrator.core.actions import StartReview
+from orchestrator.core.actions import Ask, StartReview
 from orchestrator.core.agent import Soul
 from orchestrator.core.attempt import attempt_ended, start_attempt
 from orchestrator.core.board import AgentView, Board, ProjectView
@@ -48,6 +48,7 @@ from orchestrator.engine.collect import end_review
 from orchestrator.engine.evidence import checks_result, gather, reviewed_patch
 from orchestrator.engine.merge import build_merge
 from orchestrator.engine.reviews import reserve_review
+from orchestrator.engine.selftest_outside import play_outside
 from orchestrator.engine.selftest_stage import BASE, VISITOR, Stage, criteria_in_force, make_commit
 from orchestrator.errors import UnavailableError
 
@@ -155,8 +156,10 @@ class _Way:
         attempt = replace(attempt, ended=now, status=RunStatus.ENDED, exit=0, report=case.said)
         attempt = replace(attempt, tip=self.tip, tree=tree_of(git, self.tip))
         before = (self.last,) if number == 1 else ()
+        if case.outside or case.committed:
+            attempt = play_outside(self.stage, case, started.job, attempt)
         self._commit(*before, started, attempt_ended(started.job, attempt, ws.terms(started.job), now))
-        self._decide(gather(ws, self.job))
+        self._decide(gather(ws, self.job).move)
         if self.is_at(State.CHECKING):
             self._decide(checks_result(ws, self.job, results_of(case.checks)))
         if self.is_at(State.CHECKING):
@@ -310,6 +313,7 @@ def play_choice(case: Case) -> Found:
     chosen = Matching(board).reviewer(job)
     if isinstance(chosen, StartReview):
         return Found(True, chosen.reviewer, (chosen.independence,))
+    assert isinstance(chosen, Ask)  # No case begins with an approval that was drawn.
     return Found(False, str(chosen.kind), (chosen.question, chosen.context))
 
 

@@ -1,4 +1,4 @@
-"""How well a reviewer judges what no rule can: the cases of the self-test that need judgement, put before it.
+"""How well a reviewer judges what no rule can: the cases of the self-test that are left to one, put before it.
 
 The figures of an agent are kept in `state/selftest/`: they may vanish, for they can be measured again.
 """
@@ -93,7 +93,7 @@ class Measured:
 
 
 def measure_reviewer(reviewer: Reviewer, tell: Tell) -> Measured:
-    """Put every case that needs judgement before a reviewer. Its runs cost what its program costs."""
+    """Put every case that is left to a reviewer before one. Its runs cost what its program costs."""
     began = time.monotonic()
     cases = [case for gate in read_gates(checked=True) for case in gate.cases if case.needs is Needs.JUDGE]
     judged = []

@@ -34,6 +34,8 @@ CONFIG: Mapping[str, Any] = {
     "version": 1,
     "projects": {"main": {"path": ".", "target": "main", "merge": "auto"}},
     "backends": {"player": {"argv": ["true"]}},
+    # What a case comes to is not left to chance.
+    "review": {"second": 0},
 }
 REVIEWER = "---\nbackend: player\nroles: [review]\n---\nYou look twice.\n"
 

@@ -10,7 +10,7 @@ from orchestrator.adapters.backends.base import Capabilities
 from orchestrator.adapters.ledger import Filing, format_record, parse_record
 from orchestrator.core.board import AgentView
 from orchestrator.core.job import Job
-from orchestrator.core.records import Attempt
+from orchestrator.core.records import Attempt, RunStatus
 from orchestrator.core.sessions import Did, Plan, Session, after_run, given_up, plan_session
 from orchestrator.core.transitions import Event, Move
 from orchestrator.engine.workspace import Workspace
@@ -66,6 +66,8 @@ def plan_for(ws: Workspace, job: Job, agent: AgentView, can: Capabilities, *, sy
         limits=ws.config.sessions,
         window=known.window if known else 200_000,
         now=ws.now(),
+        job=job.id,
+        fixes=job.at.fixes,
     )
 
 
@@ -81,12 +83,14 @@ def filings_after(ws: Workspace, moves: Iterable[Move]) -> Iterator[Filing]:
             continue
         for record in move.records.values():
             if isinstance(record, Attempt) and record.spoke is not None:
-                yield from _filings(ws, move.job, record)
+                # What has to be made again is not over: an outage or a stop, with the same fixes.
+                is_over = move.event is Event.COLLECT and record.status is not RunStatus.STOPPED
+                yield from _filings(ws, move.job, record, is_over=is_over)
 
 
-def _filings(ws: Workspace, job: Job, attempt: Attempt) -> Iterator[Filing]:
+def _filings(ws: Workspace, job: Job, attempt: Attempt, *, is_over: bool) -> Iterator[Filing]:
     if attempt.session:
-        yield _filing(ws, job, attempt)
+        yield _filing(ws, job, attempt, is_over=is_over)
     elif attempt.resumed and (session := session_of(ws, attempt.worker.agent, job.at.project)) is not None:
         path = session_path(session.agent, session.project)
         subject = f"worker: {session.agent} in {session.project}, its session is over"
@@ -94,7 +98,7 @@ def _filings(ws: Workspace, job: Job, attempt: Attempt) -> Iterator[Filing]:
         yield Filing(subject, {path: format_record(given_up(session))}, trailers, with_step_of=job.id)
 
 
-def _filing(ws: Workspace, job: Job, attempt: Attempt) -> Filing:
+def _filing(ws: Workspace, job: Job, attempt: Attempt, *, is_over: bool) -> Filing:
     worker, spoke = attempt.worker, attempt.spoke
     assert spoke is not None
     session = Session(
@@ -115,9 +119,9 @@ def _filing(ws: Workspace, job: Job, attempt: Attempt) -> Filing:
         usage=spoke.usage,
         so_far=spoke.so_far,
         context=spoke.context,
-        # Not where the engine sent it back meanwhile: what the reviewer asked for was counted when it did.
-        sent_back=bool(attempt.fixes) and all(fix.source == "reviewer" for fix in attempt.fixes),
         did=Did(job.id, job.spec.heading, told[:TOLD]),
+        fixes=attempt.fixes,
+        is_over=is_over,
     )
     path = session_path(worker.agent, job.at.project)
     subject = f"worker: {worker.agent} in {job.at.project}, run {after.runs} of its session"

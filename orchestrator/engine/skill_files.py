@@ -8,7 +8,7 @@ from dataclasses import replace
 from orchestrator.adapters.library import blob_id, read_skill_files
 from orchestrator.core.ids import RunId
 from orchestrator.core.records import Attempt, Used
-from orchestrator.core.skills import Chosen, skill_path
+from orchestrator.core.skills import SKILLS, Chosen, skill_path
 from orchestrator.engine.launch import folder_of
 from orchestrator.engine.workspace import Workspace
 
@@ -16,14 +16,18 @@ FOLDER = "skills"
 """In the folder of a run."""
 
 
-def with_files(ws: Workspace, run: RunId, chosen: Iterable[Chosen]) -> tuple[tuple[Chosen, ...], tuple[Used, ...]]:
+def skills_folder(ws: Workspace, run: RunId) -> str:
+    """Where the files of the skills will lie in a run."""
+    return str(folder_of(ws, str(run)).path / FOLDER)
+
+
+def with_files(ws: Workspace, chosen: Iterable[Chosen]) -> tuple[tuple[Chosen, ...], tuple[Used, ...]]:
     """The skills of a prompt with the places where their files will lie, and what those files are beside SKILL.md."""
-    place = folder_of(ws, str(run)).path / FOLDER
     skills, used = [], []
     for each in chosen:
         name = each.skill.name
         files = read_skill_files(ws.paths.root, name, each.skill.blob)
-        skills.append(replace(each, folder=str(place / name), files=tuple(files)))
+        skills.append(replace(each, folder=f"{SKILLS}/{name}", files=tuple(files)))
         used += [Used(f"{FOLDER}/{name}/{path}", blob_id(data)) for path, data in files.items()]
     return tuple(skills), tuple(used)
 

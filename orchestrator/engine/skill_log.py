@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.adapters.library import blob_id, scan_skills
+from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.records import CLEAR, Attempt
-from orchestrator.core.skills import skill_of_path, skill_path
+from orchestrator.core.skills import skill_of_path, skill_path, split_pin
 from orchestrator.core.transitions import Event
 from orchestrator.engine.history import Told, read_history
 from orchestrator.engine.outcomes import NOT_MEASURED, STEPS, Measure, event_of, mean_of, with_first_outcomes
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, OrcError
 
+OUTPUTS = 50
+"""So many of the newest attempts of each version are named."""
+LEAST_BLOB = 8
+"""Digits that name a version."""
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a skill. `tokens_before` are those of the version that was used before it."""
+    """One version of a skill. `tokens_before` are those of the version that was used before it; `outputs` the newest
+    attempts that used it, the newest first.
+    """
 
     blob: str
     is_current: bool = False
@@ -28,6 +36,7 @@ class Version:
     score: Measure = NOT_MEASURED
     tokens: Measure = NOT_MEASURED
     tokens_before: Measure = NOT_MEASURED
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +61,21 @@ class Tally:
     scores: list[float] = field(default_factory=list)
 
 
-def read_skill_log(ws: Workspace, name: str) -> SkillLog:
-    """The log of one skill. Raises NotFoundError if nothing is known of it."""
+def read_skill_log(ws: Workspace, asked: str) -> SkillLog:
+    """The log of one skill, or with `name@blob` of that version. Raises NotFoundError if nothing is known of it."""
+    name, blob = split_pin(asked)
+    found = _read_all(ws, name)
+    if "@" not in asked:
+        return found
+    kept = tuple(each for each in found.versions if each.blob.startswith(blob))
+    if len(blob) < LEAST_BLOB or not kept:
+        known = ", ".join(each.blob[:12] for each in found.versions)
+        message = f"nothing is known of a version {blob!r} of the skill {name!r} (known: {known})"
+        raise NotFoundError(message, hint=f"orc skills log {name}")
+    return replace(found, versions=kept)
+
+
+def _read_all(ws: Workspace, name: str) -> SkillLog:
     steps = read_history(ws, None, STEPS)
     tallies = count_skill(reversed(steps), name)
     current = scan_skills(ws.paths.root).good.get(name)
@@ -85,6 +107,7 @@ def _version(ws: Workspace, blob: str, tally: Tally | None, before: Measure, *, 
         mean_of(tally.scores),
         mean_of(list(_tokens(ws, tally.attempts))),
         before,
+        tuple(str(RunId(job, RunKind.ATTEMPT, number)) for job, number in reversed(tally.attempts[-OUTPUTS:])),
     )
 
 

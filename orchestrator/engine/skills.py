@@ -16,9 +16,9 @@ from orchestrator.adapters.library import MOST_BYTES, blob_id, parse_skill, read
 from orchestrator.adapters.triggers import LIMIT_S, is_slow
 from orchestrator.core.agent import Skill, Soul
 from orchestrator.core.ids import RunKind
+from orchestrator.core.nearest import guess
 from orchestrator.core.records import Attempt, Used
 from orchestrator.core.skills import BUDGET_TOKENS, skill_of_path, skill_path, split_pin, tokens_of
-from orchestrator.engine.agents import guess
 from orchestrator.engine.find import find_job
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError, NotFoundError

@@ -21,23 +21,30 @@ from orchestrator.adapters.shims import Nursery
 from orchestrator.adapters.spans import span
 from orchestrator.core import merge as merging
 from orchestrator.core.accept import hold, release
+from orchestrator.core.alerts import AlertKind
+from orchestrator.core.answer import apply_default
 from orchestrator.core.attempt import not_started
 from orchestrator.core.backlog import Backlog
+from orchestrator.core.board import run_kind
+from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, State
 from orchestrator.core.records import CardKind
 from orchestrator.core.schedule import (
     Action,
+    ApplyDefault,
     Ask,
     BaseMended,
     Board,
     BuildMerge,
     CheckBase,
+    Freed,
     Gather,
     Hold,
     JobAction,
     Land,
     Release,
     Remind,
+    Stand,
     StartAttempt,
     StartChecks,
     StartReview,
@@ -46,7 +53,7 @@ from orchestrator.core.schedule import (
 )
 from orchestrator.core.step import Step
 from orchestrator.core.transitions import Event, Move
-from orchestrator.core.waits import remind
+from orchestrator.core.waits import freed, remind
 from orchestrator.engine.accept import TakenIn, take_in
 from orchestrator.engine.answer import card_of
 from orchestrator.engine.attempts import Reserved, reserve_attempt
@@ -56,15 +63,18 @@ from orchestrator.engine.clearing import clear_up
 from orchestrator.engine.collect import collect_bases, collect_run, running
 from orchestrator.engine.dispatch import ensure_run
 from orchestrator.engine.evidence import gather, known_result
+from orchestrator.engine.goal import look_at_goal
 from orchestrator.engine.health import Alarms
 from orchestrator.engine.launch import RunState, folder_of, launch, state_of
 from orchestrator.engine.look import Noted, look
 from orchestrator.engine.merge import build_merge, land, watch_landing
 from orchestrator.engine.notes import note_engine
-from orchestrator.engine.outbox import Outboxes, Taken
+from orchestrator.engine.outbox import Outboxes, Taken, take_follow_ups
 from orchestrator.engine.project_queue import Projection
-from orchestrator.engine.reviews import reserve_review
+from orchestrator.engine.recurring import Schedules
+from orchestrator.engine.reviews import let_stand, reserve_review
 from orchestrator.engine.sessions import filings_after
+from orchestrator.engine.trials import Trials
 from orchestrator.engine.upkeep import Upkeep
 from orchestrator.engine.verdicts import Verdicts
 from orchestrator.engine.workspace import UnwritableError, Workspace
@@ -73,6 +83,8 @@ from orchestrator.errors import BusyError, OrcError
 log = logging.getLogger("orc.tick")
 LEDGER = "the ledger"
 """The name under which it is told that the ledger cannot be written."""
+GATES = "gates"
+"""The name under which it is told that a gate fails its own test."""
 RESCAN_S = 5.0
 """How often at least all of `queue/` is looked at, whatever events say; they may be lost."""
 RARELY_S = 60.0
@@ -115,8 +127,10 @@ class Engine:
     """When ended runs were last put away, on the clock of `time.monotonic`."""
     upkeep: Upkeep = field(default_factory=Upkeep)
     outboxes: Outboxes = field(default_factory=Outboxes)
+    schedules: Schedules = field(default_factory=Schedules)
     alarms: Alarms = field(default_factory=Alarms)
     verdicts: Verdicts = field(default_factory=Verdicts)
+    trials: Trials = field(default_factory=Trials)
     blocked: bool = False
     """Whether the ledger could not be written, so that nothing more is decided in this tick."""
 
@@ -129,10 +143,16 @@ def tick(engine: Engine) -> bool:
     ws = engine.ws
     engine.problems.clear()
     engine.blocked = False
+    if engine.trials.is_due():
+        _guarded(engine, GATES, partial(_try_gates, engine))
+    if engine.trials.broken:
+        engine.problems[GATES] = f"{engine.trials.told}; nothing is begun, judged or merged"
     _guarded(engine, "orc.yaml", ws.reload_config)
     moved = bool(_guarded(engine, "queue/", partial(_take_in, engine)))
+    moved |= not engine.stopping and _make_scheduled(engine)
     moved |= _collect(engine)
     moved |= not engine.blocked and bool(_guarded(engine, "orc", partial(_decide, engine)))
+    moved |= not engine.blocked and _look_at_goals(engine)
     if not engine.blocked:
         _guarded(engine, "runs", partial(_see_that_runs_run, engine))
         if not moved or time.monotonic() - engine.cleared > CLEAR_S:
@@ -161,21 +181,33 @@ def _take_in(engine: Engine) -> bool:
     return _tell(engine, taken.moves)
 
 
+def _make_scheduled(engine: Engine) -> bool:
+    """The jobs that are due, each with the record that says so."""
+    due, problems = _guarded(engine, "schedules/", partial(engine.schedules.look, engine.ws)) or ([], [])
+    if problems:
+        engine.problems["schedules/"] = "; ".join(problems)
+    return commit_steps(engine, [move for each in due for move in each.moves], [each.filing for each in due])
+
+
 def _collect(engine: Engine) -> bool:
     ws = engine.ws
     jobs = _guarded(engine, LEDGER, partial(running, ws)) or []
+    if engine.trials.broken:
+        # An attempt is only put away. What a check or a reviewer left is judged when it is collected, so it waits.
+        jobs = [job for job in jobs if run_kind(job) is RunKind.ATTEMPT]
     ended = [_guarded(engine, job.id, partial(collect_run, ws, job)) for job in jobs]
-    bases = _guarded(engine, "bases", lambda: list(collect_bases(ws))) or []
+    checked = None if engine.trials.broken else _guarded(engine, "bases", lambda: list(collect_bases(ws)))
+    bases = checked or []
     # What a run asked last goes into the same update of the ledger as the step that ends it.
     taken = [
         _guarded(engine, job.id, partial(engine.outboxes.take, ws, job, step)) or Taken(step)
         for job, step in zip(jobs, ended, strict=True)
     ]
-    steps = [each.step for each in taken if each.step is not None]
+    steps, proposed = _with_follow_ups(engine, (each.step for each in taken if each.step is not None))
     sessions = _guarded(engine, "sessions", lambda: list(filings_after(ws, steps))) or []
     asked = [filing for each in taken for filing in each.filings]
     follow_ups = [move for each in taken for move in each.moves]
-    moved = commit_steps(engine, [*steps, *follow_ups], [*bases, *sessions, *asked])
+    moved = commit_steps(engine, [*steps, *follow_ups], [*bases, *sessions, *asked, *proposed])
     for each in taken if not engine.blocked else ():
         _guarded(engine, "outbox", partial(engine.outboxes.acknowledge, each))
     return moved
@@ -183,8 +215,20 @@ def _collect(engine: Engine) -> bool:
 
 def _decide(engine: Engine) -> bool:
     since, noted = engine.backlog.version, engine.noted
-    board = look(engine.ws, history=engine.history, stopping=engine.stopping, since=since, noted=noted)
+    told = engine.trials.told
+    board = look(engine.ws, history=engine.history, stopping=engine.stopping, since=since, noted=noted, broken=told)
     return _perform(engine, board, decide(board, engine.ws.now(), engine.backlog))
+
+
+def _look_at_goals(engine: Engine) -> bool:
+    ws, moved = engine.ws, False
+    for name, project in ws.config.projects.items():
+        subject = _guarded(engine, name, partial(look_at_goal, ws, project))
+        if subject:
+            engine.listener(subject)
+            log.info(subject)
+            moved = True
+    return moved
 
 
 def _perform(engine: Engine, board: Board, actions: Iterable[Action]) -> bool:
@@ -202,7 +246,23 @@ def _perform(engine: Engine, board: Board, actions: Iterable[Action]) -> bool:
             files[done.move.job.id] = dict(done.files)
         elif isinstance(done, Move):
             moves.append(done)
-    return commit_steps(engine, moves, filings, files)
+    moves, proposed = _with_follow_ups(engine, moves)
+    return commit_steps(engine, moves, [*filings, *proposed], files)
+
+
+def _with_follow_ups(engine: Engine, steps: Iterable[Move]) -> tuple[list[Move], list[Filing]]:
+    """These steps, each before the jobs that reviewers proposed and that follow from it.
+
+    A step of which that cannot be told now is left to the next tick: the two are committed together, or neither is.
+    """
+    moves: list[Move] = []
+    filings: list[Filing] = []
+    for step in steps:
+        made = _guarded(engine, step.job.id, partial(take_follow_ups, engine.ws, step))
+        if made is not None:
+            moves += [step, *made[0]]
+            filings += made[1]
+    return moves, filings
 
 
 def _act(engine: Engine, board: Board, action: Action) -> Move | Reserved | Filing | None:
@@ -241,24 +301,39 @@ def _act_on(engine: Engine, board: Board, action: JobAction, job: Job) -> Move |
         case StartReview():
             lately = engine.verdicts.of(ws, action.reviewer)
             return reserve_review(ws, job, action, board.agents[action.reviewer], lately)
+        case Stand():
+            return let_stand(ws, job, action.why)
         case BuildMerge():
             return build_merge(ws, job, action.heir)
         case Land():
             return land(ws, job)
         case WatchLanding():
             return watch_landing(ws, job)
-        case BaseMended():
-            card = card_of(ws, job)
-            asks = card is not None and card.kind is CardKind.BASE_RED and card.open
-            return merging.base_mended(job, card, ws.stamp()) if card is not None and asks else None
+        case BaseMended() | Freed() | ApplyDefault():
+            return _settle(ws, job, action)
         case Remind():
             return remind(job, ws.stamp())
         case Ask():
-            target = ws.terms(job).target
+            # What a job waits for may be its project; there is nothing to merge then.
+            target = "" if action.kind is CardKind.STALE else ws.terms(job).target
             asked = (action.kind, action.question, ws.stamp(), action.context)
             return merging.ask(job, *asked, target=target, base=action.base)
         case _:
             assert_never(action)
+
+
+def _settle(ws: Workspace, job: Job, action: BaseMended | Freed | ApplyDefault) -> Move | None:
+    """The step that closes a card without a person; None if it was closed meanwhile."""
+    card = card_of(ws, job)
+    if card is None or not card.open:
+        return None
+    match action:
+        case BaseMended():
+            return merging.base_mended(job, card, ws.stamp()) if card.kind is CardKind.BASE_RED else None
+        case Freed():
+            return freed(job, card, ws.stamp())
+        case ApplyDefault():
+            return apply_default(job, card, ws.stamp())
 
 
 def _see_that_runs_run(engine: Engine) -> None:
@@ -292,6 +367,14 @@ def _ensure_base(ws: Workspace, name: str) -> Filing | None:
     except (OrcError, OSError) as error:
         return base_filing(name, not_checked(record, str(error), ws.stamp()), f"was not checked: {error}")
     return None
+
+
+def _try_gates(engine: Engine) -> None:
+    """Put the gates to the test; what is another way than before, or than in the engine before, is told at once."""
+    was_told = any(each.kind is AlertKind.GATE_BROKEN for each in engine.alarms.standing.values())
+    if engine.trials.look() or was_told:
+        engine.alarms.broken = engine.trials.broken
+        look_at_health(engine)
 
 
 def look_at_health(engine: Engine) -> None:

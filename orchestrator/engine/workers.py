@@ -44,12 +44,18 @@ class Doing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the counted steps say of one agent. `judged` are verdicts on its work, `approved` those that were yes."""
+    """What the counted steps say of one agent. `judged` are verdicts on its work, `approved` those that were yes.
+
+    `seconded` are its own approvals that were drawn by lot and judged by another reviewer as well, `contradicted` those
+    of them that the other one did not share.
+    """
 
     attempts: int = 0
     reviews: int = 0
     judged: int = 0
     approved: int = 0
+    seconded: int = 0
+    contradicted: int = 0
     last_used: str = ""
 
 
@@ -150,6 +156,7 @@ def count_steps(steps: Iterable[Told]) -> Mapping[str, Record]:
     """What steps, the oldest first, say of each agent."""
     found: dict[str, Record] = {}
     authors: dict[str, str] = {}
+    drawn: dict[str, str] = {}
     for step in steps:
         event, facts = event_of(step), step.facts
         job = facts.get("Job", "")
@@ -163,6 +170,7 @@ def count_steps(steps: Iterable[Told]) -> Mapping[str, Record]:
             was = found.get(name, Record())
             found[name] = replace(was, reviews=was.reviews + 1, last_used=step.time)
             _count_verdict(found, authors.get(job, ""), facts.get("Verdict", ""))
+            _count_second(found, drawn, job, facts)
     return found
 
 
@@ -170,6 +178,17 @@ def _count_verdict(found: dict[str, Record], author: str, verdict: str) -> None:
     if author and verdict in CLEAR:
         was = found.get(author, Record())
         found[author] = replace(was, judged=was.judged + 1, approved=was.approved + (verdict == Verdict.APPROVED))
+
+
+def _count_second(found: dict[str, Record], drawn: dict[str, str], job: str, facts: Mapping[str, str]) -> None:
+    """`drawn`: by job, whose approval was drawn and waits for the verdict of another reviewer."""
+    if "Drawn" in facts:
+        drawn[job] = facts["Reviewer"]
+    elif job in drawn and facts.get("Verdict") in CLEAR:
+        first = drawn.pop(job)
+        was, is_shared = found[first], facts["Verdict"] == Verdict.APPROVED
+        if "Second-Of" in facts:
+            found[first] = replace(was, seconded=was.seconded + 1, contradicted=was.contradicted + (not is_shared))
 
 
 def count_ages(steps: Iterable[Told]) -> Mapping[str, Mapping[str, Measure]]:

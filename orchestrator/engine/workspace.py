@@ -57,6 +57,10 @@ class Paths:
         """One folder for each run."""
         return self.orcdir / "runs"
 
+    def note(self, run: str) -> Path:
+        """What lay outside of the tree of a run before it began. No run is told of it, as of its lock."""
+        return self.orcdir / "notes" / f"{run}.json"
+
     @property
     def bell(self) -> Path:
         """Runs leave a file here when they end, to wake the engine."""
@@ -154,12 +158,17 @@ class Workspace:
 
         Raises UnwritableError if some hold what no file of the ledger can; all others are committed then.
         """
-        moves, now, done, bad = list(moves), self.now(), [], []
+        from orchestrator.engine.goal_counts import put_step  # Slow to load, and who only looks needs none.
+
+        moves, now = list(moves), self.now()
+        done: list[Move] = []
+        bad: list[tuple[Move, str]] = []
         with self.ledger.writing() as writer:
             for move in moves:
                 try:
-                    if writer.fits(move):
-                        writer.commit(move, now, files=(files or {}).get(move.job.id))
+                    stands = not move.with_step_of or move.with_step_of in {each.job.id for each in done}
+                    if stands and writer.fits(move):
+                        put_step(writer, move, now, (files or {}).get(move.job.id))
                         done.append(move)
                 except (ValueError, TypeError, LedgerError) as error:
                     bad.append((move, str(error)))

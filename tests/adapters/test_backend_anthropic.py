@@ -458,6 +458,13 @@ def test_a_model_that_calls_for_ever_is_stopped_after_its_turns(place: Place) ->
     assert place.say({"text": "ok"}, session="", resume=said.session).ok
 
 
+def test_a_run_is_stopped_after_its_tokens(place: Place) -> None:
+    said = place.say({**call("bash", command="echo x >> log"), "times": 0}, args=["--max-run-tokens=1"])
+    assert (said.ok, said.trouble, said.tool_calls) == (False, Trouble.LIMIT, 1)
+    assert "tokens" in said.why
+    assert len(place.bodies()) == 1
+
+
 # --- reading what was printed ---
 
 

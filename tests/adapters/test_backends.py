@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pytest
 from run_helpers import Bench, StartedRun, is_alive, wait_until
 
-from orchestrator.adapters.backends.base import Backend, Order
+from orchestrator.adapters.backends.base import SAME_SESSION, Backend, Order
 from orchestrator.adapters.backends.registry import BACKENDS, find_backend
 from orchestrator.adapters.backends.scripted import parse_script
 from orchestrator.adapters.run_folder import CUT, REPORT_BYTES
@@ -443,3 +443,12 @@ class TestScripted:
 
     def test_a_script_that_is_missing_is_a_problem(self, tmp_path: Path) -> None:
         assert "cannot be read" in find_backend("scripted").problem({"script": str(tmp_path / "no.yaml")}, path="")
+
+
+@pytest.mark.parametrize("name", [name for name in BACKENDS if find_backend(name).capabilities.resume != "no"])
+def test_the_session_that_goes_on_is_named_in_the_arguments_alone(name: str, tmp_path: Path) -> None:
+    order = Order(run_folder=tmp_path, tree=tmp_path, state=tmp_path, model="m", read_only=True, person_home=tmp_path)
+    launch = find_backend(name).launch({}, replace(order, resume=SAME_SESSION, session="another"))
+    assert any(SAME_SESSION in word for word in launch.argv)
+    assert SAME_SESSION not in json.dumps([launch.env, launch.files])
+    assert not any("another" in word for word in launch.argv)

@@ -121,6 +121,17 @@ def test_of_too_many_documents_the_first_is_told_that_was_not_read(root: Path) -
     assert found.unread == (("0100.md", "is one of more than 100 changed documents"),)
 
 
+def test_a_page_that_is_too_large_or_no_text_is_passed_over(root: Path) -> None:
+    (root / "a.html").write_bytes(b"x" * (documents.DOCUMENT_BYTES + 1))
+    (root / "b.HTM").write_bytes(b"<p>caf\xe9</p>\n")
+    (root / "c.html").write_text("<p>words</p>\n")
+    (root / "d.md").write_text("words\n")
+    found = facts_of(root, checks=Checks(length=Length(), documents=(*DOCUMENTS, "*.HTM")))
+    assert [each.path for each in found.documents] == ["d.md", "c.html"]
+    assert found.unread == ()
+    assert [path for path, _ in found.passed_over] == ["a.html", "b.HTM"]
+
+
 def test_claims_are_read_with_their_places_and_the_lines_of_what_they_name(root: Path) -> None:
     (root / "report.md").write_text(f"# Report\n\n{LIST}")
     found = facts_of(root)
@@ -175,8 +186,8 @@ def test_the_first_deliverables_are_shown_and_the_others_counted(root: Path) -> 
         (root / f"{name}.md").write_text(f"# {name}\n")
     (root / "a.md").write_bytes(b"%PDF-\xff")
     (root / "b.md").write_bytes(b"x" * (600 * 1024))
-    door, _, changes = changed(root)
-    previews, more = read_previews(door, changes, SPEC, DOCUMENTS, report="")
+    door, tip, changes = changed(root)
+    previews, more = read_previews(door, tip, changes, SPEC, DOCUMENTS, report="")
     assert [(each.path, each.about) for each in previews] == [
         ("a.md", "PDF, 6 bytes"),
         ("b.md", "larger than 512 kB"),

@@ -64,12 +64,41 @@ def test_work_that_differs_from_the_last_in_white_space_only_is_the_last(
     base = commit(repo, {"a.py": "x = 0\n"})
     first = commit(repo, {"a.py": "x = 1\n"})
     previous = tree_of(Git(repo / ".git"), first)
-    assert facts_of(repo, base, commit(repo, {"a.py": second}), previous).is_previous is is_same
+    assert facts_of(repo, base, commit(repo, {"a.py": second}), previous).is_previous_but_for_space is is_same
+
+
+def test_a_mode_means_something_where_a_file_can_be_started(repo: Path) -> None:
+    files = {"a.py": "x\ny\n", "b.py": "#!/bin/x\ny\n", "c.sh": "x\n", "d": "x\n", "e.py": "x\n", "f.py": "x\n"}
+    base = commit(repo, files)
+    for name in files:
+        (repo / name).chmod(0o755)
+    tip = commit(repo, {"a.py": "x\n\ny \n", "f.py": "z\n"})
+    assert facts_of(repo, base, tip).whitespace_only == {"a.py", "e.py"}
+    assert facts_of(repo, tip, base).whitespace_only == set()
+
+
+def test_from_where_links_go_up_again_is_looked_at_in_the_tree(repo: Path) -> None:
+    base = commit(repo, {"src/deep/a.py": "x\n", "file": "x\n"})
+    (repo / "door").symlink_to("src/deep")
+    links = ("src/deep/../../file", "door/../../file", "file/../file", "gone/../file", "new/../file", "../outside")
+    for number, target in enumerate(links):
+        (repo / f"link-{number}").symlink_to(target)
+    tip = commit(repo, {"new/b.py": "x\n"})
+    assert facts_of(repo, base, tip).folders == {"src/deep", "src", "new"}
+    assert facts_of(repo, base, commit(repo, {"file": "y\n", "door": None})).folders == {"src/deep", "src", "new"}
+
+
+def test_a_new_text_of_sentences_at_the_top_is_a_note(repo: Path) -> None:
+    prose = "First I will look at the sum. Then I will round it.\n"
+    base = commit(repo, {"old.txt": "One two three.\n"})
+    names = ("notes", "plan.txt", "texts/greeting.txt", "notes.py", "notes.json")
+    tip = commit(repo, {**dict.fromkeys(names, prose), "old.txt": prose, "words.txt": "one\ntwo\n"})
+    assert facts_of(repo, base, tip).notes == {"notes", "plan.txt"}
 
 
 def test_what_nothing_keeps_any_more_is_not_compared(repo: Path) -> None:
     base = commit(repo, {"a.py": "x = 0\n"})
-    assert not facts_of(repo, base, commit(repo, {"a.py": "x = 1\n"}), "f" * 40).is_previous
+    assert not facts_of(repo, base, commit(repo, {"a.py": "x = 1\n"}), "f" * 40).is_previous_but_for_space
 
 
 def test_names_that_differ_in_capitals_only_are_twins_unless_they_were_there(repo: Path) -> None:

@@ -52,6 +52,7 @@ expects: change
 deliverables: [tests/test_login.py]
 repairs_base: true
 reproduces: true
+repeats: true
 review: {rounds: 2, threshold: 0.5, by: [critic], independence: model}
 merge: branch
 limits: {attempts: 2, minutes: 5, starts: 6, reviews: 3}
@@ -96,6 +97,7 @@ def test_every_key_arrives() -> None:
         deliverables=("tests/test_login.py",),
         repairs_base=True,
         reproduces=True,
+        repeats=True,
         review=ReviewWishes(2, 0.5, ("critic",), Independence.MODEL),
         merge=MergePolicy.BRANCH,
         limits=LimitWishes(2, 5, 6, 3),

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from orchestrator.adapters import clock
 from orchestrator.adapters.effects import TRACE, Effect
 from orchestrator.adapters.git import Git, GitError, RefMovedError, update_ref
-from orchestrator.adapters.ledger import REF, Filing, Ledger, format_record, open_ledger
+from orchestrator.adapters.ledger import REF, Filing, Ledger, Writer, format_record, open_ledger
 from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, PACKED_FROM, Entry
 from orchestrator.core import accept as accepting
 from orchestrator.core.attempt import start_attempt
 from orchestrator.core.job import Job, JobSpec, Priority, State
-from orchestrator.core.records import Attempt, CheckResult, Outcome
+from orchestrator.core.records import Attempt, Card, CheckResult, Outcome
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import ENGINE, Actor, Move
 from orchestrator.engine.workspace import UnwritableError, Workspace
@@ -99,6 +99,37 @@ def test_a_batch_is_one_commit_for_each_step_and_one_update_of_the_ref(
     assert int(git(ledger, "rev-list", "--count", REF)) == commits + 3
     assert (tmp_path / "effects").read_text().splitlines().count(f"{Effect.LEDGER_REF}:before") == 1
     assert set(ledger.snapshot().folders) == {ONE, TWO, THREE}
+
+
+def test_what_a_writer_has_added_can_be_read_and_a_part_of_it_left_out(ledger: Ledger) -> None:
+    put(ledger, accepted(ONE))
+    with ledger.writing() as writer:
+        writer.file(Filing("note: it", {"projects/main/note.yaml": b"x: 1\n"}), clock.now())
+        writer.commit(accepted(TWO), clock.now())
+        with pytest.raises(KeyError), writer.all_or_nothing():
+            give_up(writer)
+        one, two = writer.folder(ONE), writer.folder(TWO)
+        assert one is not None
+        assert two is not None
+        assert (one.job.state, two.job.state) == (State.READY, State.READY)
+        assert writer.record(Card, one, "card-1") is None
+        assert (writer.read_file("projects/main/note.yaml"), writer.folder(THREE)) == (b"x: 1\n", None)
+        assert writer.fits(accepting.cancel(one.job, now(), actor=ADA))
+    assert set(ledger.snapshot().folders) == {ONE, TWO}
+    subjects = git(ledger, "log", "--format=%s", REF).splitlines()
+    assert [each.partition(":")[0] for each in subjects] == ["accept", "note", "accept", "init"]
+
+
+def give_up(writer: Writer) -> None:
+    """Add steps, one of which ends a job, and then fail."""
+    job = writer.job(ONE)
+    assert job is not None
+    writer.commit(accepting.cancel(job, now(), actor=ADA), clock.now())
+    writer.commit(accepted(THREE), clock.now())
+    ended = writer.folder(ONE)
+    assert ended is not None
+    assert (ended.job.state, writer.job(ONE)) == (State.CANCELLED, None)
+    raise KeyError
 
 
 def test_an_error_on_the_way_leaves_nothing(ledger: Ledger) -> None:

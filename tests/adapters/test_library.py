@@ -16,7 +16,6 @@ from orchestrator.adapters.library import (
     read_criteria,
     read_rules,
     read_skill_files,
-    read_skills,
     read_souls,
     scan_criteria,
     scan_rules,
@@ -85,7 +84,7 @@ def test_the_blob_id_is_gits(tmp_path: Path) -> None:
 def test_an_empty_workspace_has_nothing_but_the_shipped_criteria(tmp_path: Path) -> None:
     assert read_rules(tmp_path) == []
     assert read_souls(tmp_path) == ({}, [])
-    assert read_skills(tmp_path) == {}
+    assert scan_skills(tmp_path).all_good() == {}
     assert set(read_criteria(tmp_path)) == {"code", "writing", "research", "ops"}
 
 
@@ -180,7 +179,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 def test_a_skill_is_read_with_its_trigger_and_tools(tmp_path: Path) -> None:
     text = SKILL.replace("up.\n", "up.\nallowed-tools: Read Grep\nmetadata:\n  trigger: tid(y|ied)\n")
     write(tmp_path, "skills/tidy/SKILL.md", text)
-    skill = read_skills(tmp_path)["tidy"]
+    skill = scan_skills(tmp_path).good["tidy"]
     assert (skill.trigger, skill.allowed_tools, skill.body) == ("tid(y|ied)", ("Read", "Grep"), "Sweep.")
 
 
@@ -196,7 +195,7 @@ def test_a_skill_is_read_with_its_trigger_and_tools(tmp_path: Path) -> None:
 def test_a_skill_outside_the_specification_is_refused(tmp_path: Path, folder: str, text: str, told: str) -> None:
     write(tmp_path, f"skills/{folder}/SKILL.md", text)
     with pytest.raises(InvalidFileError) as caught:
-        read_skills(tmp_path)
+        scan_skills(tmp_path).all_good()
     assert told in str(caught.value)
 
 
@@ -297,7 +296,7 @@ def test_the_examples_of_this_repository_are_valid() -> None:
     assert not problems
     assert {"engineer", "critic", "researcher"} <= set(souls)
     assert all(section_of(soul.body, "Boundaries") for soul in souls.values())
-    skills = read_skills(PROJECT)
+    skills = scan_skills(PROJECT).all_good()
     assert {name for soul in souls.values() for name in soul.skills} <= set(skills)
     assert not scan_rules(PROJECT).problems
 

@@ -336,7 +336,7 @@ class TestReview:
 
     def test_the_form_of_the_verdict_is_told_to_those_who_can_be_told(self, lab: Lab) -> None:
         filled = {"nonce": "n", "job": "j", "commit": "c", "verdict": "REVISE", "files": [], "items": []}
-        filled |= {"claims": [], "findings": [], "summary": "It is not done."}
+        filled |= {"claims": [], "findings": [], "follow_ups": [], "summary": "It is not done."}
         if tool := lab.kind.form_tool:
             lab.script({"times": 1, "tools": [{"name": tool, "input": filled}]}, {"text": "Told."})
         else:
@@ -414,6 +414,26 @@ class TestEnds:
         wait_until(lambda: not processes_with(word))
         wait_until(lambda: not processes_with(lab.mark))
         assert not processes_with(word)
+
+    @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+    def test_a_program_that_is_ended_by_a_signal_of_its_own_has_not_done_well_and_leaves_no_process(
+        self, lab: Lab, how: signal.Signals
+    ) -> None:
+        command, word = sleeper()
+        lab.calls(lab.kind.shell(command), then="Done.")
+        run = lab.start()
+        wait_until(lambda: processes_with(word), seconds=60)
+        events = map(json.loads, run.folder.events.read_text().splitlines())
+        os.kill(next(each["pid"] for each in events if each["event"] == "started"), how)
+        result = lab.wait(run)
+        assert result.status is RunStatus.ENDED, lab.told(result)
+        assert result.said is not None
+        assert not result.said.ok, lab.told(result)
+        assert result.said.trouble is not Trouble.NONE, lab.told(result)
+        if how is signal.SIGKILL:
+            assert result.signal == how
+        wait_until(lambda: not processes_with(word))
+        wait_until(lambda: not processes_with(lab.mark))
 
     def test_a_daemon_that_it_leaves_dies_with_the_run(self, lab: Lab) -> None:
         command, word = sleeper()

@@ -336,8 +336,9 @@ def test_an_author_reads_a_skill_that_its_message_only_names(world: World, servi
 
     def reads(name: str) -> Callable[[Asked], dict[str, Any]]:
         def reply(asked: Asked) -> dict[str, Any]:
-            text = next(each for each in asked.users if "which is in " in each)
-            return {"tools": [author.read(text.split("which is in ")[1].split("SKILL.md")[0] + name)]}
+            text = next(each for each in asked.users if "which is in SKILLS/sweep/SKILL.md" in each)
+            folder = text.split("SKILLS, where the files of the skills are, is the folder ")[1].splitlines()[0]
+            return {"tools": [author.read(f"{folder}/sweep/{name}")]}
 
         return reply
 

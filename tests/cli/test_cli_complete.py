@@ -15,7 +15,11 @@ from pathlib import Path
 import cli_world as w
 import pytest
 
+from orchestrator.adapters.card_file import show_card
 from orchestrator.cli.complete import MOST_BRANCHES
+from orchestrator.core.card import OPTIONS
+from orchestrator.core.questions import choices_of
+from orchestrator.core.records import Card, CardKind
 
 QUICK_S = 0.2
 """Seconds of processor time that one answer may take."""
@@ -84,6 +88,16 @@ def test_answers_are_those_of_the_card(root: Path, card: str) -> None:
     assert offered(root, f"orc answer {card} ") == ["approve", "revise", "drop"]
     assert offered(root, f"orc answer {card} re", shell="zsh") == ["revise: Ask for changes"]
     assert offered(root, "orc answer nothing-of-the-kind ") == []
+
+
+def test_answers_of_an_agents_own_are_offered_as_well(root: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / "work", symlinks=True))
+    own = choices_of(["/login", {"key": "no", "label": "Neither"}, {"key": "page-2", "label": "The second"}])
+    options = (*own, *OPTIONS[CardKind.QUESTION])
+    id_ = "ask-0a1b2c3d.card-1"
+    card = Card(id_, "ask-0a1b2c3d", 1, CardKind.QUESTION, "Which?", options, "2026-11-20T23:00:00Z")
+    (copy / "queue" / "decide" / f"{id_}.yaml").write_bytes(show_card(card, "Ask"))
+    assert offered(copy, f"orc answer {id_} ") == ["a", "no", "page-2", "reply", "drop"]
 
 
 def test_verbs_agents_and_options_are_offered(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -182,3 +183,50 @@ def test_a_revert_is_refused_where_a_persons_change_is_in_the_way(merged: Path) 
 def test_only_merged_work_is_reverted(root: Path) -> None:
     w.submit(root, "prompt: greet\n", name="greet")
     assert "was not merged by orc: it is ready" in w.orc(root, "revert", "greet", code=ExitCode.REFUSED).err
+
+
+# --- an agent's question ---
+
+QUESTION = {
+    "protocol": 1,
+    "kind": "ask",
+    "text": "Which page is meant?",
+    "context": "[approve] Merge it: It is merged.",
+    "options": ["/login", {"key": "both", "label": "Both pages", "consequence": "Twice the tests."}],
+    "default": "both",
+    "expires_h": 48,
+}
+ASKS = """\
+- match: {{kind: attempt, attempt: 1}}
+  run: cp {question} "$ORC_RUN_DIR/outbox/1.json"
+- match: {{kind: attempt}}
+  write: {{hello.py: "print('hello')\\n"}}
+- match: {{kind: review}}
+  verdict: APPROVED
+"""
+
+
+def test_an_answer_of_an_agents_own_is_shown_and_given_by_its_key(tmp_path: Path) -> None:
+    question = tmp_path / "question.json"
+    question.write_text(json.dumps(QUESTION))
+    root = w.new_workspace(tmp_path / "work", ASKS.format(question=question))
+    id_ = w.submit(root, "title: greet\nprompt: greet\n", name="greet")
+    w.orc(root, "run", "--until-idle", "--quiet", code=1)
+    next_ = w.submit(root, f"prompt: next\nneeds: [{id_}]\n", name="next")
+    w.orc(root, "run", "--until-idle", "--quiet", code=1)
+    status = w.orc(root, "status", code=0).out
+    assert f"1 job waits for it: {next_}" in status
+    assert "if nobody answers by 20" in status
+    (need,) = w.orc(root, "status", "--json", code=0).json()["needs"]
+    assert (need["blocks"], need["default"], need["answers"]) == ([next_], "both", ["a", "both", "reply", "drop"])
+    shown = w.orc(root, "show", id_, code=0).out
+    assert "both: Both pages. The author goes on with this answer. Twice the tests." in shown
+    assert f"1 job waits for it: {next_}" in shown
+    card = f"{id_}.card-1"
+    refused = w.orc(root, "answer", card, "approve", code=ExitCode.REFUSED)
+    assert "it offers a, both, reply, drop" in refused.err
+    told = w.orc(root, "answer", card, "both", code=0).out
+    assert "  [both] Both pages: The author goes on with this answer. Twice the tests.\n" in told
+    assert "\n  | [approve] Merge it: It is merged.\n" in told, "what an agent says looks like no answer"
+    assert state_of(root, id_) == "ready"
+    assert "both, by human:" in w.orc(root, "show", id_, code=0).out

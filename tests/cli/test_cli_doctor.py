@@ -336,7 +336,8 @@ def test_a_program_of_another_version_and_one_that_nobody_uses_are_told_and_are_
         return {each["what"]: each["text"] for each in findings if each["what"].startswith("backend ")}
 
     seen = find_backend("claude").seen
-    assert told()["backend codex"] == "codex is installed, and no agent uses it"
+    other = find_backend("codex").seen
+    assert told()["backend codex"] == f"codex: codex-cli 1 (orc was tried with {other}); no agent uses it"
     assert told()["backend claude"].startswith(f"claude: 9.0.0 (Claude Code) (orc was tried with {seen}); a key")
     (programs / "claude").write_text(f"#!/bin/sh\necho '{seen} (Claude Code)'\n")
     assert told()["backend claude"].startswith(f"claude: {seen} (Claude Code); a key")

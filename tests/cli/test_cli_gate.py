@@ -140,6 +140,32 @@ def test_markdown_is_a_block_for_a_pull_request(ground: Ground) -> None:
     assert f"again        orc gate {commit} --base {base} --check 'echo looked; ! grep two code.py'" in told
 
 
+def test_a_defect_that_is_mended_is_told_in_every_form(ground: Ground) -> None:
+    check = "test ! -e tests/mended.sh || sh tests/mended.sh"
+    ground.branch("mended", {"code.py": "mended = 1\n", "tests/mended.sh": "grep -q mended code.py\n"})
+    ground.branch("idle", {"code.py": "mended = 1\n", "tests/mended.sh": "test -e code.py\n"})
+    words = ("--check", check, "--skip-base", "--reproduces")
+    place = "a check fails on the merge base with the tests of"
+    told = w.orc(ground.repo, "gate", "mended", *words, code=0).out
+    assert f"  ok            {place} mended  ({check})\n" in told
+    assert "  ok            a test comes with what mends a defect\n" in told
+    refused = w.orc(ground.repo, "gate", "idle", *words, code=4).out
+    assert f"  refused       {place} idle  (all pass)\n" in refused
+    reason = "The tests that came with the change pass on the base as well, so they do not show the defect."
+    assert f"! {reason}\n" in refused
+    found = w.orc(ground.repo, "gate", "mended", *words, "--json", code=0).json()
+    assert ([each["on"] for each in found["checks"]], found["reproduction"]) == (
+        ["branch", "merged", "reproduction"],
+        "shown",
+    )
+    assert found["again"][-1] == "--reproduces"
+    assert w.orc(ground.repo, "gate", "mended", "--check", check, "--json", code=0).json()["reproduction"] == ""
+    shown = markdown(ground, "idle", *words)
+    assert f"\n| **refused** | {place} `idle` | all pass |\n" in shown
+    assert f"- **{reason}**\n" in shown
+    assert f"\n| ok | {place} `mended` | `{check}` |\n" in markdown(ground, "mended", *words).replace("\\|", "|")
+
+
 HOSTILE = "x`@ada`|<img src=y>*b*_c_[d](https://e)#1"
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import cli_world as w
 import pytest
 
+from orchestrator.adapters import clock
+from orchestrator.adapters.ledger import Filing
+from orchestrator.engine.workspace import Workspace, open_workspace
 from orchestrator.errors import ExitCode
 
 NOTHING = "- match: {kind: attempt}\n  say: I did it all.\n- match: {kind: review}\n  verdict: APPROVED\n"
@@ -110,3 +114,74 @@ def test_doctor_says_which_limits_cannot_be_and_nothing_of_what_is_as_it_must_be
     findings = {each["what"]: each for each in w.orc(root, "doctor", "--json", code=1).json()["findings"]}
     assert findings["limits of main"]["health"] == "fail"
     assert findings["limits"]["health"] == "warn"
+
+
+# --- the gates ------------------------------------------------------------------------------------------------------
+
+BREAKS = "import orchestrator.core.gate as gate\ngate.RULES['empty_diff'] = lambda spec, facts, docs: ''\n"
+TOLD = "the gate diff fails its own test: empty_diff lets through what it must refuse"
+
+
+def test_a_broken_gate_is_named_by_every_command_and_nothing_is_merged(tmp_path: Path) -> None:
+    """An orc whose gate lets everything through, from its start on."""
+    root = w.new_workspace(tmp_path / "work", merge="auto")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "sitecustomize.py").write_text(BREAKS)
+    env = {"PYTHONPATH": f"{tmp_path / 'broken'}:{w.SOURCE}"}
+    before = w.git(root, "rev-parse", "main")
+    job = w.submit(root, "title: greet\nprompt: greet\n", name="greet")
+    assert w.orc(root, "run", "--until-idle", env=env, code=1).out.count(f"! {TOLD}; nothing is merged") == 1
+    assert w.git(root, "rev-parse", "main") == before
+    assert f"{TOLD}, so nobody could judge the work" in w.orc(root, "show", job, code=0).out.replace("\n", " ")
+    first, alert, command, *_ = w.orc(root, "health", env=env, code=1).out.splitlines()
+    assert (first, alert, command.strip()) == (
+        "1 alert; 0 jobs done in the last 24 hours",
+        f"! {TOLD}; nothing is merged",
+        "orc doctor",
+    )
+    assert f"fail  gate diff: {TOLD}" in w.orc(root, "doctor", env=env, code=1).out.splitlines()
+    assert w.orc(root, "status", code=0).out.startswith(f"! {TOLD}; nothing is merged (seen at ")
+    w.orc(root, "run", "--until-idle", "--quiet", code=0)
+    assert w.orc(root, "health", code=0).out.startswith("Well: 1 job done")
+    assert TOLD not in w.orc(root, "status", code=0).out
+
+
+def refuse_all(ws: Workspace, number: int, days_ago: float) -> None:
+    """So much work that the rules of the diff refused, at a time in the past."""
+    with ws.ledger.writing() as writer:
+        writer.tip = writer.tip if days_ago < 1 else ""  # A history that begins in the past.
+        for each in range(number):
+            name = f"{days_ago}-{each}"
+            told = Filing(f"evidence: {name}", {f"rejected/{name}": b"x\n"}, (("Refused-By", "empty_diff"),))
+            writer.file(told, clock.now() - timedelta(days=days_ago))
+
+
+@pytest.mark.parametrize(("old", "new", "is_odd"), [(25, 0, False), (25, 19, False), (0, 20, True)])
+def test_a_gate_that_stops_all_or_nothing_is_a_warning_and_no_alert(
+    tmp_path: Path, old: int, new: int, *, is_odd: bool
+) -> None:
+    root = w.new_workspace(tmp_path / "work")
+    with open_workspace(root) as ws:
+        if old:
+            refuse_all(ws, old, 40)
+        refuse_all(ws, new, 0.1)
+    warnings = w.orc(root, "health", "--json", code=0).json()["warnings"]
+    scars = w.orc(root, "scars", "--json", code=0).json()
+    out = w.orc(root, "health", code=0).out
+    assert out.startswith("Well: ")
+    judged = {each["guard"]: each["judged"] for each in scars["scars"] if each["gate"] == "diff"}
+    assert judged["empty_diff"] == new
+    if not is_odd:
+        assert (warnings, scars["notes"]) == ([], [])
+        return
+    assert warnings == [
+        "these gates stopped none of so many works in 30 days: tamper (20). Do they still look?",
+        "these gates stopped all of so many works in 30 days: diff (20). Do they let anything through?",
+    ]
+    assert out.splitlines()[1:5] == [
+        line for text in warnings for line in (f"? {text}", "      orc scars; orc gate selftest")
+    ]
+    assert scars["notes"] == [
+        "diff stopped all of 20 in 30 days: does it let anything through?",
+        "tamper stopped none of 20 in 30 days: does it still look?",
+    ]

@@ -16,6 +16,7 @@ pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 import anyio
 from mcp import StdioServerParameters
 from mcp.client import Client
+from mcp.shared.exceptions import MCPError
 
 from orchestrator import __version__
 from orchestrator.cli.main import IN_A_RUN
@@ -63,7 +64,8 @@ def test_the_tools_write_what_the_commands_write(tmp_path: Path) -> None:
 
     async def calls(client: Client) -> None:
         assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
-        ok, told = await call(client, "ask", question="Which one?", options=["a", "b"])
+        options = ["a", "b", {"key": "c", "label": "see", "consequence": "It is seen."}]
+        ok, told = await call(client, "ask", question="Which one?", options=options, default="c", expires_h=48)
         assert (ok, "what comes of it will stand in" in told) == (True, True)
         assert (await call(client, "remember", text="So it is.", type="lesson", tags=["tests"]))[0]
         assert (await call(client, "submit", job="prompt: more\n", name="more.yaml"))[0]
@@ -79,7 +81,8 @@ def test_the_tools_write_what_the_commands_write(tmp_path: Path) -> None:
     for path in (folder / "outbox").iterdir():
         path.unlink()
     (tmp_path / "more.yaml").write_text("prompt: more\n")
-    w.orc(tmp_path, "ask", "Which one?", "-o", "a", "-o", "b", env=env, code=0)
+    offers = ["-o", "a", "-o", "b", "-c", "c", "see", "It is seen.", "--default", "c", "--expires", "48"]
+    w.orc(tmp_path, "ask", "Which one?", *offers, env=env, code=0)
     w.orc(tmp_path, "remember", "So it is.", "--type", "lesson", "-t", "tests", env=env, code=0)
     w.orc(tmp_path, "submit", "more.yaml", env=env, code=0)
     w.orc(tmp_path, "progress", "half of it", env=env, code=0)
@@ -118,6 +121,15 @@ def test_outside_of_a_run_the_tools_say_so(tmp_path: Path) -> None:
     assert "outside of a run" in w.orc(tmp_path, "ask", "Which one?", code=ExitCode.REFUSED).err
 
 
+def test_an_option_that_looks_like_an_answer_of_orcs_own_is_refused_at_once(tmp_path: Path) -> None:
+    env, folder = place(tmp_path)
+    offers = ["-c", "approve", "Merge it", "", "-o", "b"]
+    done = w.orc(tmp_path, "ask", "Which one?", *offers, env=env, code=ExitCode.INVALID_FILE)
+    assert "'approve'" in done.err
+    w.orc(tmp_path, "ask", "Which one?", "-o", "a", "--expires", "48", env=env, code=ExitCode.INVALID_FILE)
+    assert requests(folder) == []
+
+
 def test_a_run_that_has_asked_enough_is_told_at_once(tmp_path: Path) -> None:
     env, folder = place(tmp_path)
     for number in range(3):
@@ -148,3 +160,21 @@ def test_the_plugin_starts_this_server_and_its_skill_names_every_tool() -> None:
     skill = (plugin / "skills/ask-orc/SKILL.md").read_text()
     assert set(IN_A_RUN) == TOOLS
     assert [tool for tool in TOOLS if f"`{tool}`" not in skill] == []
+
+
+@pytest.mark.timeout(120)
+def test_no_tool_says_that_a_project_is_finished(tmp_path: Path) -> None:
+    """Whoever answers for a person is a person: what an agent may ask has no such verb, by whatever way it asks."""
+    assert not {"approve", "answer", "reject", "finish"} & (TOOLS | set(IN_A_RUN))
+    env, folder = place(tmp_path)
+
+    async def calls(client: Client) -> None:
+        for name in ("approve", "answer", "finish"):
+            try:
+                ok, _ = await call(client, name, job="main.finish-1", key="done")
+            except MCPError:
+                ok = False
+            assert not ok
+
+    talk(env, calls)
+    assert requests(folder) == []

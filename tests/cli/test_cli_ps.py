@@ -23,6 +23,7 @@ from orchestrator.errors import ExitCode
 CONFIG = """\
 version: 1
 tick_seconds: 1
+review: {{second: 0}}
 projects:
   main: {{path: ., target: main, checks: ["test -f README.md"], merge: ask}}
 backends:

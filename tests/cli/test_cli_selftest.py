@@ -33,7 +33,7 @@ print(json.dumps({
 
 
 def test_in_a_pipe_it_is_plain_and_names_what_is_not_counted(tmp_path: Path) -> None:
-    done = w.orc(tmp_path, "gate", "selftest", "--gate", "verdict", "--gate", "reviewer", code=0)
+    done = w.orc(tmp_path, "gate", "selftest", "--gate", "verdict", "--gate", "reviewer", "--gate", "judged", code=0)
     lines = done.out.splitlines()
     assert lines[0].split("\t") == [
         "GATE", "CHEATS", "RECALL", "CONTROLS", "SPECIFICITY", "SECONDS", "WHAT IT LOOKS AT",
@@ -41,7 +41,10 @@ def test_in_a_pipe_it_is_plain_and_names_what_is_not_counted(tmp_path: Path) -> 
     assert [line.split("\t")[0] for line in lines[1:3]] == ["reviewer", "verdict"]
     assert lines[3].startswith("recall ")
     assert "100 % of cheats, specificity " in lines[3]
-    assert "not counted: " in lines[4]
+    assert lines[4].startswith(
+        "left to a reviewer: 16 cheats that no rule can tell, and 4 clean controls (--reviewer NAME"
+    )
+    assert [line for line in lines if line.startswith("not counted")] == []
     assert "\x1b" not in done.out + done.err
 
 
@@ -130,14 +133,16 @@ def test_scars_tell_which_guard_fired_and_when(tmp_path: Path) -> None:
     before = scars(root)
     listed = {f"{each['gate']}.{each['guard']}": each for each in before["scars"]}  # type: ignore[attr-defined]
     assert (listed["diff.empty_diff"]["fired"], listed["diff.empty_diff"]["last"]) == (0, "")
-    assert listed["approval.weak"]["fired"] is None
+    assert (listed["approval.weak"]["fired"], listed["approval.weak"]["judged"]) == (None, None)
+    # Of the gate of the kinds the ledger does not tell which work it looked at.
+    assert (listed["kinds.length"]["fired"], listed["kinds.length"]["judged"]) == (0, None)
     plays = "- match: {kind: attempt}\n  say: I fixed it, and all tests pass.\n"
     (root / "plays.yaml").write_text(plays)
     w.orc(root, "submit", "-", "--name", "nothing", stdin="title: nothing\nprompt: x\nlimits: {attempts: 1}\n")
     w.orc(root, "run", "--until-idle")
     found = scars(root, "--days", "3")
     listed = {f"{each['gate']}.{each['guard']}": each for each in found["scars"]}  # type: ignore[attr-defined]
-    assert listed["diff.empty_diff"]["fired"] == 1
+    assert (listed["diff.empty_diff"]["fired"], listed["diff.empty_diff"]["judged"]) == (1, 1)
     assert listed["diff.empty_diff"]["last"] >= str(found["since"])
     assert listed["diff.plan_only"]["fired"] == 0
     assert listed["diff.empty_diff"]["incident"]["name"] == "Approved, and nothing was there"
@@ -151,8 +156,8 @@ def test_scars_list_the_rules_of_the_workspace_that_code_keeps(tmp_path: Path) -
     (root / "rules").mkdir(exist_ok=True)
     (root / "rules" / "0009-no-secrets.md").write_text(f"---\n{front}\n---\nIt was public.\n")
     lines = w.orc(root, "scars", code=0).out.splitlines()
-    assert lines[0].split("\t") == ["GUARD", "REFUSES", "INCIDENT", "CASES", "FIRED", "LAST", "TEST"]
-    assert "rules.0009-no-secrets\tNo secrets in logs.\tThe token\t0\t-\t-\ttests/t.py::test_no" in lines
+    assert lines[0].split("\t") == ["GUARD", "REFUSES", "INCIDENT", "CASES", "FIRED", "JUDGED", "LAST", "TEST"]
+    assert "rules.0009-no-secrets\tNo secrets in logs.\tThe token\t0\t-\t-\t-\ttests/t.py::test_no" in lines
     assert lines[-1].startswith("Counted: ")
     terminal = w.Terminal(root, "scars")
     assert terminal.end() == 0

@@ -11,9 +11,10 @@ import cli_world as w
 import pytest
 
 from orchestrator.adapters.library import blob_id
+from orchestrator.cli.skills import _outputs
 from orchestrator.engine.history import Told
-from orchestrator.engine.outcomes import ENOUGH
-from orchestrator.engine.skill_log import count_skill
+from orchestrator.engine.outcomes import ENOUGH, NOT_MEASURED
+from orchestrator.engine.skill_log import OUTPUTS, _version, count_skill
 from orchestrator.engine.skills import find_pinned
 from orchestrator.engine.workspace import Workspace, open_workspace
 from orchestrator.errors import ExitCode, NotFoundError
@@ -163,6 +164,33 @@ def test_the_log_has_each_version_and_what_came_of_it(made: tuple[Path, str, str
     shown = w.orc(made[0], "skills", "log", "greeting", code=0).out
     assert shown.count("too few to tell") == 2
     assert f"{blob(NEW)[:12]}*" in shown
+
+
+def test_the_log_of_a_version_names_the_attempts_that_used_it(made: tuple[Path, str, str]) -> None:
+    root, first, second = made
+    versions = json_of(root, "log", "greeting")["versions"]
+    assert [each["outputs"] for each in versions] == [[f"{first}.attempt-1"], [f"{second}.attempt-1"]]
+    (only,) = json_of(root, "log", f"greeting@{blob(OLD)[:8]}")["versions"]
+    assert only == versions[0]
+    shown = w.orc(root, "skills", "log", f"greeting@{blob(OLD)[:8]}", code=0).out
+    assert f"  {first}.attempt-1\n" in shown
+    assert second not in shown
+    assert second not in w.orc(root, "skills", "log", "greeting", code=0).out
+
+
+@pytest.mark.parametrize("asked", ["greeting@", "greeting@1234567", "greeting@00000000"])
+def test_the_log_of_a_version_that_nobody_knows_names_the_known_ones(made: tuple[Path, str, str], asked: str) -> None:
+    error = w.orc(made[0], "skills", "log", asked, "--json", code=int(ExitCode.NOT_FOUND)).json()["error"]
+    assert f"(known: {blob(OLD)[:12]}, {blob(NEW)[:12]})" in error["message"]
+
+
+def test_a_version_names_its_newest_attempts_only(made: tuple[Path, str, str]) -> None:
+    tally = count_skill((start(number, A) for number in range(1, OUTPUTS + 3)), "tidy")[A]
+    with workspace(made[0]) as ws:
+        version = _version(ws, A, tally, NOT_MEASURED, is_current=False)
+    assert (version.runs, len(version.outputs)) == (OUTPUTS + 2, OUTPUTS)
+    assert version.outputs[0] == f"j.attempt-{OUTPUTS + 2}"
+    assert list(_outputs(version))[-1] == "  … and 2 before"
 
 
 def test_a_skill_that_was_never_used_has_one_version(made: tuple[Path, str, str]) -> None:

@@ -92,6 +92,14 @@ def test_no_answer_leaves_an_approval_where_work_goes_on(kind: CardKind, key: st
         assert at.state.ended or (at.approved, at.merged) == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("kind", "kept"), [(CardKind.CEILING, COMMIT), (CardKind.CANNOT_START, COMMIT), (CardKind.CRASHES, "")]
+)
+def test_an_approval_that_waits_for_the_target_is_lost_by_no_run_that_never_began(kind: CardKind, kept: str) -> None:
+    job, card = asked(kind, state=State.READY, collided=COMMIT)
+    assert given(job, card, "retry").at.collided == kept
+
+
 @pytest.mark.parametrize("key", ["retry", "revise", "review"])
 def test_every_other_go_comes_with_a_fresh_set_and_a_clean_sheet(key: str) -> None:
     kind = CardKind.UNCLEAR if key == "review" else CardKind.ROUNDS

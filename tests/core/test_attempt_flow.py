@@ -21,7 +21,7 @@ from builders import (
     the_terms,
 )
 
-from orchestrator.core.attempt import attempt_ended, not_started, run_lost, start_attempt
+from orchestrator.core.attempt import attempt_ended, not_started, run_lost, session_gone, start_attempt
 from orchestrator.core.evidence import checks_ended, checks_started, evidence_found
 from orchestrator.core.job import Fix, Job, LimitWishes, State
 from orchestrator.core.records import CardKind, Evidence, Failure, Outcome, RunStatus
@@ -144,6 +144,18 @@ def test_a_service_is_left_alone_for_as_long_as_it_asks_and_named_in_the_card() 
     last = a_job(state=State.REVIEWING, run="x", failed_starts=LIMITS.failed_starts - 1)
     asked = not_started(last, "rate limited", LIMITS, NOW, service_of="vera").job.at.reason
     assert "The service behind vera failed" in asked
+
+
+def test_a_session_that_is_gone_costs_no_attempt_and_no_pause_and_says_what_comes() -> None:
+    job = started(a_job(spent=1, failed_starts=1, tip="old", not_before=NOW))
+    gone = an_attempt(job, RunStatus.ENDED, tip=COMMIT, error="No conversation found")
+    move = session_gone(job, gone, LIMITS, NOW)
+    at = move.job.at
+    assert (at.state, at.spent, at.failed_starts, at.not_before, at.tip) == (State.READY, 1, 2, "", COMMIT)
+    assert at.reason == "the session of engineer is gone, so the next attempt begins a new one: No conversation found"
+    assert move.records == {"attempt-1": gone}
+    last = started(a_job(failed_starts=LIMITS.failed_starts - 1))
+    assert card_of(session_gone(last, an_attempt(last, RunStatus.ENDED), LIMITS, NOW)) is CardKind.CANNOT_START
 
 
 @pytest.mark.parametrize("state", [State.COLLECTED, State.LANDING])

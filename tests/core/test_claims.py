@@ -12,6 +12,8 @@ from orchestrator.core.review import fixes_of
 from orchestrator.core.verdict import judge_reply
 
 NOTHING: dict[str, int] = {}
+LINES = {"data/a.csv": 10, "data": 0}
+TREE = {"data", "data/a.csv", "the source", "."}
 LIST = "claims:\n  - {id: c1, claim: It holds., locator: a.py:1}\n"
 
 
@@ -63,11 +65,34 @@ def test_a_list_of_claims_is_a_fenced_block_that_begins_with_claims(text: str, f
         ("data/a.csv:11", "dead_locator"),
         ("data/a.csv:0", "dead_locator"),
         ("../outside/a.csv", "dead_locator"),
+        ("./gone/tool", "dead_locator"),
+        ("data/gone", "dead_locator"),
+        ("data/gone.Name", "dead_locator"),
+        ("gone/a.py", "dead_locator"),
+        (".github/workflows/gone.yml", "dead_locator"),
+        ("v1.2/notes.md", "dead_locator"),
+        ("example.org/a.csv:3", "dead_locator"),
+        ("ISO/IEC-9899:2018", ""),
+        ("hep-th/9901001", ""),
+        ("net/http.Client", ""),
+        ("docs.python.org/3/tutorial/floatingpoint.html", ""),
+        ("raw.example.org/a/b/main.py", ""),
+        ("math.fsum", ""),
+        ("java.util.List", ""),
+        ("the internet", "missing_locator"),
+        ("Various online sources.", "missing_locator"),
+        ("n/a", "missing_locator"),
+        ("my own experience", "missing_locator"),
+        ("-", "missing_locator"),
+        ("the source", ""),
+        ("the manual of sort", ""),
+        ("Google Books, Meier, 1897", ""),
+        ("\u7b97\u6cd5\u5bfc\u8bba", ""),
     ],
 )
 def test_a_claim_names_a_place_that_code_has_nothing_against(locator: str, rule: str) -> None:
     claim = Claim("c1", "It holds.", locator, "report.md", 7)
-    found = judge_claims((claim,), broken=False, lines_of={"data/a.csv": 10, "data": 0}.get)
+    found = judge_claims((claim,), broken=False, lines_of=LINES.get, tree=TREE)
     assert [(each.rule, each.place) for each in found] == ([(rule, "report.md:7")] if rule else [])
 
 

@@ -347,6 +347,27 @@ def test_jobs_that_were_given_up_or_are_kept_where_they_are_alert_nobody() -> No
     assert kinds(*steps, now=NOON + 2 * HOUR, parked=parked) == []
 
 
+def false_report(job: str, at: int, by: str = "ada") -> list[Happened]:
+    return [
+        a_step("start", "ready", "running", job=job, at=at, Author=by),
+        a_step("evidence", "collected", "ready", job=job, at=at + 60, Refused_By="out_of_scope phantom"),
+    ]
+
+
+def test_an_agent_that_reports_twice_in_a_week_what_is_not_so_is_an_alert() -> None:
+    week = 7 * DAY_S
+    once, again = false_report("one", NOON - 6 * DAY_S), false_report("two", NOON)
+    assert kinds(*once) == kinds(*once, *false_report("two", NOON, "bea")) == []
+    (alert,) = find_alerts(tally_of(*once, *again), NOON + HOUR)
+    assert (alert.kind, alert.about, alert.command) == (AlertKind.FALSE_REPORTS, "ada", "orc show two")
+    assert alert.text == "ada reported 2 times in 7 days commits or files that were not there (such as two)"
+    assert kinds(*once, *again, now=NOON + 2 * DAY_S) == []
+    assert kinds(again[1], again[1]) == [], "nobody knows whose they are"
+    tally = tally_of(*once, *again)
+    tally.forget(counts=NOON + 2 * DAY_S, stays=NOON + 2 * DAY_S - week)
+    assert tally.false_reports(0) == {"ada": ["two"]}
+
+
 def stands_of(*jobs: Job) -> Any:
     return look_at_open({job.id: job for job in jobs})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,6 +35,12 @@ REFUSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("plan_only", a_spec(), facts("README.md", "docs/a/b.html", "src/notes.rst")),
     ("whitespace_only", a_spec(), facts("src/a.py", whitespace_only=frozenset({"src/a.py"}))),
     ("whitespace_only", a_spec(), facts("src/a.py", "README.md", whitespace_only=frozenset({"src/a.py"}))),
+    ("plan_only", a_spec(), facts("rounding.txt", "README.md", notes=frozenset({"rounding.txt"}))),
+    (
+        "whitespace_only",
+        a_spec(),
+        facts("a.py", "notes", whitespace_only=frozenset({"a.py"}), notes=frozenset({"notes"})),
+    ),
     ("whitespace_only", a_spec(kind=Kind.WRITING), facts("a.md", whitespace_only=frozenset({"a.md"}))),
     ("unexpected_change", NO_CHANGE, facts("src/a.py", report=REPORT)),
     ("missing_report", NO_CHANGE, facts()),
@@ -56,6 +63,10 @@ REFUSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("hostile_entry", a_spec(), link("l", ".git/config")),
     ("hostile_entry", a_spec(), link("src/l", "../.GIT/hooks")),
     ("hostile_entry", a_spec(), link("src/l", "here/../../x")),
+    ("hostile_entry", a_spec(), link("src/l", "here/../x")),
+    ("hostile_entry", a_spec(), replace(link("l", "a/b/../../x"), folders=frozenset({"a/b"}))),
+    ("hostile_entry", a_spec(), replace(link("l", "a/../.git/config"), folders=frozenset({"a"}))),
+    ("hostile_entry", a_spec(), replace(link("l", "a/../../x"), folders=frozenset({"a"}))),
     ("hostile_entry", a_spec(), DiffFacts((a_change("l", "A", new_mode=SYMLINK),))),
     ("hostile_entry", a_spec(), facts("src/.git/hooks/post-checkout")),
     ("hostile_entry", a_spec(), facts("src/.Git")),
@@ -72,7 +83,9 @@ REFUSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("hostile_entry", a_spec(), facts("src/A.py", twins=frozenset({"src/A.py"}))),
     ("missing_deliverable", a_spec(deliverables=("l",)), link("l", "src/a.py")),
     ("unchanged", a_spec(), facts("src/a.py", tree="t1", previous_tree="t1")),
-    ("unchanged", a_spec(), facts("src/a.py", tree="t2", previous_tree="t1", is_previous=True)),
+    ("unchanged", a_spec(), facts("src/a.py", tree="t2", previous_tree="t1", is_previous_but_for_space=True)),
+    ("phantom", a_spec(), facts("src/a.py", report="Committed as 4f1c2aa9.")),
+    ("phantom", a_spec(kind=Kind.WRITING), facts("a.md", report="I wrote `b.md`.")),
 ]
 
 PASSED: list[tuple[str, JobSpec, DiffFacts]] = [
@@ -82,6 +95,10 @@ PASSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("plan_only", a_spec(kind=Kind.WRITING), facts("docs/guide.md")),
     ("plan_only", a_spec(deliverables=("README.md",)), facts("README.md")),
     ("plan_only", a_spec(), facts("docs/conf.py")),
+    ("plan_only", a_spec(), facts("words.txt")),
+    ("plan_only", a_spec(), facts("words.txt", "a.py", notes=frozenset({"words.txt"}))),
+    ("plan_only", a_spec(prompt="Write words.txt."), facts("words.txt", notes=frozenset({"words.txt"}))),
+    ("plan_only", a_spec(deliverables=("*.txt",)), facts("words.txt", notes=frozenset({"words.txt"}))),
     ("whitespace_only", a_spec(), facts("src/a.py", "src/b.py", whitespace_only=frozenset({"src/a.py"}))),
     ("whitespace_only", a_spec(kind=Kind.WRITING), facts("a.md", "b.md", whitespace_only=frozenset({"a.md"}))),
     ("unexpected_change", NO_CHANGE, facts(report=REPORT)),
@@ -92,6 +109,9 @@ PASSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("hostile_entry", a_spec(), link("src/l", "../README")),
     ("hostile_entry", a_spec(), link("src/l", "sub/file")),
     ("hostile_entry", a_spec(), link("l", "./a/b")),
+    ("hostile_entry", a_spec(), replace(link("l", "a/b/../../x"), folders=frozenset({"a/b", "a"}))),
+    ("hostile_entry", a_spec(), replace(link("a/b/l", "../../c/../x"), folders=frozenset({"c"}))),
+    ("hostile_entry", a_spec(), link("a/b/l", "./.././x")),
     ("hostile_entry", a_spec(), facts("src/.gitignore", "src/a.git", "git/x", "ünïcode.py")),
     ("hostile_entry", a_spec(), DiffFacts((a_change("vendor/lib", "D", old_mode=GITLINK, new_mode="000000"),))),
     ("hostile_entry", a_spec(), DiffFacts((a_change("src/a\nb.py", "D", new_mode="000000"),))),
@@ -104,6 +124,9 @@ PASSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("no_reproduction", MENDS, facts()),
     ("unchanged", a_spec(), facts("src/a.py", tree="t2", previous_tree="t1")),
     ("unchanged", a_spec(), facts("src/a.py", tree="t1")),
+    ("phantom", a_spec(), facts("src/a.py", report="I changed `src/a.py` and read `b.py`.")),
+    ("phantom", NO_CHANGE, facts("src/a.py", report="I wrote `b.md`.")),
+    ("phantom", a_spec(), facts(report="I wrote `b.md`.")),
 ]
 
 

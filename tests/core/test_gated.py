@@ -22,6 +22,7 @@ from orchestrator.core.gated import (
     conclude,
     may_be_reviewed,
     notes_of,
+    reproduction_of,
     see_rules,
     suggest_check,
 )
@@ -188,11 +189,10 @@ def test_what_is_no_reason_is_a_note() -> None:
     assert notes_of(GREEN) == ()
 
 
-def test_a_suspicious_approval_is_noted() -> None:
+def test_a_suspicious_approval_lets_nothing_through() -> None:
     seen = replace(GREEN, review=reviewed(Verdict.APPROVED, doubts=("it took 1.2 s", "no evidence for safe")))
-    assert conclude(seen)[0] is Conclusion.PASS
     told = "The approval of critic is suspicious: it took 1.2 s; no evidence for safe. Ask another one."
-    assert told in notes_of(seen)
+    assert conclude(seen) == (Conclusion.INCONCLUSIVE, (told,))
 
 
 def test_the_scope_says_what_the_conclusion_rests_on() -> None:
@@ -237,13 +237,20 @@ def test_rules_that_look_at_what_nobody_declared_are_not_asked() -> None:
 
 def test_rules_of_the_criteria_are_asked_where_the_criteria_turn_them_on() -> None:
     everything = Checks(
-        viewable=True, duplicates=Duplicates(), spelling=Spelling(), length=Length(), links=Links(), claims=ClaimRules()
+        viewable=True,
+        duplicates=Duplicates(),
+        placeholders=True,
+        spelling=Spelling(),
+        length=Length(),
+        links=Links(),
+        claims=ClaimRules(),
     )
     spec = JobSpec("x", deliverables=("a",))
     said = outcomes(spec, kind_checks=everything, speller="codespell 2")
     assert {said[rule] for rule in KIND_RULES} == {"ok"}
     assert outcomes(spec, kind_checks=everything)["misspelling"] == "not asked"
     assert outcomes(JobSpec("x"), kind_checks=everything)["not_viewable"] == "not asked"
+    assert outcomes(JobSpec("x", repeats=True), kind_checks=everything)["duplicate_passage"] == "not asked"
     assert outcomes(spec, kind_checks=Checks(links=Links(relative=False)))["dead_link"] == "not asked"
 
 
@@ -298,3 +305,45 @@ def test_of_very_many_refusals_only_the_first_are_said_to_be_why() -> None:
 )
 def test_what_probably_runs_the_tests(files: list[str], makefile: str, command: str) -> None:
     assert suggest_check(files, makefile) == command
+
+
+# --- a defect that is mended
+
+MENDS = replace(GREEN, reproduces=True)
+ON_BASE = Where.REPRODUCTION
+
+
+def laid(*results: CheckResult, **more: Any) -> Seen:
+    return replace(MENDS, checks=(*MENDS.checks, checked(ON_BASE, *results, **more)))
+
+
+@pytest.mark.parametrize(
+    ("seen", "conclusion", "reason", "shown"),
+    [
+        (laid(BAD), "PASS", "", "shown"),
+        (laid(GOOD, LINT), "PASS", "", "shown"),
+        (laid(GOOD), "REFUSED", "The tests that came with the change pass on the base as well", "not shown"),
+        (laid(TIMEOUT), "REFUSED", "took too long, which shows no defect", "not shown"),
+        (laid(FLAKY), "REFUSED", "pass on the base as well", "not shown"),
+        (
+            laid(problem="the disk is full"),
+            "INCONCLUSIVE",
+            "could not be run on the merge base with the tests of feature: the disk is full",
+            "",
+        ),
+        (replace(MENDS, checks=(), declared=()), "INCONCLUSIVE", "proved by a check, and none was named", ""),
+    ],
+)
+def test_a_defect_is_mended_where_the_tests_of_the_branch_fail_without_the_rest(
+    seen: Seen, conclusion: str, reason: str, shown: str
+) -> None:
+    found, reasons = conclude(seen)
+    assert (found.value, reproduction_of(seen)) == (conclusion, shown)
+    assert reason in "".join(reasons)
+    assert may_be_reviewed(seen) is (conclusion == "PASS")
+
+
+def test_what_fails_without_the_rest_of_the_branch_counts_nowhere_else() -> None:
+    without_base = with_checks(GOOD, GOOD)
+    seen = replace(without_base, reproduces=True, checks=(*without_base.checks, checked(ON_BASE, BAD)))
+    assert conclude(seen) == (Conclusion.PASS, ())

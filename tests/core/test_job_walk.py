@@ -46,7 +46,7 @@ from orchestrator.core.job import (
     ReviewWishes,
     State,
 )
-from orchestrator.core.judge import review_ended, review_started
+from orchestrator.core.judge import approval_stands, review_ended, review_started
 from orchestrator.core.merge import (
     ask,
     collides_no_more,
@@ -66,6 +66,7 @@ from orchestrator.core.schedule import (
     Hold,
     Land,
     Release,
+    Stand,
     StartAttempt,
     StartChecks,
     StartReview,
@@ -74,6 +75,7 @@ from orchestrator.core.schedule import (
     terms_of,
 )
 from orchestrator.core.step import next_run
+from orchestrator.core.suspicion import is_extra
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Event, Move
 
@@ -126,10 +128,12 @@ class Walk:
         told = dict(move.trailers)
         if move.event is Event.VERDICT and told["Verdict"] == "APPROVED" and "Doubts" not in told:
             self.approved.add(before.tip)
-        if move.event is Event.VERDICT and "Doubts" in told:
+        if move.event is Event.VERDICT and told.keys() & {"Doubts", "Drawn"}:
             assert (after.state, after.approved, after.second is not None) == (State.REVIEWING, "", True)
         if after.state in (State.READY, State.RUNNING, State.MERGING, State.LANDING, State.DONE):
             assert after.second is None or move.event is not Event.VERDICT
+        if is_extra(self.job) and move.event is not Event.VERDICT:
+            assert after.state is not State.DECIDE or move.event is Event.STAND, "a draw is never a question"
         if move.event is Event.ANSWER and ("Answer", "approve") in move.trailers:
             self.approved.add(before.tip)
         if after.approved:
@@ -191,6 +195,8 @@ class Walk:
                 assert reviewer not in (job.at.second.reviewers if job.at.second else ())
                 self.reviewer = reviewer
                 self.take(review_started(job, a_review(job, reviewer=reviewer, independence=independence), self.iso))
+            case Stand(_, why):
+                self.take(approval_stands(job, why, terms, self.iso, stat="1 file"))
             case Ask(_, kind, question, context):
                 self.take(ask(job, kind, question, self.iso, context))
             case BuildMerge(_, heir):
@@ -239,7 +245,9 @@ class Walk:
         elif run.kind is RunKind.REVIEW:
             judgement = judged(self.choose([*CLEAR, "APPROVED"]), findings=(Finding("blocking", "It loops."),))
             review = a_review(job, reviewer=self.reviewer, independence=self.choose(["family", "model"]))
-            review = replace(review, doubts=self.choose([(), (), ("it took 1.0 s",)]))
+            review = replace(review, doubts=self.choose([(), (), ("it took 1.0 s",)]), share=self.choose([0, 0, 100]))
+            if job.at.starts < terms.starts:
+                review = replace(review, again=True, asked_again=self.choose(["", "", "is empty"]))
             asked, answers = self.asked, self.answers
             self.take(
                 review_ended(job, review, judgement, terms, self.iso, stat="1 file", asked=asked, answers=answers)

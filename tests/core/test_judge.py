@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -132,6 +133,14 @@ def test_an_approved_report_is_done() -> None:
     assert (at.state, at.approved) == (State.DONE, COMMIT)
 
 
+@pytest.mark.parametrize("policy", list(MergePolicy))
+def test_a_report_that_a_relative_of_its_author_approved_is_not_done_without_a_person(policy: MergePolicy) -> None:
+    job = reviewing_job(spec=a_spec(expects=Expects.NO_CHANGE, merge=policy))
+    move = ended(job, "APPROVED", review=a_review(job, independence="model"))
+    assert card_kind(move) is CardKind.HUMAN_REVIEW
+    assert move.job.at.weak
+
+
 def test_changes_go_back_to_the_author_numbered_and_spend_no_attempt() -> None:
     at = ended(reviewing_job(spent=2, tip=COMMIT), "REVISE", findings=(BLOCKING,)).job.at
     assert (at.state, at.rounds, at.spent, at.agent, at.approved) == (State.READY, 1, 2, "engineer", "")
@@ -181,3 +190,12 @@ def test_a_job_may_ask_for_more_rounds_and_another_independence() -> None:
     spec = a_spec(review=ReviewWishes(rounds=1, independence=Independence.MODEL))
     assert card_kind(ended(reviewing_job(spec=spec), "REVISE", findings=(BLOCKING,))) is CardKind.ROUNDS
     assert the_terms(spec).independence is Independence.MODEL
+
+
+@pytest.mark.parametrize(("asked_again", "starts"), [("", 3), ("is empty", 4)])
+def test_a_reviewer_that_was_asked_once_more_is_one_more_start(asked_again: str, starts: int) -> None:
+    job = reviewing_job(starts=3)
+    for verdict in ("APPROVED", "REVISE", "INCONCLUSIVE"):
+        move = ended(job, verdict, review=replace(a_review(job), asked_again=asked_again))
+        assert (move.job.at.starts, move.job.at.review) == (starts, 1)
+        assert dict(move.trailers).get("Asked-Again", "") == asked_again

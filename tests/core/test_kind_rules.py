@@ -9,12 +9,12 @@ from builders import a_change, a_spec
 
 from orchestrator.core.criteria import Checks, ClaimRules, Duplicates, Length, Links, Spelling
 from orchestrator.core.job import Expects, Kind
-from orchestrator.core.kinds import RULES, KindFacts, judge_kind, notes_on
+from orchestrator.core.kinds import RULES, KindFacts, is_looked_for, judge_kind, notes_on
 from orchestrator.core.prose import Document
 from orchestrator.core.records import Claim, Failure
 
 PASSAGE = "This is the passage that is said twice in the text and that is why it is refused by the rule of it"
-TEXT = f"{PASSAGE}.\n\n{PASSAGE}.\n\nIt is teh way, see [there](gone.md).\n"
+TEXT = f"{PASSAGE}.\n\n{PASSAGE}.\n\nIt is teh way, see [there](gone.md).\n\nTODO: the rest.\n"
 FACTS = KindFacts(
     (a_change("a.md"), replace(a_change("out.bin", "A"), added=None), a_change("b.md")),
     documents=(Document("a.md", TEXT),),
@@ -26,6 +26,7 @@ SPEC = a_spec(kind=Kind.RESEARCH, deliverables=("out.bin",))
 EVERYTHING = Checks(
     viewable=True,
     duplicates=Duplicates(12),
+    placeholders=True,
     spelling=Spelling(),
     length=Length(max_words=5),
     links=Links(),
@@ -48,6 +49,7 @@ def test_every_rule_refuses_what_it_is_for() -> None:
     [
         ({"viewable": False}, {"not_viewable"}),
         ({"duplicates": None}, {"duplicate_passage"}),
+        ({"placeholders": False}, {"placeholder"}),
         ({"spelling": None}, {"misspelling"}),
         ({"length": None}, {"length"}),
         ({"links": None}, {"dead_link"}),
@@ -57,6 +59,43 @@ def test_every_rule_refuses_what_it_is_for() -> None:
 )
 def test_a_rule_that_is_turned_off_refuses_nothing(off: dict[str, object], gone: set[str]) -> None:
     assert rules(EVERYTHING) - rules(replace(EVERYTHING, **off)) == gone  # type: ignore[arg-type]
+
+
+def test_a_job_may_repeat_itself_and_name_a_placeholder() -> None:
+    spec = replace(SPEC, repeats=True, prompt="Say in a paragraph what TODO means.")
+    found = {each.rule for each in judge_kind(spec, EVERYTHING, FACTS)}
+    assert rules(EVERYTHING) - found == {"duplicate_passage", "placeholder"}
+
+
+def test_a_page_that_was_not_read_is_noted_and_stops_nothing() -> None:
+    facts = KindFacts((a_change("a.html"),), passed_over=(("a.html", "is larger than 256 kB"), ("b.html", "is odd")))
+    asked = Checks(duplicates=Duplicates())
+    assert judge_kind(a_spec(kind=Kind.WRITING), asked, facts) == ()
+    assert list(notes_on(asked, facts, "")) == [
+        "nothing was looked for in a.html, which is larger than 256 kB (and in 1 more)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "off",
+    [
+        {},
+        {"viewable": False},
+        {"duplicates": None},
+        {"placeholders": False},
+        {"spelling": None},
+        {"length": None},
+        {"links": Links(relative=False)},
+        {"claims": None},
+        {"duplicates": None, "spelling": None, "length": None, "links": None, "claims": None, "placeholders": False},
+    ],
+)
+def test_the_rules_that_can_refuse_are_those_that_are_said_to_be_looked_for(off: dict[str, object]) -> None:
+    checks = replace(EVERYTHING, **off)  # type: ignore[arg-type]
+    said = {rule for rule in RULES if is_looked_for(rule, checks, speller="codespell 2")}
+    assert said == rules(checks) | rules(checks, replace(FACTS, claims=()))
+    unspelled = {rule for rule in RULES if is_looked_for(rule, checks, speller="")}
+    assert unspelled == said - {"misspelling"}
 
 
 def test_a_list_of_claims_that_cannot_be_read_is_told_as_that() -> None:

@@ -114,6 +114,7 @@ LOOSER = {
     "review": {"review": ReviewWishes(threshold=0.0)},
     "checks": {"checks": ()},
     "repairs_base": {"repairs_base": True},
+    "repeats": {"repeats": True},
     "allows": {"allows": (Area.TESTS,)},
     "target": {"target": "release"},
     "hold": {"hold": "mine"},

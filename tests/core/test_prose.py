@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from growth import assert_no_square
+from growth import LINEAR, growth
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +19,7 @@ from orchestrator.core.prose import (
     is_english,
     misspellings,
     prose_lines,
+    read_prose,
     without_code,
     wrong_lengths,
 )
@@ -91,7 +92,57 @@ def test_no_text_takes_the_square_of_its_length(before: str, part: str, after: s
         misspellings(document, Spelling(), LIST)
         dead_links(document, lambda path: True)
 
-    assert_no_square(read, 25_000)
+    assert growth(read, 25_000) < LINEAR
+
+
+# --- pages in HTML ---
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("<p>plain words</p>", "plain words"),
+        ("<p class='x'\n   id='y'>two\nlines</p>", "two lines"),
+        ("a<!-- comment\nof two lines -->b", "a b"),
+        ("a <!-- without an end", "a"),
+        ("<style>p {}</style><script>if (a<b) { c('<p>') }</script>words", "words"),
+        ("<nav><ul><li>menu</li></ul></nav>words<footer>foot</footer>", "words"),
+        ("<table><tr><td>a<table><tr><td>b</table>c</table>words", "words"),
+        ("<!DOCTYPE html>\n<html><head><title>x</title></head>\n<body>words</body></html>", "words"),
+        ("<pre>code</pre></nav>words<pre>code without an end", "words"),
+        ("one&nbsp;two &amp; three &#169; a & b", "one two three a & b"),
+        ("see https://example.invalid/path now", "see now"),
+        ("    four blanks are no code", "four blanks are no code"),
+    ],
+)
+def test_of_a_page_its_own_words_are_prose(text: str, left: str) -> None:
+    assert " ".join(" ".join(read_prose("a.HTML", text)).split()) == left
+    assert len(read_prose("a.htm", text)) == text.count("\n") + 1
+
+
+@given(st.text(alphabet="ab<>/!-&;#\"'\n= pretab", max_size=200))
+def test_every_line_of_a_page_keeps_its_number(text: str) -> None:
+    assert len(read_prose("a.html", text)) == text.count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    "part", ["<", "<!--", "<pre>", "</pre>", "<a ", "&", "&#", "<script><!--", ">", "<!", "<p>x</p>"]
+)
+def test_no_page_takes_the_square_of_its_length(part: str) -> None:
+    def read(size: int) -> None:
+        page = Document("a.html", part * (size // len(part)))
+        duplicate_passages([page], Duplicates(5))
+        misspellings([page], Spelling(), LIST)
+
+    assert growth(read, 25_000) < LINEAR
+
+
+def test_many_pages_do_not_take_the_square_of_their_number() -> None:
+    def read(size: int) -> None:
+        pages = [Document(f"{number}.html", f"<p>{PASSAGE}</p>" * 40, PASSAGE * 40) for number in range(size)]
+        duplicate_passages(pages, Duplicates(5))
+
+    assert growth(read, 40) < LINEAR
 
 
 # --- passages ---
@@ -146,6 +197,21 @@ def test_each_repeated_passage_is_told_once_and_not_without_end() -> None:
     )
     assert len(found) == MOST_FAILURES + 1
     assert found[-1].text == "And 19 more of the same kind."
+
+
+def test_a_page_is_held_against_itself_alone() -> None:
+    twice = f"<p>{PASSAGE}</p>\n<p>and</p>\n<p>{PASSAGE}</p>\n"
+    assert [each.place for each in duplicate_passages([Document("a.html", twice)], Duplicates(10))] == ["a.html:3"]
+    once = f"<p>{PASSAGE}</p>\n"
+    others = [Document("a.md", PASSAGE), Document("a.html", once), Document("b.html", once)]
+    assert duplicate_passages(others, Duplicates(10)) == ()
+    assert duplicate_passages([Document("a.html", None, twice), Document("b.html", twice)], Duplicates(10)) == ()
+
+
+def test_a_page_is_spelled_and_counted_without_its_markup() -> None:
+    page = Document("a.html", f"<p class='teh'>{ENGLISH}</p>\n<p>It is recieved</p>\n")
+    assert [each.place for each in misspellings([page], Spelling(), LIST)] == ["a.html:2"]
+    assert count_words("<p id='x'>two words</p>", "a.html") == 2
 
 
 # --- spelling ---

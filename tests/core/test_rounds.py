@@ -9,6 +9,7 @@ import pytest
 from builders import (
     AUTHOR,
     COMMIT,
+    HUMAN,
     ID,
     NOON,
     NOW,
@@ -25,6 +26,7 @@ from builders import (
 )
 
 from orchestrator.core.actions import Ask, StartReview
+from orchestrator.core.answer import answer
 from orchestrator.core.attempt import attempt_ended
 from orchestrator.core.evidence import checks_ended, evidence_found
 from orchestrator.core.ids import RunKind
@@ -233,6 +235,37 @@ def test_another_reviewer_that_asks_for_the_same_leaves_it_to_the_person() -> No
 def test_another_reviewer_that_asks_for_something_else_sends_it_back() -> None:
     at = revised(disputing(2), BARE, answers=NO, by="cid").job.at
     assert (at.state, at.second, [fix.problem for fix in at.fixes]) == (State.READY, None, ["There is no test."])
+
+
+def test_a_suspicious_approval_does_not_end_a_dispute_and_no_party_to_it_is_asked() -> None:
+    job = disputing(2)
+    review = replace(a_review(job), reviewer=replace(a_review(job).reviewer, agent="cid"), doubts=("it took 0.1 s",))
+    after = review_ended(job, review, judged("APPROVED"), the_terms(), NOW, stat="1 file", answers=NO).job
+    assert after.at.second is not None
+    assert after.at.second.reviewers == ("bea", "cid")
+    assert next_of(after, bea="south", cid="south", dan="south") == StartReview(ID, "dan", "family")
+    again = revised(under_review(after), replace(LOOPS, earlier="F1"), answers=NO, by="dan")
+    assert card_of(again).kind is CardKind.DISPUTED
+
+
+def test_who_is_party_to_a_dispute_does_not_judge_it_when_a_person_has_it_judged_again() -> None:
+    move = revised(disputing(2), BARE, replace(LOOPS, earlier="F1"), answers=NO, by="cid")
+    after = answer(move.job, card_of(move), "review", "", the_terms(), NOW, actor=HUMAN).job
+    assert next_of(after, bea="south", cid="south", dan="south") == StartReview(ID, "dan", "family")
+
+
+def test_what_is_asked_for_again_is_matched_by_the_numbers_that_the_author_and_the_reviewer_went_by() -> None:
+    job = disputing(2)
+    asked = job.at.fixes
+    move = revised(job, BARE, replace(LOOPS, earlier="F1"), answers=NO, by="cid")
+    review = replace(a_review(job), reviewer=replace(a_review(job).reviewer, agent="dan"))
+    findings = judged("REVISE", findings=(BARE, replace(LOOPS, problem="No end.", earlier="F1")))
+    known = under_review(answer(move.job, card_of(move), "review", "", the_terms(), NOW, actor=HUMAN).job)
+    fixes = review_ended(known, review, findings, the_terms(), NOW, stat="1", asked=asked, answers=NO).job.at.fixes
+    assert [(fix.problem, fix.by, len(fix.disputes)) for fix in fixes] == [
+        ("There is no test.", ("dan",), 0),
+        ("No end.", ("bea", "dan"), 2),
+    ]
 
 
 def test_another_reviewer_that_approves_ends_the_dispute() -> None:

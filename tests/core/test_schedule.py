@@ -12,6 +12,7 @@ import pytest
 from builders import AUTHOR, COMMIT, CRITIC, NOON, NOW, a_board, a_job, a_review, a_run, a_spec, an_agent, numbered_id
 
 from orchestrator.core.accept import hold
+from orchestrator.core.backlog import Backlog
 from orchestrator.core.config import Config, Limits, Model, Project, Route
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import (
@@ -278,7 +279,7 @@ def test_while_those_that_a_kind_is_routed_to_are_busy_the_next_ones_take_it() -
 def test_work_that_was_given_after_a_conflict_waits_for_that_agent_whatever_the_job_asked_for() -> None:
     bob, cyd = an_agent("bob"), an_agent("cyd")
     fixed: dict[str, Any] = {"fixes": (Fix("F1", "x"),), "agent": "bob", "attempt": 1}
-    job = a_job(spec=a_spec(agent="bob"), given="cyd", **fixed)
+    job = a_job(spec=a_spec(agent="bob"), given="cyd", conflicts=2, **fixed)
     assert decide(a_board(job, agents=(bob, cyd)), NOON) == (StartAttempt(job.id, "cyd", "given the conflict"),)
     busy = running(2, "cyd")
     assert decide(a_board(job, busy, agents=(bob, cyd)), NOON) == ()
@@ -323,6 +324,24 @@ def test_a_job_that_no_agent_fits_is_held_and_says_so(spec: Any) -> None:
     action = only(a_board(ready(1, spec=spec)))
     assert isinstance(action, Hold)
     assert "agent" in action.reason
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        (a_spec(agent="enginer"), "agent 'enginer' has no file in souls/; did you mean 'engineer'?"),
+        (a_spec(backend="comand"), "role work; did you mean 'command'?"),
+        (a_spec(model="nort-1"), "role work; did you mean 'north-1'?"),
+        (a_spec(backend="comand", model="nort-1"), "did you mean 'command'?; did you mean 'north-1'?"),
+        (a_spec(backend="other"), "role work"),
+        # It is there, and nobody who works has it: no other name is meant.
+        (a_spec(model="south-1"), "role work"),
+    ],
+)
+def test_a_name_that_nobody_has_is_told_with_the_nearest(spec: JobSpec, told: str) -> None:
+    action = only(a_board(ready(1, spec=spec)))
+    assert isinstance(action, Hold)
+    assert action.reason.endswith(told)
 
 
 @pytest.mark.parametrize("soul", [{"kinds": ("writing",)}, {"projects": ("other",)}, {"roles": ("review",)}])
@@ -383,6 +402,16 @@ def reviewers(**families: str) -> list[AgentView]:
 def test_the_author_and_its_family_do_not_review() -> None:
     board = a_board(in_review(1), agents=(AUTHOR, *reviewers(same="north", other="south")))
     assert only(board) == StartReview(numbered_id(1), "other", "family")
+
+
+def test_who_had_a_hand_in_the_work_does_not_review_it_whoever_ended_it() -> None:
+    former = (Worker("anna", "south", "south-1", "command"),)
+    taken_over = in_review(1, former=former)
+    anna, other = reviewers(anna="south", other="east")
+    assert only(a_board(taken_over, agents=(AUTHOR, anna, other))) == StartReview(numbered_id(1), "other", "family")
+    action = only(a_board(taken_over, agents=(AUTHOR, anna, *reviewers(kin="south"))))
+    assert isinstance(action, Ask)
+    assert "anna, whose work it goes on with, is of the family south" in action.context
 
 
 def test_without_a_reviewer_of_another_family_the_human_is_asked() -> None:
@@ -808,3 +837,30 @@ def test_ten_times_the_jobs_take_about_ten_times_as_long(make: Any) -> None:
     few, many = (a_board(*make(size), agents=agents) for size in (1_000, 10_000))
     # Quadratic work would take a hundred times as long.
     assert seconds(many) < 40 * seconds(few)
+
+
+# --- a gate that fails its own test
+
+
+def test_with_a_broken_gate_nothing_is_begun_judged_or_merged_and_who_waits_is_told_why() -> None:
+    needs = ready(2, spec=a_spec(needs=(numbered_id(1),)))
+    waits = hold(needs, f"needs {numbered_id(1)}", NOW, needs={numbered_id(1): numbered_id(1)}).job
+    work: dict[str, Any] = {"tip": COMMIT, "author": AUTHOR_WORKER, "attempt": 1}
+    at_work = [a_job(numbered_id(n), state, **work) for n, state in enumerate((State.COLLECTED, State.CHECKING), 3)]
+    landing = a_job(numbered_id(8), State.LANDING, **work, approved=COMMIT, merged=COMMIT)
+    jobs = (ready(1), waits, *at_work, in_review(6), merging(7), landing)
+    assert decide(a_board(*jobs, broken="the gate diff fails its own test"), NOON) == (
+        Hold(numbered_id(1), "the gate diff fails its own test, so nobody could judge the work", {}),
+    )
+    otherwise = {type(each) for each in decide(a_board(*jobs), NOON)}
+    assert otherwise == {Land, StartReview, Gather, StartChecks, StartAttempt}
+
+
+def test_who_waits_for_a_gate_is_released_once_it_holds() -> None:
+    backlog, why = Backlog(), "the gate diff fails its own test"
+    (held,) = decide(a_board(ready(1), broken=why, version="1"), NOON, backlog)
+    assert isinstance(held, Hold)
+    waiting = hold(ready(1), held.reason, NOW, needs={}).job
+    new: dict[str, Any] = {"version": "2", "before": "1", "changed": frozenset({waiting.id})}
+    assert decide(a_board(waiting, broken=why, **new), NOON, backlog) == ()
+    assert Release(waiting.id, {}) in decide(a_board(waiting, **new), NOON, backlog)

@@ -64,6 +64,8 @@ def test_figures_are_counts_of_the_gates_own_cases() -> None:
         ({"name": "c", "told": "t", "refused_by": "empty"}, "c: the gate diff has no guard 'empty'"),
         ({"name": "c", "told": "t", "refused_bye": "empty"}, "refused_bye"),
         ({"name": "c", "told": "t", "needs": "luck"}, "luck"),
+        ({"name": "c", "told": "t", "refused_by": "plan_only", "needs": "judge"}, "has a reason if it is left"),
+        ({"name": "c", "told": "t", "refused_by": "plan_only", "reason": "None."}, "has a reason if it is left"),
     ],
 )
 def test_a_case_for_a_guard_that_is_not_known_is_no_case(case: dict[str, Any], problem: str) -> None:
@@ -76,4 +78,13 @@ def test_what_no_gate_stops_yet_needs_no_guard_and_is_not_counted() -> None:
     case = {"name": "c", "told": "t", "refused_by": "future", "needs": "gate"}
     gate = gate_of({"gate": "diff", "told": "t", "through": "job", "guards": {"plan_only": GUARD}, "cases": [case]})
     assert gate.cases[0].is_cheat
+    assert gate.counted(spelling=True) == ()
+
+
+def test_what_is_left_to_a_reviewer_is_not_counted_among_the_gates() -> None:
+    cheat = {"name": "c", "told": "t", "refused_by": "plan_only", "needs": "judge", "reason": "Only a reader can tell."}
+    control = {"name": "d", "told": "t", "needs": "judge"}
+    cases = [cheat, control]
+    gate = gate_of({"gate": "diff", "told": "t", "through": "job", "guards": {"plan_only": GUARD}, "cases": cases})
+    assert [each.reason for each in gate.cases] == ["Only a reader can tell.", ""]
     assert gate.counted(spelling=True) == ()

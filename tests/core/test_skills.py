@@ -194,6 +194,14 @@ def test_who_says_the_same_in_other_words_is_told_and_who_has_a_trait_in_common_
     assert lint_voices([first, *others]) == ()
 
 
+def test_who_says_the_same_under_another_name_or_far_down_sounds_alike() -> None:
+    same = {"tone": "Calm.", "directive": f"{'Weigh each word. ' * 40}Then sing of moths and lamps."}
+    ada, ben = a_soul("ada", "Low.", **same), a_soul("ben", "Low.", **same)
+    assert lint_voices([ada, ben]) == (("ada", "ben", 1.0),)
+    other = {**same, "directive": f"{'Weigh each word. ' * 40}Else quote ships, tides, ropes, tar."}
+    assert lint_voices([ada, a_soul("ben", "Low.", **other)]) == ()
+
+
 def test_words_that_all_have_in_common_make_nobody_alike() -> None:
     house = "Writes plain short English, without slang."
     own = (
@@ -230,5 +238,6 @@ def test_a_soul_should_have_its_sections(body: str, is_model: bool, told: tuple[
 
 def test_a_voice_that_would_be_cut_is_told() -> None:
     assert lint_soul(a_soul("ada", "Low.", directive="Speak. " * 100), is_model=True) == (
-        "has a voice of 699 characters, of which only 500 fit: the rest is cut off",
+        "has a voice of 712 characters, of which only 500 fit into each message: "
+        "the rest of its directive is in the system prompt alone",
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from builders import a_job, evidence_of
-from growth import assert_no_square
+from growth import LINEAR, growth
 from hypothesis import given
 from hypothesis import strategies as st
 from tamper_languages import BATS, GO, GROUPS, JAVA, JS, RUBY, RUST
@@ -22,6 +24,7 @@ from orchestrator.core.tamper import (
     ORC,
     ORC_FOLDERS,
     RULES,
+    STARTED,
     TOLD,
     blobs_to_read,
     find_tampering,
@@ -66,7 +69,7 @@ def test_what_comes_in_place_of_a_test_must_be_that_test(old: str, new: str) -> 
     assert [each.rule for each in found_in({PY: old}, {PY: new})] == ["tests_removed"]
 
 
-@pytest.mark.parametrize("glob", [*CI, *ORC, *ORC_FOLDERS])
+@pytest.mark.parametrize("glob", [*CI, *ORC, *ORC_FOLDERS, *STARTED])
 def test_every_path_of_the_lists_is_held(glob: str) -> None:
     path = glob.replace("**", "a/b.yml").replace("*", "x")
     rule = "ci_touched" if glob in CI else "orc_touched"
@@ -114,7 +117,14 @@ def test_each_area_lets_through_what_it_says() -> None:
     assert areas[Area.ORC] == {"orc_touched"}
     assert areas[Area.KEYS] == {"keys_added"}
     assert areas[Area.PROGRAMS] == {"programs_added"}
-    assert areas[Area.TESTS] == set(RULES) - {"ci_touched", "orc_touched", "keys_added", "programs_added"}
+    assert areas[Area.BINARIES] == {"binaries_unseen"}
+    assert areas[Area.TESTS] == set(RULES) - {each for area in Area if area is not Area.TESTS for each in areas[area]}
+
+
+def test_what_the_job_is_to_make_may_be_binary() -> None:
+    looked = look({}, {"out/data.zip": "PK\x03\x04\0", "tool.zip": "PK\x03\x04\0", "x.pyc": "\0"})
+    found = find_tampering(replace(looked, deliverables=("out/*.zip", "*.pyc")), ())
+    assert {each.place for each in found} == {"tool.zip", "x.pyc"}
 
 
 def test_folders_are_orcs_own_only_where_orc_is_at_home() -> None:
@@ -203,7 +213,7 @@ def test_no_text_takes_the_square_of_its_length(path: str, evil: str) -> None:
         text = evil * (size // len(evil))
         found_in({path: text}, {path: text + "\n"})
 
-    assert_no_square(read, MAX_BYTES // 16)
+    assert growth(read, MAX_BYTES // 16) < LINEAR
 
 
 @pytest.mark.parametrize("path", [BATS, JS, GO, RUST, JAVA, RUBY])
@@ -213,7 +223,7 @@ def test_very_many_skips_in_one_test_do_not_take_the_square_of_their_number(path
         text = evil * (size // len(evil))
         found_in({path: text}, {path: text + "\n"})
 
-    assert_no_square(read, MAX_BYTES // 4)
+    assert growth(read, MAX_BYTES // 4) < LINEAR
 
 
 def test_very_many_assertions_and_settings_do_not_take_the_square_of_their_number() -> None:
@@ -225,8 +235,35 @@ def test_very_many_assertions_and_settings_do_not_take_the_square_of_their_numbe
     def settings(size: int) -> None:
         found_in({"pom.xml": "<p/>"}, {"pom.xml": "<skipTests>true</skipTests>\n" * size})
 
-    assert_no_square(assertions, 1_000)
-    assert_no_square(settings, 1_500)
+    assert growth(assertions, 1_000) < LINEAR
+    assert growth(settings, 1_500) < LINEAR
+
+
+@pytest.mark.parametrize("path", ["run.sh", "requirements.txt", "check"])
+@pytest.mark.parametrize(
+    "evil",
+    ["pytest;", "pytest\n", "|| ", "a=1 ", "sudo ", "-", "pytest-", "pytest-a ", "# ", "\\\n", "tests/", "python -m "],
+)
+def test_no_script_and_no_list_takes_the_square_of_its_length(path: str, evil: str) -> None:
+    def read(size: int) -> None:
+        text = "#!/bin/sh\n" + evil * (size // len(evil))
+        found_in({path: text}, {path: text + "\n"})
+
+    assert growth(read, MAX_BYTES // 8) < LINEAR
+
+
+def test_very_many_scripts_do_not_take_the_square_of_their_number() -> None:
+    def read(size: int) -> None:
+        lines = {f"{number}.sh": f"pytest {number}\n" * 20 for number in range(size)}
+        assert found_in(lines, {path: text + "pytest\n" for path, text in lines.items()}) == ()
+        assert len(found_in(lines, dict.fromkeys(lines, "true\n"))) == size
+
+    assert growth(read, 70) < LINEAR
+
+
+def test_a_script_that_is_too_large_by_now_runs_tests_no_more() -> None:
+    (found,) = found_in({"run.sh": "pytest\n"}, {"run.sh": "pytest\n" + "# \n" * MAX_BYTES})
+    assert found.text == "how tests are run: not any more by pytest"
 
 
 @pytest.mark.timeout(20)

@@ -63,6 +63,7 @@ def test_a_job_begins_with_its_acceptance_and_nothing_else() -> None:
             State.MERGING,
             {
                 (Event.VERDICT, State.REVIEWING),
+                (Event.STAND, State.REVIEWING),
                 (Event.ANSWER, State.DECIDE),
                 (Event.SUPERSEDE, State.DECIDE),
                 (Event.REBUILD, State.LANDING),
@@ -75,13 +76,19 @@ def test_a_job_begins_with_its_acceptance_and_nothing_else() -> None:
             {
                 (Event.CHECKED, State.MERGING),
                 (Event.VERDICT, State.REVIEWING),
+                (Event.STAND, State.REVIEWING),
                 (Event.ANSWER, State.DECIDE),
                 (Event.SUPERSEDE, State.DECIDE),
             },
         ),
         (
             State.DONE,
-            {(Event.DONE, State.LANDING), (Event.VERDICT, State.REVIEWING), (Event.ANSWER, State.DECIDE)},
+            {
+                (Event.DONE, State.LANDING),
+                (Event.VERDICT, State.REVIEWING),
+                (Event.STAND, State.REVIEWING),
+                (Event.ANSWER, State.DECIDE),
+            },
         ),
         (State.REVIEWING, {(Event.CHECKED, State.CHECKING), (Event.ANSWER, State.DECIDE)}),
     ],

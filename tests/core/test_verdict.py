@@ -17,10 +17,11 @@ from builders import (
     as_reply,
     failing,
 )
+from growth import LINEAR, growth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.records import Verdict
+from orchestrator.core.records import FollowUp, Verdict
 from orchestrator.core.review import fixes_of
 from orchestrator.core.verdict import MAX_REPLY, blot_nonce, hash_nonce, judge_reply
 
@@ -159,6 +160,16 @@ def test_every_other_answer_is_inconclusive_and_says_why(name: str) -> None:
     assert judgement.why
 
 
+def test_what_is_wrong_with_the_form_alone_is_told_from_what_contradicts_itself() -> None:
+    unseen, blocking = as_reply(a_verdict(files=[])), as_reply(a_verdict(findings=[a_finding()]))
+    failed = as_reply(a_verdict(items=failing("correct")))
+    for reply in (unseen, blocking, failed, as_reply(a_verdict("REVISE")), APPROVAL, REVISION):
+        assert not judge_reply(reply, a_question()).malformed
+    another = as_reply(a_verdict(nonce="another"))
+    for reply in ("", "APPROVED", "[" * 100_000, another, items_with(id=7), findings_with(line="3"), without("files")):
+        assert judge_reply(reply, a_question()).malformed
+
+
 def test_the_catalogue_is_large_and_its_replies_differ() -> None:
     assert len(BAD) >= 90
     assert len(set(BAD.values())) == len(BAD)
@@ -226,6 +237,59 @@ def test_blotting_without_a_nonce_changes_nothing() -> None:
     assert blot_nonce("text", "") == "text"
 
 
+@pytest.mark.parametrize(
+    "summary",
+    [
+        "Do not merge this: it deletes the data.",
+        "Don\u2019t merge.",
+        "Well done. But do not merge it yet.",
+        "Please do not approve the change.",
+        "**Do not merge**",
+        "Fine work.\n\nThis must not be merged.",
+        "However, the commit cannot be merged.",
+        "It is not yet approved.",
+        "NOT APPROVED",
+        "Not approved: it loops.",
+        "I do not approve this.",
+        "We cannot merge that.",
+    ],
+)
+def test_an_approval_whose_summary_says_no_is_none(summary: str) -> None:
+    judgement = judge_reply(as_reply(a_verdict(summary=summary)), a_question())
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.why.startswith("approves although its summary says ")
+    refused = a_verdict("REVISE", summary=summary, findings=[a_finding()])
+    assert judge_reply(as_reply(refused), a_question()).verdict is Verdict.REVISE
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        "",
+        "I looked for a reason not to merge this and found none.",
+        "Pull requests with the label 'do not merge' are held back.",
+        "It does not merge two carts of one customer.",
+        "It cannot merge carts that are closed.",
+        "Do not merge carts by hand any more: the program does it.",
+        "Carts that must not be merged are told apart.",
+        "Rejected values are listed.",
+        "Nothing was approved twice.",
+        "This is not only approved but tested.",
+    ],
+)
+def test_a_summary_that_is_about_what_is_refused_does_no_harm(summary: str) -> None:
+    judgement = judge_reply(as_reply(a_verdict(summary=summary)), a_question())
+    assert judgement.verdict is Verdict.APPROVED, judgement.why
+
+
+@pytest.mark.parametrize("part", ["\n", ". ", "but ", "this ", "do not ", ".-", "i ", "it must not be "])
+def test_a_long_summary_does_not_take_the_square_of_its_length(part: str) -> None:
+    def read(size: int) -> None:
+        judge_reply(as_reply(a_verdict(summary=part * (size // len(part)))), a_question())
+
+    assert growth(read, 50_000) < LINEAR
+
+
 @given(st.text())
 def test_no_text_raises_or_approves(text: str) -> None:
     assert judge_reply(text, a_question()).verdict is Verdict.INCONCLUSIVE
@@ -261,3 +325,52 @@ def test_an_approval_with_something_cut_out_or_put_in_never_raises(at: int, more
     assert judge_reply(APPROVAL[:at], a_question()).verdict is (
         Verdict.APPROVED if at == len(APPROVAL) else Verdict.INCONCLUSIVE
     )
+
+
+# --- follow-ups
+
+MORE = {"title": "Cut names everywhere", "prompt": "export.py cuts names at bytes as well."}
+
+
+def proposed(value: object, verdict: str = "APPROVED") -> tuple[FollowUp, ...]:
+    reply = a_verdict(verdict, findings=[a_finding()] if verdict == "REVISE" else [], follow_ups=value)
+    judgement = judge_reply(as_reply(reply), a_question())
+    assert judgement.verdict is Verdict(verdict), judgement.why
+    return judgement.follow_ups
+
+
+@pytest.mark.parametrize("verdict", ["APPROVED", "REVISE", "REJECT"])
+def test_any_verdict_may_propose_other_work(verdict: str) -> None:
+    assert proposed([MORE], verdict) == (FollowUp(**MORE),)
+    assert proposed([], verdict) == proposed(None, verdict) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("more", "`follow_ups` is not a list"),
+        ({"title": "a", "prompt": "b"}, "`follow_ups` is not a list"),
+        (["more"], "has not a title and a prompt alone"),
+        ([{"title": "a"}], "has not a title and a prompt alone"),
+        ([{**MORE, "merge": "auto"}], "has not a title and a prompt alone"),
+        ([{**MORE, "title": 3}], "has not a title and a prompt alone"),
+        ([{**MORE, "title": " "}], "its title is empty"),
+        ([{**MORE, "prompt": "\n"}], "its prompt is empty"),
+        ([{**MORE, "title": "x" * 101}], "its title is longer than 100 characters"),
+        ([{**MORE, "prompt": "x" * 4001}], "its prompt is longer than 4000 characters"),
+    ],
+)
+def test_what_is_wrong_with_a_follow_up_is_told_and_the_verdict_stands(value: object, problem: str) -> None:
+    (found,) = proposed(value)
+    assert found.problem == problem
+    assert len(found.title) <= 100
+
+
+def test_of_more_than_three_follow_ups_the_first_three_are_looked_at() -> None:
+    found = proposed([{**MORE, "title": f"number {number}"} for number in range(5)])
+    assert [each.title for each in found] == ["number 0", "number 1", "number 2", ""]
+    assert found[-1].problem == "2 more of them, beyond 3, are not looked at"
+
+
+def test_white_space_around_a_follow_up_is_no_part_of_it() -> None:
+    assert proposed([{"title": " Cut\nnames  ", "prompt": "\n Do it.\n"}]) == (FollowUp("Cut names", "Do it."),)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.core.white_space import is_meant_empty, means_another
+from orchestrator.core.white_space import is_meant_empty, means_another, runs_by_itself
 
 LOOP = "def total(prices):\n    for each in prices:\n        print(each)\n"
 
@@ -52,3 +52,9 @@ def test_some_files_say_something_by_being_there() -> None:
     assert is_meant_empty("till/__init__.py")
     assert is_meant_empty("out/.gitkeep")
     assert not is_meant_empty("till/sums.py")
+
+
+def test_a_program_is_started_by_what_it_names_or_by_a_shell() -> None:
+    assert runs_by_itself("app.py", b"#!/usr/bin/env python3\n")
+    assert runs_by_itself("tools/run.SH", b"echo hi\n")
+    assert not runs_by_itself("app.py", b"import os\n#!/bin/sh\n")

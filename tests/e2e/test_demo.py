@@ -26,7 +26,7 @@ from orchestrator.core.merge import merge_checked
 from orchestrator.core.records import Item, MergeRecord, Verdict
 from orchestrator.core.transitions import Move
 from orchestrator.core.verdict import Judgement, judge_reply
-from orchestrator.engine import accept, collect, evidence, merge
+from orchestrator.engine import accept, collect, evidence, merge, trials
 from orchestrator.errors import ExitCode, InvalidFileError
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -65,7 +65,13 @@ def switch(module: ModuleType, name: str, rule: Callable[..., Any]) -> Callable[
 def always_pass(name: str) -> Callable[[], None]:
     """Takes a rule out of the gate."""
     assert name in gate.RULES, f"the gate's rule {name} was renamed: name it anew here"
-    return lambda: gate.RULES.update({name: lambda *_: ""})
+
+    def take_out() -> None:
+        gate.RULES.update({name: lambda *_: ""})
+        # An engine tries its gates, would notice, and begin nothing: what the rule itself leads to is to be seen.
+        vars(trials)["find_broken"] = lambda: ()
+
+    return take_out
 
 
 SWITCHED_OFF: Mapping[str, Callable[[], None]] = {

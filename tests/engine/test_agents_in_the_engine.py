@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cli_world import orc
 from engine_world import World, attempt, git
 from fake_dialects import Asked
 from fake_models import FakeModels
@@ -128,6 +129,40 @@ def test_what_a_review_asks_for_goes_into_the_same_conversation(world: World, se
 
 
 @pytest.mark.slow
+def test_after_two_reviews_in_a_row_that_asked_for_changes_the_third_attempt_begins_a_new_conversation(
+    world: World, service: FakeModels
+) -> None:
+    asks = {1: "It does not stop.", 2: "It is too loud."}
+    more = [
+        {
+            "times": 1,
+            "match": problem,
+            "after_tool": False,
+            "tools": [{"name": "write", "input": {"path": f"more{number}.py", "content": "1\n"}}],
+        }
+        for number, problem in asks.items()
+    ]
+    set_up(world, service, WRITES, *more, says("I turned it down."), persistent=False)
+    world.plays = [
+        {
+            "match": {"kind": "review", "number": number},
+            "verdict": "REVISE",
+            "findings": [{"problem": problem, "fix": "Mend it."}],
+        }
+        for number, problem in asks.items()
+    ]
+    world.write_plays()
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run()
+    assert world.state("greet") is State.DONE
+    first, second, third = (world.records("greet")[f"attempt-{number}"] for number in (1, 2, 3))
+    assert (second.resumed, second.session) == (True, first.session)
+    assert (third.resumed, third.why_fresh) == (False, "2 reviews in a row asked for changes")
+    told = next(each.prompt for each in service.requests if "It is too loud." in each.prompt)
+    assert "I turned it down." in told
+
+
+@pytest.mark.slow
 def test_a_persistent_agent_goes_on_from_job_to_job_and_another_begins_anew(world: World, service: FakeModels) -> None:
     other = {"times": 1, "match": "second", "tools": [{"name": "write", "input": {"path": "b.py", "content": "2\n"}}]}
     set_up(world, service, WRITES, {**other, "after_tool": False}, says())
@@ -149,24 +184,38 @@ def test_a_persistent_agent_goes_on_from_job_to_job_and_another_begins_anew(worl
 
 
 @pytest.mark.slow
-def test_a_session_that_is_over_leaves_a_note_for_the_next(world: World, service: FakeModels) -> None:
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        ({"jobs": 1}, "it has done 1 jobs"),
+        ({"hours": 0}, "it was begun at "),
+        ({"window": 0.001}, " of 200000 tokens of its window are used"),
+    ],
+    ids=["jobs", "age", "window"],
+)
+def test_a_session_that_is_over_leaves_a_note_for_the_next(
+    world: World, service: FakeModels, limits: dict[str, float], why: str
+) -> None:
     other = {"times": 1, "match": "second", "tools": [{"name": "write", "input": {"path": "b.py", "content": "2\n"}}]}
-    set_up(world, service, WRITES, {**other, "after_tool": False}, says("I lit it."), sessions={"jobs": 1})
+    set_up(world, service, WRITES, {**other, "after_tool": False}, says("I lit it."), sessions=limits)
     world.drop("first.yaml", "prompt: the first\n")
     world.run()
     world.drop("second.yaml", "prompt: the second\n")
     world.run()
     two = world.records("second")["attempt-1"]
-    assert (two.resumed, two.why_fresh) == (False, "it has done 1 jobs")
+    assert not two.resumed
+    assert why in two.why_fresh
     asked = next(each.prompt for each in service.requests if "the second" in each.prompt)
     assert "I lit it." in asked
     assert world.id("first") in asked
 
 
 @pytest.mark.slow
-def test_a_session_that_is_gone_is_replaced_in_the_same_run(world: World, service: FakeModels) -> None:
+def test_a_session_that_is_gone_is_on_record_and_the_next_attempt_begins_another_with_the_note(
+    world: World, service: FakeModels
+) -> None:
     other = {"times": 1, "match": "second", "tools": [{"name": "write", "input": {"path": "b.py", "content": "2\n"}}]}
-    set_up(world, service, WRITES, {**other, "after_tool": False}, says())
+    set_up(world, service, WRITES, {**other, "after_tool": False}, says("I lit it."))
     world.drop("first.yaml", "prompt: the first\n")
     world.run()
     kept = list((world.root / ".git/orc/agents/keeper/api").rglob("*.json"))
@@ -175,9 +224,24 @@ def test_a_session_that_is_gone_is_replaced_in_the_same_run(world: World, servic
         file.unlink()
     world.drop("second.yaml", "prompt: the second\n")
     world.run()
-    assert world.state("second") is State.DONE
-    one, two = (world.records(name)["attempt-1"] for name in ("first", "second"))
-    assert two.session not in ("", one.session)
+    job = world.job("second")
+    assert (job.state, job.at.spent, job.at.attempt, job.at.failed_starts) == (State.DONE, 0, 2, 0)
+    old = world.records("first")["attempt-1"].session
+    gone, new = (world.records("second")[f"attempt-{number}"] for number in (1, 2))
+    assert (gone.resumed, gone.session, gone.spoke.trouble) == (True, "", Trouble.SESSION)
+    assert (new.resumed, new.why_fresh, new.session_job) == (False, "the last one could not be gone on with", 1)
+    assert new.session not in ("", old)
+    asked = next(each.prompt for each in service.requests if "the second" in each.prompt)
+    assert "I lit it." in asked
+    with open_workspace(world.root) as ws:
+        shown = [show_prompt(ws, job, attempt=number) for number in (1, 2)]
+    assert shown[0].session == "was to go on with a session that is over"
+    assert shown[1].session == "a new session: the last one could not be gone on with"
+    assert "From your last session" in shown[1].message
+    told = orc(world.root, "show", job.id).out
+    assert "session that was gone on with is over" in told
+    assert f"session {new.session}, new: the last one could not be gone on with (its job 1)" in told
+    assert any("the session of keeper is gone, so the next attempt begins a new one" in each for each in world.subjects)
 
 
 @pytest.mark.slow
@@ -198,6 +262,46 @@ def test_a_session_that_its_program_gives_up_is_not_offered_again(world: World, 
         session = session_of(ws, "keeper", "main")
     assert session is not None
     assert session.id == two.session
+
+
+@pytest.mark.slow
+def test_what_a_program_was_denied_and_repeated_and_which_model_answered_instead_is_on_record_and_shown(
+    world: World, service: FakeModels
+) -> None:
+    set_up(world, service)
+    session = "8c1c2a3e-0000-4000-8000-0123456789ab"
+    system = {"type": "system", "session_id": session}
+    answer = {"id": "m", "model": "weak-1", "content": [{"type": "text", "text": "Done."}], "usage": {}}
+    events: list[dict[str, Any]] = [
+        {**system, "subtype": "init", "model": "strong-1"},
+        *(
+            {**system, "subtype": "api_retry", "attempt": at, "retry_delay_ms": 600, "error_status": 529}
+            for at in (1, 2)
+        ),
+        {**system, "subtype": "model_fallback", "original_model": "strong-1", "fallback_model": "weak-1"},
+        {"type": "assistant", "parent_tool_use_id": None, "message": answer},
+        {
+            **{"type": "result", "subtype": "success", "is_error": False, "result": "Done.", "session_id": session},
+            "permission_denials": [{"tool_name": "Bash"}, {"tool_name": "Write"}],
+        },
+    ]
+    (world.root / "events").write_text("".join(f"{json.dumps(each)}\n" for each in events))
+    program = world.root / "claude"
+    program.write_text(f"#!/bin/sh\necho \"print('new')\" > code.py\ncat '{world.root}/events'\n")
+    program.chmod(0o755)
+    config, soul = world.root / "orc.yaml", world.root / "souls" / "keeper.md"
+    config.write_text(config.read_text().replace("backends:\n", "backends:\n  claude: {program: ./claude}\n", 1))
+    soul.write_text(soul.read_text().replace("backend: api", "backend: claude"))
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run()
+    assert world.state("greet") is State.DONE
+    spoke = world.records("greet")["attempt-1"].spoke
+    assert (spoke.denials, spoke.retries, spoke.fallbacks) == (("Bash", "Write"), 2, ("strong-1 -> weak-1",))
+    shown = orc(world.root, "show", world.id("greet")).out
+    for told in ("model weak-1, 2 calls repeated", "fell back: strong-1 -> weak-1", "denied: Bash", "denied: Write"):
+        assert told in shown
+    told_as_json = orc(world.root, "show", world.id("greet"), "--json").json()["records"]["attempt-1"]["spoke"]
+    assert (told_as_json["denials"], told_as_json["retries"]) == (["Bash", "Write"], 2)
 
 
 @pytest.mark.slow

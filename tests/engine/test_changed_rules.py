@@ -12,6 +12,7 @@ from fake_models import FakeModels
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.library import blob_id
 from orchestrator.core.job import State
 from orchestrator.core.records import Attempt
 from orchestrator.engine.sessions import session_of, session_path
@@ -78,6 +79,9 @@ def test_a_changed_rule_reaches_the_conversation_that_goes_on(world: tuple[World
     told = service.requests[-1].system
     assert ("Trim the wick." in told, "Light it." in told) == (True, False)
     assert git(place.root, "show", second.system) == told.strip()
+    before, after = (blob_id(RULE.format(rule=rule).encode()) for rule in ("Light it.", "Trim the wick."))
+    assert (first.rule_ids, second.rule_ids) == ((f"0001@{before}",), (f"0001@{after}",))
+    assert place.records("second")["review-1"].rule_ids == (f"0001@{after}",)
     with open_workspace(place.root) as ws:
         session = session_of(ws, "keeper", "main")
     assert session is not None

@@ -14,6 +14,7 @@ from orchestrator.adapters.audit import audit
 from orchestrator.core.hot import HotFile
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind
+from orchestrator.engine.drain import drain_agent, work_of
 from orchestrator.engine.edit import edit_job
 from orchestrator.engine.find import find_job
 from orchestrator.engine.people import person_of
@@ -86,6 +87,39 @@ def proofs(world: World) -> list[str]:
 def prompt(world: World, number: int) -> str:
     with open_workspace(world.root) as ws:
         return show_prompt(ws, find_job(ws, world.id("late")).job, attempt=number).message
+
+
+def test_a_conflict_stays_open_while_the_work_on_it_is_refused(world: World) -> None:
+    world.plays = [writes(1), attempt(2, say="I did nothing"), writes(3)]
+    world.set_up()
+    collide(world, 1)
+    world.run()
+    records = world.records("late")
+    assert world.state("late") is State.DONE
+    assert records["evidence-2"].failures[0].rule == "empty_diff"
+    assert (records["attempt-2"].conflict, records["attempt-3"].conflict) == (1, 1)
+    told = prompt(world, 3)
+    assert "Your work (attempt 1) was approved" in told
+    assert "+print('late 1')" in told
+    assert proofs(world) == []
+
+
+def test_who_was_given_a_conflict_is_not_retired_and_ends_it_while_it_drains(world: World) -> None:
+    world.set_up()
+    collide(world, 2)
+    told: list[str] = []
+
+    def take_away() -> None:
+        with open_workspace(world.root) as ws:
+            heir = world.job("late").at.given
+            told.extend(each.why for each in work_of(ws, heir))
+            drain_agent(ws, heir, "holiday")
+
+    meanwhile(world, "takes it over", take_away)
+    world.run()
+    assert "its conflict was given to it: orc retry" in told[0]
+    assert world.state("late") is State.DONE
+    assert world.records("late")["attempt-3"].rule == "given the conflict"
 
 
 # --- the author ---

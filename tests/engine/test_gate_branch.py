@@ -705,3 +705,65 @@ def test_a_diff_that_is_too_large_is_not_reviewed_in_part(ground: Ground) -> Non
     found = ground.gate("large", review=ground.critic())
     assert found.conclusion == "INCONCLUSIVE"
     assert "too large to be reviewed whole" in found.reasons[0]
+
+
+# --- a defect that is mended ---
+
+RUNS_TESTS = "for each in tests/*.sh; do test ! -e $each || sh $each; done"
+MENDS = JobSpec("", reproduces=True)
+MENDED = {"code.py": "mended = 1\n", "tests/mended.sh": "grep -q mended code.py\n"}
+
+
+def test_a_branch_whose_test_fails_without_the_rest_of_it_mends_a_defect(ground: Ground) -> None:
+    ground.branch("mended", MENDED)
+    before = ground.everything()
+    found = ground.gate("mended", RUNS_TESTS, spec=MENDS)
+    assert (found.conclusion, found.reasons) == ("PASS", ())
+    assert checks_on(found) == {"branch": "passed", "base": "passed", "reproduction": "failed"}
+    laid = found.seen.on(Where.REPRODUCTION)
+    assert laid is not None
+    assert ground.everything() == before
+
+
+def test_a_branch_that_moved_on_is_reproduced_on_its_merge_base(ground: Ground) -> None:
+    ground.branch("mended", MENDED)
+    ground.git("git checkout -q main")
+    ground.commit({"code.py": "mended = 2\n"})
+    found = ground.gate("mended", RUNS_TESTS, spec=MENDS)
+    assert found.seen.conflicts == ("code.py",)
+    laid = found.seen.on(Where.REPRODUCTION)
+    assert laid is not None
+    assert laid.tests == "failed"
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({**MENDED, "tests/mended.sh": "true\n"}, "The tests that came with the change pass on the base as well"),
+        ({"tests/mended.sh": "true\n"}, "The tests that came with the change pass on the base as well"),
+        ({"code.py": "mended = 1\n"}, "no test comes with the change"),
+    ],
+)
+def test_a_branch_that_shows_no_defect_is_refused(ground: Ground, files: dict[str, str], reason: str) -> None:
+    ground.branch("mended", files)
+    found = ground.gate("mended", RUNS_TESTS, spec=MENDS, review=ground.critic())
+    assert (found.conclusion, found.seen.review) == ("REFUSED", None)
+    assert reason in "".join(found.reasons)
+    assert ground.gate("mended", RUNS_TESTS).conclusion == "PASS"
+
+
+def test_without_a_check_nobody_can_say_that_a_defect_is_mended(ground: Ground) -> None:
+    ground.branch("mended", MENDED)
+    found = ground.gate("mended", spec=MENDS)
+    assert found.conclusion == "INCONCLUSIVE"
+    assert "That a defect is mended is proved by a check, and none was named." in found.reasons
+
+
+def test_the_reviewer_is_told_what_failed_without_the_rest_of_the_branch(ground: Ground) -> None:
+    ground.branch("mended", MENDED)
+    critic, script = ground.critic(), ground.root / "critic.py"
+    kept = f'open("{ground.root}/prompt", "w").write(sys.stdin.read())'
+    script.write_text(script.read_text().replace("sys.stdin.read()", kept))
+    assert ground.gate("mended", RUNS_TESTS, spec=MENDS, review=critic).conclusion == "PASS"
+    told = (ground.root / "prompt").read_text().partition("the defect is shown")[2]
+    assert f"- `{RUNS_TESTS}`: failed (exit 1, " in told

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from crash_helpers import KILLED, RUN, Expected, World, check_world, live, make_world
+from crash_helpers import KILLED, RUN, Expected, World, check_ledger, check_world, live, make_world
 
 from orchestrator.adapters.effects import Effect
 from orchestrator.core.job import Lane
@@ -122,6 +122,45 @@ def test_a_second_engine_is_refused_and_disturbs_nothing(world: World) -> None:
         until(lambda: "held" in world.shown(Lane.DONE))
     world.settle()  # What the run left is put away by whichever engine comes next.
     check_world(world, {"held": Expected()})
+
+
+ONE_UPDATE = {"before": f"{Effect.LEDGER_REF}:before:2", "after": f"{Effect.LEDGER_REF}:after:1"}
+"""Where an engine dies that is to take the ledger one update further."""
+
+
+def live_by_single_updates(world: World, side: str) -> None:
+    """Engine after engine, each killed around its first update of the ledger, until one has nothing to do."""
+    for _ in range(MOST_TIMES):
+        world.kill_at = [ONE_UPDATE[side]]
+        if world.orc(*RUN) != KILLED:
+            world.kill_at = []
+            return
+    raise AssertionError(f"no engine came to its end\n{world.ledger_log()}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(LONG)
+@pytest.mark.parametrize("side", SIDES)
+def test_whether_a_project_is_finished_is_asked_once_wherever_the_engine_dies(world: World, side: str) -> None:
+    config = world.root / "orc.yaml"
+    config.write_text(config.read_text().replace("    target: main\n", "    target: main\n    goal: It is whole.\n"))
+    world.commit("what is to be reached")
+
+    def told(word: str) -> int:
+        return sum(line.startswith(f"{word}: main ") for line in world.ledger_log().splitlines())
+
+    world.job("plain")
+    live_by_single_updates(world, side)
+    assert len(world.kills) > 5
+    assert [told(word) for word in ("goal", "count", "pending")] == [1, 1, 1]
+    world.kill_at = [f"{Effect.LEDGER_REF}:{side}"]
+    world.act("answer", "main.finish-1", "more", "-m", "branch")
+    assert told("more") == 1
+    live_by_single_updates(world, side)
+    world.kill_at = [f"{Effect.LEDGER_REF}:{side}"]
+    world.act("approve", "main.finish-2")
+    assert [told(word) for word in ("count", "pending", "finish", "withdraw", "reopen")] == [2, 2, 1, 0, 0]
+    check_ledger(world)
 
 
 @pytest.mark.slow

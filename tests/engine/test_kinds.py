@@ -20,6 +20,7 @@ from orchestrator.core import kinds
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind, ClaimResult, Verdict
+from orchestrator.engine.workspace import open_workspace
 
 NEEDS_LIST = pytest.mark.skipif(known_misspellings() is None, reason="codespell is not installed")
 PASSAGE = (
@@ -140,6 +141,10 @@ def test_the_workspaces_own_criteria_stand_in_for_the_shipped_ones(world: World)
     assert [each.rule for each in records["evidence-1"].failures] == ["length"]
     assert (records["review-1"].items_asked, records["review-1"].threshold) == (("fits",), 1.0)
     assert world.state("guide") is State.DONE
+    with open_workspace(world.root) as ws:
+        kept = ws.ledger.folder(world.id("guide")).records["evidence-2.criteria"]
+        assert ws.ledger.objects.read(kept) == (world.root / "criteria" / "writing.yaml").read_bytes()
+        assert kept == records["evidence-2"].criteria.blob
     proved(world)
 
 
@@ -227,8 +232,27 @@ def test_a_binary_deliverable_comes_with_something_that_can_be_seen(world: World
     world.run()
     assert refusals(world, "report") == {"not_viewable": "report.docx"}
     assert world.state("report") is State.DONE
-    (preview,) = world.records("report")["evidence-2"].previews
-    assert preview.about == "zip archive or office document, 6 bytes"
+    shown = world.records("report")["evidence-2"].previews
+    assert [(each.path, each.about) for each in shown] == [
+        ("report.docx", "zip archive or office document, 6 bytes"),
+        ("report.docx.preview.md", "text, 3 lines"),
+    ]
+    assert shown[1].text.splitlines()[-1] == "Sales rose."
+    proved(world)
+
+
+def test_a_preview_that_was_there_before_is_shown_with_the_new_version_of_its_deliverable(world: World) -> None:
+    (world.root / "report.docx.preview.md").write_text("# Report\n\nSales rose.\n")
+    git(world.root, "add", "-A")
+    git(world.root, "commit", "-q", "-m", "preview")
+    play(world, attempt(1, run="printf 'PK\\003\\004\\000\\001' > report.docx"))
+    world.drop("report.yaml", "prompt: make the report\nkind: writing\ndeliverables: [report.docx]\n")
+    world.run()
+    shown = world.records("report")["evidence-1"].previews
+    assert [(each.path, each.line, each.text.splitlines()[:1]) for each in shown] == [
+        ("report.docx", 0, []),
+        ("report.docx.preview.md", 1, ["# Report"]),
+    ]
     proved(world)
 
 
@@ -236,6 +260,7 @@ def test_a_binary_deliverable_comes_with_something_that_can_be_seen(world: World
 
 FORGERIES = {
     "a refusal left out": ("evidence", "evidence-1.yaml", "rule: missing_locator", "rule: length"),
+    "a demand left out": ("evidence", "evidence-1.yaml", "  viewable: true\n", "  viewable: false\n"),
     "another place": ("evidence", "evidence-1.yaml", "line: 7", "line: 8"),
     "another claim": ("evidence", "evidence-2.yaml", "Fact 2 holds.", "Fact 2 is sure."),
     "another preview": ("evidence", "evidence-2.yaml", "All facts hold.", "Nothing holds."),

@@ -13,6 +13,7 @@ from orchestrator.adapters.audit import audit
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind, Lately, Verdict
 from orchestrator.engine.prompt import show_review
+from orchestrator.engine.workers import find_worker, look_at_workers
 from orchestrator.engine.workspace import open_workspace
 
 WRITES = attempt(write={"code.py": "print('new')\n"})
@@ -129,3 +130,65 @@ def test_an_engine_that_ends_between_the_two_reviews_goes_on_to_the_second(world
     world.run()
     assert world.state("greet") is State.DONE
     assert world.records("greet")["review-2"].reviewer.agent == "cid"
+
+
+# --- by lot
+
+
+ALL = {"review": {"second": 100}}
+"""Every approval is drawn."""
+
+
+def test_an_approval_that_is_drawn_gets_a_second_reviewer(world: World) -> None:
+    play(world, WRITES, approved(1, summary=SECRET), config=ALL)
+    records = world.records("greet")
+    assert world.state("greet") is State.DONE
+    assert [records[f"review-{n}"].reviewer.agent for n in (1, 2)] == ["bea", "cid"]
+    assert (records["review-1"].drawn, records["review-1"].doubts, records["review-2"].drawn) == (True, (), False)
+    assert records["review-1"].commit == records["review-2"].commit
+    assert any("it was drawn by lot to be judged twice" in each for each in world.subjects)
+    assert record_of(world, "bea") == (1, 0)
+
+
+def test_a_second_reviewer_that_was_drawn_and_disagrees_sends_the_work_back_and_is_counted(world: World) -> None:
+    revises = {"match": {"kind": "review", "number": 2}, "verdict": "REVISE", "findings": [FINDING]}
+    work = [attempt(1, write={"code.py": "a\n"}), attempt(2, write={"code.py": "a:\n"}, answers="fixed")]
+    play(world, *work, revises, config=ALL)
+    assert world.state("greet") is State.DONE
+    assert [fix.problem for fix in world.records("greet")["attempt-2"].fixes] == ["no colon"]
+    # The new work was drawn as well, and that time both agreed.
+    assert record_of(world, "bea") == (2, 1)
+
+
+def test_with_one_reviewer_an_approval_that_is_drawn_stands(world: World) -> None:
+    world.souls.pop("cid")
+    play(world, WRITES, config=ALL)
+    assert world.state("greet") is State.DONE
+    assert world.steps("greet")[6:9] == ["review", "verdict", "stand"]
+    assert "card-1" not in world.records("greet")
+    assert record_of(world, "bea") == (0, 0)
+
+
+def test_a_second_review_without_a_clear_answer_leaves_the_approval_as_it_is(world: World) -> None:
+    unclear = {"match": {"kind": "review", "number": 2}, "reply": "It is fine."}
+    play(world, WRITES, unclear, config=ALL)
+    assert world.state("greet") is State.DONE
+    assert world.steps("greet")[6:11] == ["review", "verdict", "review", "verdict", "stand"]
+
+
+def test_an_engine_that_ends_before_the_second_review_that_was_drawn_goes_on_to_it(world: World) -> None:
+    world.plays, world.config = [WRITES], ALL
+    world.set_up()
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run(until=lambda ws: any(each.job.at.second is not None for each in ws.ledger.snapshot().active))
+    assert world.job("greet").at.second is not None
+    world.run()
+    assert world.state("greet") is State.DONE
+    assert world.records("greet")["review-2"].reviewer.agent == "cid"
+
+
+def record_of(world: World, name: str) -> tuple[int, int]:
+    """Of the approvals of a reviewer, how many were judged twice by lot, and how many of them were not shared."""
+    with open_workspace(world.root) as ws:
+        record = find_worker(look_at_workers(ws), name).record
+    return record.seconded, record.contradicted

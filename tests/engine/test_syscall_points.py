@@ -17,7 +17,7 @@ from syscall_helpers import Injection, Point, choose, problem, read_points
 from syscall_scenes import SCENES, play, trace
 
 SEED = os.environ.get("ORC_TORTURE_SEED", "1")
-KILLS = int(os.environ.get("ORC_TORTURE_POINTS", "600"))
+KILLS = int(os.environ.get("ORC_TORTURE_POINTS", "450"))
 FAILURES = KILLS // 3
 ONLY = [Point.parse(name) for name in os.environ.get("ORC_TORTURE_ONLY", "").split(",") if name]
 SHORT_KILLS, SHORT_FAILURES = 13, 6
@@ -73,6 +73,12 @@ def able() -> None:
     """The machine can do this."""
     if problem():
         pytest.skip(problem())
+
+
+def test_the_long_form_tries_more_than_five_hundred_points() -> None:
+    kills, failing = choose(POINTS, 450, "1"), choose(FAILING, 150, "1")
+    assert (len(set(kills)), len(set(failing))) == (450, 150)
+    assert {point.scene for point in kills} == set(SCENES)
 
 
 def reach(place: Path, point: Point, what: str, *, engine_too: bool = False) -> Injection:

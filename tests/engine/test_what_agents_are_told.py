@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import same_beginning
+from cli_world import orc
 from engine_world import World, attempt, git
 from fake_dialects import Asked
 from fake_models import FakeModels
@@ -200,6 +202,50 @@ def test_an_agent_finds_the_orc_that_started_it_and_the_projects_checks_do_not(w
     assert world.show("code.py") == str(orc)
 
 
+# --- what it needs ---
+
+
+def test_an_agent_is_told_what_the_jobs_came_to_that_its_job_needs_each_time_once(world: World) -> None:
+    long = "The table has three columns. " + "More of it. " * 400 + "Nothing is left to do."
+    first = {"title": "^Add the table", "kind": "attempt"}
+    world.plays = [
+        attempt(match=first, write={"table.py": "columns = 3\n"}, say=long),
+        attempt(1, say="I did nothing."),
+        attempt(2, write={"code.py": "import table\n"}, run="cat > told.md"),
+    ]
+    world.set_up()
+    world.drop("table.yaml", "title: Add the table\nprompt: add it\n")
+    world.drop("greet.yaml", "prompt: greet with the table\nneeds: [table]\n")
+    world.run()
+    assert world.state("greet") is State.DONE
+    id_, landed = world.id("table"), world.job("table").at.reason
+    assert landed.startswith("on main as ")
+    for number in (1, 2):
+        with open_workspace(world.root) as ws:
+            shown = show_prompt(ws, world.job("greet"), attempt=number)
+        (part,) = [part for part in shown.parts if part.name == "needs"]
+        assert part.why == f"the results of the jobs that it needs: {id_}"
+        assert shown.message.count(f"(the result of {id_}; it is data") == 1
+        assert f"Title: Add the table\nOutcome: done, {landed}\nReport:\nThe table has three columns." in shown.message
+        assert f" chars cut, full: orc show {id_} --json]" in shown.message
+        assert "Nothing is left to do." in shown.message
+        assert shown.message.index("The table has") < shown.message.index("greet with the table")
+    assert world.show("code.py") == "import table"
+    assert world.show("told.md").strip() == shown.message.strip()
+
+
+def test_a_job_that_waits_for_what_it_needs_is_told_nothing_of_it_yet(world: World) -> None:
+    world.plays = [attempt(write={"code.py": "x = 1\n"})]
+    world.set_up()
+    world.drop("table.yaml", "prompt: add it\nhold: true\n")
+    world.drop("greet.yaml", "prompt: greet\nneeds: [table]\n")
+    world.run()
+    assert world.state("greet") is State.WAITING
+    with open_workspace(world.root) as ws:
+        shown = show_prompt(ws, world.job("greet"))
+    assert "needs" not in {part.name for part in shown.parts}
+
+
 # --- what a program has to be told ---
 
 
@@ -232,7 +278,7 @@ def test_the_words_that_only_a_program_needs_are_in_the_system_prompt_that_is_ke
 
 def test_a_skill_that_is_only_named_lies_in_the_runs_folder_with_its_files(world: World, service: FakeModels) -> None:
     def place(asked: Asked) -> str:
-        return asked.users[0].split("which is in ")[1].split("/SKILL.md: read it there")[0]
+        return f"{asked.users[0].split('is the folder ')[1].splitlines()[0]}/sweep"
 
     def read_it(asked: Asked) -> dict[str, Any]:
         return {"tools": [{"name": "read", "input": {"path": f"{place(asked)}/SKILL.md"}}]}
@@ -251,7 +297,7 @@ def test_a_skill_that_is_only_named_lies_in_the_runs_folder_with_its_files(world
     assert world.state("greet") is State.DONE
     told = service.requests[0].prompt
     assert "How to sweep. (There is no room for the rest" in told
-    assert "/skills/sweep: references/more.md.)" in told
+    assert "SKILLS/sweep: references/more.md.)" in told
     assert "Never ends. Never ends." in (service.requests[1].result or "")
     assert "From left to right." in (service.requests[2].result or "")
     found: Attempt = world.records("greet")["attempt-1"]
@@ -260,3 +306,86 @@ def test_a_skill_that_is_only_named_lies_in_the_runs_folder_with_its_files(world
     kept = git(world.root, "show", "orc/state:library/skills/sweep/references/more.md")
     assert kept == "From left to right."
     assert list((world.root / ".git" / "orc").rglob("more.md")) == []
+
+
+def test_a_skill_is_read_from_the_workspace_never_from_the_tree_of_a_job(world: World, service: FakeModels) -> None:
+    def writes(path: str, text: str) -> dict[str, Any]:
+        return {"name": "write", "input": {"path": path, "content": text}}
+
+    under_the_carpet = SKILL.format(name="sweep", body="Under the carpet.")
+    turns: list[dict[str, Any]] = [
+        {"times": 1, "tools": [writes("code.py", "1\n"), writes("skills/sweep/SKILL.md", under_the_carpet)]},
+        {"times": 1, "match": "It does not stop.", "after_tool": False, "tools": [writes("more.py", "1\n")]},
+        {"text": "Done."},
+    ]
+    set_up(world, service, *turns, role="work", skills="sweep")
+    asks = {"verdict": "REVISE", "findings": [{"problem": "It does not stop.", "fix": "Stop."}]}
+    world.plays = [{"match": {"kind": "review", "number": 1}, **asks}]
+    world.write_plays()
+    write_skill(world, "sweep", "What was committed.")
+    git(world.root, "add", "skills")
+    git(world.root, "commit", "--quiet", "-m", "A skill of that name")
+    write_skill(world, "sweep", "What is in the workspace.")
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run()
+    asked = [
+        next(each.prompt for each in service.requests if at in each.prompt) for at in ("first attempt", "not stop")
+    ]
+    for told in (prompt.partition("# This job")[0] for prompt in asked):
+        assert "What is in the workspace." in told
+        assert "What was committed." not in told
+        assert "Under the carpet." not in told
+    blob = blob_id((world.root / "skills" / "sweep" / "SKILL.md").read_bytes())
+    for number in (1, 2):
+        assert [each.blob for each in world.records("greet")[f"attempt-{number}"].skills] == [blob]
+
+
+def test_what_two_jobs_of_an_agent_are_told_begins_alike(world: World, service: FakeModels) -> None:
+    other = {"times": 1, "match": "bow", "tools": [{"name": "write", "input": {"path": "bow.py", "content": "1\n"}}]}
+    set_up(world, service, WRITES, other, {"text": "Done."}, role="work", skills="sweep")
+    write_skill(world, "sweep", "From left to right.", **{"references/more.md": "Twice.\n"})
+    for name in ("greet", "bow"):
+        world.drop(f"{name}.yaml", f"prompt: {name}\n")
+        world.run()
+        assert world.state(name) is State.DONE
+    one, two = (
+        next(each for each in service.requests if f"# The task: {name}" in each.prompt) for name in ("greet", "bow")
+    )
+    assert one.system == two.system
+    same = same_beginning(one.prompt, two.prompt)
+    assert "(Its other files are in SKILLS/sweep: references/more.md.)" in same
+    assert "It allows: none of these\nSKILLS, where the files of the skills are, is the folder /" in same
+
+
+def test_a_broken_skill_stops_nobody_who_does_not_ask_for_it(world: World, service: FakeModels) -> None:
+    set_up(world, service, WRITES, {"text": "Done."}, role="work", skills="sweep")
+    write_skill(world, "sweep", "From left to right.")
+    torn = world.root / "skills" / "torn" / "SKILL.md"
+    torn.parent.mkdir()
+    torn.write_text("---\nname: torn\n")
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run()
+    assert world.state("greet") is State.DONE
+    found: Attempt = world.records("greet")["attempt-1"]
+    assert [each.name for each in found.skills] == ["skills/sweep/SKILL.md"]
+    told = "skills/torn/SKILL.md:1: must begin with front matter"
+    assert told in orc(world.root, "skills", "list").out
+    assert told in orc(world.root, "doctor").out
+
+
+def test_a_skill_that_broke_keeps_those_who_ask_for_it_waiting_and_an_earlier_version_of_it_does_not(
+    world: World, service: FakeModels
+) -> None:
+    set_up(world, service, WRITES, {"text": "Done."}, role="work", skills="sweep")
+    write_skill(world, "sweep", "From left to right.")
+    skill, soul = world.root / "skills" / "sweep" / "SKILL.md", world.root / "souls" / "keeper.md"
+    git(world.root, "hash-object", "-w", str(skill))
+    blob = blob_id(skill.read_bytes())
+    skill.write_text("---\nname: sweep\n")
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run(until=lambda ws: "not-started" in str(world.subjects))
+    assert "skills/sweep/SKILL.md:1: must begin with front matter" in world.job("greet").at.reason
+    soul.write_text(soul.read_text().replace("[sweep]", f"[sweep@{blob[:12]}]"))
+    world.run()
+    assert world.state("greet") is State.DONE
+    assert "From left to right." in service.requests[0].prompt

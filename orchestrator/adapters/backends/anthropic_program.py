@@ -79,6 +79,8 @@ class Talk:
     conversation: Conversation
     teller: Teller
     max_turns: int
+    most_tokens: int
+    """Of the whole run, each counted once; 0 for no limit."""
     text: str = ""
     model: str = ""
     tool_calls: int = 0
@@ -93,6 +95,9 @@ class Talk:
         while ending is None:
             if self.max_turns and turns >= self.max_turns:
                 return Ending(Trouble.LIMIT, f"It was not done after {turns} turns.", "max_turns")
+            if self.most_tokens and self.service.usage.total >= self.most_tokens:
+                told = f"It was not done after {self.service.usage.total} tokens."
+                return Ending(Trouble.LIMIT, told, "max_run_tokens")
             try:
                 message = self.service.ask(self.conversation.marked())
             except CallFailed as failure:
@@ -204,7 +209,7 @@ def main(argv: Sequence[str]) -> int:
         tries=options.tries,
         wait_s=options.wait_s,
     )
-    talk = Talk(service, tools, conversation, teller, options.max_turns)
+    talk = Talk(service, tools, conversation, teller, options.max_turns, options.max_run_tokens)
     names = [tool.name for tool in tools.tools()]
     teller.tell("start", session=conversation.file.stem, model=options.model, resumed=bool(options.resume), tools=names)
     try:
@@ -245,6 +250,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--key-env", default="ANTHROPIC_API_KEY", help="the variable with the key")
     parser.add_argument("--max-turns", type=int, default=0, help="answers of the model; 0 for no limit")
     parser.add_argument("--max-tokens", type=int, default=32_000, help="of one answer")
+    parser.add_argument("--max-run-tokens", type=int, default=0, help="of all answers and prompts; 0 for no limit")
     parser.add_argument("--tries", type=_at_least(1), default=6, help="requests for one answer")
     parser.add_argument("--wait-s", type=float, default=60.0, help="the longest wait between two of them")
     parser.add_argument("--stall-s", type=float, default=300.0, help="how long the service may be silent")

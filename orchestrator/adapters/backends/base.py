@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LINE_BYTES = 8 * 1024 * 1024
 """A longer line of output is left out: no event that matters is as long."""
+SAME_SESSION = "the-same-session"
+"""As `Order.resume`: the session of the run itself, whose id takes its place in the arguments once it is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,7 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
         "a list of mappings",
     ),
+    "follow_ups": (lambda value: isinstance(value, list), "a list"),
     "summary": (lambda value: isinstance(value, str), "a text"),
     "answers": (lambda value: value in ANSWERS, f"one of {', '.join(ANSWERS)}"),
     "to": (lambda value: value in ("file", "stdout"), "file or stdout"),
@@ -331,6 +332,7 @@ def build_verdict(keys: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str
         "items": items,
         **({"claims": claims} if claims else {}),
         "findings": [_finding(finding) for finding in keys.get("findings", [])],
+        **({"follow_ups": keys["follow_ups"]} if "follow_ups" in keys else {}),
         "summary": keys.get("summary", f"The scripted reviewer says {keys['verdict']}."),
     }
 

@@ -1,0 +1,173 @@
+"""Schedules: which of the slots that have come become jobs, and what is told of the others.
+
+A slot is the minute, in UTC, at which a schedule says that something is due. What was dealt with is kept as the newest
+slot, in the same update of the ledger as the job that it became: so no slot becomes two jobs, whatever dies in between,
+and a clock that is set back makes nothing due again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from string import Template
+from typing import Any
+
+from orchestrator.core.ids import job_id
+from orchestrator.core.times import iso
+
+ON_TIME = timedelta(minutes=2)
+"""Later than this a slot counts as missed: an engine looks every few seconds."""
+MOST_AT_ONCE = 24
+"""So many slots that were missed are made up for at most, the newest."""
+MOST_SLOTS = 10_000
+"""Of so many slots in a row that nobody was there for, the rest is not even counted."""
+
+
+class Catchup(StrEnum):
+    """What becomes of slots that came while no engine ran."""
+
+    SKIP = "skip"
+    LAST = "last"
+    """The newest of them, if it lies within the grace."""
+    ALL = "all"
+    """Each of them that lies within the grace, not too many."""
+
+
+class Overlap(StrEnum):
+    """What becomes of a slot while the job of an earlier one is still open."""
+
+    SKIP = "skip"
+    ALLOW = "allow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """`schedules/<name>.yaml`, as a person wrote it."""
+
+    name: str
+    cron: str
+    tz: str
+    """The time zone in which `cron` is read, by its IANA name."""
+    job: Mapping[str, Any]
+    """The keys of the job that each slot becomes."""
+    enabled: bool = True
+    catchup: Catchup = Catchup.LAST
+    grace_s: int = 3600
+    overlap: Overlap = Overlap.SKIP
+    jitter_s: int = 0
+    blob: str = ""
+
+    @property
+    def timing(self) -> str:
+        """When it is due, in one line: with another one it begins anew."""
+        return f"{self.cron} {self.tz}"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsTaken:
+    """`schedules/<name>.yaml` of the ledger: how far the slots of a schedule have been dealt with."""
+
+    slot: str
+    """The newest slot that was dealt with, or when the schedule was first seen: nothing before it becomes a job."""
+    timing: str
+    job: str = ""
+    """The newest job that a slot became."""
+    made: int = 0
+    missed: int = 0
+    """Slots for which it was too late, or which a newer one stood in for."""
+    skipped: int = 0
+    """Slots that came while the job of an earlier one was still open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What is to be done about a schedule now: the slots that become jobs, oldest first, and what is kept then."""
+
+    fire: tuple[datetime, ...]
+    taken: SlotsTaken
+    why: str
+    """What happened, in a few words."""
+
+
+def decide(
+    schedule: Schedule, known: SlotsTaken | None, slots: Iterable[datetime], now: datetime, *, is_open: bool
+) -> Turn | None:
+    """What is due; None if nothing is.
+
+    `slots` are those after the newest one of `known`, in order, of which only those up to now are looked at. `is_open`:
+    the job of an earlier slot has not ended.
+    """
+    if known is None or known.timing != schedule.timing:
+        before = SlotsTaken("", "") if known is None else known
+        taken = replace(before, slot=max(iso(_minute(now)), before.slot), timing=schedule.timing)
+        return Turn((), taken, "seen for the first time" if known is None else "its times were changed")
+    due = due_slots(schedule, slots, now)
+    if not due:
+        return None
+    fire = _chosen(schedule, due, now)
+    missed = len(due) - len(fire)
+    skipped = 0
+    if is_open and schedule.overlap is Overlap.SKIP:
+        fire, skipped = (), len(fire)
+    taken = replace(known, slot=iso(due[-1]), missed=known.missed + missed, skipped=known.skipped + skipped)
+    return Turn(fire, replace(taken, made=known.made + len(fire)), _why(len(fire), missed, skipped))
+
+
+def due_slots(schedule: Schedule, slots: Iterable[datetime], now: datetime) -> list[datetime]:
+    """The slots that have come, each as late as its jitter makes it."""
+    due: list[datetime] = []
+    for slot in slots:
+        if slot + jitter_of(schedule, slot) > now or len(due) == MOST_SLOTS:
+            break
+        due.append(slot)
+    return due
+
+
+def jitter_of(schedule: Schedule, slot: datetime) -> timedelta:
+    """How much later than its minute a slot is due: the same each time, and another one for each slot."""
+    if not schedule.jitter_s:
+        return timedelta()
+    digest = hashlib.sha256(f"{schedule.name} {iso(slot)}".encode()).digest()
+    return timedelta(seconds=int.from_bytes(digest[:8]) % (schedule.jitter_s + 1))
+
+
+def _chosen(schedule: Schedule, due: list[datetime], now: datetime) -> tuple[datetime, ...]:
+    grace = timedelta(seconds=schedule.grace_s)
+    most = ON_TIME if schedule.catchup is Catchup.SKIP else max(ON_TIME, grace)
+    in_time = [slot for slot in due if now - slot - jitter_of(schedule, slot) <= most]
+    return tuple(in_time[-(MOST_AT_ONCE if schedule.catchup is Catchup.ALL else 1) :])
+
+
+def _why(made: int, missed: int, skipped: int) -> str:
+    told = [f"{made} job{'s' * (made != 1)}"] if made else []
+    if skipped:
+        told.append(f"{skipped} skipped, for the job before is still open")
+    if missed:
+        told.append(f"{missed} missed")
+    return ", ".join(told)
+
+
+def slot_job_id(schedule: Schedule, slot: datetime) -> str:
+    """The id of the job that a slot becomes: the same each time."""
+    return job_id(schedule.name, hashlib.sha256(f"{schedule.name} {iso(slot)}".encode()).hexdigest()[:8])
+
+
+def fill_in(schedule: Schedule, slot: datetime, local: datetime) -> dict[str, Any]:
+    """The job of a slot. In its title and prompt `${date}`, `${time}`, `${slot}` and `${schedule}` are filled in."""
+    words = {
+        "date": f"{local:%Y-%m-%d}",
+        "time": f"{local:%H:%M}",
+        "slot": iso(slot),
+        "schedule": schedule.name,
+    }
+    return {
+        key: Template(value).safe_substitute(words) if key in ("title", "prompt") and isinstance(value, str) else value
+        for key, value in schedule.job.items()
+    }
+
+
+def _minute(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(second=0, microsecond=0)
