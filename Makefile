@@ -58,7 +58,7 @@ check: $(TOOLS) ## everything a change must pass: format, lint, types, layers, a
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST)
+	$(PYTEST) $(CHECK_ARGS)
 
 format: $(TOOLS) ## format the code and apply the safe fixes
 	$(BIN)/ruff format .

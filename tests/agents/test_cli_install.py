@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -96,16 +97,39 @@ chmod +x "$place/node"
 """
 
 
+#: Every test fails that `check` runs, and no more when they are run again.
+MAKE = """
+echo "make $*"
+[ "$*" != check ] || [ ! -d .pytest_cache ]
+"""
+
+
 def run_ci(
-    tmp_path: Path, *, installs: bool = True, lacks: str = "", node: str = "v20.1.0", may_skip: str = ""
+    tmp_path: Path,
+    *,
+    installs: bool = True,
+    lacks: str = "",
+    node: str = "v20.1.0",
+    may_skip: str = "",
+    failed: int | None = None,
 ) -> tuple[int, str]:
-    """`.ci/run` where every command is a stand-in that says its name; its exit code and what was told."""
+    """`.ci/run` where every command is a stand-in that says its name; its exit code and what was told.
+
+    With `failed`, `make check` fails the first time, and so many tests have failed.
+    """
     (tmp_path / ".ci").mkdir()
     (tmp_path / ".cache" / "orc-ci" / "agents").mkdir(parents=True)
     shutil.copy(CI_RUN, tmp_path / ".ci" / "run")
     commands = tmp_path / "bin"
     commands.mkdir()
     bodies = {"python3": PYTHON, "npm": NPM, "node": f"echo {node}", "id": "echo 0", "uname": "echo x86_64"}
+    bodies["make"] = MAKE
+    if failed is not None:
+        (tmp_path / ".pytest_cache" / "v" / "cache").mkdir(parents=True)
+        names = {f"tests/test_a.py::test_{number}": True for number in range(failed)}
+        (tmp_path / ".pytest_cache" / "v" / "cache" / "lastfailed").write_text(json.dumps(names))
+        (tmp_path / ".venv" / "bin").mkdir(parents=True)
+        (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
     for name in {*NEEDED, "python3"} - {lacks}:
         body = bodies.get(name, 'echo "${0##*/} $*"')
         (commands / name).write_text(f"#!/bin/sh\n{body}\n")
@@ -159,3 +183,19 @@ def test_ci_takes_a_newer_node_from_npm_where_that_of_the_machine_is_too_old(tmp
     code, told = run_ci(tmp_path, node="v18.20.4")
     assert code == 0, told
     assert "v22.1.0" in told.splitlines()
+
+
+AGAIN = "make check CHECK_ARGS=-n 0 --last-failed --last-failed-no-failures none"
+
+
+def test_ci_gives_a_few_tests_that_failed_a_second_chance_and_says_so(tmp_path: Path) -> None:
+    code, told = run_ci(tmp_path, failed=2)
+    assert code == 0, told
+    assert made(told)[1:] == ["make check", AGAIN]
+    assert "WARNING: the tests that FAILED above passed the second time only" in told
+
+
+@pytest.mark.parametrize("failed", [0, 11])
+def test_ci_gives_none_to_a_check_that_failed_elsewhere_or_in_many_places(tmp_path: Path, failed: int) -> None:
+    code, told = run_ci(tmp_path, failed=failed)
+    assert (code, made(told)[1:]) == (1, ["make check"]), told

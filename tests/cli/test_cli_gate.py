@@ -343,14 +343,17 @@ def test_after_a_kill_the_repository_is_untouched_and_the_next_gate_clears_up(gr
     # Its run lives on, so its folder stays as long.
     w.orc(ground.repo, "gate", "feature", code=1)
     w.wait_until(lambda: len(left_overs(ground.root)) == 1)
+    (killed,) = left_overs(ground.root)
     assert not is_gone(ground)
     (ground.root / "go").touch()
 
     def is_clear() -> bool:
         w.orc(ground.repo, "gate", "feature", code=1)
-        return left_overs(ground.root) == []
+        return killed not in left_overs(ground.root)
 
     w.wait_until(is_clear)
+    # Each gate's own folder is removed in the background.
+    w.wait_until(lambda: left_overs(ground.root) == [])
 
 
 def test_json_is_one_object_whatever_the_names_are(ground: Ground) -> None:
