@@ -17,7 +17,7 @@ from orchestrator.errors import InvalidFileError, NotFoundError, OrcError
 
 FILE_NAME = "orc.yaml"
 
-_LAST = ("models", "routing", "sessions", "review", "limits", "logs")
+_LAST = ("models", "routing", "sessions", "review", "limits", "logs", "notify")
 """What stands at the end of a new file."""
 
 
@@ -42,6 +42,7 @@ def parse_config(data: bytes, *, name: str = FILE_NAME, known: Path | None = Non
     validate(document.value, "config", file=name, lines=document.lines, known=known)
     _fill_types(document)
     _check_names(document, name)
+    _check_ways(document, name)
     try:
         return Config.from_file(document.value)
     except ValueError as error:
@@ -122,6 +123,24 @@ def _check_names(document: Document, name: str) -> None:
     for kind, route in (document.value.get("routing") or {}).items():
         if isinstance(route, dict):
             _check_name(document, name, ("routing", kind, "tier"), route["tier"], tiers)
+
+
+def _check_ways(document: Document, name: str) -> None:
+    notify = document.value.get("notify") or {}
+    if quiet := notify.get("quiet"):
+        from orchestrator.adapters.cron import zone_problem
+
+        if problem := zone_problem(quiet["tz"]):
+            raise InvalidFileError(
+                problem, file=name, line=document.lines["notify", "quiet", "tz"], key="notify.quiet.tz"
+            )
+    for way, channel in (notify.get("to") or {}).items():
+        if "webhook" in channel:
+            from orchestrator.adapters.messenger import address_problem
+
+            if problem := address_problem(channel["webhook"]):
+                line = document.lines["notify", "to", way, "webhook"]
+                raise InvalidFileError(problem, file=name, line=line, key=f"notify.to.{way}.webhook")
 
 
 def _check_name(document: Document, file: str, path: tuple[str, str, str], value: str, known: Iterable[str]) -> None:

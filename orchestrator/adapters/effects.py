@@ -56,6 +56,10 @@ class Effect(StrEnum):
     LEDGER_PACK = "ledger.pack"
     SOUL_WRITE = "soul.write"
     """An agent's soul is changed or moved, because a person asked for it."""
+    NOTICE_WRITE = "notice.write"
+    """What a person is to be told, and how far that has come, is kept."""
+    NOTICE_SEND = "notice.send"
+    """A person is told, or the process that does so is started."""
 
 
 _hits: Counter[str] = Counter()

@@ -12,13 +12,14 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from orchestrator.adapters.redact import Redactor
 from orchestrator.adapters.spans import span
@@ -262,8 +263,16 @@ def remove_in_background(folder: Path) -> None:
         test "$each" = lock || rm -rf "./$each" || { chmod -R u+rwx "./$each"; rm -rf "./$each"; }
     done; cd / && rm -rf "$1"
     """
+    start_in_background(["/bin/sh", "-c", script, "sh", str(folder)])
+
+
+def start_in_background(argv: Sequence[str]) -> int:
+    """Start a command in a session of its own that nobody waits for, without input and output. Its process id.
+
+    Raises OSError if it cannot be started.
+    """
     process = subprocess.Popen(
-        ["/bin/sh", "-c", script, "sh", str(folder)],
+        list(argv),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -271,6 +280,7 @@ def remove_in_background(folder: Path) -> None:
         start_new_session=True,
     )
     process.returncode = 0  # It may outlive us: `subprocess` must not warn or wait.
+    return process.pid
 
 
 def ask_version(program: str, *, path: str) -> str:
@@ -333,9 +343,10 @@ def capture(
     env: Mapping[str, str],
     timeout_s: float,
     keep_bytes: int,
+    stdin: bytes = b"",
     while_waiting: Callable[[], None] = lambda: None,
 ) -> Captured:
-    """Run a command in a session of its own, stdin empty, stdout and stderr together; at most `keep_bytes` are kept.
+    """Run a command in a session of its own, stdout and stderr together; at most `keep_bytes` are kept.
 
     After `timeout_s` it is killed with all below it. What it leaves in the background lives on, and is not waited for.
     `while_waiting` is called every 0.1 s or so. Raises OSError if the command cannot be started.
@@ -343,9 +354,10 @@ def capture(
     head, tail, seen, half = bytearray(), bytearray(), 0, keep_bytes // 2
     until = drained = time.monotonic() + timeout_s
     with (
+        _input(stdin) as given,
         subprocess.Popen(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=cwd,
@@ -377,6 +389,16 @@ def capture(
                 _signal(-process.pid, signal.SIGKILL)
     kept = min(seen - len(head), half)
     return Captured(code, bytes(head), bytes(tail[len(tail) - kept :]), seen - len(head) - kept)
+
+
+@contextmanager
+def _input(data: bytes) -> Iterator[IO[bytes]]:
+    """A file with these bytes, at its beginning: who reads no input keeps nobody waiting."""
+    with open(os.devnull, "rb") if not data else tempfile.TemporaryFile() as file:
+        if data:
+            file.write(data)
+            file.seek(0)
+        yield file
 
 
 def _piece(selector: selectors.BaseSelector, process: subprocess.Popen[bytes], timeout: float) -> bytes:

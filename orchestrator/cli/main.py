@@ -49,6 +49,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "scars": ("scars", "Which guard comes from which incident, and how often it fired."),
     "verify": ("verify", "Prove the ledger again from the objects it cites."),
     "schedule": ("schedule", "Jobs that come by themselves: when, what came of them, make one now."),
+    "notify": ("notify", "What you are told without asking, and a test of each way."),
     "skills": ("skills", "The skills of your agents: versions, and what came of them."),
     "rules": ("rules", "Make CLAUDE.md, AGENTS.md and GEMINI.md from rules/."),
     "doctor": ("doctor", "What is wrong with this workspace, and the way out."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 from orchestrator.core.codec import from_mapping, to_mapping
@@ -214,6 +215,53 @@ class LogLimits:
     days: int = 30
 
 
+class About(StrEnum):
+    """What a notice is about."""
+
+    CARD = "cards"
+    """A question to the person, and one that is brought to mind."""
+    FAILED = "failed"
+    DONE = "done"
+    REJECTED = "rejected"
+    """A file in `queue/` that could not be accepted."""
+    ALERT = "alerts"
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """The hours in which only what cannot wait is told; `start` and `end` as HH:MM in the zone `tz`."""
+
+    start: str
+    end: str
+    tz: str
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A way to a person: exactly one of these is set."""
+
+    webhook: str = ""
+    """An address that is sent one JSON object by POST."""
+    webhook_env: str = ""
+    """The variable of the environment that holds such an address."""
+    command: tuple[str, ...] = ()
+    """A program that gets the same object on its standard input."""
+    desktop: bool = False
+    """The notifications of the desktop."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyPolicy:
+    """`notify:` in orc.yaml."""
+
+    about: tuple[About, ...] = (About.CARD, About.FAILED, About.ALERT)
+    to: dict[str, Channel] = field(default_factory=dict)
+    """The ways to the person, by name. Without any, nothing is told."""
+    hourly: int = 5
+    """From so many within an hour on, the others are told together."""
+    quiet: Quiet | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The whole of `orc.yaml`."""
@@ -235,6 +283,7 @@ class Config:
     review: ReviewDefaults = ReviewDefaults()
     limits: Limits = Limits()
     logs: LogLimits = LogLimits()
+    notify: NotifyPolicy = field(default_factory=NotifyPolicy)
 
     @classmethod
     def from_file(cls, value: Mapping[str, Any]) -> Config:

@@ -25,7 +25,7 @@ from orchestrator.engine.health import alarms_of
 from orchestrator.engine.launch import RunState, folder_of, state_of
 from orchestrator.engine.notes import note_engine, read_note
 from orchestrator.engine.project_queue import Projection
-from orchestrator.engine.tick import LEDGER, Engine, look_at_health, tick
+from orchestrator.engine.tick import LEDGER, Engine, look_at_health, tell_notices, tick
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import LedgerError, OrcError
 
@@ -51,6 +51,7 @@ class Loop:
         self._turn(once=once, until_idle=until_idle)
         if not self.engine.stopping:
             look_at_health(self.engine)  # Whoever has been waiting for the end is told with what it ended.
+        tell_notices(self.engine, last=True)
 
     def _turn(self, *, once: bool, until_idle: bool) -> None:
         quiet_since = time.monotonic()

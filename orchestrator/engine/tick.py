@@ -69,6 +69,7 @@ from orchestrator.engine.launch import RunState, folder_of, launch, state_of
 from orchestrator.engine.look import Noted, look
 from orchestrator.engine.merge import build_merge, land, watch_landing
 from orchestrator.engine.notes import note_engine
+from orchestrator.engine.notices import Notices
 from orchestrator.engine.outbox import Outboxes, Taken, take_follow_ups
 from orchestrator.engine.project_queue import Projection
 from orchestrator.engine.recurring import Schedules
@@ -129,6 +130,7 @@ class Engine:
     outboxes: Outboxes = field(default_factory=Outboxes)
     schedules: Schedules = field(default_factory=Schedules)
     alarms: Alarms = field(default_factory=Alarms)
+    notices: Notices = field(default_factory=Notices)
     verdicts: Verdicts = field(default_factory=Verdicts)
     trials: Trials = field(default_factory=Trials)
     blocked: bool = False
@@ -164,7 +166,14 @@ def tick(engine: Engine) -> bool:
     if engine.alarms.is_due(resting=not moved):
         look_at_health(engine)
     _guarded(engine, "engine.json", partial(_note, engine))
+    tell_notices(engine)
     return moved
+
+
+def tell_notices(engine: Engine, *, last: bool = False) -> None:
+    """Have the person told what has happened; `last`: the engine ends."""
+    alerts = tuple(engine.alarms.standing)
+    _guarded(engine, "notify", partial(engine.notices.look, engine.ws, alerts, last=last))
 
 
 def _take_in(engine: Engine) -> bool:

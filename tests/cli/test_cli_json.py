@@ -82,6 +82,11 @@ def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> No
     check("schedule", "explain", "inbox")
     check("cancel", str(check("schedule", "run", "inbox")["job"]))
     check("schedule", "explain", "nobody", code=3)
+    with (root / "orc.yaml").open("a") as file:
+        file.write("notify: {about: [rejected], to: {mine: {command: ['true']}}}\n")
+    check("notify", "test")
+    check("notify", "send")
+    check("notify", "list")
     check("rules", "build")
     (root / "GEMINI.md").write_text("mine\n")
     check("rules", "build", code=4)

@@ -1,0 +1,112 @@
+"""Takes a message to a person: by a webhook, by a program of theirs, or to their desktop."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from orchestrator.adapters.effects import Effect, effect
+from orchestrator.adapters.processes import capture, program_problem
+from orchestrator.core.config import Channel
+
+WEBHOOK_S, COMMAND_S = 15.0, 60.0
+MOST_SAID = 2_000
+_LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
+_ON_MAC = ("on run argv", "display notification (item 2 of argv) with title (item 1 of argv)", "end run")
+
+
+def send(channel: Channel, message: Mapping[str, Any], root: Path) -> str:
+    """Tell a message (`core.notice.message_of`). '' if it arrived, else why not; never an address, which may be secret.
+
+    `root`: the workspace, in which a program is started.
+    """
+    with effect(Effect.NOTICE_SEND):
+        if channel.command:
+            return _start(channel.command, message, root)
+        if channel.desktop:
+            return _start(_desktop(message), message, root)
+        address = channel.webhook or os.environ.get(channel.webhook_env, "")
+        if not address:
+            return f"the variable {channel.webhook_env} is not set where orc runs"
+        return address_problem(address) or _post(address, message)
+
+
+def address_problem(address: str) -> str:
+    """What is wrong with the address of a webhook; '' if nothing is."""
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not host or not address.isascii() or not address.isprintable() or " " in address:
+        return "the address is none: it is to be like https://example.org/hook"
+    if parts.scheme == "https" or (parts.scheme == "http" and host in _LOCAL):
+        return ""
+    return "the address does not begin with https://, so that others could read along (http:// is for this machine)"
+
+
+def _post(address: str, message: Mapping[str, Any]) -> str:
+    import urllib.error
+    import urllib.request
+
+    class NoRedirect(urllib.request.HTTPRedirectHandler):
+        # What is told is for the address that the person wrote, and for no other.
+        def redirect_request(self, *args: object, **extra: object) -> None:
+            return None
+
+    request = urllib.request.Request(
+        address,
+        data=json.dumps(message).encode(),
+        headers={"Content-Type": "application/json", "User-Agent": "orc", "Idempotency-Key": str(message["key"])},
+    )
+    try:
+        with urllib.request.build_opener(NoRedirect).open(request, timeout=WEBHOOK_S) as answer:
+            answer.read(MOST_SAID)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return f"it answered {error.code}"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return f"it cannot be reached: {getattr(reason, 'strerror', None) or type(reason).__name__}"
+    except Exception as error:  # http.client has errors of its own, of no common kind.
+        return f"it answered what cannot be read: {type(error).__name__}"
+    return ""
+
+
+def _desktop(message: Mapping[str, Any]) -> tuple[str, ...]:
+    title, text = str(message["title"]), str(message["text"])
+    if sys.platform == "darwin":
+        return ("osascript", *(word for line in _ON_MAC for word in ("-e", line)), "--", title, text)
+    # Its text may hold markup, and agents choose some of the words.
+    return ("notify-send", "--app-name=orc", "--", title, html.escape(text, quote=False))
+
+
+def _start(argv: tuple[str, ...], message: Mapping[str, Any], root: Path) -> str:
+    told = {"ORC_NOTICE_KEY": message["key"], "ORC_NOTICE_TITLE": message["title"], "ORC_NOTICE_TEXT": message["text"]}
+    env = {**os.environ, **{name: str(value) for name, value in told.items()}}
+    program = shutil.which(argv[0], path=env.get("PATH", "")) if "/" not in argv[0] else argv[0]
+    argv = (program or argv[0], *argv[1:])
+    if problem := program_problem(argv, path=env.get("PATH", ""), cwd=root):
+        return problem
+    try:
+        done = capture(
+            argv,
+            cwd=root,
+            env=env,
+            timeout_s=COMMAND_S,
+            keep_bytes=MOST_SAID,
+            stdin=json.dumps(message).encode() + b"\n",
+        )
+    except OSError as error:
+        return f"{argv[0]} cannot be started: {error.strerror}"
+    if done.timed_out:
+        return f"{argv[0]} took longer than {COMMAND_S:g} s"
+    said = (done.head + done.tail).decode("utf-8", "replace").strip().splitlines()
+    return f"{argv[0]} ended with {done.exit}{': ' + said[-1][:200] if said else ''}" if done.exit else ""

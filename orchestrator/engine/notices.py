@@ -1,0 +1,209 @@
+"""Notices: reading from the ledger what a person is to be told, and telling it.
+
+A process of its own tells, `orc notify send`, which the engine starts when something has happened: whoever is told may
+take a minute to answer, and the engine waits for nobody.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from orchestrator.adapters.cron import zone_of
+from orchestrator.adapters.effects import Effect, effect
+from orchestrator.adapters.files import ensure_folder, hold_lock
+from orchestrator.adapters.git import GitError
+from orchestrator.adapters.messenger import send
+from orchestrator.adapters.notices import KEEP_S, NoticeBox, Place
+from orchestrator.adapters.processes import is_alive, start_in_background
+from orchestrator.core.alerts import AlertKind
+from orchestrator.core.config import About
+from orchestrator.core.funnel import Happened
+from orchestrator.core.job import Priority
+from orchestrator.core.notice import (
+    DAY_S,
+    Delivery,
+    Notice,
+    Pending,
+    is_hopeless,
+    message_of,
+    notice_of_alert,
+    notices_of,
+    pause_s,
+    plan,
+    quiet_until,
+    within_the_hour,
+)
+from orchestrator.core.times import iso, parse
+from orchestrator.engine.health import standing_alerts
+from orchestrator.engine.history import read_log
+from orchestrator.engine.notes import read_note
+from orchestrator.engine.workspace import Workspace
+from orchestrator.errors import NotFoundError, OrcError
+
+SPACE_S, AGAIN_S = 5.0, 60.0
+"""How far apart two processes that tell are started at least; and how often where something waits to be told."""
+MOST_STEPS = 1_000
+"""So many steps of the ledger are read at once, the newest."""
+
+
+def box_of(ws: Workspace) -> NoticeBox:
+    """The outbox of a workspace."""
+    return NoticeBox(ws.paths.orcdir / "notices")
+
+
+# --- the engine ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Notices:
+    """When the engine has a process tell what happened."""
+
+    _seen: tuple[str, tuple[str, ...]] = ("", ())
+    """The ledger's tip and the alerts that stood when it last did."""
+    _next: float = 0.0
+    _again: float = 0.0
+    _pid: int = 0
+
+    def look(self, ws: Workspace, alerts: tuple[str, ...], *, last: bool = False) -> None:
+        """Start the process if there may be something to tell; `last`: whatever was when. Raises OSError."""
+        now = time.monotonic()
+        if not ws.config.notify.to or (now < self._next and not last):
+            return
+        seen = (ws.ledger.tip(), alerts)
+        is_due = now >= self._again and box_of(ws).has_pending()
+        if (seen == self._seen and not is_due) or (self._pid and is_alive(self._pid)):
+            return
+        argv = [sys.executable, "-P", "-m", "orchestrator", "-C", str(ws.paths.root), "notify", "send"]
+        with effect(Effect.NOTICE_SEND):
+            self._pid = start_in_background(argv)
+        self._seen, self._next, self._again = seen, now + SPACE_S, now + AGAIN_S
+
+
+# --- telling ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One message and what came of it. `problem` is '' if it arrived."""
+
+    way: str
+    keys: tuple[str, ...]
+    title: str
+    problem: str
+
+
+def send_notices(ws: Workspace) -> Iterator[Sent]:
+    """Read what is new in the ledger and tell what is due. Raises BusyError while another process does, OrcError."""
+    box = box_of(ws)
+    ensure_folder(box.folder.parent)
+    with hold_lock(box.lock, timeout=0, what="the notices (another process tells them)"):
+        box.settle()
+        _read_new(ws, box)
+        quiet = ws.config.notify.quiet
+        now = ws.now()
+        until = quiet_until(quiet, now.astimezone(zone_of(quiet.tz))) if quiet else None
+        due, _ = plan(_open(ws, box), box.place().used, ws.config.notify, now, until)
+        for delivery in due:
+            yield _deliver(ws, box, delivery)
+
+
+def _open(ws: Workspace, box: NoticeBox) -> list[Pending]:
+    """What is still to be told; what no way is left for is put away."""
+    found = []
+    for one in box.pending():
+        if one.waits_for(ws.config.notify.to):
+            found.append(one)
+        else:
+            box.put(one, is_over=True)
+    return found
+
+
+def _deliver(ws: Workspace, box: NoticeBox, delivery: Delivery) -> Sent:
+    way, policy, now = delivery.way, ws.config.notify, ws.stamp()
+    chosen = [one for one in box.pending() if one.notice.key in delivery.keys]
+    place = box.place()
+    if not all(one.notice.urgent for one in chosen):
+        # Noted before it is told: a kill in between must not make it more than a person wants to hear.
+        used = (*within_the_hour(place.used.get(way, ()), parse(now)), now)
+        box.put_place(replace(place, used={**place.used, way: used}))
+    message = message_of([one.notice for one in chosen], ws.paths.root.name)
+    problem = send(policy.to[way], message, ws.paths.root)
+    for one in chosen:
+        after = _after(one, way, problem, now)
+        box.put(after, is_over=not after.waits_for(policy.to))
+    return Sent(way, delivery.keys, str(message["title"]), problem)
+
+
+def _after(one: Pending, way: str, problem: str, now: str) -> Pending:
+    if not problem:
+        return replace(one, told={**one.told, way: now})
+    tries = one.tries.get(way, 0) + 1
+    moment = parse(now)
+    hopeless = is_hopeless(one.notice, moment)
+    return replace(
+        one,
+        tries={**one.tries, way: tries},
+        failed={**one.failed, way: problem},
+        next={**one.next, way: iso(moment + timedelta(seconds=pause_s(tries)))},
+        given_up=(*one.given_up, way) if hopeless else one.given_up,
+    )
+
+
+def _read_new(ws: Workspace, box: NoticeBox) -> None:
+    place, now, tip = box.place(), ws.now(), ws.ledger.tip()
+    is_old = not place.read or (now - parse(place.read)).total_seconds() > DAY_S
+    wanted = ws.config.notify.about
+    if place.tip and not is_old:
+        box.add(each for each in _new_notices(ws, place, tip) if each.about in wanted)
+    if About.ALERT in wanted:
+        for alert in standing_alerts(ws, read_note(ws)):
+            notice = notice_of_alert(alert, ws.stamp())
+            box.add([replace(notice, urgent=alert.kind is AlertKind.GATE_BROKEN)])
+    swept = place.swept
+    if not swept or (now - parse(swept)).total_seconds() > DAY_S:
+        box.sweep(now.timestamp() - KEEP_S)
+        swept = iso(now)
+    box.put_place(replace(place, tip=tip, read=iso(now), swept=swept))
+
+
+def _new_notices(ws: Workspace, place: Place, tip: str) -> list[Notice]:
+    if place.tip == tip:
+        return []
+    which = ("--reverse", "--first-parent", f"--max-count={MOST_STEPS}", f"{place.tip}..{tip}", "--")
+    try:
+        entries = list(read_log(ws, *which, keys=("Job", "From", "To")))
+    except GitError:
+        return []  # The ledger is another one than when it was last read: from here on.
+    found = []
+    for entry in entries:
+        facts, event = entry.facts, entry.subject.partition(":")[0]
+        where = (facts.get("Job", ""), facts.get("From", ""), facts.get("To", ""))
+        step = Happened(entry.at, event, *where, facts, entry.subject)
+        if (notice := notices_of(step, entry.commit)) is not None:
+            found.append(replace(notice, urgent=notice.urgent or _is_first(ws, notice.job)))
+    return found
+
+
+def _is_first(ws: Workspace, id_: str) -> bool:
+    """Whether a job is a P0."""
+    try:
+        return bool(id_) and ws.ledger.folder(id_).job.priority is Priority.P0
+    except OrcError:
+        return False
+
+
+def try_way(ws: Workspace, name: str) -> Sent:
+    """Send a test message on one way, whatever the hour. Raises NotFoundError, OrcError."""
+    channel = ws.config.notify.to.get(name)
+    if channel is None:
+        known = ", ".join(ws.config.notify.to) or "none"
+        raise NotFoundError(f"notify.to in orc.yaml has no {name!r} (there is {known})")
+    now = ws.stamp()
+    text = "This is a test: notices of this workspace arrive here."
+    message = message_of([Notice(f"test-{now}", About.DONE, text, now)], ws.paths.root.name)
+    message = {**message, "title": f"orc {ws.paths.root.name}: a test"}
+    return Sent(name, (f"test-{now}",), str(message["title"]), send(channel, message, ws.paths.root))
