@@ -65,9 +65,10 @@ def _seconds_of(text: str) -> int | None:
     show_default=True,
     help="Count from then on: 36h, 7d, a date (UTC).",
 )
+@click.option("--prometheus", is_flag=True, help="The figures as text for Prometheus; then the exit code is 0.")
 @json_option
 @pass_app
-def health(app: App, since: int) -> None:
+def health(app: App, since: int, prometheus: bool) -> None:
     """What comes out: how many jobs were accepted, started, produced, reviewed and merged, and why others were not.
 
     \b
@@ -85,6 +86,8 @@ def health(app: App, since: int) -> None:
       1  there are alerts
       2  it cannot be told: no workspace, or no ledger that can be read
     """
+    if prometheus and app.json:
+        raise click.UsageError("--prometheus does not go with --json")
     from orchestrator.adapters.files import lock_is_free
     from orchestrator.engine.health import look_at_health
 
@@ -95,6 +98,11 @@ def health(app: App, since: int) -> None:
     except OrcError as error:
         error.exit_code = CANNOT_TELL
         raise
+    if prometheus:
+        from orchestrator.cli.health_metrics import metrics_of
+
+        click.echo(metrics_of(report, engine=engine), nl=False)
+        return  # Alerts are among the figures: who collects them has not failed.
     if app.json:
         app.emit({**_json(report), "engine": engine}, "")
     else:

@@ -59,6 +59,25 @@ def test_a_house_that_refuses_everything_is_an_alert_with_its_reason_and_the_exi
     assert w.orc(refused, *command.split()[1:], code=0).out
 
 
+def test_prometheus_reads_the_same_figures(refused: Path) -> None:
+    lines = w.orc(refused, "health", "--prometheus", code=0).out.splitlines()
+    form = re.compile(r'([a-z_]+)(\{[a-z_]+="[^"\\]*"(?:,[a-z_]+="[^"\\]*")*\})? (\d+)')
+    found = {}
+    for at, line in enumerate(lines):
+        if line.startswith("# TYPE"):
+            assert lines[at - 1].startswith(f"# HELP {line.split()[2]} ")
+        elif not line.startswith("#"):
+            parts = form.fullmatch(line)
+            assert parts, line
+            assert f"# TYPE {parts[1]} gauge" in lines
+            found[parts[1] + (parts[2] or "")] = int(parts[3])
+    assert found["orc_engine_up"] == found["orc_healthy"] == 0
+    assert found['orc_alerts{kind="one_reason"}'] == 1
+    assert found["orc_cards_waiting"] == 2
+    assert found['orc_stage_drops_day{stage="produced",reason="empty_diff"}'] == 6
+    assert "does not go with --json" in w.orc(refused, "health", "--prometheus", "--json", code=2).out
+
+
 def test_status_begins_with_the_alert_in_one_line(refused: Path) -> None:
     first, second, *_ = w.orc(refused, "status", code=0).out.splitlines()
     assert first.startswith("! 6 of 6 tries")
