@@ -72,10 +72,10 @@ class Lab:
         steps = [{"times": 1, "after_tool": at > 0, "tools": [tool], **usage} for at, tool in enumerate(tools)]
         self.script(*steps, {"after_tool": bool(tools), "text": then, **usage})
 
-    @property
-    def mark(self) -> str:
-        """A word on the command line of the agent's process, and on no other."""
-        return str(self.settings.get("program") or f"--state={self.orders[-1].state}")
+    def programs(self) -> list[int]:
+        """The processes of the agent's program that work here: other tests drive the same program at the same time."""
+        mark = str(self.settings.get("program") or f"--state={self.orders[-1].state}")
+        return [pid for pid in processes_with(mark) if _is_below(pid, self.bench.root)]
 
     @property
     def review_tree(self) -> Path:
@@ -199,6 +199,13 @@ def processes_with(word: str) -> list[int]:
         if word.encode() in words:
             found.append(int(name))
     return found
+
+
+def _is_below(pid: int, root: Path) -> bool:
+    try:
+        return Path(os.readlink(f"/proc/{pid}/cwd")).is_relative_to(root.resolve())
+    except OSError:
+        return False  # It ended while we looked.
 
 
 def key_of(kind: Kind) -> str:

@@ -399,6 +399,7 @@ class TestEnds:
         lab.calls(lab.kind.shell(command), then="Done.")
         run = lab.start()
         wait_until(lambda: processes_with(word), seconds=60)
+        assert lab.programs()
         if how == "stop file":
             run.folder.stop.touch()
         else:
@@ -412,7 +413,7 @@ class TestEnds:
             assert result.said is not None
             assert not result.said.ok, lab.told(result)
         wait_until(lambda: not processes_with(word))
-        wait_until(lambda: not processes_with(lab.mark))
+        wait_until(lambda: not lab.programs())
         assert not processes_with(word)
 
     @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
@@ -423,6 +424,7 @@ class TestEnds:
         lab.calls(lab.kind.shell(command), then="Done.")
         run = lab.start()
         wait_until(lambda: processes_with(word), seconds=60)
+        assert lab.programs()
         events = map(json.loads, run.folder.events.read_text().splitlines())
         os.kill(next(each["pid"] for each in events if each["event"] == "started"), how)
         result = lab.wait(run)
@@ -433,7 +435,7 @@ class TestEnds:
         if how is signal.SIGKILL:
             assert result.signal == how
         wait_until(lambda: not processes_with(word))
-        wait_until(lambda: not processes_with(lab.mark))
+        wait_until(lambda: not lab.programs())
 
     def test_a_daemon_that_it_leaves_dies_with_the_run(self, lab: Lab) -> None:
         command, word = sleeper()
