@@ -33,7 +33,7 @@ REASONS = 4
 LATE = " (late)"
 
 
-def _period(ctx: click.Context, param: click.Parameter, value: str) -> int:
+def read_period(ctx: click.Context, param: click.Parameter, value: str) -> int:
     """`36h`, `7d`, a date or a time in the past, as a number of seconds."""
     seconds = _seconds_of(value)
     if seconds is None:
@@ -60,7 +60,7 @@ def _seconds_of(text: str) -> int | None:
 @click.option(
     "--since",
     metavar="WHEN",
-    callback=_period,
+    callback=read_period,
     default="7d",
     show_default=True,
     help="Count from then on: 36h, 7d, a date (UTC).",

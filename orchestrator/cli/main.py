@@ -47,6 +47,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "revert": ("revert", "Undo a job that was merged, as a new commit."),
     "gate": ("gate", "Judge a branch or pull request of any repository, without a workspace."),
     "scars": ("scars", "Which guard comes from which incident, and how often it fired."),
+    "trace": ("trace", "Send jobs to a collector, as traces of OpenTelemetry."),
     "verify": ("verify", "Prove the ledger again from the objects it cites."),
     "schedule": ("schedule", "Jobs that come by themselves: when, what came of them, make one now."),
     "notify": ("notify", "What you are told without asking, and a test of each way."),

@@ -84,6 +84,7 @@ def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> No
     check("schedule", "explain", "nobody", code=3)
     with (root / "orc.yaml").open("a") as file:
         file.write("notify: {about: [rejected], to: {mine: {command: ['true']}}}\n")
+    check("trace")
     check("notify", "test")
     check("notify", "send")
     check("notify", "list")
