@@ -21,6 +21,7 @@ from orchestrator.adapters import clock
 from orchestrator.adapters.files import (
     ensure_folder,
     machine_start,
+    release_lease,
     remove,
     remove_tree,
     rename_folder,
@@ -67,6 +68,8 @@ __all__ = [
     "TreeMode",
     "TreeRecord",
     "TreeSpec",
+    "discard_place",
+    "discard_tree",
     "open_mirror",
     "prepare_tree",
     "publish_ref",
@@ -147,6 +150,49 @@ def _door(spec: TreeSpec) -> Iterator[Git]:
         reading(door_of(spec, lease)) as git,
     ):
         yield git
+
+
+def discard_tree(record: Path, *, idle_since: float, when: datetime) -> tuple[str, ...] | None:
+    """Remove a work tree that nobody has used since `idle_since` (seconds since 1970); what it held is saved before.
+
+    Returns what there is to say of that; None if it was used meanwhile or serves a run whose work is not sealed. What
+    git cannot store goes, as it does when a tree is recycled, and with it what `keep` names. Raises OrcError if what it
+    holds cannot be saved: then it stays.
+    """
+    known = read_record(record)
+    if known is None or known.spec.mode is not TreeMode.WORK:
+        return None
+    _refuse_linked_folder(known.spec)
+    notes: list[str] = []
+    with _door(known.spec) as git:
+        now = read_record(record)
+        if now is None or now.sealed is None or now.preparing or os.stat(record).st_mtime > idle_since:
+            return None
+        guard_attributes(git)
+        _save_old_work(git, now.spec, when, notes)
+        remove_tree(now.spec.path)
+        for left in (now.spec.index, record):
+            remove(left)
+    return tuple(notes)
+
+
+def discard_place(record: Path, *, idle_since: float) -> bool:
+    """Remove a tree of a pool (see `take_place`), unless it was used since `idle_since` or is in use. Whether it went.
+
+    Such trees are exports: all that they hold is the engine's own.
+    """
+    lock = take_lease(record.with_suffix(".used"))
+    if lock is None:
+        return False
+    try:
+        if os.stat(record).st_mtime > idle_since:
+            return False
+        remove_tree(record.with_suffix(""))
+        for left in (record.with_name(f"{record.name}.index"), record):
+            remove(left)
+    finally:
+        release_lease(lock)
+    return True
 
 
 def was_sealed_torn(spec: TreeSpec) -> bool:

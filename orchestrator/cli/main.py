@@ -53,6 +53,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "notify": ("notify", "What you are told without asking, and a test of each way."),
     "skills": ("skills", "The skills of your agents: versions, and what came of them."),
     "rules": ("rules", "Make CLAUDE.md, AGENTS.md and GEMINI.md from rules/."),
+    "sweep": ("sweep", "Give back the space of trees that nobody uses any more."),
     "doctor": ("doctor", "What is wrong with this workspace, and the way out."),
     "ask": ("ask", "In a run: ask the person a question."),
     "remember": ("remember", "In a run: keep a sentence for later jobs."),

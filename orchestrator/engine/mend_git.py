@@ -226,30 +226,33 @@ def _set_tree_aside(path: Path, record: Path) -> _Act:
 
 def look_at_kept(ws: Workspace) -> Iterator[Finding]:
     """Trees that were set aside whole, by name and size. They go only when all they hold is proved to be elsewhere."""
-    for path in _kept(ws):
-        days = int((ws.now() - _set_aside_at(path)).total_seconds() // 86400)
+    for path in kept_trees(ws):
+        days = int((ws.now() - set_aside_at(path)).total_seconds() // 86400)
         shown = path.relative_to(ws.paths.root)
-        text = f"{shown} was set aside {number(days, 'day')} ago, whole; it holds {_size(path)}"
+        text = f"{shown} was set aside {number(days, 'day')} ago, whole; it holds {told_size(path)}"
         if days < KEPT_DAYS:
             yield Finding("kept trees", Health.OK, text)
             continue
         told = f"delete {shown} if each of its files is found under a ref; else leave it where it is"
         hint = f"look through it; when you do not need it: rm -r {shlex.quote(str(path))}"
-        yield Finding("kept trees", Health.WARN, text, hint, Fix(f"kept {path.name}", told, _drop_if_proved(path)))
+        yield Finding("kept trees", Health.WARN, text, hint, Fix(f"kept {path.name}", told, drop_if_proved(path)))
 
 
-def _kept(ws: Workspace) -> list[Path]:
+def kept_trees(ws: Workspace) -> list[Path]:
+    """The trees that were set aside whole."""
     return sorted(path for path in (ws.paths.state / "trees" / ".kept").glob("[!.]*") if is_real_folder(path))
 
 
-def _set_aside_at(path: Path) -> datetime:
+def set_aside_at(path: Path) -> datetime:
+    """When a tree was set aside."""
     try:
         return datetime.strptime(path.name.rpartition("-")[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
         return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
 
 
-def _size(path: Path) -> str:
+def told_size(path: Path) -> str:
+    """How much a folder holds, in words; of a very large one so much that it is known to be more."""
     total = count = 0
     for at, _, names in os.walk(path):
         for name in names:
@@ -260,7 +263,9 @@ def _size(path: Path) -> str:
     return f"{size_text(total)} in {number(count, 'file')}"
 
 
-def _drop_if_proved(path: Path) -> _Act:
+def drop_if_proved(path: Path) -> _Act:
+    """The act that deletes a tree which was set aside, if each of its files is under a ref."""
+
     def act(ws: Workspace) -> str:
         if not is_real_folder(path):
             return "it is gone"
@@ -286,7 +291,7 @@ def prove_kept(ws: Workspace, path: Path) -> str:
         git = door_of(spec, lease)
         try:
             notes: list[str] = []
-            work = harvest(git, spec, when=_set_aside_at(path), limits=Limits(), notes=notes, known=False)
+            work = harvest(git, spec, when=set_aside_at(path), limits=Limits(), notes=notes, known=False)
             missing = _not_in(git.bare(), work.tree, path)
             if missing or notes:
                 raise OrcError("it stays: " + (f"{missing} is in no commit" if missing else notes[0]))

@@ -85,6 +85,7 @@ def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> No
     with (root / "orc.yaml").open("a") as file:
         file.write("notify: {about: [rejected], to: {mine: {command: ['true']}}}\n")
     check("trace")
+    check("sweep", "--dry-run")
     check("notify", "test")
     check("notify", "send")
     check("notify", "list")
