@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 from orchestrator.adapters.git import Git, is_ancestor, rev_parse
 from orchestrator.adapters.git_objects import list_tree, read_small_blobs
-from orchestrator.core.phantoms import Claimed, Seen, ignore_patterns, of_interest
+from orchestrator.core.phantoms import Seen, ignore_patterns, of_interest
+from orchestrator.core.report_claims import Claimed
 
 IGNORE_FILES, IGNORE_BYTES, ALL_IGNORE_BYTES = 50, 64 * 1024, 512 * 1024
 """So many `.gitignore` of a tree are read, those nearest to its top, and so much of them."""

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from orchestrator.core.config import DOCS
 from orchestrator.core.gate import DiffFacts, judge_diff
 from orchestrator.core.job import Expects
-from orchestrator.core.phantoms import Claimed, Seen, claims_in, find_phantoms, ignore_patterns, is_ignored, open_claims
+from orchestrator.core.phantoms import Seen, find_phantoms, ignore_patterns, is_ignored, open_claims
 from orchestrator.core.records import Failure
+from orchestrator.core.report_claims import Claimed, claims_in
 
 CHANGES = (a_change("src/till.py"), a_change("tests/test_till.py", "A"), a_change("old/rates.py", "D"))
 TREE = frozenset({"src/till.py", "tests/test_till.py", "README.md", "docs/guide.md", "old.py", "Straße.md"})
@@ -239,7 +240,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_what_a_report_costs_follows_its_length(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.core.phantoms.READ_CHARS", 10**7)
+    monkeypatch.setattr("orchestrator.core.report_claims.READ_CHARS", 10**7)
     assert growth(lambda size: claims_in(piece * (size // len(piece))), 10_000) < LINEAR
 
 
