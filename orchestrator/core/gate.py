@@ -16,7 +16,7 @@ from orchestrator.core.phantoms import NOTHING_SEEN, Seen, find_phantoms, open_c
 from orchestrator.core.records import CheckResult, Failure, Outcome
 from orchestrator.core.suite_files import is_of_tests
 
-VERSION = 3
+VERSION = 4
 """Of these rules, and of what they take for tests. Whoever proves a refusal again must look with the same ones."""
 GITLINK, SYMLINK = "160000", "120000"
 CHECKED = ("passed", "flaky")

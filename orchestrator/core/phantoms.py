@@ -13,6 +13,7 @@ from orchestrator.core.diffstat import Change
 from orchestrator.core.report_claims import Claimed, claims_in
 
 MOST_PATTERNS = 500
+_SOME_ID = re.compile(r"\b[0-9a-f]{7,64}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,9 @@ def of_interest(claimed: Claimed, paths: Iterable[str]) -> frozenset[str]:
 
 def find_phantoms(claimed: Claimed, seen: Seen, task: str) -> Phantoms:
     """What of these claims is not so. A commit that the task names itself is no claim, nor is an ignored file."""
+    named = tuple(_SOME_ID.findall(task))
     told = [each for each in claimed.commits if each not in seen.commits and each not in task]
+    told = [each for each in told if not each.startswith(named)]
     told = [each for each in told if not any(whole.startswith(each) for whole in seen.aside)]
     missing = [path for path in claimed.made if not _is_among(path, seen.paths)]
     return Phantoms(

@@ -40,9 +40,17 @@ _FILES = (
 )
 _ENDINGS = frozenset(_FILES.split())
 """What ends like this is a file, and no name in a program."""
-_LIBRARIES = "alpine backbone chart d3 ember express moment next node nuxt p5 react three vue"
-_NO_FILES = frozenset(f"{_LIBRARIES} obj r req request res resp response self this".split())
-"""With such an ending these are libraries, or something in a program that has an attribute of that name."""
+_LIBRARIES = (
+    "alpine asn1 backbone big bignumber bn chart core d3 decimal discord ember express fuse hash highlight hls intro "
+    "jquery leaflet mermaid moment next node nuxt p5 pdf peer plotly prism quill react require socket solid sql stripe "
+    "three typed underscore video vue web3"
+)
+_ATTRIBUTES = "obj.* r.* req.* request.* res.* resp.* response.* self.* this.*"
+_NO_FILES = frozenset((*_ATTRIBUTES.split(), "discord.py", "web.py", *(f"{name}.js" for name in _LIBRARIES.split())))
+"""Something in a program that has an attribute of that name, and libraries."""
+_MADE_AGAIN = frozenset({"package-lock.json", "pnpm-lock.yaml", "npm-shrinkwrap.json"})
+"""Who says to have deleted these has mostly had them written anew."""
+_HOST = re.compile(r"[\w-]+(?:\.[\w-]+){0,5}\.(?:com|dev|edu|gov|io|net|org)", re.I)
 _DOT_FOLDERS = frozenset({".github", ".gitlab", ".circleci", ".ci", ".devcontainer", ".vscode", ".config"})
 """Others that begin with a dot are seldom committed."""
 _OF_THE_RUN = frozenset({"outbox", "answers"})
@@ -59,9 +67,12 @@ def path_of(text: str) -> str:
     if not stem or ending.casefold() not in _ENDINGS or any(part in (".", "..") for part in parts):
         return ""
     if len(parts) == 1:
-        return "" if stem.casefold() in _NO_FILES else parts[0]
-    is_apart = parts[0] in _OF_THE_RUN or (parts[0].startswith(".") and parts[0] not in _DOT_FOLDERS)
-    return "" if is_apart else "/".join(parts)
+        return "" if _NO_FILES & {f"{stem}.*".casefold(), parts[0].casefold()} else parts[0]
+    top = parts[0]
+    # What begins with @ is a package, or an alias in the configuration of a compiler.
+    is_elsewhere = top.startswith("@") or _HOST.fullmatch(top) is not None
+    is_apart = top in _OF_THE_RUN or (top.startswith(".") and top not in _DOT_FOLDERS)
+    return "" if is_elsewhere or is_apart else "/".join(parts)
 
 
 class _Unit(NamedTuple):
@@ -166,7 +177,8 @@ def claims_in(report: str) -> Claimed:
             _take_paths(sentence, unit.paths, found)
         _take_commits(unit.text, found)
     made = [path for path in found.made if path not in found.away]
-    deleted = [path for path in found.deleted if path not in found.back and path not in found.made]
+    back = found.back | found.made.keys()
+    deleted = [path for path in found.deleted if path not in back and path.rpartition("/")[2] not in _MADE_AGAIN]
     commits = list(found.commits)[:MOST_COMMITS]
     return Claimed(
         tuple(made[:MOST_PATHS]),
@@ -189,14 +201,17 @@ _UNSURE = re.compile(
 )
 _AWAY = re.compile(
     r"\b(?:tempor\w*|scratch|throw-?away|untracked|uncommitted|(?:git-?)?ignor\w*|renam\w*|mov(?:ed|ing)|"
-    r"clean(?:ed|s|ing)?[ -]?up|undid|undone|revert\w*|discard\w*|restor\w*|not committed|left out|generated)\b"
+    r"clean(?:ed|s|ing)?[ -]?up|undid|undone|revert\w*|discard\w*|restor\w*|not committed|left out|generated|"
+    r"inlin\w*|consolidat\w*|fold(?:ed|ing)|merg(?:ed|ing) (?:in|with)\w*)\b"
     r"|\b(?:delet|remov|dropp)\w* (?:it|them|both|these|those|this|that|again|after\w*|later|everything|all)\b"
     rf"|\b(?:then|later|since|after\w*|was|were|been|is|are) (?:delet|remov|dropp)ed\b(?! ?{_OPEN})"
     rf"|{_SHUT} \((?:delet|remov)ed\b",
     re.I,
 )
 _BACK = re.compile(
-    r"\b(?:again|anew|back|re-?(?:creat|add|writ)\w*|rewrote|restor\w*|revert\w*|replac\w*|new one)\b", re.I
+    r"\b(?:again|anew|back|re-?(?:creat|add|writ|generat|install|build)\w*|rewrote|rebuilt|restor\w*|revert\w*|"
+    r"replac\w*|new one)\b",
+    re.I,
 )
 
 _LEAD = r"[^\w\ue000]{0,6}(?:(?:then|also|finally|first|next|now|so|lastly|additionally)\W{1,2})?"
@@ -222,7 +237,7 @@ _NO_MORE = rf"(?! ?(?:and ?)?[{_OPEN}{_CODE}])"
 _MADE = re.compile(
     rf"\b(?:created|added|wrote|introduced|updated|changed|modified|edited|extended|rewrote)"
     rf"(?:{_IN_TESTS}|{_FILL}):? ?({_MANY})"
-    rf"(?= ?(?:\Z|[.;:!?(\u2013\u2014\u2026]|- |--|,{_NO_MORE})| and\b{_NO_MORE}"
+    rf"(?= ?(?:\Z|[.;:!(\u2013\u2014\u2026]|- |--|,{_NO_MORE})| and\b{_NO_MORE}"
     r"| (?:with|for|that|which|containing|holding|covering|so|because|since|where|using|plus|including)\b"
     r"| to (?!(?:the|a|an|my|your|our|its)\b|\W))",
     re.I,
@@ -230,7 +245,7 @@ _MADE = re.compile(
 """Behind the paths the thought is at its end: `config.json` in "added `config.json` parsing" is only spoken of."""
 _GONE = re.compile(
     rf"\b(?:deleted|removed){_FILL}:? ?({_MANY})"
-    rf"(?= ?(?:\Z|[.;!?]|,{_NO_MORE})| and\b{_NO_MORE}| (?:because|since|which)\b)",
+    rf"(?= ?(?:\Z|[.;!]|,{_NO_MORE})| and\b{_NO_MORE}| (?:because|since|which)\b)",
     re.I,
 )
 _NEW = re.compile(
@@ -279,6 +294,7 @@ _LIST_MADE = re.compile(
 _LIST_GONE = re.compile(
     rf"(?:(?:i|we) )?(?:deleted|removed) (?:(?:the following|these) )?files?|files? {_WHO}(?:deleted|removed)|deleted"
 )
+_BY_ANOTHER = re.compile(r"\bby (?:the|a|an|each|every|its)\b", re.I)
 _LONGEST_TITLE = 80
 _FIRST = re.compile(
     rf"[^\w{_OPEN}./]{{0,4}}(?:{_OPEN}(\d+){_SHUT}|([\w@.+-]{{1,100}}(?:/[\w@.+-]{{1,100}}){{0,30}}))"
@@ -305,7 +321,8 @@ def _take_item(unit: _Unit, under: str, found: _Found) -> None:
     path = unit.paths[int(first[1])] if first[1] and int(first[1]) < len(unit.paths) else path_of(first[2] or "")
     if not path:
         return
-    if under == "made" and not _UNSURE.search(unit.text[first.end() : first.end() + 40]):
+    told = unit.text[first.end() : first.end() + 40]
+    if under == "made" and not (_UNSURE.search(told) or _BY_ANOTHER.search(told)):
         found.made[path] = None
     elif under == "deleted" and first.end() == len(unit.text):
         found.deleted[path] = None
@@ -332,6 +349,11 @@ _MADE_COMMIT = re.compile(
     r"\b(?:created|made|pushed|added|recorded) (?:(?:a|the|one|new|single|local) ){0,3}commit \(?", re.I
 )
 _LABEL = re.compile(r"[^\w]{0,6}(?:(?:new|final|my) )?commits?(?: (?:id|hash|sha|made|created))? ?[:=] ?\W{0,3}", re.I)
+_LABEL_ENDS = re.compile(r"\W{0,6}(?:\Z|[(\u2013\u2014\u201c\"]|- |on\b)")
+"""What follows an id under such a label: nothing that is said of the commit, but its subject or its branch."""
+_BLAMED = re.compile(
+    r"\b(?:introduc|bisect|culprit|blam|base|regress|broke|breaks|previous|parent|bad\b|first\b)\w*", re.I
+)
 _NOT_HERE = re.compile(
     r"\b(?:amend|squash|rebas|reset|cherry|fixup|fork|repo(?:s|sitor)|librar|dependenc|packages?\b|releas|pinn|bump)\w*",
     re.I,
@@ -343,8 +365,9 @@ _FAR = 80
 def _take_commits(text: str, found: _Found) -> None:
     if _NOT_HERE.search(text):
         return
-    if label := _LABEL.match(text):
-        _note_commit(_HEX.match(text, label.end()), found, is_own=False)
+    if (label := _LABEL.match(text)) and not (_UNSURE.search(text) or _BLAMED.search(text)):
+        id_ = _HEX.match(text, label.end())
+        _note_commit(id_ if id_ and _LABEL_ENDS.match(text, id_.end()) else None, found, is_own=False)
     for sentence in _SENTENCES.split(text):
         if _UNSURE.search(sentence):
             continue

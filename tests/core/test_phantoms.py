@@ -57,6 +57,9 @@ FALSE: list[tuple[str, str]] = [
     ("Deleted `old.py`.", "old.py"),
     ("I rounded the sum and removed the file `old.py`, which nobody uses.", "old.py"),
     ("Deleted files:\n- `old.py`", "old.py"),
+    ("Created `highlight.py`.", "highlight.py"),
+    ("Commit: 4f1c2aa9 on branch orc/x", NEW),
+    ("Commit: 4f1c2aa9 - Round the sum", NEW),
     ("I created the following files:\n\n- `src/rates.py`", "src/rates.py"),
 ]
 HONEST = [
@@ -111,6 +114,18 @@ HONEST = [
     "Updated `./src/till.py:12` and `README.MD`.",
     "Updated `Strasse.md`.",
     "Removed `rates.py`.",
+    "Added `highlight.js` to render code, and I added `Discord.js`.",
+    "Added `discord.py`.",
+    "Added `docs/rates.md`? No: the guide has it.",
+    "Deleted `old.py`? Not yet.",
+    "Deleted `old.py`, then regenerated it: `old.py` is the newest now.",
+    "Added `@/components/Rate.tsx` and `@acme/rates/index.ts`.",
+    "Added `cdn.example.org/npm/rates.js`.",
+    "I added `rates.py`, then consolidated it into `src/till.py`.",
+    "Files created:\n- `out/rates.html` (by the build)",
+    f"Commit: {NEW} is the first bad one.",
+    f"Commit: {NEW} (base)",
+    f"Commit = {NEW} broke it",
     "Deleted `old/rates.py` and moved on.",
     "Removed `old.py` from the list.",
     "Removed `old.py`'s import.",
@@ -156,6 +171,7 @@ def test_an_own_commit_is_told_apart_from_one_that_may_be_an_earlier_one() -> No
 
 def test_a_commit_that_the_task_names_or_that_lies_beside_the_work_is_no_false_claim() -> None:
     report = f"Committed as {NEW}."
+    assert untrue(f"Committed as {NEW}{'0' * 32}.", task=f"Do again what {NEW} did.") == ()
     assert untrue(report, task=f"Do again what {NEW} did.") == ()
     assert untrue(report, replace(SEEN, aside=(f"{NEW}{'0' * 32}",))) == ()
     assert untrue(report, replace(SEEN, aside=(f"0{NEW}{'0' * 31}",))) == (NEW,)
@@ -188,6 +204,13 @@ def test_a_file_that_is_ignored_in_its_folder_is_no_false_claim() -> None:
     assert untrue("Created `docs/made/guide.html`.", seen) == ()
     assert untrue("Created `made/guide.html`.", seen) == ()
     assert untrue("Created `made/guide.py`.", seen) == ("made/guide.py",)
+
+
+def test_a_lock_file_that_was_deleted_is_mostly_written_anew() -> None:
+    seen = replace(SEEN, paths=frozenset({"package-lock.json", "web/pnpm-lock.yaml", "package.json"}))
+    said = "Deleted `package-lock.json` and `web/pnpm-lock.yaml`. Ran the installation."
+    assert untrue(said, seen) == ()
+    assert untrue("Deleted `package.json`.", seen) == ("package.json",)
 
 
 def test_a_path_below_what_is_no_folder_is_not_looked_for() -> None:
