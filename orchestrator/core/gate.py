@@ -242,7 +242,7 @@ def _is_document(path: str, docs: tuple[str, ...]) -> bool:
 
 def _is_words(path: str, spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> bool:
     """Whether a path is that of a document, or of a text that is none of the program and that the job does not name."""
-    return _is_document(path, docs) or (path in facts.notes and path not in spec.prompt)
+    return _is_document(path, docs) or (path in facts.notes and path.casefold() not in spec.prompt.casefold())
 
 
 def follow_link(path: str, points_to: str) -> tuple[tuple[str, ...], str] | None:
