@@ -113,31 +113,35 @@ def ignore_patterns(text: str) -> list[str]:
 
 def is_ignored(path: str, ignores: Iterable[tuple[str, str]]) -> bool:
     """Whether Git may ignore a path, which may be named from the folder of the pattern."""
-    parts = path.split("/")
-    heads = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    begins = [0, *(at for at, sign in enumerate(path, 1) if sign == "/")]
+    ends = [*(at - 1 for at in begins[1:]), len(path)]
     for folder, pattern in ignores:
-        inside = [head[len(folder) + 1 :] for head in heads if folder and head.startswith(f"{folder}/")]
-        texts = [*heads, *inside] if "/" in pattern else parts
         if pattern.startswith("**/"):
-            texts, pattern = [text[at:] for text in heads for at in _begins(text)], pattern[3:]
-        if any(_fits(text, pattern) for text in texts):
+            found = _fits(path, begins, ends, pattern[3:])
+        elif "/" in pattern:
+            inside = [len(folder) + 1] if folder and path.startswith(f"{folder}/") else []
+            found = _fits(path, [0, *inside], ends, pattern)
+        else:
+            found = any(_fits(path, [begin], [end], pattern) for begin, end in zip(begins, ends, strict=True))
+        if found:
             return True
     return False
 
 
-def _begins(path: str) -> list[int]:
-    """Where the names in a path begin."""
-    return [0, *(at for at, sign in enumerate(path, 1) if sign == "/")]
+def _fits(text: str, begins: list[int], ends: list[int], pattern: str) -> bool:
+    """Whether something in a text from one of these places to another one fits a pattern.
 
-
-def _fits(text: str, pattern: str) -> bool:
-    """Whether a text fits a pattern, of which everything fits what stands between its first `*` and its last."""
-    if "*" not in pattern:
-        return _is_like(text, pattern)
-    head, tail = pattern[: pattern.index("*")], pattern[pattern.rindex("*") + 1 :]
-    is_long = len(text) >= len(head) + len(tail)
-    return is_long and _is_like(text[: len(head)], head) and _is_like(text[len(text) - len(tail) :], tail)
+    Everything fits what stands between the first `*` of the pattern and its last.
+    """
+    head, star, rest = pattern.partition("*")
+    after = [at + len(head) for at in begins if _is_like(text[at : at + len(head)], head)]
+    if not star or not after:
+        return any(at in ends for at in after)
+    tail = rest.rpartition("*")[2]
+    return any(end - len(tail) >= after[0] and _is_like(text[end - len(tail) : end], tail) for end in ends)
 
 
 def _is_like(text: str, pattern: str) -> bool:
+    if text == pattern or "?" not in pattern:
+        return text == pattern
     return len(text) == len(pattern) and all(sign in ("?", own) for own, sign in zip(text, pattern, strict=True))

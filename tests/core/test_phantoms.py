@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from builders import a_change, a_spec
-from growth import LINEAR, growth
+from growth import LINEAR, growth, seconds_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -188,6 +188,8 @@ def test_a_commit_that_the_task_names_or_that_lies_beside_the_work_is_no_false_c
         ("**/made/**", ["made/x.md", "a/made/b/x.md"], ["x.md", "remade/x.md"]),
         ("**/x.md", ["x.md", "a/b/x.md"], ["ax.md"]),
         ("a/**/b.md", ["a/b.md", "a/x/y/b.md"], ["b.md", "c/b.md"]),
+        ("aa*aa", ["aaaa", "x/aa.aa"], ["aaa", "aa/aa"]),
+        ("**/a?/b*/c", ["x/ay/b1/c", "ab/bb/x/c/d"], ["a/b/c", "xab/b/c", "ab/b/cc"]),
         ("test_?.py\n# x.md\n\n!y.md", ["test_1.py"], ["tests_1.txt", "x.md", "y.md"]),
         ("*.py[cod]\n\\#x.md", ["x.pyc", "a/x.pyd", "#x.md"], ["x.py", "x.md"]),
         ("*", ["x.md", "a/b.md"], []),
@@ -265,6 +267,13 @@ HOSTILE = [
 def test_what_a_report_costs_follows_its_length(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.core.report_claims.READ_CHARS", 10**7)
     assert growth(lambda size: claims_in(piece * (size // len(piece))), 10_000) < LINEAR
+
+
+def test_very_many_patterns_do_not_hold_anybody_up() -> None:
+    patterns = [("", f"**/{'a*' * 20}{number}") for number in range(1_000)]
+    paths = [f"{'a/' * 15}x{number}.py" for number in range(30)]
+    assert seconds_of(lambda: [is_ignored(path, patterns) for path in paths]) < 2
+    assert not any(is_ignored(path, patterns) for path in paths)
 
 
 def test_many_claims_patterns_and_paths_are_bounded() -> None:
