@@ -136,6 +136,9 @@ CONFIG_CHEATS |= {
         "an early end": RUN.replace("make lint", "exit 0"),
         "failures are let go": RUN.replace("set -e", "set +e"),
         "failures are let go in its line": RUN.replace("-q", "-q || true"),
+        "failures of what it calls are let go": RUN.replace("make lint", '"$@" || true'),
+        "failures are let go behind what clears up": RUN.replace("make lint", "make lint && rm -f x || true"),
+        "what clears up tests": RUN.replace("make lint", "find . -name 'test*' || true"),
         "in comments": RUN.replace("python3", "# python3"),
         "removed": None,
     }.items()
@@ -189,6 +192,11 @@ CONFIG_CLEAN = {
     "another line of a script": at("run.sh", "", RUN, RUN.replace("make lint", "make build")),
     "blanks in a script": at("run.sh", "", RUN, RUN.replace("pytest -q", "pytest   -q")),
     "one more run in a script": at("run.sh", "", RUN, RUN + "npm test\n"),
+    "what clears up may fail": at(
+        "run.sh", "", RUN, RUN + "rm -rf out || true\nif kill $PID || :; then sudo umount x || true; fi\n"
+    ),
+    "a binary file moves": Case({"a/data.zip": "PK\x03\x04\0"}, {"b/data.zip": "PK\x03\x04\0"}),
+    "a program moves": Case({"a/tool.so": "\x7fELF\0"}, {"b/tool.so": "\x7fELF\0"}),
     "a new script": at("run.sh", "", None, RUN + "exit 0\n"),
     "an early end of a script that runs no tests": at("run.sh", "", "make\n", "exit 0\nmake\n"),
     "a script is moved": Case({"run.sh": RUN}, {"tools/all.sh": RUN + "echo done\n"}),

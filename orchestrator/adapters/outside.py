@@ -35,7 +35,7 @@ READ_BY_GIT = ("info/attributes", "info/exclude", "info/grafts", "info/alternate
 CONFIGS = ("config", "config.worktree")
 FEW_REFS = ("refs/orc/next", "refs/replace")
 REFS = ("refs/heads", "refs/tags", *FEW_REFS)
-_DIFF = ("-r", "-z", "--raw", "--no-renames", "--no-ext-diff", "--ignore-submodules=all")
+_DIFF = ("-r", "-z", "--raw", "--root", "--no-renames", "--no-ext-diff", "--ignore-submodules=all")
 
 
 # --- the note of the beginning -----------------------------------------------------------------------------------
@@ -176,13 +176,19 @@ def list_commits(git: Git, tips: Iterable[str], known: Iterable[str]) -> dict[st
     return dict(line.split(" ") for line in out.splitlines() if " " in line)
 
 
-def was_there(git: Git, path: str, oid: str, before: Iterable[str]) -> bool:
-    """Whether a path had this content anywhere in the history of `before`. Raises GitError."""
+def were_there(git: Git, made: Mapping[str, str], before: Iterable[str]) -> frozenset[str]:
+    """Those of the paths that had this content anywhere in the history of `before`: one walk, however many they are.
+
+    Raises GitError.
+    """
     asked = "".join(f"{each}\n" for each in before)
-    if not asked:
-        return False
-    args = ("log", "--max-count=1", "--format=%H", f"--find-object={oid}", "--ignore-missing", "--stdin")
-    return bool(git.run(*args, "--", path, stdin=asked.encode()).out.strip())
+    if not asked or not made:
+        return frozenset()
+    wanted = [f"--find-object={oid}" for oid in dict.fromkeys(made.values())]
+    shape = ("log", "--no-show-signature", "--no-diff-merges", "--format=", *_DIFF, "--no-abbrev", *wanted)
+    told = git.run(*shape, "--ignore-missing", "--stdin", "--", *made, stdin=asked.encode()).out
+    fields = iter(split_z(told))
+    return frozenset(path for facts in fields if made.get(path := next(fields)) in facts.split(" ")[2:4])
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

@@ -6,10 +6,13 @@ from collections.abc import Collection
 
 from orchestrator.adapters.git import Git, is_ancestor, rev_parse
 from orchestrator.adapters.git_objects import list_tree, read_small_blobs
-from orchestrator.core.phantoms import Claimed, Seen, ignore_patterns, of_interest
+from orchestrator.core.phantoms import Seen, ignore_patterns, of_interest
+from orchestrator.core.report_claims import Claimed
 
 IGNORE_FILES, IGNORE_BYTES, ALL_IGNORE_BYTES = 50, 64 * 1024, 512 * 1024
 """So many `.gitignore` of a tree are read, those nearest to its top, and so much of them."""
+MOST_IGNORES = 5_000
+"""So many of their patterns."""
 MOST_NAMED = 10
 """So many objects are looked at whose ids begin as a claimed commit does."""
 
@@ -57,8 +60,9 @@ def _read_ignores(git: Git, tree: list[tuple[str, str, str]]) -> list[tuple[str,
     ]
     files = sorted(files, key=lambda each: (each[0].count("/"), each[0]))[:IGNORE_FILES]
     texts = read_small_blobs(git, (oid for _, oid in files), IGNORE_BYTES, ALL_IGNORE_BYTES)
-    return [
+    found = [
         (path.rpartition("/")[0], pattern)
         for path, oid in files
         for pattern in ignore_patterns(texts.get(oid, b"").decode("utf-8", "replace"))
     ]
+    return found[:MOST_IGNORES]

@@ -16,7 +16,7 @@ from orchestrator.core.phantoms import NOTHING_SEEN, Seen, find_phantoms, open_c
 from orchestrator.core.records import CheckResult, Failure, Outcome
 from orchestrator.core.suite_files import is_of_tests
 
-VERSION = 3
+VERSION = 4
 """Of these rules, and of what they take for tests. Whoever proves a refusal again must look with the same ones."""
 GITLINK, SYMLINK = "160000", "120000"
 CHECKED = ("passed", "flaky")
@@ -242,7 +242,7 @@ def _is_document(path: str, docs: tuple[str, ...]) -> bool:
 
 def _is_words(path: str, spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> bool:
     """Whether a path is that of a document, or of a text that is none of the program and that the job does not name."""
-    return _is_document(path, docs) or (path in facts.notes and path not in spec.prompt)
+    return _is_document(path, docs) or (path in facts.notes and path.casefold() not in spec.prompt.casefold())
 
 
 def follow_link(path: str, points_to: str) -> tuple[tuple[str, ...], str] | None:

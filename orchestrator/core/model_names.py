@@ -12,7 +12,9 @@ _PROXY = re.compile(r"\A(?:(?:us|eu|apac|jp|au|global)\.)?(?:[a-z][a-z0-9]*\.)(?
 """A region and a provider before a name, as the service of a cloud has them."""
 _DATE = r"20\d{6}|20\d\d-\d\d-\d\d|\d{4}"
 _SERVICE = r":(?:free|beta|nitro|floor|online|extended|thinking|\d+)"
-_TAIL = re.compile(rf"(?:-v\d+|{_SERVICE}|[-@](?:{_DATE}|latest|default|preview(?:-\d\d-\d\d)?))\Z")
+_WINDOW = r"\[\d+[km]\]"
+"""The size of its context, which some programs put behind a name."""
+_TAIL = re.compile(rf"(?:-v\d+|{_SERVICE}|{_WINDOW}|[-@](?:{_DATE}|latest|default|preview(?:-\d\d-\d\d)?))\Z")
 _MAKERS = (
     ("anthropic", r"claude|opus|sonnet|haiku"),
     ("openai", r"gpt|chatgpt|codex|o\d"),
@@ -39,7 +41,8 @@ def plain_model(name: str) -> str:
 
 def is_same_model(one: str, other: str) -> bool:
     """Whether two names mean one model, or may: a name without a version is any model that has its words."""
-    a, b = plain_model(one), plain_model(other)
+    # Some services write the numbers of a version with a dot where its maker has a hyphen.
+    a, b = (plain_model(each).replace(".", "-") for each in (one, other))
     return a == b or _is_alias(a, b) or _is_alias(b, a)
 
 

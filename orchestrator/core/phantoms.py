@@ -1,36 +1,19 @@
-"""What an author's report claims to have made, commits and files, and what of it is not there.
-
-A false alarm sends honest work back, so only what is said outright is a claim: a sentence in English about the author's
-own work in the past tense, or a list under a title such as "Files created". Code blocks and quotations are passed over.
-"""
+"""What of an author's report is not so: commits and files that it claims to have made, and that are not there."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
 from orchestrator.core.diffstat import Change
+from orchestrator.core.report_claims import Claimed, claims_in
 
-READ_CHARS = 20_000
-"""So much of a report is read."""
-MOST_PATHS, MOST_COMMITS = 30, 10
 MOST_PATTERNS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """What a report claims, as it is written there."""
-
-    made: tuple[str, ...] = ()
-    """Paths that were written, added or changed."""
-    deleted: tuple[str, ...] = ()
-    commits: tuple[str, ...] = ()
-    own: frozenset[str] = frozenset()
-    """Those of the commits that are told as the author's own, so that no earlier one can be meant."""
+_SOME_ID = re.compile(r"\b[0-9a-f]{7,64}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +44,6 @@ class Phantoms(NamedTuple):
     """Said to be deleted, and still there."""
 
 
-# --- what is not there --------------------------------------------------------------------------------------------
-
-
 def open_claims(report: str, changes: Iterable[Change]) -> Claimed:
     """What a report claims, but for the paths of which the diff alone shows that it is so."""
     found, changes = claims_in(report), tuple(changes)
@@ -89,7 +69,9 @@ def of_interest(claimed: Claimed, paths: Iterable[str]) -> frozenset[str]:
 
 def find_phantoms(claimed: Claimed, seen: Seen, task: str) -> Phantoms:
     """What of these claims is not so. A commit that the task names itself is no claim, nor is an ignored file."""
+    named = tuple(_SOME_ID.findall(task))
     told = [each for each in claimed.commits if each not in seen.commits and each not in task]
+    told = [each for each in told if not each.startswith(named)]
     told = [each for each in told if not any(whole.startswith(each) for whole in seen.aside)]
     missing = [path for path in claimed.made if not _is_among(path, seen.paths)]
     return Phantoms(
@@ -131,382 +113,35 @@ def ignore_patterns(text: str) -> list[str]:
 
 def is_ignored(path: str, ignores: Iterable[tuple[str, str]]) -> bool:
     """Whether Git may ignore a path, which may be named from the folder of the pattern."""
-    parts = path.split("/")
-    heads = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    begins = [0, *(at for at, sign in enumerate(path, 1) if sign == "/")]
+    ends = [*(at - 1 for at in begins[1:]), len(path)]
     for folder, pattern in ignores:
-        inside = [head[len(folder) + 1 :] for head in heads if folder and head.startswith(f"{folder}/")]
-        texts = [*heads, *inside] if "/" in pattern else parts
         if pattern.startswith("**/"):
-            texts, pattern = [text[at:] for text in heads for at in _begins(text)], pattern[3:]
-        if any(_fits(text, pattern) for text in texts):
+            found = _fits(path, begins, ends, pattern[3:])
+        elif "/" in pattern:
+            inside = [len(folder) + 1] if folder and path.startswith(f"{folder}/") else []
+            found = _fits(path, [0, *inside], ends, pattern)
+        else:
+            found = any(_fits(path, [begin], [end], pattern) for begin, end in zip(begins, ends, strict=True))
+        if found:
             return True
     return False
 
 
-def _begins(path: str) -> list[int]:
-    """Where the names in a path begin."""
-    return [0, *(at for at, sign in enumerate(path, 1) if sign == "/")]
+def _fits(text: str, begins: list[int], ends: list[int], pattern: str) -> bool:
+    """Whether something in a text from one of these places to another one fits a pattern.
 
-
-def _fits(text: str, pattern: str) -> bool:
-    """Whether a text fits a pattern, of which everything fits what stands between its first `*` and its last."""
-    if "*" not in pattern:
-        return _is_like(text, pattern)
-    head, tail = pattern[: pattern.index("*")], pattern[pattern.rindex("*") + 1 :]
-    is_long = len(text) >= len(head) + len(tail)
-    return is_long and _is_like(text[: len(head)], head) and _is_like(text[len(text) - len(tail) :], tail)
+    Everything fits what stands between the first `*` of the pattern and its last.
+    """
+    head, star, rest = pattern.partition("*")
+    after = [at + len(head) for at in begins if _is_like(text[at : at + len(head)], head)]
+    if not star or not after:
+        return any(at in ends for at in after)
+    tail = rest.rpartition("*")[2]
+    return any(end - len(tail) >= after[0] and _is_like(text[end - len(tail) : end], tail) for end in ends)
 
 
 def _is_like(text: str, pattern: str) -> bool:
+    if text == pattern or "?" not in pattern:
+        return text == pattern
     return len(text) == len(pattern) and all(sign in ("?", own) for own, sign in zip(text, pattern, strict=True))
-
-
-# --- what is claimed ----------------------------------------------------------------------------------------------
-
-# Signs of nobody's script, in place of what stands in backticks and links: a path by its number, or other code.
-_OPEN, _SHUT, _CODE = "\ue000", "\ue001", "\ue002"
-_SIGNS = dict.fromkeys(map(ord, (_OPEN, _SHUT, _CODE)))
-_SPAN = re.compile(r"`([^`]{1,300})`|\[([^\[\]]{0,300})\]\(([^()\s]{1,300})\)")
-_PATH = re.compile(r"(?:\./)?([\w@.+-]{1,100}(?:/[\w@.+-]{1,100}){0,30})(?:(?:::|[:#])\S*)?\Z")
-_FILES = (
-    "adoc bash bat c cc cfg cjs conf cpp cs css csv cts cxx docx fish fs gif go gradle graphql h hh hpp htm html ini "
-    "ipynb java jpeg jpg js json json5 jsonl jsx kt kts less lua md mdx mjs mts pdf php pl png pptx proto ps1 py pyi "
-    "pyx rb rs rst sass scala scss sh sql svelte svg swift tf toml ts tsv tsx txt vue webp xlsx xml yaml yml zsh"
-)
-_ENDINGS = frozenset(_FILES.split())
-"""What ends like this is a file, and no name in a program."""
-_LIBRARIES = "alpine backbone chart d3 ember express moment next node nuxt p5 react three vue"
-_NO_FILES = frozenset(f"{_LIBRARIES} obj r req request res resp response self this".split())
-"""With such an ending these are libraries, or something in a program that has an attribute of that name."""
-_DOT_FOLDERS = frozenset({".github", ".gitlab", ".circleci", ".ci", ".devcontainer", ".vscode", ".config"})
-"""Others that begin with a dot are seldom committed."""
-_OF_THE_RUN = frozenset({"outbox", "answers"})
-
-_ID = re.compile(r"[0-9a-f]{7,40}|[0-9a-f]{64}")
-_HEX = re.compile(r"(?<![\w/@#.:+-])(?:[0-9a-f]{64}|[0-9a-f]{7,40})(?![\w/@+-]|:\S|\.{2}|\.\w)")
-
-
-def path_of(text: str) -> str:
-    """The file of a tree that some code names, '' if it names something else, or nothing for sure."""
-    found = _PATH.match(text.strip())
-    parts = found[1].split("/") if found else [""]
-    stem, _, ending = parts[-1].rpartition(".")
-    if not stem or ending.casefold() not in _ENDINGS or any(part in (".", "..") for part in parts):
-        return ""
-    if len(parts) == 1:
-        return "" if stem.casefold() in _NO_FILES else parts[0]
-    is_apart = parts[0] in _OF_THE_RUN or (parts[0].startswith(".") and parts[0] not in _DOT_FOLDERS)
-    return "" if is_apart else "/".join(parts)
-
-
-class _Unit(NamedTuple):
-    """A title, an item of a list, or a paragraph of something else, with each path as a mark for its number."""
-
-    kind: str
-    text: str
-    paths: tuple[str, ...]
-
-
-_FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})")
-_ITEM = re.compile(r"[ \t]*(?:[-*+\u2022\u2705\u2713\u2714]|\d{1,3}[.)])[ \t]+(?:\[[xX]\][ \t]+)?")
-_TITLE = re.compile(r"#{1,6}[ \t]+")
-
-
-def _units(report: str) -> Iterator[_Unit]:
-    kind, lines = "", list[str]()
-    for line in (*_prose(report), ""):
-        plain = line.strip()
-        item, title = _ITEM.match(line), _TITLE.match(line)
-        if lines and (not plain or item or title):
-            yield _unit(kind, " ".join(lines))
-            lines = []
-        if title:
-            yield _unit("title", line[title.end() :])
-        elif item:
-            # What is still to be done.
-            kind, lines = ("open" if line[item.end() :].startswith("[ ]") else "item"), [line[item.end() :]]
-        elif lines:
-            lines.append(plain)
-        elif plain and not line.startswith(("\t", "    ")):
-            kind, lines = "text", [plain]
-
-
-def _prose(report: str) -> Iterator[str]:
-    """The lines without those of code blocks, quotations and tables, in whose place there is an empty one."""
-    fence = ""
-    for line in report[:READ_CHARS].translate(_SIGNS).splitlines():
-        mark = _FENCE.match(line)
-        if fence:
-            fence = "" if mark and mark[1].startswith(fence) and not line[mark.end() :].strip() else fence
-        elif mark and not (mark[1][0] == "`" and "`" in line[mark.end() :]):
-            fence = mark[1]
-        elif line.lstrip()[:1] not in (">", "|"):
-            yield line
-            continue
-        yield ""
-
-
-def _unit(kind: str, text: str) -> _Unit:
-    paths: list[str] = []
-
-    def mark(found: re.Match[str]) -> str:
-        code = (found[1] or "").strip()
-        if _ID.fullmatch(code):
-            return code
-        path = path_of(code or found[3] or "")
-        if not path:
-            return _CODE
-        paths.append(path)
-        return f"{_OPEN}{len(paths) - 1}{_SHUT}"
-
-    plain = " ".join(_SPAN.sub(mark, text).split())
-    if len(plain) > 4 and plain.startswith("**") and plain.rstrip(":").endswith("**"):
-        kind = "title"
-    return _Unit(kind, plain.replace("*", ""), tuple(paths))
-
-
-@dataclass(slots=True)
-class _Found:
-    """What is found while a report is read."""
-
-    made: dict[str, None] = field(default_factory=dict)
-    deleted: dict[str, None] = field(default_factory=dict)
-    commits: dict[str, bool] = field(default_factory=dict)
-    """Each with whether it is told as the author's own."""
-    away: set[str] = field(default_factory=set)
-    """Paths of which is said, anywhere, that they were made for the moment, left out, moved or taken back."""
-    back: set[str] = field(default_factory=set)
-    """Paths of which is said, anywhere, that they came back."""
-
-
-def claims_in(report: str) -> Claimed:
-    """What a report claims. Never raises; what it takes follows the length of the report."""
-    found, under = _Found(), ""
-    for unit in _units(report):
-        is_title = unit.kind == "title" or unit.text.endswith(":")
-        if is_title and (listed := _list_of(unit.text)):
-            under = listed
-            continue
-        if unit.kind != "item":
-            under = ""
-        if _AWAY.search(unit.text):
-            found.away.update(unit.paths)
-        if _BACK.search(unit.text):
-            found.back.update(unit.paths)
-        if unit.kind in ("title", "open"):
-            continue
-        if under:
-            _take_item(unit, under, found)
-        for sentence in _SENTENCES.split(unit.text):
-            _take_paths(sentence, unit.paths, found)
-        _take_commits(unit.text, found)
-    made = [path for path in found.made if path not in found.away]
-    deleted = [path for path in found.deleted if path not in found.back and path not in found.made]
-    commits = list(found.commits)[:MOST_COMMITS]
-    return Claimed(
-        tuple(made[:MOST_PATHS]),
-        tuple(deleted[:MOST_PATHS]),
-        tuple(commits),
-        frozenset(each for each in commits if found.commits[each]),
-    )
-
-
-# --- in sentences ---
-
-_SENTENCES = re.compile(r"(?<=[.!?;]) ")
-_APOSTROPHE = "['\u2019]"
-_UNSURE = re.compile(
-    r"\b(?:not|never|no|none|nothing|without|would|could|should|might|may|if|when|whenever|unless|until|tried|wanted|"
-    r"failed|attempted|instead|rather|example|upstream|vendor\w*|submodules?|elsewhere|outside|another|local|locally|machine|"
-    r"already|previously|earlier|before|originally|yesterday|ago|plan|planned|todo|like)\b"
-    rf"|n{_APOSTROPHE}t\b|\be\.g|://",
-    re.I,
-)
-_AWAY = re.compile(
-    r"\b(?:tempor\w*|scratch|throw-?away|untracked|uncommitted|(?:git-?)?ignor\w*|renam\w*|mov(?:ed|ing)|"
-    r"clean(?:ed|s|ing)?[ -]?up|undid|undone|revert\w*|discard\w*|restor\w*|not committed|left out|generated)\b"
-    r"|\b(?:delet|remov|dropp)\w* (?:it|them|both|these|those|this|that|again|after\w*|later|everything|all)\b"
-    rf"|\b(?:then|later|since|after\w*|was|were|been|is|are) (?:delet|remov|dropp)ed\b(?! ?{_OPEN})"
-    rf"|{_SHUT} \((?:delet|remov)ed\b",
-    re.I,
-)
-_BACK = re.compile(
-    r"\b(?:again|anew|back|re-?(?:creat|add|writ)\w*|rewrote|restor\w*|revert\w*|replac\w*|new one)\b", re.I
-)
-
-_LEAD = r"[^\w\ue000]{0,6}(?:(?:then|also|finally|first|next|now|so|lastly|additionally)\W{1,2})?"
-_SELF = rf"(?:(?:i|we)(?:{_APOSTROPHE}ve| have)? (?:(?:also|then|now|newly|just|only) )?)?"
-_BEGINS = re.compile(_LEAD + _SELF, re.I)
-_OWN = re.compile(_LEAD + _SELF + r"(?:[a-z-]{2,20}ed|wrote|made|built|put|split|gave|took|found|set)\b", re.I)
-"""The sentence tells what the author did."""
-_GOES_ON = re.compile(rf"(?:\band|,|\bthen|\balso|\bi|\bwe|{_APOSTROPHE}ve|\bhave) \Z", re.I)
-_OTHERS = re.compile(
-    r"\b(?:that|which|who|it|they|scripts?|programs?|commands?|tests? (?:passed|ran)|tools?|ran|runs?|running|executed|"
-    r"called|invoked|started|service|server|build|process|job|checked|tested)\b",
-    re.I,
-)
-"""From here on somebody or something else may be what does it."""
-
-_MANY = rf"{_OPEN}\d+{_SHUT}(?: ?(?:, and|,|and|&|\+) ?{_OPEN}\d+{_SHUT}){{0,30}}"
-_FILL = (
-    r"(?: (?:a|an|the|one|two|three|both|new|my|small|short|separate|following|files?|modules?|scripts?|tests?|pages?|"
-    r"documents?|docs?|migrations?|fixtures?|helpers?|components?|templates?|workflows?)){0,5}"
-)
-_IN_TESTS = r"(?: (?:a|an|the|one|two|three|new|more|unit|regression|integration|\d{1,4})){0,4} tests? (?:in|to|under)"
-_NO_MORE = rf"(?! ?(?:and ?)?[{_OPEN}{_CODE}])"
-_MADE = re.compile(
-    rf"\b(?:created|added|wrote|introduced|updated|changed|modified|edited|extended|rewrote)"
-    rf"(?:{_IN_TESTS}|{_FILL}):? ?({_MANY})"
-    rf"(?= ?(?:\Z|[.;:!?(\u2013\u2014\u2026]|- |--|,{_NO_MORE})| and\b{_NO_MORE}"
-    r"| (?:with|for|that|which|containing|holding|covering|so|because|since|where|using|plus|including)\b"
-    r"| to (?!(?:the|a|an|my|your|our|its)\b|\W))",
-    re.I,
-)
-"""Behind the paths the thought is at its end: `config.json` in "added `config.json` parsing" is only spoken of."""
-_GONE = re.compile(
-    rf"\b(?:deleted|removed){_FILL}:? ?({_MANY})"
-    rf"(?= ?(?:\Z|[.;!?]|,{_NO_MORE})| and\b{_NO_MORE}| (?:because|since|which)\b)",
-    re.I,
-)
-_NEW = re.compile(
-    rf"[^\w{_OPEN}]{{0,6}}(?:{_OPEN}\d+{_SHUT} \((?:new|created|added)\b|new files?:? {_MANY} ?(?:\Z|[.;:(,]))", re.I
-)
-_NUMBER = re.compile(rf"{_OPEN}(\d+){_SHUT}")
-
-
-def _take_paths(sentence: str, paths: tuple[str, ...], found: _Found) -> None:
-    if not paths or _OPEN not in sentence or _UNSURE.search(sentence):
-        return
-    if fresh := _NEW.match(sentence):
-        found.made.update(_named(fresh[0], paths))
-    other = _OTHERS.search(sentence)
-    ends = other.start() if other else len(sentence)
-    for pattern, into in ((_MADE, found.made), (_GONE, found.deleted)):
-        for told in pattern.finditer(sentence):
-            if _is_said_of_oneself(sentence, told.start(), ends):
-                into.update(_named(told[1], paths))
-
-
-def _is_said_of_oneself(sentence: str, at: int, ends: int) -> bool:
-    """Whether the verb at this place tells what the author did; from `ends` on it may be something else that did it."""
-    if at <= 60 and _BEGINS.fullmatch(sentence, 0, at):
-        return True
-    return (
-        at < ends and _OWN.match(sentence) is not None and _GOES_ON.search(sentence[max(0, at - 12) : at]) is not None
-    )
-
-
-def _named(text: str, paths: tuple[str, ...]) -> dict[str, None]:
-    numbers = (int(each) for each in _NUMBER.findall(text))
-    return {paths[number]: None for number in numbers if number < len(paths)}
-
-
-# --- in lists ---
-
-_DID = r"(?:created|added|changed|modified|updated|edited|touched|written)"
-_JOINED = r" ?(?:and|or|&|/|,) ?"
-_WHO = r"(?:(?:that )?(?:i|we) |that were )?"
-_LIST_MADE = re.compile(
-    rf"(?:new|{_DID})(?:{_JOINED}(?:new|{_DID})){{0,2}} files?"
-    rf"|files? {_WHO}{_DID}(?:{_JOINED}{_DID}){{0,2}}|created|written"
-    rf"|(?:(?:i|we) )?{_DID} (?:the following|these) files?"
-)
-_LIST_GONE = re.compile(
-    rf"(?:(?:i|we) )?(?:deleted|removed) (?:(?:the following|these) )?files?|files? {_WHO}(?:deleted|removed)|deleted"
-)
-_LONGEST_TITLE = 80
-_FIRST = re.compile(
-    rf"[^\w{_OPEN}./]{{0,4}}(?:{_OPEN}(\d+){_SHUT}|([\w@.+-]{{1,100}}(?:/[\w@.+-]{{1,100}}){{0,30}}))"
-    r"(?=\Z| ?[:,(\u2013\u2014]| ?--| - )"
-)
-
-
-def _list_of(title: str) -> str:
-    """What a title says of the list below it: `made`, `deleted`, or '' for anything else."""
-    if len(title) > _LONGEST_TITLE:
-        return ""
-    plain = title.casefold()
-    begin = next((at for at, sign in enumerate(plain) if sign.isalpha()), 0)
-    end = next((at for at in range(len(plain), 0, -1) if plain[at - 1].isalpha()), 0)
-    if _LIST_MADE.fullmatch(plain[begin:end]):
-        return "made"
-    return "deleted" if _LIST_GONE.fullmatch(plain[begin:end]) else ""
-
-
-def _take_item(unit: _Unit, under: str, found: _Found) -> None:
-    first = _FIRST.match(unit.text)
-    if first is None:
-        return
-    path = unit.paths[int(first[1])] if first[1] and int(first[1]) < len(unit.paths) else path_of(first[2] or "")
-    if not path:
-        return
-    if under == "made" and not _UNSURE.search(unit.text[first.end() : first.end() + 40]):
-        found.made[path] = None
-    elif under == "deleted" and first.end() == len(unit.text):
-        found.deleted[path] = None
-
-
-# --- commits ---
-
-_COMMITTED = re.compile(r"\bcommitted\b", re.I)
-_STOPS = (
-    r"(?:introduc\w*|since|from|of|that|which|who|revert\w*|for|fix(?:es|ed|ing)|broke\w*|bug|regression|after|until|by|same|"
-    r"described|on top)\b"
-)
-_SURE = r"(?: (?:a|the|one|new|single|commit|revision|hash|id|sha))*[ :#(=]*"
-_AS = re.compile(rf"(?: (?!{_STOPS})[^ .;]+){{0,10}} as{_SURE}", re.I)
-_IN = re.compile(
-    r"(?: (?:it|them|this|these|all|everything|the|my|whole|changes?|work|both|two|files?|result|here|on|to|branch"
-    rf"|{_CODE}|\w+/[\w/-]+)){{0,6}}(?: (?:in|at|under|with){_SURE}| ?[:(=\u2013\u2014-]{{1,3}}{_SURE})| ",
-    re.I,
-)
-_SAID_SO = re.compile(
-    rf"(?:\band|\bthen|\balso|\bi|\bwe|{_APOSTROPHE}ve|\bhave|\bis|\bare|\bnow|\bwas|\bwere|\bbeen|\ball) \Z", re.I
-)
-_MADE_COMMIT = re.compile(
-    r"\b(?:created|made|pushed|added|recorded) (?:(?:a|the|one|new|single|local) ){0,3}commit \(?", re.I
-)
-_LABEL = re.compile(r"[^\w]{0,6}(?:(?:new|final|my) )?commits?(?: (?:id|hash|sha|made|created))? ?[:=] ?\W{0,3}", re.I)
-_NOT_HERE = re.compile(
-    r"\b(?:amend|squash|rebas|reset|cherry|fixup|fork|repo(?:s|sitor)|librar|dependenc|packages?\b|releas|pinn|bump)\w*",
-    re.I,
-)
-"""Rewritten since, or of another repository."""
-_FAR = 80
-
-
-def _take_commits(text: str, found: _Found) -> None:
-    if _NOT_HERE.search(text):
-        return
-    if label := _LABEL.match(text):
-        _note_commit(_HEX.match(text, label.end()), found, is_own=False)
-    for sentence in _SENTENCES.split(text):
-        if _UNSURE.search(sentence):
-            continue
-        for word in _COMMITTED.finditer(sentence):
-            _take_committed(sentence, word, found)
-        for told in _MADE_COMMIT.finditer(sentence):
-            if _is_said_of_oneself(sentence, told.start(), len(sentence)):
-                _note_commit(_HEX.match(sentence, told.end()), found, is_own=False)
-
-
-def _take_committed(sentence: str, word: re.Match[str], found: _Found) -> None:
-    limit = word.end() + _FAR + 65
-    id_ = _HEX.search(sentence, word.end(), limit)
-    if id_ is None or id_.start() - word.end() > _FAR or id_.end() == limit:
-        return
-    between, before = sentence[word.end() : id_.start()], sentence[max(0, word.start() - 12) : word.start()]
-    is_as = _AS.fullmatch(between) is not None
-    if not (is_as or _IN.fullmatch(between)):
-        return
-    is_first = word.start() <= 60 and _BEGINS.fullmatch(sentence, 0, word.start()) is not None
-    if is_first or _SAID_SO.search(before):
-        # "Committed in X, the helper was never called" may tell of an earlier commit.
-        _note_commit(id_, found, is_own=is_as and is_first)
-
-
-def _note_commit(id_: re.Match[str] | None, found: _Found, *, is_own: bool) -> None:
-    """Take it for a commit, unless it may be a word or a number."""
-    if id_ is None or (len(id_[0]) < 40 and (id_[0].isalpha() or id_[0].isdigit())):
-        return
-    found.commits[id_[0]] = is_own or found.commits.get(id_[0], False)

@@ -31,7 +31,13 @@ _BUILDERS = frozenset((
 """Programs that run tests among other things: where a word about tests follows."""
 _ABOUT_TESTS = re.compile(r"test|check|verify|coverage", re.I)
 _INTERPRETER = re.compile(r"python[\d.]{0,8}|node|ruby|perl|php|(?:ba|da|z|k)?sh")
-_STOPS = re.compile(r"\b(?:exit|return) 0\b|\bset \+e\b|\|\|[ \t]{0,5}(?:true\b|:(?:\s|\Z))")
+_STOPS = re.compile(r"\b(?:exit|return) 0\b|\bset \+e\b")
+_OR_TRUE = re.compile(r"\|\|[ \t]{0,5}(?:true\b|:(?:\s|\Z))")
+_CLEARS_UP = frozenset((
+    ":", "cat", "chmod", "cp", "echo", "find", "grep", "kill", "killall", "ls", "mkdir", "mv", "pkill", "printf", "rm",
+    "rmdir", "tail", "touch", "true", "umount", "unlink", "wait", "which",
+))  # fmt: skip
+"""Programs that try nothing: whether they fail says nothing about the work."""
 
 LISTS = (
     "*requirements*.txt", "*requirements*.in", "**/requirements/*.txt", "**/requirements/*.in", "pyproject.toml",
@@ -54,7 +60,20 @@ def lines_of_tests(path: str, data: bytes) -> tuple[Counter[str], Counter[str]]:
     text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\\\n", " ")
     lines = [" ".join(line.split()) for line in text.split("\n") if not line.lstrip().startswith(("#", "::", "REM "))]
     runs = Counter(line for line in lines if any(map(_runs_tests, _BETWEEN.split(line))))
-    return runs, Counter(line for line in lines if _STOPS.search(line)) if runs else Counter()
+    return runs, Counter(line for line in lines if _lets_go(line)) if runs else Counter()
+
+
+def _lets_go(line: str) -> bool:
+    """Whether a line ends a script early, or goes on where something of it has failed that may try the work."""
+    *tried, _ = _OR_TRUE.split(line)
+    return _STOPS.search(line) is not None or any(
+        not _clears_up(command) for part in tried for command in _BETWEEN.split(part) if command.strip()
+    )
+
+
+def _clears_up(command: str) -> bool:
+    words = [word for word in command.split() if word not in _BEFORE and not _NO_NAME.match(word)]
+    return not words or (words[0] in _CLEARS_UP and not any(_ABOUT_TESTS.search(word) for word in words))
 
 
 def _runs_tests(command: str) -> bool:

@@ -38,7 +38,7 @@ from orchestrator.core.suites_python import PythonFile, count_assertions
 from orchestrator.core.suites_text import TextFile
 from orchestrator.core.transitions import one_line
 
-VERSION = 3
+VERSION = 4
 """Of these rules. Whoever proves a finding again must look with the same ones."""
 MAX_BYTES = 200_000
 """The largest file that is looked into."""
@@ -106,6 +106,11 @@ class Looked:
     def tests(self) -> tuple[Change, ...]:
         """The changed files that hold tests, but for those that are only somewhere else now."""
         return tuple(each for each in self.changes if language_of(each.path) and not _is_moved(each, self.moved))
+
+    @cached_property
+    def were(self) -> frozenset[tuple[str, str]]:
+        """What the changed files were before: (blob, mode). A file that is somewhere else now brings nothing along."""
+        return frozenset((each.old_oid, each.old_mode) for each in self.changes if _is_file(each.old_mode))
 
     @cached_property
     def moved(self) -> frozenset[tuple[str, str]]:
@@ -328,7 +333,8 @@ def programs_added(looked: Looked) -> Iterator[Found]:
 def binaries_unseen(looked: Looked) -> Iterator[Found]:
     """Other binary files: nobody can approve what the diff does not show. An image can be looked at."""
     for each in looked.changes:
-        if each.added is not None or not _is_file(each.new_mode) or _program(looked, each):
+        is_shown = each.added is not None or not _is_file(each.new_mode)
+        if is_shown or (each.new_oid, each.new_mode) in looked.were or _program(looked, each):
             continue
         new = looked.new(each)
         if _IMAGE.search(each.path) and (new is None or is_image(new)):
@@ -338,7 +344,9 @@ def binaries_unseen(looked: Looked) -> Iterator[Found]:
 
 
 def _program(looked: Looked, change: Change) -> str:
-    """By what a changed file is known as a compiled program; '' if it is none."""
+    """By what a changed file is known as a compiled program; '' if it is none, or was one elsewhere."""
+    if (change.new_oid, change.new_mode) in looked.were:
+        return ""
     new = looked.new(change)
     if new is not None and (form := program_form(new)):
         return form

@@ -7,6 +7,7 @@ was not looked at, and that is told and held like an escape.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from orchestrator.adapters.outside import (
     read_note,
     read_refs,
     read_settings,
-    was_there,
+    were_there,
     write_note,
 )
 from orchestrator.core.escapes import (
@@ -47,8 +48,10 @@ from orchestrator.engine.attempts import attempt_tree
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
-MOST_MOVED = 20
-"""Of so many refs that moved it is asked what they hold."""
+MOST_MOVED = 100
+"""Of so many refs that moved it is asked what they hold, of the target first."""
+TREES_S = 5.0
+"""So long the trees of other agents are looked at: the engine does nothing else meanwhile."""
 
 
 def note_outside(ws: Workspace, job: Job) -> None:
@@ -63,17 +66,18 @@ def note_outside(ws: Workspace, job: Job) -> None:
 
 def with_escapes(ws: Workspace, job: Job, attempt: Attempt, tip: str) -> Attempt:
     """The record of an attempt that has ended, with what it did outside of its tree. `tip`: its work, '' if none."""
-    found: Iterable[Escape]
+    found: list[Escape] = []
     try:
         noted = read_note(ws.paths.note(attempt.run))
         if noted is None:
             found = [Escape(NOT_LOOKED, "the note of its beginning", "is gone, so nobody can say what it did there")]
         else:
-            found = list(_find(_Look(ws, job, attempt, tip, *noted)))
+            found.extend(_find(_Look(ws, job, attempt, tip, *noted)))
     except (OrcError, OSError) as error:
         if isinstance(error, GitError) and error.was_killed:
             raise  # That is nothing about the run: it is told, and tried again at the next tick.
-        found = [Escape(NOT_LOOKED, "what lies there", f"could not be read: {error}")]
+        # What was found by then is told as well.
+        found.append(Escape(NOT_LOOKED, "what lies there", f"could not be read to its end: {error}"))
     return replace(attempt, escapes=list_escapes(found, attempt.number), escape_rules=VERSION)
 
 
@@ -178,10 +182,36 @@ def _refs(look: _Look, now: Outside, mirror: Git, made: dict[str, str]) -> Itera
         elif oid not in ours and oid not in before.refs.values():
             branches[ref] = oid
     if branches and look.tip and look.tip not in look.bases:
-        own = list_commits(mirror, [look.tip], look.bases)
-        for ref, oid in list(branches.items())[:MOST_MOVED]:
-            if what := _shared(look, ref, oid, own, made, ours):
-                yield Escape(REFS, ref, f"names {oid[:12]} since it ran, which has {what}")
+        yield from _held_by(
+            look, _first_of(branches, f"refs/heads/{look.ws.terms(look.job).target}"), mirror, made, ours
+        )
+
+
+def _first_of(branches: dict[str, str], target: str) -> dict[str, str]:
+    """The refs that are looked into: the target, and of each commit one, for much of one hides no other."""
+    by_commit: dict[str, str] = {}
+    for ref in sorted(branches, key=lambda each: each != target):
+        by_commit.setdefault(branches[ref], ref)
+    return {ref: oid for oid, ref in list(by_commit.items())[:MOST_MOVED]}
+
+
+def _held_by(
+    look: _Look, branches: dict[str, str], mirror: Git, made: dict[str, str], ours: frozenset[str]
+) -> Iterator[Escape]:
+    """What these refs hold since the run that the run made."""
+    own, known = list_commits(mirror, [look.tip], look.bases), (*look.before.refs.values(), *ours)
+    same: dict[str, list[str]] = {}
+    for ref, oid in branches.items():
+        if what := _work_in(look, ref, oid, own, known):
+            yield Escape(REFS, ref, f"names {oid[:12]} since it ran, which has {what}")
+            continue
+        here = changed_blobs(look.git, look.before.refs.get(ref) or look.attempt.base, oid)
+        same[ref] = [path for path, blob in made.items() if here.get(path) == blob]
+    old = were_there(look.git, {path: made[path] for paths in same.values() for path in paths}, known)
+    for ref, paths in same.items():
+        if copied := [path for path in paths if path not in old]:
+            text = f"names {branches[ref][:12]} since it ran, which has what it made of {some(copied)}"
+            yield Escape(REFS, ref, text)
 
 
 def _made_by_engine(look: _Look, now: Outside) -> frozenset[str]:
@@ -195,22 +225,14 @@ def _made_by_engine(look: _Look, now: Outside) -> frozenset[str]:
     return frozenset((*told, *look.before.merged, *now.merged))
 
 
-def _shared(look: _Look, ref: str, oid: str, own: dict[str, str], made: dict[str, str], ours: frozenset[str]) -> str:
-    """What a ref holds since the run that the run made; '' if there is nothing."""
-    git, known = look.git, frozenset(look.before.refs.values())
-    came = list_commits(git, [oid], (*known, *ours))
+def _work_in(look: _Look, ref: str, oid: str, own: dict[str, str], known: Iterable[str]) -> str:
+    """What a commit has of the run's work as a whole; '' if there is nothing."""
+    came = list_commits(look.git, [oid], known)
     if came.keys() & own.keys():
         return "a commit of its own"
-    given = {rev_parse(git, f"{each}^{{tree}}") for each in (*look.bases, look.before.refs.get(ref, "")) if each}
-    if set(came.values()) & set(own.values()) - given:
-        return "exactly the files of its work"
-    old = look.before.refs.get(ref) or look.attempt.base
-    here = changed_blobs(git, old, oid)
-    same = [path for path, blob in made.items() if here.get(path) == blob]
-    landed = [each for each in ours if rev_parse(git, each)] if same else []
-    copied = [path for path in same if not any(rev_parse(git, f"{each}:{path}") == made[path] for each in landed)]
-    copied = [path for path in copied if not was_there(git, path, made[path], known)]
-    return f"what it made of {some(copied)}" if copied else ""
+    before = (*look.bases, look.before.refs.get(ref, ""))
+    given = {rev_parse(look.git, f"{each}^{{tree}}") for each in before if each}
+    return "exactly the files of its work" if set(came.values()) & set(own.values()) - given else ""
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
@@ -222,16 +244,20 @@ def _checkout(look: _Look, made: dict[str, str]) -> Iterator[Escape]:
     copies = list(find_copies(checkout, made, look.began))
     if not copies:
         return
-    here, known = in_checkout(look.git, checkout), frozenset(look.before.refs.values())
+    here = in_checkout(look.git, checkout)
+    copies = [path for path in copies if rev_parse(here, f"HEAD:{path}") != made[path]]
+    old = were_there(look.git, {path: made[path] for path in copies}, look.before.refs.values())
     for path in copies:
-        if rev_parse(here, f"HEAD:{path}") != made[path] and not was_there(look.git, path, made[path], known):
+        if path not in old:
             text = "holds exactly what it made in its tree, and was written while it ran"
             yield Escape(CHECKOUT, look.named(checkout / path), text)
 
 
 def _trees(look: _Look) -> Iterator[Escape]:
-    own = attempt_tree(look.ws, look.job, look.attempt)["record"]
+    own, until = attempt_tree(look.ws, look.job, look.attempt)["record"], time.monotonic() + TREES_S
     for record, mark in look.before.trees.items():
+        if time.monotonic() > until:
+            return
         found = changes_in_idle_tree(Path(record), mark, look.began) if record != own else None
         if found is not None:
             yield from (Escape(TREES, look.named(found[0] / path), "changed while it ran") for path in found[1])

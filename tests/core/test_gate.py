@@ -97,6 +97,7 @@ PASSED: list[tuple[str, JobSpec, DiffFacts]] = [
     ("plan_only", a_spec(), facts("docs/conf.py")),
     ("plan_only", a_spec(), facts("words.txt")),
     ("plan_only", a_spec(), facts("words.txt", "a.py", notes=frozenset({"words.txt"}))),
+    ("plan_only", a_spec(prompt="Write the notice."), facts("NOTICE", notes=frozenset({"NOTICE"}))),
     ("plan_only", a_spec(prompt="Write words.txt."), facts("words.txt", notes=frozenset({"words.txt"}))),
     ("plan_only", a_spec(deliverables=("*.txt",)), facts("words.txt", notes=frozenset({"words.txt"}))),
     ("whitespace_only", a_spec(), facts("src/a.py", "src/b.py", whitespace_only=frozenset({"src/a.py"}))),

@@ -20,6 +20,7 @@ from orchestrator.core.model_names import is_same_model, maker_of, plain_model
         ("gpt-4o-2024-08-06", "gpt-4o"),
         ("gemini-2.5-pro-preview-05-06", "gemini-2.5-pro"),
         ("gpt-5.1", "gpt-5.1"),
+        ("claude-sonnet-4-6[1m]", "claude-sonnet-4-6"),
         ("latest", "latest"),
         ("", ""),
     ],
@@ -33,6 +34,9 @@ def test_a_name_without_its_date_and_its_proxy(name: str, plain: str) -> None:
     [
         ("sonnet", "claude-sonnet-4-5", True),
         ("gemini-pro", "gemini-2.5-pro", True),
+        ("anthropic/claude-opus-4.8", "claude-opus-4-8", True),
+        ("opus[1m]", "claude-opus-4-8", True),
+        ("gpt-5.1", "gpt-5.2", False),
         ("gpt-4o", "gpt-4o-2024-05-13", True),
         ("gpt-4o-2024-08-06", "gpt-4o-2024-05-13", True),
         ("sonnet", "claude-opus-4-1", False),

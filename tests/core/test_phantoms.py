@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import pytest
 from builders import a_change, a_spec
-from growth import LINEAR, growth
+from growth import LINEAR, growth, seconds_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.config import DOCS
 from orchestrator.core.gate import DiffFacts, judge_diff
 from orchestrator.core.job import Expects
-from orchestrator.core.phantoms import Claimed, Seen, claims_in, find_phantoms, ignore_patterns, is_ignored, open_claims
+from orchestrator.core.phantoms import Seen, find_phantoms, ignore_patterns, is_ignored, open_claims
 from orchestrator.core.records import Failure
+from orchestrator.core.report_claims import Claimed, claims_in
 
 CHANGES = (a_change("src/till.py"), a_change("tests/test_till.py", "A"), a_change("old/rates.py", "D"))
 TREE = frozenset({"src/till.py", "tests/test_till.py", "README.md", "docs/guide.md", "old.py", "Straße.md"})
@@ -56,6 +57,9 @@ FALSE: list[tuple[str, str]] = [
     ("Deleted `old.py`.", "old.py"),
     ("I rounded the sum and removed the file `old.py`, which nobody uses.", "old.py"),
     ("Deleted files:\n- `old.py`", "old.py"),
+    ("Created `highlight.py`.", "highlight.py"),
+    ("Commit: 4f1c2aa9 on branch orc/x", NEW),
+    ("Commit: 4f1c2aa9 - Round the sum", NEW),
     ("I created the following files:\n\n- `src/rates.py`", "src/rates.py"),
 ]
 HONEST = [
@@ -110,6 +114,18 @@ HONEST = [
     "Updated `./src/till.py:12` and `README.MD`.",
     "Updated `Strasse.md`.",
     "Removed `rates.py`.",
+    "Added `highlight.js` to render code, and I added `Discord.js`.",
+    "Added `discord.py`.",
+    "Added `docs/rates.md`? No: the guide has it.",
+    "Deleted `old.py`? Not yet.",
+    "Deleted `old.py`, then regenerated it: `old.py` is the newest now.",
+    "Added `@/components/Rate.tsx` and `@acme/rates/index.ts`.",
+    "Added `cdn.example.org/npm/rates.js`.",
+    "I added `rates.py`, then consolidated it into `src/till.py`.",
+    "Files created:\n- `out/rates.html` (by the build)",
+    f"Commit: {NEW} is the first bad one.",
+    f"Commit: {NEW} (base)",
+    f"Commit = {NEW} broke it",
     "Deleted `old/rates.py` and moved on.",
     "Removed `old.py` from the list.",
     "Removed `old.py`'s import.",
@@ -155,6 +171,7 @@ def test_an_own_commit_is_told_apart_from_one_that_may_be_an_earlier_one() -> No
 
 def test_a_commit_that_the_task_names_or_that_lies_beside_the_work_is_no_false_claim() -> None:
     report = f"Committed as {NEW}."
+    assert untrue(f"Committed as {NEW}{'0' * 32}.", task=f"Do again what {NEW} did.") == ()
     assert untrue(report, task=f"Do again what {NEW} did.") == ()
     assert untrue(report, replace(SEEN, aside=(f"{NEW}{'0' * 32}",))) == ()
     assert untrue(report, replace(SEEN, aside=(f"0{NEW}{'0' * 31}",))) == (NEW,)
@@ -171,6 +188,8 @@ def test_a_commit_that_the_task_names_or_that_lies_beside_the_work_is_no_false_c
         ("**/made/**", ["made/x.md", "a/made/b/x.md"], ["x.md", "remade/x.md"]),
         ("**/x.md", ["x.md", "a/b/x.md"], ["ax.md"]),
         ("a/**/b.md", ["a/b.md", "a/x/y/b.md"], ["b.md", "c/b.md"]),
+        ("aa*aa", ["aaaa", "x/aa.aa"], ["aaa", "aa/aa"]),
+        ("**/a?/b*/c", ["x/ay/b1/c", "ab/bb/x/c/d"], ["a/b/c", "xab/b/c", "ab/b/cc"]),
         ("test_?.py\n# x.md\n\n!y.md", ["test_1.py"], ["tests_1.txt", "x.md", "y.md"]),
         ("*.py[cod]\n\\#x.md", ["x.pyc", "a/x.pyd", "#x.md"], ["x.py", "x.md"]),
         ("*", ["x.md", "a/b.md"], []),
@@ -187,6 +206,13 @@ def test_a_file_that_is_ignored_in_its_folder_is_no_false_claim() -> None:
     assert untrue("Created `docs/made/guide.html`.", seen) == ()
     assert untrue("Created `made/guide.html`.", seen) == ()
     assert untrue("Created `made/guide.py`.", seen) == ("made/guide.py",)
+
+
+def test_a_lock_file_that_was_deleted_is_mostly_written_anew() -> None:
+    seen = replace(SEEN, paths=frozenset({"package-lock.json", "web/pnpm-lock.yaml", "package.json"}))
+    said = "Deleted `package-lock.json` and `web/pnpm-lock.yaml`. Ran the installation."
+    assert untrue(said, seen) == ()
+    assert untrue("Deleted `package.json`.", seen) == ("package.json",)
 
 
 def test_a_path_below_what_is_no_folder_is_not_looked_for() -> None:
@@ -239,8 +265,15 @@ HOSTILE = [
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_what_a_report_costs_follows_its_length(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.core.phantoms.READ_CHARS", 10**7)
+    monkeypatch.setattr("orchestrator.core.report_claims.READ_CHARS", 10**7)
     assert growth(lambda size: claims_in(piece * (size // len(piece))), 10_000) < LINEAR
+
+
+def test_very_many_patterns_do_not_hold_anybody_up() -> None:
+    patterns = [("", f"**/{'a*' * 20}{number}") for number in range(1_000)]
+    paths = [f"{'a/' * 15}x{number}.py" for number in range(30)]
+    assert seconds_of(lambda: [is_ignored(path, patterns) for path in paths]) < 2
+    assert not any(is_ignored(path, patterns) for path in paths)
 
 
 def test_many_claims_patterns_and_paths_are_bounded() -> None:

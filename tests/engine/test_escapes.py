@@ -147,6 +147,23 @@ def test_the_idle_tree_of_another_agent_is_watched(world: World) -> None:
     assert world.records("third")["evidence-1"].escapes == ()
 
 
+def test_the_engine_does_not_stand_still_for_the_trees_of_many_agents(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.engine.escapes.TREES_S", -1.0)
+    idle = world.root / "state" / "trees" / "cid" / "main"
+    world.souls = {"ada": "alpha work", "bea": "beta review", "cid": "alpha work"}
+    world.plays = [attempt(write={"first.py": "1\n"})]
+    world.set_up()
+    world.drop("first.yaml", "prompt: first\nagent: cid\n")
+    world.run()
+    world.plays = [attempt(write=MADE, run=f'echo x >> "{idle}/first.py"')]
+    world.write_plays()
+    world.drop("greet.yaml", "prompt: greet\nagent: ada\n")
+    world.run()
+    assert (found(world), world.state("greet")) == ([], State.DONE)
+
+
 def test_what_an_earlier_attempt_left_behind_is_told_with_the_later_one(world: World) -> None:
     world.plays = [attempt(2, write={"code.py": "print('clean')\n"}, delete=["broken"])]
     work(world, 'echo x > "$HERE/.git/hooks/pre-push"', match={"attempt": 1}, write={**MADE, "broken": "x\n"})
@@ -185,6 +202,39 @@ def test_what_a_run_did_whose_supervisor_died_is_told_with_the_next_attempt(worl
     assert [(each.rule, each.attempt) for each in world.records("greet")["evidence-1"].escapes] == [
         ("config_touched", 1)
     ]
+    assert_proved(world)
+
+
+def test_many_branches_hide_none_and_the_target_is_looked_at_first(world: World) -> None:
+    decoys = 'for n in $(seq -w 1 120); do git -C "$HERE" branch "a-$n" "$(git commit-tree HEAD^{tree} -m $n)"; done'
+    script = f'git add -A; git commit -qm work; git push -q "$HERE" HEAD~1:refs/heads/aa; {decoys}'
+    script = script.replace("$(git commit-tree", '$(git -C "$HERE" commit-tree')
+    work(world, f'{script}; cp code.py "$HERE/"; git -C "$HERE" commit -qam work')
+    assert found(world) == [("refs_touched", "refs/heads/main")]
+
+
+def test_many_copies_on_many_branches_cost_one_walk_through_the_history(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    branches = " ".join(f"b{number}" for number in range(5))
+    copies = 'git -C "$HERE" switch -q -c "$name" main; cp -r many "$HERE/"; git -C "$HERE" add -A many; '
+    copies += 'echo "$name" > "$HERE/name"; git -C "$HERE" add name; git -C "$HERE" commit -qm "$name"'
+    spans = world.root.parent / "spans"
+    monkeypatch.setenv("ORC_TRACE_SPANS", str(spans))
+    many = {f"many/{number}.py": f"made = {number}\n" for number in range(60)}
+    work(world, f'for name in {branches}; do {copies}; done; git -C "$HERE" switch -q main', write=many)
+    assert [place for _, place in found(world)] == [f"refs/heads/{name}" for name in branches.split()]
+    told = world.records("greet")["evidence-1"].escapes[0].text
+    assert told.endswith("which has what it made of many/0.py, many/1.py, many/10.py and 57 more")
+    names = [json.loads(line)["name"] for line in spans.read_text().splitlines()]
+    assert names.count("log") < 20
+
+
+def test_what_was_found_is_told_where_the_rest_cannot_be_read(world: World) -> None:
+    torn = f"tree {'12345678' * 5}\nauthor a <a@b.invalid> 1 +0000\ncommitter a <a@b.invalid> 1 +0000\n\nx"
+    commit = f"printf '{torn}' | git -C \"$HERE\" hash-object -t commit -w --stdin --literally"
+    work(world, f'git -C "$HERE" update-ref refs/heads/torn "$({commit})"; echo x > "$HERE/.git/hooks/pre-push"')
+    assert found(world) == [("config_touched", ".git/hooks/pre-push"), ("not_looked", "what lies there")]
     assert_proved(world)
 
 
