@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from orchestrator.adapters.files import safe_read
-from orchestrator.adapters.schemas import validate
+from orchestrator.adapters.schemas import Lines, validate
 from orchestrator.adapters.strict_yaml import dump, load_mapping
 from orchestrator.core.agent import BODY_LIMIT, Skill, Soul
 from orchestrator.core.codec import from_mapping
@@ -264,9 +264,7 @@ def _criteria(name: str, path: Path, file: str) -> Criteria:
 @lru_cache(maxsize=64)
 def parse_criteria(name: str, data: bytes, file: str) -> Criteria:
     """The criteria of a kind from the bytes of their file, which errors call `file`. Raises InvalidFileError."""
-    document = load_mapping(data, file=file)
-    facts: Any = document.value
-    validate(facts, "criteria", file=file, lines=document.lines)
+    _, facts = _load(data, "criteria", file)
     items = tuple(Item(one["id"], one["question"], one.get("required", False)) for one in facts["items"])
     ids = [item.id for item in items]
     if repeated := sorted({one for one in ids if ids.count(one) > 1}):
@@ -286,9 +284,7 @@ def _parse_schedule(name: str, data: bytes, file: str) -> Schedule:
     from orchestrator.adapters.cron import problem_of
     from orchestrator.adapters.job_file import parse_job
 
-    document = load_mapping(data, file=file)
-    facts: Any = document.value
-    validate(facts, "schedule", file=file, lines=document.lines)
+    lines, facts = _load(data, "schedule", file)
     schedule = Schedule(
         name=name,
         cron=" ".join(facts["cron"].split()),
@@ -301,17 +297,24 @@ def _parse_schedule(name: str, data: bytes, file: str) -> Schedule:
     )
     key, problem = problem_of(schedule.cron, schedule.tz)
     if problem:
-        raise InvalidFileError(problem, file=file, line=document.lines.get((key,), 0), key=key)
+        raise InvalidFileError(problem, file=file, line=lines.get((key,), 0), key=key)
     if schedule.catchup is Catchup.ALL and schedule.overlap is not Overlap.ALLOW:
         hint = "Write `overlap: allow`, or another `catchup`."
         problem = "`all` makes several jobs at once, which `overlap: skip` does not let be open together"
-        raise InvalidFileError(problem, file=file, line=document.lines.get(("catchup",), 0), key="catchup", hint=hint)
+        raise InvalidFileError(problem, file=file, line=lines.get(("catchup",), 0), key="catchup", hint=hint)
     try:
         parse_job(dump(dict(schedule.job)).encode(), name=f"{name}.yaml")
     except InvalidFileError as error:
-        line = document.lines.get(("job", error.key), document.lines.get(("job",), 0))
+        line = lines.get(("job", error.key), lines.get(("job",), 0))
         raise InvalidFileError(error.reason, file=file, line=line, key=f"job.{error.key}", hint=error.hint) from error
     return schedule
+
+
+def _load(data: bytes, schema_name: str, file: str) -> tuple[Lines, Any]:
+    """A file that is one mapping: where its keys stand, and the mapping, checked against the schema."""
+    document = load_mapping(data, file=file)
+    validate(document.value, schema_name, file=file, lines=document.lines)
+    return document.lines, document.value
 
 
 def _check_name(name: str, file: str) -> None:
