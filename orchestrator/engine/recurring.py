@@ -101,7 +101,7 @@ def _due(ws: Workspace, schedule: Schedule, turn: Turn) -> Due:
     # A job that is there already is none to make: to try it for ever would keep all later slots from coming.
     fire = [slot for slot in turn.fire if not ws.ledger.has(slot_job_id(schedule.name, slot))]
     moves = tuple(_job_of(ws, schedule, slot, ENGINE) for slot in fire)
-    taken = turn.taken
+    taken = replace(turn.taken, made=turn.taken.made - len(turn.fire) + len(moves))
     if moves:
         taken = replace(taken, job=moves[-1].job.id)
     return Due(moves, taken_filing(schedule.name, taken, turn.why, moves))
