@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache, lru_cache, partial
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -23,7 +23,7 @@ from orchestrator.core.agent import BODY_LIMIT, Skill, Soul
 from orchestrator.core.codec import from_mapping
 from orchestrator.core.criteria import Checks, Criteria, Item
 from orchestrator.core.prompt import Templates
-from orchestrator.core.recurring import Catchup, Overlap, Schedule
+from orchestrator.core.recurring import Catchup, Overlap, Schedule, fill_in
 from orchestrator.core.rules import Enforcement, Incident
 from orchestrator.errors import InvalidFileError
 
@@ -37,6 +37,7 @@ SKILL_FILES = 50
 _RULE_NAME = re.compile(r"([0-9]{4})-([a-z0-9]+(?:-[a-z0-9]+)*)")
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_SOME_SLOT = datetime(2026, 1, 1, tzinfo=UTC)
 _FENCE = re.compile(r"^-{3}[ \t]*$", re.MULTILINE)
 
 T = TypeVar("T")
@@ -303,7 +304,8 @@ def _parse_schedule(name: str, data: bytes, file: str) -> Schedule:
         problem = "`all` makes several jobs at once, which `overlap: skip` does not let be open together"
         raise InvalidFileError(problem, file=file, line=lines.get(("catchup",), 0), key="catchup", hint=hint)
     try:
-        parse_job(dump(dict(schedule.job)).encode(), name=f"{name}.yaml")
+        # As it will be: what is filled in is as long for one slot as for another.
+        parse_job(dump(fill_in(schedule, _SOME_SLOT, _SOME_SLOT)).encode(), name=f"{name}.yaml")
     except InvalidFileError as error:
         line = lines.get(("job", error.key), lines.get(("job",), 0))
         raise InvalidFileError(error.reason, file=file, line=line, key=f"job.{error.key}", hint=error.hint) from error
