@@ -28,7 +28,7 @@ from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import ENGINE, Actor, Move
 from orchestrator.engine.accept import judge_new, new_job
 from orchestrator.engine.workspace import Workspace
-from orchestrator.errors import NotFoundError, OrcError
+from orchestrator.errors import LedgerError, NotFoundError, OrcError
 
 FOLDER = "schedules"
 
@@ -179,10 +179,17 @@ def list_schedules(ws: Workspace) -> tuple[list[Listed], list[str]]:
 
 def schedule_problems(ws: Workspace) -> list[str]:
     """What is wrong with the files, and with what became of their slots."""
-    shelf, now = scan_schedules(ws.paths.root), ws.now()
-    told = {each.name: ahead_problem(each, taken_of(ws, each.name), now) for each in shelf.good.values()}
-    ahead = [f"{FOLDER}/{name}.yaml: {problem}" for name, problem in told.items() if problem]
-    return [*map(str, shelf.problems), *ahead]
+    shelf = scan_schedules(ws.paths.root)
+    told = {name: _slots_problem(ws, schedule) for name, schedule in shelf.good.items()}
+    of_slots = [f"{FOLDER}/{name}.yaml: {problem}" for name, problem in told.items() if problem]
+    return [*map(str, shelf.problems), *of_slots]
+
+
+def _slots_problem(ws: Workspace, schedule: Schedule) -> str:
+    try:
+        return ahead_problem(schedule, taken_of(ws, schedule.name), ws.now())
+    except LedgerError as error:
+        return error.message
 
 
 def list_one(ws: Workspace, schedule: Schedule) -> Listed:

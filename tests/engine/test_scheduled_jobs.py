@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from engine_world import World, attempt, git
 
 from orchestrator.adapters import clock
+from orchestrator.core.recurring import SlotsTaken
 from orchestrator.core.transitions import Actor
 from orchestrator.engine.recurring import find_schedule, list_schedules, next_slots, run_now, taken_filing, taken_of
 from orchestrator.engine.report import list_problems
@@ -21,6 +23,9 @@ job:
   title: Look, ${time}
   prompt: Look through it.
 """
+
+
+BROKEN = {"schedules/again.yaml": b"slot: [\n"}
 
 
 class Clock:
@@ -295,3 +300,16 @@ def test_a_schedule_of_which_no_slot_has_come_has_none(scheduled: World, time: C
         tick(engine)
         (listed,), _ = list_schedules(engine.ws)
     assert listed.last == f"{slot:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_a_record_that_cannot_be_read_is_told_and_stops_no_other(world: World, time: Clock) -> None:
+    scheduled = begin(world)
+    (scheduled.root / "schedules" / "again.yaml").write_text(HOURLY)
+    with scheduled.engine() as engine:
+        tick(engine)
+        engine.ws.commit([], [replace(taken_filing("again", SlotsTaken("", ""), "broken"), files=BROKEN)])
+        time.at(0)
+        tick(engine)
+        assert "cannot be read" in engine.problems["schedules/again.yaml"]
+        assert any(each.startswith("schedules/again.yaml: ") for each in list_problems(engine.ws))
+    assert len(made(scheduled)) == 1
