@@ -73,10 +73,10 @@ class InvalidFileError(OrcError):
         self, reason: str, *, file: str = "", line: int = 0, key: str = "", cause: str = "", hint: str = ""
     ) -> None:
         self.reason, self.file, self.line, self.key = reason, file, line, key
-        place = file + (f":{line}" if line else "") if file else (f"line {line}" if line else "")
-        where = f"{place}: " if place else ""
-        what = f"{key}: " if key else ""
-        super().__init__(f"{where}{what}{reason}", cause=cause, hint=hint)
+        self.place = file + (f":{line}" if line else "") if file else (f"line {line}" if line else "")
+        self.told = f"{key}: {reason}" if key else reason
+        """What is wrong, without where."""
+        super().__init__(f"{self.place}: {self.told}" if self.place else self.told, cause=cause, hint=hint)
 
     def in_file(self, file: str) -> InvalidFileError:
         """The same error, naming `file`."""

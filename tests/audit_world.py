@@ -398,13 +398,18 @@ TEXT = "# what I want\nprompt: Put it right.\nmerge: {merge}\nchecks: [make test
 APP = "def login():\n    return {login}\n\n\ndef logout():\n    return {logout}\n"
 
 
+def to_review(world: World, id_: str, files: Mapping[str, str | None], *, merge: str, base: str = "") -> None:
+    """Made, looked at and checked."""
+    accept(world, id_, TEXT.format(merge=merge))
+    start(world, id_, base)
+    collect(world, id_, files)
+    look(world, id_)
+    check(world, id_)
+
+
 def auto_merged(world: World, *, really: bool = True) -> None:
     """Straight through: made, looked at, checked, approved, merged by itself."""
-    accept(world, LOGIN, TEXT.format(merge="auto"))
-    start(world, LOGIN)
-    collect(world, LOGIN, {"app.py": APP.format(login="True", logout="False")})
-    look(world, LOGIN)
-    check(world, LOGIN)
+    to_review(world, LOGIN, {"app.py": APP.format(login="True", logout="False")}, merge="auto")
     review(world, LOGIN)
     build(world, LOGIN)
     check(world, LOGIN)
@@ -450,11 +455,7 @@ def sent_back(world: World) -> None:
 
 def unclear(world: World) -> None:
     """An answer that is no verdict, then a reviewer who rejects, then a person who drops it and tries it again."""
-    accept(world, UNCLEAR, TEXT.format(merge="auto"))
-    start(world, UNCLEAR)
-    collect(world, UNCLEAR, {"b.py": "b = 1\n", "CLAUDE.md": "do as I say\n"})
-    look(world, UNCLEAR)
-    check(world, UNCLEAR)
+    to_review(world, UNCLEAR, {"b.py": "b = 1\n", "CLAUDE.md": "do as I say\n"}, merge="auto")
     review(world, UNCLEAR, garble=True)
     review(world, UNCLEAR, "REJECT", by=SKEPTIC)
     decide(world, UNCLEAR, "drop")
@@ -500,22 +501,14 @@ def collided(world: World) -> None:
 
 def left_branch(world: World) -> None:
     """Left on a branch for a pull request."""
-    accept(world, BRANCH, TEXT.format(merge="branch"))
-    start(world, BRANCH)
-    collect(world, BRANCH, {"d.py": "d = 1\n"})
-    look(world, BRANCH)
-    check(world, BRANCH)
+    to_review(world, BRANCH, {"d.py": "d = 1\n"}, merge="branch")
     review(world, BRANCH)
     leave_branch(world, BRANCH)
 
 
 def blocked(world: World) -> None:
     """Waits to land, and lands when the way is free."""
-    accept(world, BLOCKED, TEXT.format(merge="auto"))
-    start(world, BLOCKED)
-    collect(world, BLOCKED, {"e.py": "e = 1\n"})
-    look(world, BLOCKED)
-    check(world, BLOCKED)
+    to_review(world, BLOCKED, {"e.py": "e = 1\n"}, merge="auto")
     review(world, BLOCKED)
     build(world, BLOCKED)
     check(world, BLOCKED)
@@ -530,11 +523,7 @@ def blocked(world: World) -> None:
 
 def reviewed_twice(world: World) -> None:
     """Approved too quickly, so that another reviewer is asked, who approves it as well."""
-    accept(world, TWICE, TEXT.format(merge="branch"))
-    start(world, TWICE)
-    collect(world, TWICE, {"g.py": "g = 1\n"})
-    look(world, TWICE)
-    check(world, TWICE)
+    to_review(world, TWICE, {"g.py": "g = 1\n"}, merge="branch")
     review(world, TWICE, seconds=3.0)
     review(world, TWICE, by=SKEPTIC, seconds=50.0)
     leave_branch(world, TWICE)
@@ -542,11 +531,7 @@ def reviewed_twice(world: World) -> None:
 
 def drawn_by_lot(world: World) -> None:
     """Approved in a second answer, and drawn to be judged twice, but there is nobody else."""
-    accept(world, DRAWN, TEXT.format(merge="branch"))
-    start(world, DRAWN)
-    collect(world, DRAWN, {"h.py": "h = 1\n"})
-    look(world, DRAWN)
-    check(world, DRAWN)
+    to_review(world, DRAWN, {"h.py": "h = 1\n"}, merge="branch")
     more = {"title": "Test h", "prompt": "Test it."}
     review(world, DRAWN, share=100, first="I like it.", follow_ups=[more])
     job, evidence = world.job(DRAWN), world.record(Evidence, DRAWN, 1)
@@ -560,11 +545,7 @@ def drawn_by_lot(world: World) -> None:
 
 def await_landing(world: World, id_: str, path: str, *, base: str = "", onto: str = "") -> str:
     """Approved and checked; the commit that waits to land."""
-    accept(world, id_, TEXT.format(merge="auto"))
-    start(world, id_, base)
-    collect(world, id_, {path: "x = 1\n"})
-    look(world, id_)
-    check(world, id_)
+    to_review(world, id_, {path: "x = 1\n"}, merge="auto", base=base)
     review(world, id_)
     build(world, id_, onto)
     check(world, id_)

@@ -25,6 +25,7 @@ from orchestrator.adapters.audit_decisions import ALWAYS, DECISIONS
 from orchestrator.adapters.audit_goals import judge_goal, not_said, owed_after, projects_in
 from orchestrator.adapters.audit_reviews import NO_NONCE, proposing_run
 from orchestrator.adapters.audit_rules import Finding, GoneError, Rule, Step, check_commit, check_filing, check_root
+from orchestrator.adapters.audit_schedules import Slots
 from orchestrator.adapters.audit_steps import GENERAL
 from orchestrator.adapters.audit_work import PROOFS, Projects
 from orchestrator.adapters.git import Git, rev_parse
@@ -129,10 +130,12 @@ class _Audit:
     doubts: list[Doubt] = field(default_factory=list)
     owed: GoalMove | None = None
     """What the next commit must say of the goal of a project, after the step of a job."""
+    slots: Slots = field(default_factory=Slots)
 
     def begin(self, start: str | None) -> None:
         """Believe the commit `start`; None to believe nothing."""
         self.parent, self.whole = (self.store.commit(start), False) if start else (None, True)
+        self.slots.sure = self.whole
 
     def look_at(self, oid: str) -> None:
         """Check one commit against the one before it."""
@@ -162,6 +165,7 @@ class _Audit:
         changes = {path: (before, after) for path, before, after in self.store.changes(root, commit.tree)}
         owners = {path: owner_of(path) for path in changes}
         self._settle(commit, changes)
+        self._note(commit, "", _guarded(self.slots.judge(self.store, commit, changes)))
         ids = sorted({id_ for id_, _, _ in owners.values() if id_})
         if not ids:
             self._note(commit, "", check_filing(commit, changes))
@@ -186,6 +190,8 @@ class _Audit:
         """After the newest commit nothing may be owed: both are written at once."""
         if self.owed is not None and self.parent is not None:
             self._note(self.parent, "", [not_said(self.owed)])
+        if self.parent is not None:
+            self._note(self.parent, "", self.slots.end())
 
     def _note_owed(self, step: Step) -> Iterator[Finding]:
         """What the next commit is to say; it is no finding yet."""
@@ -211,6 +217,7 @@ class _Audit:
         self._note(commit, id_, _guarded(self._check_lately(step)))
         self._note(commit, id_, _guarded(self._note_owed(step)))
         self._note(commit, id_, _guarded(self._check_proposed(step)))
+        self._note(commit, id_, _guarded(self.slots.accepted(step)))
         self._prove(step)
 
     def _folder(self, root: str, folders: set[str]) -> Records:

@@ -215,7 +215,7 @@ def judge_default(step: Step) -> Iterator[Finding]:
 def judge_answered_before(step: Step) -> Iterator[Finding]:
     """An attempt has asked what was answered lately: its author is told that answer again."""
     named = (step.commit.trailer("Answered-Before") or "").split()
-    numbers = [int(each.rpartition("-")[2]) for each in named if each.rpartition("-")[2].isdigit()]
+    numbers = [int(each.rpartition("-")[2]) for each in named if each.rpartition("-")[2].isdecimal()]
     cards = [card for number in numbers if (card := step.old.get(Card, number)) is not None]
     if [card.id for card in cards] != named:
         yield Rule.CARD, f"says that {' '.join(named)} answered it, and there is no such card"

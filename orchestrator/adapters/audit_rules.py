@@ -59,6 +59,8 @@ class Rule(StrEnum):
     LIMIT = "limit"
     GOAL = "goal"
     """Where a project stands that is to be finished, and that a person said so."""
+    SCHEDULE = "schedule"
+    """Each slot of a schedule becomes one job at most."""
     FILING = "filing"
 
 

@@ -284,6 +284,11 @@ class Ledger:
             )
         return found
 
+    def has(self, id_: str) -> bool:
+        """Whether there is a job of this id, open or ended."""
+        snapshot = self.snapshot()
+        return id_ in snapshot.folders or self.closed(id_, snapshot.root) is not None
+
     def record(self, kind: type[T], folder: Folder, stem: str) -> T:
         """One record of a job. Raises NotFoundError, LedgerError."""
         oid = folder.records.get(stem)

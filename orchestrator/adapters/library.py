@@ -10,20 +10,20 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache, lru_cache, partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from orchestrator.adapters.files import safe_read
-from orchestrator.adapters.schemas import validate
+from orchestrator.adapters.schemas import Lines, validate
 from orchestrator.adapters.strict_yaml import dump, load_mapping
 from orchestrator.core.agent import BODY_LIMIT, Skill, Soul
 from orchestrator.core.codec import from_mapping
 from orchestrator.core.criteria import Checks, Criteria, Item
 from orchestrator.core.prompt import Templates
-from orchestrator.core.recurring import Catchup, Overlap, Schedule
+from orchestrator.core.recurring import Catchup, Overlap, Schedule, fill_in
 from orchestrator.core.rules import Enforcement, Incident
 from orchestrator.errors import InvalidFileError
 
@@ -37,6 +37,7 @@ SKILL_FILES = 50
 _RULE_NAME = re.compile(r"([0-9]{4})-([a-z0-9]+(?:-[a-z0-9]+)*)")
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_SOME_SLOT = datetime(2026, 1, 1, tzinfo=UTC)
 _FENCE = re.compile(r"^-{3}[ \t]*$", re.MULTILINE)
 
 T = TypeVar("T")
@@ -264,9 +265,7 @@ def _criteria(name: str, path: Path, file: str) -> Criteria:
 @lru_cache(maxsize=64)
 def parse_criteria(name: str, data: bytes, file: str) -> Criteria:
     """The criteria of a kind from the bytes of their file, which errors call `file`. Raises InvalidFileError."""
-    document = load_mapping(data, file=file)
-    facts: Any = document.value
-    validate(facts, "criteria", file=file, lines=document.lines)
+    _, facts = _load(data, "criteria", file)
     items = tuple(Item(one["id"], one["question"], one.get("required", False)) for one in facts["items"])
     ids = [item.id for item in items]
     if repeated := sorted({one for one in ids if ids.count(one) > 1}):
@@ -286,9 +285,7 @@ def _parse_schedule(name: str, data: bytes, file: str) -> Schedule:
     from orchestrator.adapters.cron import problem_of
     from orchestrator.adapters.job_file import parse_job
 
-    document = load_mapping(data, file=file)
-    facts: Any = document.value
-    validate(facts, "schedule", file=file, lines=document.lines)
+    lines, facts = _load(data, "schedule", file)
     schedule = Schedule(
         name=name,
         cron=" ".join(facts["cron"].split()),
@@ -301,17 +298,25 @@ def _parse_schedule(name: str, data: bytes, file: str) -> Schedule:
     )
     key, problem = problem_of(schedule.cron, schedule.tz)
     if problem:
-        raise InvalidFileError(problem, file=file, line=document.lines.get((key,), 0), key=key)
+        raise InvalidFileError(problem, file=file, line=lines.get((key,), 0), key=key)
     if schedule.catchup is Catchup.ALL and schedule.overlap is not Overlap.ALLOW:
         hint = "Write `overlap: allow`, or another `catchup`."
         problem = "`all` makes several jobs at once, which `overlap: skip` does not let be open together"
-        raise InvalidFileError(problem, file=file, line=document.lines.get(("catchup",), 0), key="catchup", hint=hint)
+        raise InvalidFileError(problem, file=file, line=lines.get(("catchup",), 0), key="catchup", hint=hint)
     try:
-        parse_job(dump(dict(schedule.job)).encode(), name=f"{name}.yaml")
+        # As it will be: what is filled in is as long for one slot as for another.
+        parse_job(dump(fill_in(schedule, _SOME_SLOT, _SOME_SLOT)).encode(), name=f"{name}.yaml")
     except InvalidFileError as error:
-        line = document.lines.get(("job", error.key), document.lines.get(("job",), 0))
+        line = lines.get(("job", error.key), lines.get(("job",), 0))
         raise InvalidFileError(error.reason, file=file, line=line, key=f"job.{error.key}", hint=error.hint) from error
     return schedule
+
+
+def _load(data: bytes, schema_name: str, file: str) -> tuple[Lines, Any]:
+    """A file that is one mapping: where its keys stand, and the mapping, checked against the schema."""
+    document = load_mapping(data, file=file)
+    validate(document.value, schema_name, file=file, lines=document.lines)
+    return document.lines, document.value
 
 
 def _check_name(name: str, file: str) -> None:

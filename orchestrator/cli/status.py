@@ -35,7 +35,8 @@ def status(app: App) -> None:
         ended = read_ended(ws, ENDED_SHOWN)
         engine = not lock_is_free(ws.paths.orcdir / "engine.lock")
         note = read_note(ws)
-        problems = [*summary.problems, *(_engine_problems(note) if engine else [])]
+        # An engine that is at work meets some of the same.
+        problems = list(dict.fromkeys([*summary.problems, *(_engine_problems(note) if engine else [])]))
         alerts = _alerts_of(ws, note)
     if app.json:
         shown = [_ended_json(step) for step in ended]

@@ -10,11 +10,9 @@ from orchestrator.core.job import Fix, Job, Standing, State, Worker
 from orchestrator.core.records import Attempt, CardKind, RunStatus
 from orchestrator.core.rounds import dispute_of
 from orchestrator.core.sessions import Session
-from orchestrator.core.step import NOT_APPROVED, Step, later, pause_until
+from orchestrator.core.step import LONGEST_WAIT_S, NOT_APPROVED, Step, later, pause_until
 from orchestrator.core.suspicion import is_extra
 from orchestrator.core.transitions import Event, Move
-
-LONGEST_WAIT_S = 24 * 3600.0
 
 
 def start_attempt(job: Job, attempt: Attempt, now: str) -> Move:

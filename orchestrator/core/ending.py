@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.core.job import Expects, Job, State
 from orchestrator.core.records import Attempt, Card, CardKind, Evidence, MergeRecord, Preview, ReviewRecord, Spoke
+from orchestrator.core.said import bounded
 from orchestrator.core.transitions import one_line
 
 Read = Callable[[type[Any], int], Any]
@@ -43,7 +44,7 @@ class Spend:
 
     def _combined(self, other: Spend, sign: int) -> Spend:
         names = (field.name for field in fields(self))
-        return Spend(**{name: max(0, getattr(self, name) + sign * getattr(other, name)) for name in names})
+        return Spend(**{name: bounded(getattr(self, name) + sign * getattr(other, name)) for name in names})
 
     def in_words(self) -> str:
         """`3 attempts, 2 reviews, 12,345 tokens, $0.42; of 1 run no tokens are known, of 2 runs no cost`."""

@@ -294,8 +294,13 @@ class Held:
     """Who keeps a job from going on, and since when. Why stands in the person's own text, under `hold:`."""
 
     by: str
-    """`human:NAME`."""
+    """`human:NAME`; `engine` for a job whose schedule has it held."""
     since: str
+
+    @property
+    def who(self) -> str:
+        """The person's name; '' if its schedule made it so: then it waits for anybody."""
+        return "" if self.by == "engine" else self.by.removeprefix("human:")
 
 
 class SecondWhy(StrEnum):
@@ -475,7 +480,7 @@ class Job:
         held = self.at.held
         if held is None or not self.is_held:
             return self.at.reason
-        told = f"held by {held.by.removeprefix('human:')} since {held.since}"
+        told = f"held by {held.who or 'its schedule'} since {held.since}"
         return f"{told}: {self.spec.hold}" if self.spec.hold else told
 
     def moved(self, state: State, now: str, **changes: Any) -> Job:

@@ -189,7 +189,10 @@ def scope_problem(request: Request, run: RunId, before: Iterable[Requested]) -> 
 def follow_up_problem(spec: JobSpec, asking: Job, *, so_far: int) -> str:
     """Why an agent may not hand in this job while it works on `asking`; '' if it may."""
     if asking.at.origin != "human":
-        return "the job you work on was itself handed in by an agent; say in your report what else is to be done"
+        came = (
+            "comes from a schedule" if asking.at.source.startswith("schedule ") else "was itself handed in by an agent"
+        )
+        return f"the job you work on {came}; say in your report what else is to be done"
     if so_far >= MOST_OF_A_JOB:
         return f"the runs of {asking.id} have handed in {so_far} jobs already"
     if spec.project not in ("", asking.at.project):

@@ -368,11 +368,11 @@ def _claims(claims: tuple[Claim, ...]) -> str:
 
 
 def fix_list(fixes: Iterable[Fix]) -> str:
-    """Numbered fixes, one block each."""
+    """Numbered fixes, one block each: whatever lines its words have, none of them looks like orc's own."""
     blocks = []
     for fix in fixes:
-        again = f"\n    Asked for again: it was {fix.earlier} in the round before." if fix.earlier else ""
-        blocks.append(f"{fix.told}{_wanted(fix, '    ')}{again}")
+        again = f"\nAsked for again: it was {fix.earlier} in the round before." if fix.earlier else ""
+        blocks.append(f"{fix.told}{_wanted(fix, '')}{again}".replace("\n", "\n    "))
     return "\n".join(blocks)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import takewhile
 from string import Template
 from typing import Any
 
@@ -23,7 +24,9 @@ ON_TIME = timedelta(minutes=2)
 MOST_AT_ONCE = 24
 """So many slots that were missed are made up for at most, the newest."""
 MOST_SLOTS = 10_000
-"""Of so many slots in a row that nobody was there for, the rest is not even counted."""
+"""Of more slots in a row that nobody was there for only those are counted that could still become a job."""
+SET_BACK = timedelta(days=1)
+"""The newest slot further ahead than this was dealt with by a clock that went wrong."""
 
 
 class Catchup(StrEnum):
@@ -73,6 +76,7 @@ class SlotsTaken:
     slot: str
     """The newest slot that was dealt with, or when the schedule was first seen: nothing before it becomes a job."""
     timing: str
+    """The schedule's, then; '' once it was seen switched off."""
     job: str = ""
     """The newest job that a slot became."""
     made: int = 0
@@ -80,6 +84,8 @@ class SlotsTaken:
     """Slots for which it was too late, or which a newer one stood in for."""
     skipped: int = 0
     """Slots that came while the job of an earlier one was still open."""
+    last: str = ""
+    """The newest slot that came; '' if none has yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +106,11 @@ def decide(
     `slots` are those after the newest one of `known`, in order, of which only those up to now are looked at. `is_open`:
     the job of an earlier slot has not ended.
     """
-    if known is None or known.timing != schedule.timing:
-        before = SlotsTaken("", "") if known is None else known
-        taken = replace(before, slot=max(iso(_minute(now)), before.slot), timing=schedule.timing)
-        return Turn((), taken, "seen for the first time" if known is None else "its times were changed")
+    wanted = schedule.timing if schedule.enabled else ""
+    if wanted != (known.timing if known is not None else ""):
+        return _begin_anew(known or SlotsTaken("", ""), wanted, now)
+    if known is None or not wanted:
+        return None
     due = due_slots(schedule, slots, now)
     if not due:
         return None
@@ -112,18 +119,38 @@ def decide(
     skipped = 0
     if is_open and schedule.overlap is Overlap.SKIP:
         fire, skipped = (), len(fire)
-    taken = replace(known, slot=iso(due[-1]), missed=known.missed + missed, skipped=known.skipped + skipped)
+    newest = iso(due[-1])
+    taken = replace(known, slot=newest, last=newest, missed=known.missed + missed, skipped=known.skipped + skipped)
     return Turn(fire, replace(taken, made=known.made + len(fire)), _why(len(fire), missed, skipped))
+
+
+def _begin_anew(before: SlotsTaken, timing: str, now: datetime) -> Turn:
+    """Nothing of the past becomes a job where a schedule is new, is switched on or off, or has other times."""
+    start = iso(_minute(now))
+    if not is_ahead(before, now):
+        start = max(start, before.slot)
+    if not timing:
+        why = "switched off"
+    elif before.timing:
+        why = "its times were changed"
+    else:
+        why = "switched on" if before.slot else "seen for the first time"
+    return Turn((), replace(before, slot=start, timing=timing), why)
+
+
+def is_ahead(known: SlotsTaken, now: datetime) -> bool:
+    """Whether slots were dealt with that are still to come, by a clock that was ahead: none becomes a job till then."""
+    return known.slot > iso(now + SET_BACK)
+
+
+def reach_of(schedule: Schedule) -> timedelta:
+    """How long ago a slot may have come that can still become a job."""
+    return max(ON_TIME, timedelta(seconds=schedule.grace_s)) + timedelta(seconds=schedule.jitter_s)
 
 
 def due_slots(schedule: Schedule, slots: Iterable[datetime], now: datetime) -> list[datetime]:
     """The slots that have come, each as late as its jitter makes it."""
-    due: list[datetime] = []
-    for slot in slots:
-        if slot + jitter_of(schedule, slot) > now or len(due) == MOST_SLOTS:
-            break
-        due.append(slot)
-    return due
+    return list(takewhile(lambda slot: slot + jitter_of(schedule, slot) <= now, slots))
 
 
 def jitter_of(schedule: Schedule, slot: datetime) -> timedelta:
@@ -150,9 +177,13 @@ def _why(made: int, missed: int, skipped: int) -> str:
     return ", ".join(told)
 
 
-def slot_job_id(schedule: Schedule, slot: datetime) -> str:
-    """The id of the job that a slot becomes: the same each time."""
-    return job_id(schedule.name, hashlib.sha256(f"{schedule.name} {iso(slot)}".encode()).hexdigest()[:8])
+def slot_job_id(name: str, slot: datetime, *, by_hand: bool = False) -> str:
+    """The id of the job that a slot of the schedule `name` becomes: the same each time.
+
+    `by_hand`: a person had it made at that moment, which may be that of a slot.
+    """
+    what = f"{name} {iso(slot)}{' by hand' * by_hand}"
+    return job_id(name, hashlib.sha256(what.encode()).hexdigest()[:8])
 
 
 def fill_in(schedule: Schedule, slot: datetime, local: datetime) -> dict[str, Any]:

@@ -41,6 +41,15 @@ class Trouble(StrEnum):
         return self in (Trouble.RATE_LIMITED, Trouble.OVERLOADED, Trouble.AUTH, Trouble.SESSION)
 
 
+MOST_COUNTED = 10**17
+"""What programs tell is added up so far: no file of the ledger holds a number much longer."""
+
+
+def bounded(number: int) -> int:
+    """A count that every file can hold, whatever programs said of their runs."""
+    return max(0, min(MOST_COUNTED, number))
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one run used. Tokens; money in millionths of a US dollar.
@@ -74,7 +83,7 @@ class Usage:
         for field in fields(self):
             mine, others = getattr(self, field.name), getattr(other, field.name)
             both = mine is not None or (others is not None and sign > 0)
-            values[field.name] = max(0, (mine or 0) + sign * (others or 0)) if both else None
+            values[field.name] = bounded((mine or 0) + sign * (others or 0)) if both else None
         return Usage(**values)  # type: ignore[arg-type]
 
 
@@ -96,7 +105,7 @@ def cost_of(usage: Usage | None, price: Price | None) -> tuple[int | None, str]:
         usage.cache_read * price.cache_read,
         usage.cache_write * price.cache_write,
     )
-    return round(sum(parts)), price.date
+    return bounded(round(sum(parts))), price.date
 
 
 @dataclass(frozen=True, slots=True)

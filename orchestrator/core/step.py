@@ -22,6 +22,8 @@ from orchestrator.core.transitions import ENGINE, Actor, Event, Move, make_move
 HELD = "Changed, and not allowed by the job:"
 """What stands on a card above what the tamper guard found, before anything else."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5, 900
+LONGEST_WAIT_S = 24 * 3600.0
+"""For so long a service may ask to be left alone: no pause is longer."""
 
 RESUMED = frozenset({CardKind.CEILING, CardKind.CRASHES, CardKind.CANNOT_START})
 """Cards that interrupt a step: trying again takes up that step, which the card names as its fact `step`."""
@@ -120,8 +122,11 @@ def later(now: str, seconds: float) -> str:
 
 
 def is_due(not_before: str, now: datetime) -> bool:
-    """Whether a time that may be '' has come."""
-    return not not_before or parse(not_before) <= now
+    """Whether a pause until then is over; '' is none.
+
+    One that goes on for longer than any was begun by a clock that was ahead: nobody would wait for it to come.
+    """
+    return not not_before or not now < parse(not_before) <= now + timedelta(seconds=LONGEST_WAIT_S)
 
 
 def another_go(job: Job) -> dict[str, Any]:

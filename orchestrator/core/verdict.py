@@ -19,6 +19,8 @@ KEYS = frozenset({"nonce", "job", "commit", "verdict", "files", "items", "claims
 _OPTIONAL = frozenset({"summary", "claims", "follow_ups"})
 _FINDING_KEYS = {"severity": str, "problem": str, "file": str, "line": int, "fix": str, "check": str, "earlier": str}
 MAX_REPLY = 256 * 1024
+MOST_LINES = 10**9
+"""No file has more; and no file of the ledger can hold whatever number a reviewer may write."""
 _WORK = r"(?:this|it|the (?:change|work|commit|patch|branch))"
 _END = r"[ \t*_\"')]{0,5}(?:[.!?:;,\n]|\Z)"
 # From the beginning of a sentence on: within one it may be what the change is about.
@@ -234,6 +236,8 @@ def _finding(value: object) -> Finding:
         given = value.get(key, kind())
         if not isinstance(given, kind) or isinstance(given, bool):
             raise _Misformed(f"has a finding whose `{key}` is not a {kind.__name__}")
+    if abs(value.get("line", 0)) > MOST_LINES:
+        raise _Misformed("has a finding whose `line` is that of no file")
     if value.get("severity") not in ("blocking", "remark") or not str(value.get("problem", "")).strip():
         raise _Misformed("has a finding without a severity (blocking, remark) or a problem")
     return Finding(**value)

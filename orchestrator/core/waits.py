@@ -53,7 +53,7 @@ def wait_of(job: Job, now: datetime) -> Wait | None:
     if job.state is State.DECIDE:
         return wait_since(job.at.since, now)
     if held is not None and job.is_held:
-        return None if job.at.run else wait_since(held.since, now, held.by.removeprefix("human:"))
+        return None if job.at.run else wait_since(held.since, now, held.who)
     if job.state is not State.WAITING or comes_by_itself(job.at.reason):
         return None
     return wait_since(job.at.stuck or job.at.since, now)

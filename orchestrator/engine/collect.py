@@ -332,7 +332,8 @@ def end_review(
     review: ReviewRecord, evidence: Evidence, result: RunResult, nonce: str, now: str
 ) -> tuple[ReviewRecord, Judgement]:
     """The record of a review whose run left a result, and what its answer comes to."""
-    reply = blot_nonce(result.report, nonce)
+    # As the ledger keeps it: to leave out what no file may hold only then could make another answer of it.
+    reply = replace_unsafe(blot_nonce(result.report, nonce))
     first_reply, asked_again = _first_answer(review, evidence, result, nonce)
     judgement = _judge_result(review, evidence, result, reply, nonce)
     ended = replace(

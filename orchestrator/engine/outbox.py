@@ -319,10 +319,9 @@ class _Look:
         return move, note
 
     def _free_id(self, request: Request, digest: str) -> str:
-        snapshot = self.ws.ledger.snapshot()
         for turn in range(100):
             id_ = follow_up_id(request, digest, turn)
-            if id_ not in snapshot.folders and self.ws.ledger.closed(id_, snapshot.root) is None:
+            if not self.ws.ledger.has(id_):
                 return id_
         raise OrcError(f"no id is free for {request.name}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
 from orchestrator.adapters.cron import explain, slots_after, zone_of
@@ -19,14 +19,16 @@ from orchestrator.core.recurring import (
     Turn,
     decide,
     fill_in,
+    is_ahead,
     jitter_of,
+    reach_of,
     slot_job_id,
 )
 from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import ENGINE, Actor, Move
 from orchestrator.engine.accept import judge_new, new_job
 from orchestrator.engine.workspace import Workspace
-from orchestrator.errors import NotFoundError, OrcError
+from orchestrator.errors import LedgerError, NotFoundError, OrcError
 
 FOLDER = "schedules"
 
@@ -46,27 +48,28 @@ class Schedules:
     next: dict[str, tuple[tuple[str, int, str], datetime | None]] = field(default_factory=dict)
     """When each is due next, for one timing, one jitter and one newest slot; None: never."""
 
-    def look(self, ws: Workspace) -> tuple[list[Due], list[str]]:
-        """What is due now, and what is wrong with the files, or with the jobs that they would become."""
+    def look(self, ws: Workspace) -> tuple[list[Due], dict[str, str]]:
+        """What is due now; and by place what is wrong with the files, or with the jobs that they would become."""
         shelf = scan_schedules(ws.paths.root)
-        now, found, problems = ws.now(), [], [str(problem) for problem in shelf.problems]
+        now, found, problems = ws.now(), [], {problem.place: problem.told for problem in shelf.problems}
         for schedule in shelf.good.values():
-            if not schedule.enabled:
-                continue
-            known = taken_of(ws, schedule.name)
-            if known is not None and self._is_early(schedule, known, now):
-                continue
+            file = f"{FOLDER}/{schedule.name}.yaml"
             try:
+                known = taken_of(ws, schedule.name)
+                if ahead := ahead_problem(schedule, known, now):
+                    problems[file] = ahead
+                if known is not None and self._is_early(schedule, known, now):
+                    continue
                 due = make_due(ws, schedule, known, now)
             except OrcError as error:
-                problems.append(f"schedules/{schedule.name}.yaml: {error.message}")
+                problems[file] = error.message
                 continue
             found += [due] if due is not None else []
         return found, problems
 
     def _is_early(self, schedule: Schedule, known: SlotsTaken, now: datetime) -> bool:
         key = (schedule.timing, schedule.jitter_s, known.slot)
-        if known.timing != schedule.timing:
+        if not schedule.enabled or known.timing != schedule.timing:
             return False
         if self.next.get(schedule.name, (None, None))[0] != key:
             slot = next(slots_after(schedule.cron, schedule.tz, parse(known.slot)), None)
@@ -77,30 +80,52 @@ class Schedules:
 
 def make_due(ws: Workspace, schedule: Schedule, known: SlotsTaken | None, now: datetime) -> Due | None:
     """What a schedule comes to now; None if nothing is due. Raises OrcError if its job cannot be accepted."""
-    slots: Iterator[datetime] = iter(())
-    if known is not None:
-        slots = islice(slots_after(schedule.cron, schedule.tz, parse(known.slot)), MOST_SLOTS)
+    slots = _slots(schedule, parse(known.slot), now) if known is not None else iter(())
     is_open = known is not None and bool(known.job) and known.job in ws.ledger.snapshot().folders
-    turn = decide(schedule, known, takewhile(lambda slot: slot <= now, slots), now, is_open=is_open)
+    turn = decide(schedule, known, slots, now, is_open=is_open)
     return _due(ws, schedule, turn) if turn is not None else None
 
 
+def _slots(schedule: Schedule, after: datetime, now: datetime) -> Iterator[datetime]:
+    """The slots after `after` up to now; of very many only those that are counted, and those that can become a job."""
+    for slot in islice(slots_after(schedule.cron, schedule.tz, after), MOST_SLOTS):
+        if slot > now:
+            return
+        yield slot
+        after = slot
+    recent = slots_after(schedule.cron, schedule.tz, max(after, now - reach_of(schedule)))
+    yield from takewhile(lambda slot: slot <= now, recent)
+
+
 def _due(ws: Workspace, schedule: Schedule, turn: Turn) -> Due:
-    moves = tuple(_job_of(ws, schedule, slot, ENGINE) for slot in turn.fire)
-    taken = turn.taken
+    # A job that is there already is none to make: to try it for ever would keep all later slots from coming.
+    fire = [slot for slot in turn.fire if not ws.ledger.has(slot_job_id(schedule.name, slot))]
+    moves = tuple(_job_of(ws, schedule, slot, ENGINE) for slot in fire)
+    taken = replace(turn.taken, made=turn.taken.made - len(turn.fire) + len(moves))
     if moves:
         taken = replace(taken, job=moves[-1].job.id)
     return Due(moves, taken_filing(schedule.name, taken, turn.why, moves))
 
 
+def ahead_problem(schedule: Schedule, known: SlotsTaken | None, now: datetime) -> str:
+    """What to say of a schedule whose slots were dealt with by a clock that was ahead; '' for any other."""
+    if known is None or not schedule.enabled or known.timing != schedule.timing or not is_ahead(known, now):
+        return ""
+    return (
+        f"makes no job before {known.slot}, up to which its slots were dealt with: was the clock ahead? "
+        "To begin anew now, change its `cron`, or switch it off, let the engine see it, and switch it on again"
+    )
+
+
 def _job_of(ws: Workspace, schedule: Schedule, slot: datetime, actor: Actor) -> Move:
-    """The step that makes the job of a slot."""
+    """The step that makes the job of a slot, or the one that a person has made at that moment."""
     keys = fill_in(schedule, slot, slot.astimezone(zone_of(schedule.tz)))
     parsed, wanted = judge_new(ws, dump(keys).encode(), f"{schedule.name}.yaml")
     # What nobody asks for at that moment takes no slot that is kept for whoever does.
     priority, _ = lower_priority(wanted)
     source = f"schedule {schedule.name} {iso(slot)}"
-    return new_job(ws, parsed, slot_job_id(schedule, slot), source=source, priority=priority, actor=actor)
+    id_ = slot_job_id(schedule.name, slot, by_hand=actor != ENGINE)
+    return new_job(ws, parsed, id_, source=source, priority=priority, actor=actor)
 
 
 def taken_filing(name: str, taken: SlotsTaken, why: str, moves: tuple[Move, ...] = ()) -> Filing:
@@ -139,7 +164,7 @@ class Listed:
     next: str
     """When it is due next, in UTC; '' if never, or if it is switched off."""
     last: str
-    """The newest slot that was dealt with; '' if no engine has seen it yet."""
+    """The newest slot that came; '' if none has come since an engine saw it first."""
     job: str
     """The newest job that it made."""
     made: int
@@ -148,9 +173,23 @@ class Listed:
 
 
 def list_schedules(ws: Workspace) -> tuple[list[Listed], list[str]]:
-    """Every usable schedule, and what is wrong with the others."""
+    """Every usable schedule, and what is wrong with the others, and with what became of their slots."""
+    return [list_one(ws, each) for each in scan_schedules(ws.paths.root).good.values()], schedule_problems(ws)
+
+
+def schedule_problems(ws: Workspace) -> list[str]:
+    """What is wrong with the files, and with what became of their slots."""
     shelf = scan_schedules(ws.paths.root)
-    return [list_one(ws, each) for each in shelf.good.values()], [str(problem) for problem in shelf.problems]
+    told = {name: _slots_problem(ws, schedule) for name, schedule in shelf.good.items()}
+    of_slots = [f"{FOLDER}/{name}.yaml: {problem}" for name, problem in told.items() if problem]
+    return [*map(str, shelf.problems), *of_slots]
+
+
+def _slots_problem(ws: Workspace, schedule: Schedule) -> str:
+    try:
+        return ahead_problem(schedule, taken_of(ws, schedule.name), ws.now())
+    except LedgerError as error:
+        return error.message
 
 
 def list_one(ws: Workspace, schedule: Schedule) -> Listed:
@@ -167,7 +206,7 @@ def list_one(ws: Workspace, schedule: Schedule) -> Listed:
         priority=str(schedule.job.get("priority", "")),
         title=str(schedule.job.get("title", "")),
         next=iso(coming[0]) if coming else "",
-        last=taken.slot,
+        last=taken.last,
         job=taken.job,
         made=taken.made,
         missed=taken.missed,
@@ -189,8 +228,13 @@ def find_schedule(ws: Workspace, name: str) -> Schedule:
 
 def next_slots(ws: Workspace, schedule: Schedule, count: int) -> list[datetime]:
     """When it is due next, in UTC, with what its jitter adds."""
-    found = islice(slots_after(schedule.cron, schedule.tz, ws.now()), count)
-    return [slot + jitter_of(schedule, slot) for slot in found]
+    now, known = ws.now(), taken_of(ws, schedule.name)
+    # The minute of a slot may have passed, and its jitter not.
+    after = now - timedelta(seconds=schedule.jitter_s)
+    if known is not None and known.timing == schedule.timing:
+        after = max(after, parse(known.slot))
+    late = (slot + jitter_of(schedule, slot) for slot in slots_after(schedule.cron, schedule.tz, after))
+    return list(islice((moment for moment in late if moment > now), count))
 
 
 def run_now(ws: Workspace, schedule: Schedule, actor: Actor) -> Move:

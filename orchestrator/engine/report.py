@@ -18,6 +18,7 @@ from orchestrator.engine.agents import view_agents
 from orchestrator.engine.hot import hot_files
 from orchestrator.engine.needs import Need, long_held, rejected_files, stuck_jobs
 from orchestrator.engine.project_lines import PENDING, ProjectLine, project_lines
+from orchestrator.engine.recurring import schedule_problems
 from orchestrator.engine.routing import routing_problems
 from orchestrator.engine.workspace import Workspace
 
@@ -173,8 +174,8 @@ def _need_of(line: ProjectLine) -> Need:
 
 
 def list_problems(ws: Workspace) -> list[str]:
-    """What is wrong with files that a person wrote about the agents, and what of them cannot be."""
+    """What is wrong with files that a person wrote about agents and schedules, and what of them cannot be."""
     problems = [f"orc.yaml: {ws.config_problem} (the last good one is in force)"] if ws.config_problem else []
     agents, unusable = view_agents(ws)
     impossible = [f"{each.what}: {each.text} ({each.hint})" for each in find_impossible(ws.config, agents)]
-    return [*problems, *unusable, *map(str, routing_problems(ws, agents)), *impossible]
+    return [*problems, *unusable, *schedule_problems(ws), *map(str, routing_problems(ws, agents)), *impossible]

@@ -192,9 +192,8 @@ def _take_in(engine: Engine) -> bool:
 
 def _make_scheduled(engine: Engine) -> bool:
     """The jobs that are due, each with the record that says so."""
-    due, problems = _guarded(engine, "schedules/", partial(engine.schedules.look, engine.ws)) or ([], [])
-    if problems:
-        engine.problems["schedules/"] = "; ".join(problems)
+    due, problems = _guarded(engine, "schedules/", partial(engine.schedules.look, engine.ws)) or ([], {})
+    engine.problems |= problems
     return commit_steps(engine, [move for each in due for move in each.moves], [each.filing for each in due])
 
 

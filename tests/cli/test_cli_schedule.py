@@ -42,6 +42,14 @@ def test_each_is_listed_with_its_times_and_what_is_wrong_with_the_others(root: P
     assert problem == f"! schedules/broken.yaml:2: tz: {told}"
 
 
+def test_a_title_that_grows_too_long_is_told_before_its_first_slot(root: Path) -> None:
+    title = "x" * 190
+    (root / "schedules" / "inbox.yaml").write_text(DAILY.replace("Look through the inbox, ${date}", title + "${slot}"))
+    (problem,) = w.orc(root, "schedule", "list", code=0).out.splitlines()
+    assert problem.startswith("! schedules/inbox.yaml:5: job.title: ")
+    assert "200" in problem
+
+
 def test_next_times_are_told_in_utc_and_in_the_schedules_own_zone(root: Path) -> None:
     lines = w.orc(root, "schedule", "next", "inbox", "-n", "3", code=0).out.splitlines()
     assert len(lines) == 3

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from builders import HUMAN, LATER, NOON, NOW, a_job, numbered_id
 
+from orchestrator.adapters.ledger import format_record
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.ending import Spend
 from orchestrator.core.goal import (
@@ -33,7 +34,7 @@ from orchestrator.core.goal import (
 )
 from orchestrator.core.job import Job, State, Worker
 from orchestrator.core.records import Attempt, Spoke
-from orchestrator.core.said import Usage
+from orchestrator.core.said import MOST_COUNTED, Usage
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import ENGINE, ActorKind, IllegalStepError
 from orchestrator.core.waits import REMINDED_AFTER
@@ -299,3 +300,17 @@ def test_what_is_kept_of_a_project_does_not_grow_with_the_jobs_that_have_ended()
         known = ended(ended(known, State.DONE, number), State.FAILED, 1000 + number)
         sizes[number] = len(json.dumps(to_mapping(known)))
     assert sizes[400] - sizes[100] < 100
+
+
+def test_no_program_can_tell_of_a_use_that_keeps_the_jobs_of_a_project_from_ending() -> None:
+    def told(kind: type[Any], number: int) -> Any:
+        spoke = Spoke(Usage(input=10**17, output=10**17), cost_microusd=10**17)
+        return Attempt(number, Worker("ada"), "b" * 40, "run", NOW, spoke=spoke) if kind is Attempt else None
+
+    known = begun()
+    for number in range(1, 21):
+        step = follow_step(known, None, *an_end(number=number, attempt=3), told, nothing)
+        assert step is not None
+        known = step.goal
+    assert known.spend.tokens == known.spend.microusd == MOST_COUNTED
+    format_record(known)

@@ -134,6 +134,8 @@ def test_a_follow_up_is_for_the_same_project_and_of_a_persons_job_and_there_are_
     assert "'bank'" in follow_up_problem(replace(PLAIN, project="bank"), job, so_far=0)
     assert "already" in follow_up_problem(PLAIN, job, so_far=MOST_OF_A_JOB)
     assert "handed in by an agent" in follow_up_problem(PLAIN, make_job(origin="engine"), so_far=0)
+    by_itself = make_job(origin="engine", source="schedule inbox 2026-11-20T07:30:00Z")
+    assert "comes from a schedule" in follow_up_problem(PLAIN, by_itself, so_far=0)
 
 
 def test_p0_is_for_people() -> None:

@@ -111,7 +111,8 @@ def test_a_slot_has_one_jitter_and_one_job_id_for_ever() -> None:
     assert max(late) <= timedelta(seconds=600)
     assert turn(NOON + late[0] - timedelta(seconds=1), jitter_s=600) is None
     assert turn(NOON + late[0], jitter_s=600) is not None
-    assert len({slot_job_id(schedule, slot) for slot in HOURS}) == len(HOURS)
+    assert len({slot_job_id(schedule.name, slot) for slot in HOURS}) == len(HOURS)
+    assert slot_job_id(schedule.name, NOON, by_hand=True) != slot_job_id(schedule.name, NOON)
 
 
 @given(st.lists(st.integers(0, 47 * 3600), min_size=1, max_size=30), st.sampled_from(Catchup), st.integers(0, 7200))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.core.config import Price
-from orchestrator.core.said import NOTHING_USED, Trouble, Usage, cost_of
+from orchestrator.core.said import MOST_COUNTED, NOTHING_USED, Trouble, Usage, cost_of
 
 PRICE = Price(date="2026-11-21", input=3, output=15, cache_read=0.3, cache_write=3.75)
 
@@ -37,6 +37,7 @@ def test_all_tokens_are_counted_once() -> None:
         (Usage(input=1_000_000, output=1_000_000, cost_microusd=42), PRICE, (18_000_000, "2026-11-21")),
         (Usage(cache_read=10, cache_write=10), PRICE, (40, "2026-11-21")),
         (NOTHING_USED, PRICE, (0, "2026-11-21")),
+        (Usage(output=10**15), Price("2026-11-21", 3, 100_000), (MOST_COUNTED, "2026-11-21")),
     ],
 )
 def test_the_price_of_the_person_goes_before_what_a_program_says(

@@ -595,6 +595,12 @@ def test_a_pause_is_told_once_and_ends(problem: str) -> None:
     assert isinstance(after, Hold if problem else Release)
 
 
+def test_a_pause_that_was_begun_by_a_clock_a_year_ahead_keeps_no_job() -> None:
+    a_day, a_year = minutes(-24 * 60), minutes(-366 * 24 * 60)
+    assert only(a_board(ready(1, not_before=a_day))).reason.startswith(f"pauses until {a_day}: ")
+    assert isinstance(only(a_board(ready(1, not_before=a_year))), StartAttempt)
+
+
 @pytest.mark.parametrize("not_before", ["2026-11-21", "2026-11-20T12:00:01Z", "2026-11-20T13:30:00+01:00", "soon"])
 def test_a_job_that_may_not_start_yet_is_held(not_before: str) -> None:
     action = only(a_board(ready(1, spec=a_spec(not_before=not_before))))

@@ -37,6 +37,7 @@ def reminded(job: Job, after: timedelta) -> Job:
     [
         (asking(), ""),
         (asking(held=Held("human:ada", LATER), spec=a_spec(hold="")), ""),
+        (a_job(state=State.WAITING, held=Held("engine", NOW), spec=a_spec(hold="")), ""),
         (a_job(**HELD), "ada"),
         (a_job(state=State.MERGING, approved="a" * 40, **HELD), "ada"),
         (a_job(state=State.RUNNING, run="x", **HELD), None),
@@ -60,6 +61,7 @@ def test_a_job_waits_for_a_person_on_a_card_when_it_is_held_or_for_what_does_not
 ) -> None:
     wait = wait_of(job, NOON)
     assert (wait.who if wait is not None else None) == who
+    assert "engine" not in job.why
     if wait is not None:
         assert (wait.since, wait.reminders, wait.is_stale) == (NOW, 0, False)
 

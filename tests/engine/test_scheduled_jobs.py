@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from engine_world import World, attempt, git
 
 from orchestrator.adapters import clock
-from orchestrator.engine.recurring import list_schedules, taken_of
+from orchestrator.core.recurring import SlotsTaken
+from orchestrator.core.transitions import Actor
+from orchestrator.engine.recurring import find_schedule, list_schedules, next_slots, run_now, taken_filing, taken_of
+from orchestrator.engine.report import list_problems
 from orchestrator.engine.tick import tick
 from orchestrator.engine.workspace import Workspace, open_workspace
 
@@ -19,6 +23,9 @@ job:
   title: Look, ${time}
   prompt: Look through it.
 """
+
+
+BROKEN = {"schedules/again.yaml": b"slot: [\n"}
 
 
 class Clock:
@@ -44,6 +51,10 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def scheduled(world: World, no_lies: None) -> World:
+    return begin(world)
+
+
+def begin(world: World) -> World:
     world.plays = [attempt(write={"code.py": "print('new')\n"})]
     world.set_up()
     write(world, HOURLY)
@@ -139,12 +150,15 @@ def test_a_broken_file_is_told_with_its_line_and_stops_no_other(scheduled: World
     (scheduled.root / "schedules" / "unfit.yaml").write_text(HOURLY.replace("prompt: Look", "promt: Look"))
     with scheduled.engine() as engine:
         tick(engine)
-        told = engine.problems["schedules/"]
+        told = dict(engine.problems)
         time.at(0)
         tick(engine)
-    assert "schedules/broken.yaml:1: cron: '61 * * * *': bad minute" in told
-    assert "schedules/unfit.yaml" in told
-    assert "promt" in told
+        board = list_problems(engine.ws)
+    assert told.pop("schedules/broken.yaml:1") == "cron: '61 * * * *': bad minute"
+    ((place, problem),) = told.items()
+    assert place.startswith("schedules/unfit.yaml:")
+    assert "promt" in problem
+    assert {"schedules/broken.yaml:1: cron: '61 * * * *': bad minute", f"{place}: {problem}"} <= set(board)
     assert len(made(scheduled)) == 1
 
 
@@ -165,3 +179,137 @@ def test_one_that_is_switched_off_makes_nothing(scheduled: World, time: Clock) -
         tick(engine)
         assert taken_of(engine.ws, "inbox") is None
     assert made(scheduled) == []
+
+
+def test_what_a_person_has_made_in_the_minute_of_a_slot_keeps_no_slot_from_coming(
+    scheduled: World, time: Clock
+) -> None:
+    write(scheduled, HOURLY + "overlap: allow\n")
+    with scheduled.engine() as engine:
+        tick(engine)
+        slot = time.at(0)
+        by_hand = run_now(engine.ws, find_schedule(engine.ws, "inbox"), Actor("human:ann"))
+        tick(engine)
+        assert sorted(made(scheduled)) == [f"schedule inbox {slot:%Y-%m-%dT%H:%M:%SZ}"] * 2
+        taken = taken_of(engine.ws, "inbox")
+        assert taken is not None
+        assert taken.made == 1
+        assert taken.job != by_hand.job.id
+        time.at(0)
+        tick(engine)
+    assert len(made(scheduled)) == 3
+
+
+def test_a_slot_whose_job_is_there_already_does_not_hang_the_schedule(world: World, time: Clock) -> None:
+    scheduled = begin(world)  # `orc verify` tells of a record that goes back.
+    write(scheduled, HOURLY + "overlap: allow\n")
+    with scheduled.engine() as engine:
+        tick(engine)
+        before = taken_of(engine.ws, "inbox")
+        assert before is not None
+        time.at(0)
+        tick(engine)
+        # As an older orc left it, or a ledger that was put back from a copy of its records.
+        engine.ws.commit([], [taken_filing("inbox", before, "put back")])
+        tick(engine)
+        taken = taken_of(engine.ws, "inbox")
+        assert taken is not None
+        assert (taken.slot > before.slot, taken.made) == (True, 0)
+        assert len(made(scheduled)) == 1
+        time.at(0)
+        tick(engine)
+    assert len(made(scheduled)) == 2
+
+
+def test_what_came_while_it_was_switched_off_makes_no_job(scheduled: World, time: Clock) -> None:
+    write(scheduled, HOURLY + "grace_s: 604800\n")
+    with scheduled.engine() as engine:
+        tick(engine)
+        write(scheduled, "enabled: false\n" + HOURLY)
+        tick(engine)
+        assert not tick(engine)
+        time.at(0)
+        tick(engine)
+        write(scheduled, HOURLY + "grace_s: 604800\n")
+        tick(engine)
+        assert made(scheduled) == []
+        (listed,), _ = list_schedules(engine.ws)
+        assert (listed.made, listed.missed, listed.last) == (0, 0, "")
+        time.at(0)
+        tick(engine)
+    assert len(made(scheduled)) == 1
+    assert any(": switched off" in subject for subject in scheduled.subjects)
+    assert any(": switched on" in subject for subject in scheduled.subjects)
+
+
+def test_a_clock_that_was_a_year_ahead_is_told_and_other_times_begin_anew(world: World, time: Clock) -> None:
+    scheduled = begin(world)  # `orc verify` tells of such a clock too.
+    with scheduled.engine() as engine:
+        tick(engine)
+        time.ahead += timedelta(days=365)
+        tick(engine)
+        time.ahead -= timedelta(days=365)
+        time.at(0)
+        tick(engine)
+        assert "was the clock ahead?" in engine.problems["schedules/inbox.yaml"]
+        assert any("was the clock ahead?" in each for each in list_schedules(engine.ws)[1])
+        count = len(made(scheduled))
+        write(scheduled, HOURLY.replace("0 * * * *", "30 * * * *") + "overlap: allow\n")
+        tick(engine)
+        assert "schedules/inbox.yaml" not in engine.problems
+        time.at(30)
+        tick(engine)
+    assert len(made(scheduled)) == count + 1
+
+
+def test_after_ten_days_of_every_minute_one_job_is_made_and_not_one_for_each_look(
+    scheduled: World, time: Clock
+) -> None:
+    write(scheduled, HOURLY.replace("0 * *", "* * *") + "grace_s: 604800\noverlap: allow\n")
+    with scheduled.engine() as engine:
+        tick(engine)
+        time.ahead += timedelta(days=10)
+        for _ in range(3):
+            tick(engine)
+        taken = taken_of(engine.ws, "inbox")
+    assert len(made(scheduled)) == 1
+    assert taken is not None
+    assert taken.slot == made(scheduled)[0].rpartition(" ")[2]
+
+
+def test_the_slot_whose_minute_has_passed_and_whose_jitter_has_not_is_the_next(scheduled: World, time: Clock) -> None:
+    write(scheduled, HOURLY + "jitter_s: 3600\n")
+    with scheduled.engine() as engine:
+        tick(engine)
+        time.at(0)
+        schedule = find_schedule(engine.ws, "inbox")
+        told = next_slots(engine.ws, schedule, 1)[0]
+        for _ in range(130):
+            if tick(engine) and made(scheduled):
+                break
+            time.ahead += timedelta(seconds=30)
+    assert timedelta(0) <= clock.now() - told < timedelta(seconds=45)
+
+
+def test_a_schedule_of_which_no_slot_has_come_has_none(scheduled: World, time: Clock) -> None:
+    with scheduled.engine() as engine:
+        tick(engine)
+        (listed,), _ = list_schedules(engine.ws)
+        assert listed.last == ""
+        slot = time.at(0)
+        tick(engine)
+        (listed,), _ = list_schedules(engine.ws)
+    assert listed.last == f"{slot:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_a_record_that_cannot_be_read_is_told_and_stops_no_other(world: World, time: Clock) -> None:
+    scheduled = begin(world)
+    (scheduled.root / "schedules" / "again.yaml").write_text(HOURLY)
+    with scheduled.engine() as engine:
+        tick(engine)
+        engine.ws.commit([], [replace(taken_filing("again", SlotsTaken("", ""), "broken"), files=BROKEN)])
+        time.at(0)
+        tick(engine)
+        assert "cannot be read" in engine.problems["schedules/again.yaml"]
+        assert any(each.startswith("schedules/again.yaml: ") for each in list_problems(engine.ws))
+    assert len(made(scheduled)) == 1

@@ -41,6 +41,16 @@ def play(world: World, *plays: dict[str, Any], config: dict[str, Any] | None = N
     world.run()
 
 
+def interrupt_before_the_second(world: World, config: dict[str, Any]) -> None:
+    """One job, with an engine that ends when a second review is wanted, and another one after it."""
+    world.plays, world.config = [WRITES], config
+    world.set_up()
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run(until=lambda ws: any(each.job.at.second is not None for each in ws.ledger.snapshot().active))
+    assert world.job("greet").at.second is not None
+    world.run()
+
+
 def approved(number: int, **more: Any) -> dict[str, Any]:
     return {"match": {"kind": "review", "number": number}, "verdict": "APPROVED", **more}
 
@@ -122,12 +132,7 @@ def test_a_reviewer_that_approves_everything_gets_a_second_one_also_after_a_rest
 
 
 def test_an_engine_that_ends_between_the_two_reviews_goes_on_to_the_second(world: World) -> None:
-    world.plays, world.config = [WRITES], NOT_QUICK
-    world.set_up()
-    world.drop("greet.yaml", "prompt: greet\n")
-    world.run(until=lambda ws: any(each.job.at.second is not None for each in ws.ledger.snapshot().active))
-    assert world.job("greet").at.second is not None
-    world.run()
+    interrupt_before_the_second(world, NOT_QUICK)
     assert world.state("greet") is State.DONE
     assert world.records("greet")["review-2"].reviewer.agent == "cid"
 
@@ -177,12 +182,7 @@ def test_a_second_review_without_a_clear_answer_leaves_the_approval_as_it_is(wor
 
 
 def test_an_engine_that_ends_before_the_second_review_that_was_drawn_goes_on_to_it(world: World) -> None:
-    world.plays, world.config = [WRITES], ALL
-    world.set_up()
-    world.drop("greet.yaml", "prompt: greet\n")
-    world.run(until=lambda ws: any(each.job.at.second is not None for each in ws.ledger.snapshot().active))
-    assert world.job("greet").at.second is not None
-    world.run()
+    interrupt_before_the_second(world, ALL)
     assert world.state("greet") is State.DONE
     assert world.records("greet")["review-2"].reviewer.agent == "cid"
 
