@@ -18,7 +18,7 @@ from orchestrator.core.tamper import VERSION
 from orchestrator.core.verdict import hash_nonce
 
 LOGIN, ROUNDS, UNCLEAR, BLOCKED = w.LOGIN, w.ROUNDS, w.UNCLEAR, w.BLOCKED
-COLLIDES, TWICE, DRAWN = w.COLLIDES, w.TWICE, w.DRAWN
+COLLIDES, TWICE, DRAWN, BRANCH = w.COLLIDES, w.TWICE, w.DRAWN, w.BRANCH
 
 
 @dataclass(frozen=True)
@@ -377,6 +377,16 @@ def said_allowed(draft: w.Draft) -> None:
         draft.trailers = [each for each in draft.trailers if each[0] != "Tampering"]
 
 
+def other_stop(draft: w.Draft) -> None:
+    """Another reason is told why the work was stopped."""
+    draft.trail("Stopped-By", "weak")
+
+
+def untold_stop(draft: w.Draft) -> None:
+    """It is not told that a reviewer stopped the work."""
+    draft.trailers = [each for each in draft.trailers if each[0] != "Stopped-By"]
+
+
 ESCAPE = (
     "escapes:\n  - rule: config_touched\n    place: .git/hooks/pre-push\n    text: made while it ran\n    attempt: 1\n"
 )
@@ -486,6 +496,15 @@ FORGERIES: dict[str, Forgery] = {
         at(LOGIN, "evidence", swapped("evidence-1.yaml", "docs:\n", "escape_rules: 1\ndocs:\n")),
         Rule.EVIDENCE,
         "who looked outside",
+    ),
+    "a branch that was left with what nobody allowed": Forgery(
+        everywhere(BRANCH, "  source: ", f"{HELD}  source: "), Rule.APPROVAL, "this approval is enough for decide only"
+    ),
+    "another reason why work was stopped": Forgery(
+        at(UNCLEAR, "verdict", other_stop, to="decide"), Rule.MESSAGE, "Stopped-By is weak, but it was rejected"
+    ),
+    "work that is not said to be stopped": Forgery(
+        at(ROUNDS, "verdict", untold_stop, to="ready"), Rule.MESSAGE, "nothing, but it was sent_back"
     ),
     "a card that does not tell of tampering": Forgery(
         at(UNCLEAR, "verdict", swapped("card-1.yaml", "CLAUDE.md: ", "README.md: "), to="decide"),

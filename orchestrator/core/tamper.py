@@ -38,7 +38,7 @@ from orchestrator.core.suites_python import PythonFile, count_assertions
 from orchestrator.core.suites_text import TextFile
 from orchestrator.core.transitions import one_line
 
-VERSION = 3
+VERSION = 4
 """Of these rules. Whoever proves a finding again must look with the same ones."""
 MAX_BYTES = 200_000
 """The largest file that is looked into."""

@@ -40,6 +40,7 @@ from orchestrator.core.gated import (
 from orchestrator.core.job import Check, JobSpec
 from orchestrator.core.records import Evidence
 from orchestrator.core.reproduction import laid_over
+from orchestrator.core.trials import find_broken, tell_first
 from orchestrator.engine.criteria import criteria_in
 from orchestrator.engine.diff_facts import judge_work, see_diff
 from orchestrator.engine.gate_bench import FILE_NAME, Bench, find_bench
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 OLDEST_GIT = (2, 38, 0)
 MAKEFILE_BYTES = 256 * 1024
+GATES_HINT = "a defect of orc: report it, and go back to the version before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class Asked:
     """A program that reviews instead."""
     judge: Reviewer | None = None
     """Somebody who was found already, in the place of both."""
+    by_tried_gates: bool = True
+    """Whether the gates are tried first. Only a self-test goes without, which says itself what each of them does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,15 @@ class _Terms:
 
 
 def gate_branch(start: Path, asked: Asked, tell: Tell) -> Gated:
-    """Judge a branch of the repository that holds `start`. Raises OrcError if there is nothing to judge."""
+    """Judge a branch of the repository that holds `start`. Raises OrcError if there is nothing to judge.
+
+    The gates are tried in memory first, as by an engine: while one of them fails its own test, nothing is judged.
+    """
+    began = time.monotonic()
     if version() < OLDEST_GIT:
         raise UnavailableError(f"git {'.'.join(map(str, version()))} is too old: this needs 2.38")
-    began = time.monotonic()
+    if asked.by_tried_gates and (told := tell_first(find_broken())):
+        raise UnavailableError(f"{told}; nothing was judged", hint=GATES_HINT)
     source = common_dir(start)
     with reading(Git(own_dir(start))) as names:
         branch, base = _find(names, asked)
