@@ -26,7 +26,7 @@ from orchestrator.core.job import JobSpec, Lane, Priority
 from orchestrator.core.requests import Drop, judge_drop
 from orchestrator.core.transitions import Actor, IllegalStepError, Move
 from orchestrator.engine.change import Change, View, judge_card, judge_file, judge_leftover, judge_review, other_file
-from orchestrator.engine.criteria import command_problem
+from orchestrator.engine.criteria import kind_problem, slip_in
 from orchestrator.engine.people import person_of
 from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.workspace import Workspace
@@ -104,14 +104,21 @@ def judge_new(ws: Workspace, data: bytes, name: str, lane: Lane = Lane.INBOX) ->
     parsed = parse_job(data, name=name)
     if parsed.block is not None:
         raise InvalidFileError("holds the part that orc writes", file=name, hint="Remove all from the mark on.")
+    check_kind(ws, parsed, name)
     request = judge_drop(lane, parsed.spec)
     if not isinstance(request, Drop):
         raise RefusedError(request.reason)
     project = project_of(ws, parsed.spec)
-    problem = project_problem(ws, project) or command_problem(ws, parsed.spec, project)
+    problem = project_problem(ws, project) or kind_problem(ws, parsed.spec, project)
     if problem := problem or skills_problem(ws, parsed.spec.skills):
         raise RefusedError(problem)
     return parsed, request.priority
+
+
+def check_kind(ws: Workspace, parsed: JobText, name: str = "") -> None:
+    """Raise InvalidFileError for a kind that looks like a slip of the pen."""
+    if slip := slip_in(ws.paths.root, parsed.spec.kind):
+        raise InvalidFileError(slip, file=name, line=parsed.lines.get(("kind",), 0), key="kind")
 
 
 def new_job(ws: Workspace, parsed: JobText, id_: str, *, source: str, priority: Priority, actor: Actor) -> Move:
@@ -265,6 +272,7 @@ class _Intake:
     def _drop(self, seen: Seen, read: ReadFile, parsed: JobText) -> Change | None:
         if parsed.block is not None:
             raise InvalidFileError("holds the part that orc writes", hint="Remove all from the mark on.")
+        check_kind(self.ws, parsed)
         request = judge_drop(seen.lane, parsed.spec)
         if not isinstance(request, Drop):
             raise RefusedError(request.reason)
@@ -273,7 +281,7 @@ class _Intake:
         source = self._relative(seen.path)
         project = project_of(self.ws, parsed.spec)
         self._check_project(project)
-        if problem := command_problem(self.ws, parsed.spec, project):
+        if problem := kind_problem(self.ws, parsed.spec, project):
             raise RefusedError(problem)
         self._check_skills(parsed.spec)
         priority, actor = request.priority, self.view.actor
