@@ -56,6 +56,8 @@ class TakenIn:
     moves: tuple[Move, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     waiting_until: float | None = None
+    told: tuple[str, ...] = ()
+    """Answers about projects, by the subjects of their commits."""
 
 
 def take_in(
@@ -247,7 +249,8 @@ class _Intake:
             return False
         name = seen.claimed_id or seen.path.stem
         # A job's file that was moved is new where it lies now, and nobody is to wait for a cancellation.
-        return self.view.folder(name) is None and other_file(_read_name(seen.path)) is None
+        is_job = self.view.folder(name) is None and other_file(_read_name(seen.path)) is None
+        return is_job and not _asks_finish(seen.path.name)
 
     def _judge(self, seen: Seen, read: ReadFile) -> Change | None:
         view = self.view
@@ -256,6 +259,10 @@ class _Intake:
             if folder := view.folder(seen.claimed_id):
                 return judge_leftover(view, seen, read, folder)
             return self._drop(seen, read, parse_job(read.data, name=f"{seen.claimed_id}{seen.path.suffix}"))
+        if _asks_finish(name):
+            from orchestrator.engine.goal_queue import judge_finish  # It needs what is in this file.
+
+            return judge_finish(view, seen, read, name)
         if other := other_file(name):
             if other.kind == "review":
                 return judge_review(view, seen, read, other)
@@ -368,7 +375,8 @@ class _Intake:
             except OSError:
                 self.wait(RETRY_S)
         until = None if self.wait_s is None else time.monotonic() + self.wait_s
-        return TakenIn(tuple(done), tuple(rejected), until)
+        told = tuple(subject for change in self.changes for subject in change.told)
+        return TakenIn(tuple(done), tuple(rejected), until, told)
 
     def _finish(self, change: Change) -> Iterable[Rejected]:
         """What happens to the file once the ledger has what it asks for."""
@@ -404,6 +412,15 @@ class _Intake:
             note = f"A change was not taken: {change.refusal}\nIt is kept as {self._relative(kept)}."
             self.queue.note(change.home, note)
         return (Rejected(kept, change.refusal),)
+
+
+def _asks_finish(name: str) -> bool:
+    """Whether a file is that of a question whether a project is finished."""
+    if ".finish-" not in name:
+        return False
+    from orchestrator.core.goal import parse_finish_id  # Slow to load, and most files are jobs.
+
+    return parse_finish_id(name.removesuffix(".yaml")) is not None
 
 
 def _read_name(path: Path) -> str:

@@ -82,6 +82,8 @@ class Change:
     home: Path = Path()
     """Where the owner's file belongs after the steps; notes about the change lie there."""
     moves: tuple[Move, ...] = ()
+    told: tuple[str, ...] = ()
+    """What is on the ledger already, by the subjects of its commits: the answer to a question about a project."""
     is_drop: bool = False
     leave: bool = False
     note: str = ""
@@ -235,7 +237,7 @@ def step_of(ws: Workspace, job: Job, request: Request, actor: Actor) -> Move:
             return cancel(job, now, actor=actor, why="its file was moved into cancelled/", card=card_of(ws, job))
         case Retry():
             return retry(job, now, actor=actor, card=card_of(ws, job))
-        case Answer(card, key, message):
+        case Answer(Card() as card, key, message):
             return answered(ws, job, card, key, message, actor)
         case _:
             raise TypeError(f"not a step: {request!r}")
