@@ -387,6 +387,23 @@ def untold_stop(draft: w.Draft) -> None:
     draft.trailers = [each for each in draft.trailers if each[0] != "Stopped-By"]
 
 
+def of_proposal(change: Callable[[str], str | None]) -> Callable[[w.Draft], None]:
+    """Another record of what came of the proposal, or none."""
+
+    def forge(draft: w.Draft) -> None:
+        for path, entry in draft.changes.items():
+            if path.startswith("requests/") and entry is not None:
+                text = change(draft.objects.read(entry.oid).decode())
+                draft.dropped = text is None
+                draft.changes[path] = Entry(FILE_MODE, draft.objects.write("blob", (text or "").encode()))
+
+    return forge
+
+
+nothing_came = of_proposal(lambda text: None)
+refused_silently = of_proposal(lambda text: re.sub(r"job: .*\n", "", text))
+made_another = of_proposal(lambda text: re.sub(r"job: .*\n", f"job: {LOGIN}\n", text))
+
 ESCAPE = (
     "escapes:\n  - rule: config_touched\n    place: .git/hooks/pre-push\n    text: made while it ran\n    attempt: 1\n"
 )
@@ -564,6 +581,31 @@ FORGERIES: dict[str, Forgery] = {
         "did not propose",
     ),
     "a job of a proposal whose verdict does not count": Forgery(never_stood, Rule.VERDICT, "does not count"),
+    "a proposal of which nothing came": Forgery(nothing_came, Rule.REVIEW, "proposed 'Test h', and nothing says what"),
+    "a proposal refused without a reason": Forgery(
+        refused_silently, Rule.REVIEW, "neither a job nor why there is none"
+    ),
+    "a proposal that became another's job": Forgery(
+        made_another, Rule.REVIEW, f"says that {LOGIN} was made of 'Test h'.*but it was not"
+    ),
+    "a question that the criteria do not ask": Forgery(
+        at(LOGIN, "review", rewritten("review-1.yaml", "  - correct\n", "")), Rule.REVIEW, "what is asked"
+    ),
+    "a question that decides no more": Forgery(
+        at(LOGIN, "review", rewritten("review-1.yaml", r"required:\n  - does-the-task\n", "")),
+        Rule.REVIEW,
+        "what is required",
+    ),
+    "criteria that are not named": Forgery(
+        at(LOGIN, "review", rewritten("review-1.yaml", r"criteria:\n(  .*\n)+", "")),
+        Rule.REVIEW,
+        "does not name the criteria",
+    ),
+    "other criteria than the ones that are kept": Forgery(
+        at(LOGIN, "review", rewritten("review-1.yaml", r"(criteria:\n.*\n  blob: )\S+", r"\g<1>" + "a" * 40)),
+        Rule.REVIEW,
+        "the version of the criteria",
+    ),
     "a proposal kept quiet": Forgery(
         at(DRAWN, "verdict", rewritten("review-1.yaml", r"follow_ups:\n([ -].*\n)+", "")),
         Rule.VERDICT,

@@ -9,16 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.adapters.audit_chain import Records, pointer_path
+from orchestrator.adapters.audit_kinds import judge_asked
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, check_trailers, differ
-from orchestrator.adapters.ledger import open_path
 from orchestrator.adapters.strict_yaml import replace_unsafe
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.gate import PASSING
 from orchestrator.core.ids import RunId, RunKind
-from orchestrator.core.job import Expects, Fix, Job, JobSpec, MergePolicy, State, Worker
+from orchestrator.core.job import Expects, Fix, Job, MergePolicy, State, Worker
 from orchestrator.core.judge import (
     REJECTED,
     ROUNDS,
@@ -55,42 +54,6 @@ HOLDS_BRANCHES = 4
 """From this version of the tamper guard on what it found holds a branch, too, and commits say what stopped the work."""
 
 
-def judge_accept(step: Step) -> Iterator[Finding]:
-    """A job that comes from a review is what the reviewer proposed, and its verdict counts."""
-    run = proposing_run(step)
-    if run is None:
-        return
-    folder = _folder_of(step, run.job)
-    review, job = folder.get(ReviewRecord, run.number), folder.job()
-    if review is None or job is None:
-        yield Rule.REVIEW, f"comes from {run}, of which there is no record"
-        return
-    spec = step.after.spec
-    proposed = [(each.title, each.prompt) for each in review.follow_ups if not each.problem]
-    if (spec.title, spec.prompt) not in proposed or spec != JobSpec(prompt=spec.prompt, title=spec.title):
-        yield Rule.REVIEW, f"makes a job of what {run} did not propose"
-    is_approved = review.verdict is Verdict.APPROVED and job.at.approved == review.commit
-    if not is_approved and review.verdict is not Verdict.REVISE:
-        yield Rule.VERDICT, f"makes a job of what {run} proposed, whose verdict {review.verdict} does not count"
-    yield from differ(Rule.REVIEW, "the project", step.at.project, job.at.project)
-
-
-def proposing_run(step: Step) -> RunId | None:
-    """The review that proposed a job, None if none did."""
-    run = RunId.parse(step.at.source.removeprefix("run "))
-    return run if run is not None and run.kind is RunKind.REVIEW else None
-
-
-def _folder_of(step: Step, job: str) -> Records:
-    """The folder of another job at this step, open or closed."""
-    store, root, path = step.new.store, step.commit.tree, open_path(job)
-    pointer = store.find(root, pointer_path(job))
-    if pointer is not None:
-        path = store.read("blob", pointer.oid).decode("utf-8", "replace").strip()
-    entry = store.find(root, path)
-    return Records(store, path, store.tree(entry.oid) if entry is not None else {})
-
-
 def judge_review(step: Step) -> Iterator[Finding]:
     """A review is reserved: by somebody else, of exactly the commit that was looked at and checked."""
     review = step.new.get(ReviewRecord, step.at.review)
@@ -116,6 +79,9 @@ def judge_review(step: Step) -> Iterator[Finding]:
     if evidence.claims and not review.draw:
         yield Rule.REVIEW, "does not say with what the claims were drawn that are looked up again"
     yield from _judge_independence(step, review, attempt.worker)
+    yield from judge_asked(step, review)
+    if review.criteria is None and evidence.tamper_rules >= HOLDS_BRANCHES:
+        yield Rule.REVIEW, "does not name the criteria that it asks by"
     texts = {"prompt": ("the prompt", review.prompt), "system": ("the system prompt", review.system)}
     for name, (what, said) in texts.items():
         text = step.new.entries.get(f"review-{review.number}.{name}.md")

@@ -118,6 +118,9 @@ def unknown_kind(kind: str, used: str) -> str:
     return f"there is no criteria/{kind}.yaml, so the work is judged by the strictest, criteria/{used}.yaml"
 
 
-def criteria_file(number: int) -> str:
-    """Under which name a job's folder on the ledger keeps the criteria that `evidence-NUMBER` was gathered by."""
-    return f"evidence-{number}.criteria.yaml"
+def criteria_file(number: int, record: str = "evidence") -> str:
+    """Under which name a job's folder on the ledger keeps the criteria that `evidence-NUMBER` was gathered by.
+
+    `record`: `review` for those whose questions `review-NUMBER` asks. They may be newer.
+    """
+    return f"{record}-{number}.criteria.yaml"

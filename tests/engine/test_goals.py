@@ -338,7 +338,7 @@ def test_a_question_that_was_withdrawn_takes_its_file_along(world: World) -> Non
     assert (file_of(world).exists(), file_of(world, 2).exists()) == (False, True)
     # By then somebody has answered the first one: that is no answer to the second.
     file_of(world).write_text(
-        file_of(world, 2).read_text().replace("answer:", "answer: done", 1).replace("finish-2", "finish-1")
+        file_of(world, 2).read_text().replace("\nanswer:\n", "\nanswer: done\n", 1).replace("finish-2", "finish-1")
     )
     world.run()
     assert goal(world).state is ProjectState.PENDING_APPROVAL
