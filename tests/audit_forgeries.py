@@ -18,7 +18,7 @@ from orchestrator.core.tamper import VERSION
 from orchestrator.core.verdict import hash_nonce
 
 LOGIN, ROUNDS, UNCLEAR, BLOCKED = w.LOGIN, w.ROUNDS, w.UNCLEAR, w.BLOCKED
-COLLIDES, TWICE, DRAWN = w.COLLIDES, w.TWICE, w.DRAWN
+COLLIDES, TWICE, DRAWN, BRANCH = w.COLLIDES, w.TWICE, w.DRAWN, w.BRANCH
 
 
 @dataclass(frozen=True)
@@ -377,6 +377,33 @@ def said_allowed(draft: w.Draft) -> None:
         draft.trailers = [each for each in draft.trailers if each[0] != "Tampering"]
 
 
+def other_stop(draft: w.Draft) -> None:
+    """Another reason is told why the work was stopped."""
+    draft.trail("Stopped-By", "weak")
+
+
+def untold_stop(draft: w.Draft) -> None:
+    """It is not told that a reviewer stopped the work."""
+    draft.trailers = [each for each in draft.trailers if each[0] != "Stopped-By"]
+
+
+def of_proposal(change: Callable[[str], str | None]) -> Callable[[w.Draft], None]:
+    """Another record of what came of the proposal, or none."""
+
+    def forge(draft: w.Draft) -> None:
+        for path, entry in draft.changes.items():
+            if path.startswith("requests/") and entry is not None:
+                text = change(draft.objects.read(entry.oid).decode())
+                draft.dropped = text is None
+                draft.changes[path] = Entry(FILE_MODE, draft.objects.write("blob", (text or "").encode()))
+
+    return forge
+
+
+nothing_came = of_proposal(lambda text: None)
+refused_silently = of_proposal(lambda text: re.sub(r"job: .*\n", "", text))
+made_another = of_proposal(lambda text: re.sub(r"job: .*\n", f"job: {LOGIN}\n", text))
+
 ESCAPE = (
     "escapes:\n  - rule: config_touched\n    place: .git/hooks/pre-push\n    text: made while it ran\n    attempt: 1\n"
 )
@@ -487,6 +514,15 @@ FORGERIES: dict[str, Forgery] = {
         Rule.EVIDENCE,
         "who looked outside",
     ),
+    "a branch that was left with what nobody allowed": Forgery(
+        everywhere(BRANCH, "  source: ", f"{HELD}  source: "), Rule.APPROVAL, "this approval is enough for decide only"
+    ),
+    "another reason why work was stopped": Forgery(
+        at(UNCLEAR, "verdict", other_stop, to="decide"), Rule.MESSAGE, "Stopped-By is weak, but it was rejected"
+    ),
+    "work that is not said to be stopped": Forgery(
+        at(ROUNDS, "verdict", untold_stop, to="ready"), Rule.MESSAGE, "nothing, but it was sent_back"
+    ),
     "a card that does not tell of tampering": Forgery(
         at(UNCLEAR, "verdict", swapped("card-1.yaml", "CLAUDE.md: ", "README.md: "), to="decide"),
         Rule.CARD,
@@ -545,6 +581,31 @@ FORGERIES: dict[str, Forgery] = {
         "did not propose",
     ),
     "a job of a proposal whose verdict does not count": Forgery(never_stood, Rule.VERDICT, "does not count"),
+    "a proposal of which nothing came": Forgery(nothing_came, Rule.REVIEW, "proposed 'Test h', and nothing says what"),
+    "a proposal refused without a reason": Forgery(
+        refused_silently, Rule.REVIEW, "neither a job nor why there is none"
+    ),
+    "a proposal that became another's job": Forgery(
+        made_another, Rule.REVIEW, f"says that {LOGIN} was made of 'Test h'.*but it was not"
+    ),
+    "a question that the criteria do not ask": Forgery(
+        at(LOGIN, "review", rewritten("review-1.yaml", "  - correct\n", "")), Rule.REVIEW, "what is asked"
+    ),
+    "a question that decides no more": Forgery(
+        at(LOGIN, "review", rewritten("review-1.yaml", r"required:\n  - does-the-task\n", "")),
+        Rule.REVIEW,
+        "what is required",
+    ),
+    "criteria that are not named": Forgery(
+        at(LOGIN, "review", rewritten("review-1.yaml", r"criteria:\n(  .*\n)+", "")),
+        Rule.REVIEW,
+        "does not name the criteria",
+    ),
+    "other criteria than the ones that are kept": Forgery(
+        at(LOGIN, "review", rewritten("review-1.yaml", r"(criteria:\n.*\n  blob: )\S+", r"\g<1>" + "a" * 40)),
+        Rule.REVIEW,
+        "the version of the criteria",
+    ),
     "a proposal kept quiet": Forgery(
         at(DRAWN, "verdict", rewritten("review-1.yaml", r"follow_ups:\n([ -].*\n)+", "")),
         Rule.VERDICT,

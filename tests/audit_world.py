@@ -19,7 +19,7 @@ from orchestrator.adapters.gate_facts import read_contents, read_diff_facts
 from orchestrator.adapters.git import ENGINE, Git, Identity, merge_base, rev_parse, tree_of, update_ref
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees
 from orchestrator.adapters.job_file import parse_job
-from orchestrator.adapters.ledger import REF, Filing, Ledger, open_ledger
+from orchestrator.adapters.ledger import REF, Filing, Ledger, format_record, open_ledger
 from orchestrator.adapters.library import blob_id, parse_criteria
 from orchestrator.adapters.objects import FILE_MODE, Entry, Objects, opened
 from orchestrator.core import accept as accepting
@@ -41,6 +41,7 @@ from orchestrator.core.merge import (
     merge_built,
     merge_checked,
 )
+from orchestrator.core.outbox import Requested, folder_path
 from orchestrator.core.records import (
     CLEAR,
     Attempt,
@@ -81,7 +82,7 @@ PERSON = Identity("Ada", "ada@example.invalid")
 ITEMS = ("does-the-task", "correct")
 PASSED = (CheckResult("tests", "make test", Outcome.PASSED, 0, 1.5, "3 passed"),)
 FAILED = (CheckResult("tests", "make test", Outcome.FAILED, 2, 1.5, "1 failed"),)
-CRITERIA = b"items:\n  - {id: correct, question: Is it correct?}\n"
+CRITERIA = b"items:\n  - {id: does-the-task, question: Done?, required: true}\n  - {id: correct, question: Right?}\n"
 """Criteria that have the engine look for nothing by itself."""
 
 
@@ -314,13 +315,14 @@ def review(
         threshold=0.8,
         required=ITEMS[:1],
         items_asked=ITEMS,
+        criteria=Used(f"criteria/{job.spec.kind}.yaml", blob_id(CRITERIA)),
         share=share,
         again=bool(first),
     )
     said = world.said.setdefault(by.agent, [])
     if seconds is not None:
         record = replace(record, suspicion=SUSPICION, lately=Lately(sum(said), len(said)))
-    job = world.commit(review_started(job, record, now))
+    job = world.commit(review_started(job, record, now), {criteria_file(run.number, "review"): CRITERIA})
     world.nonces += 1
     nonce, now = f"nonce-{world.nonces:04d}-of-the-world", iso(world.now())
     paths = [path.path for path in evidence.paths]
@@ -540,6 +542,8 @@ def drawn_by_lot(world: World) -> None:
     keys: dict[str, Any] = {"markdown": False, "source": f"run {DRAWN}.review-1", "actor": ORC, "project": "main"}
     spec, now = parse_job(text.encode(), name="job.yaml").spec, iso(world.now())
     world.commit(accepting.accept(text, spec, id_=PROPOSED, now=now, priority=Priority.P2, **keys))
+    asked = Requested(f"{DRAWN}.review-1", "verdict", now, "submit", "Test h", "Test it.", job=PROPOSED)
+    world.file("request: Test h", {f"{folder_path(DRAWN)}/review-1.submit.0a0b0c0d.yaml": format_record(asked)})
     leave_branch(world, DRAWN)
 
 

@@ -22,8 +22,9 @@ from orchestrator.adapters.audit_chain import (
     pointer_path,
 )
 from orchestrator.adapters.audit_decisions import ALWAYS, DECISIONS
+from orchestrator.adapters.audit_follow_ups import Owed, judge_owed, owed_by, proposing_run
 from orchestrator.adapters.audit_goals import judge_goal, not_said, owed_after, projects_in
-from orchestrator.adapters.audit_reviews import NO_NONCE, proposing_run
+from orchestrator.adapters.audit_reviews import NO_NONCE
 from orchestrator.adapters.audit_rules import Finding, GoneError, Rule, Step, check_commit, check_filing, check_root
 from orchestrator.adapters.audit_schedules import Slots
 from orchestrator.adapters.audit_steps import GENERAL
@@ -128,6 +129,8 @@ class _Audit:
     """Of each reviewer's newest clear verdicts: the number of the commit, and whether it was an approval."""
     lies: list[Lie] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
+    proposals: dict[str, Owed] = field(default_factory=dict)
+    """What jobs have to be made of before their next steps, or refused."""
     owed: GoalMove | None = None
     """What the next commit must say of the goal of a project, after the step of a job."""
     slots: Slots = field(default_factory=Slots)
@@ -192,11 +195,19 @@ class _Audit:
             self._note(self.parent, "", [not_said(self.owed)])
         if self.parent is not None:
             self._note(self.parent, "", self.slots.end())
+        for job, owed in self.proposals.items():
+            assert self.parent is not None
+            self._note(self.parent, job, _guarded(judge_owed(self.store, self.parent.tree, owed)))
 
     def _note_owed(self, step: Step) -> Iterator[Finding]:
-        """What the next commit is to say; it is no finding yet."""
+        """What is to be said after a step; of what was owed before it whether it was."""
         self.owed = owed_after(step)
-        yield from ()
+        # All that follows from a verdict came with it, in one update: it is there before the job's next step.
+        assert self.parent is not None
+        if (before := self.proposals.pop(step.id, None)) is not None:
+            yield from judge_owed(self.store, self.parent.tree, before)
+        if (owed := owed_by(step)) is not None:
+            self.proposals[step.id] = owed
 
     def _judge(self, commit: Commit, id_: str, root: str, folders: set[str]) -> None:
         self.jobs.add(id_)

@@ -14,8 +14,9 @@ from orchestrator.adapters.audit_cards import (
     judge_default,
     judge_supersede,
 )
+from orchestrator.adapters.audit_follow_ups import judge_accept
 from orchestrator.adapters.audit_kinds import judge_criteria
-from orchestrator.adapters.audit_reviews import judge_accept, judge_review, judge_stand, judge_verdict
+from orchestrator.adapters.audit_reviews import judge_review, judge_stand, judge_verdict
 from orchestrator.adapters.audit_rules import SKEW_S, Finding, Rule, Step, StepRule, check_trailers, differ
 from orchestrator.core.attempt import former_authors, place_in_session
 from orchestrator.core.escapes import escapes_of

@@ -14,7 +14,8 @@ from orchestrator.adapters.library import parse_criteria
 from orchestrator.core import kinds
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.criteria import Checks, criteria_file
-from orchestrator.core.records import Evidence, Used
+from orchestrator.core.job import Kind
+from orchestrator.core.records import Evidence, ReviewRecord, Used
 from orchestrator.errors import InvalidFileError, LedgerError
 
 _BLOB = re.compile(r"[0-9a-f]{40}")
@@ -28,7 +29,7 @@ def judge_criteria(step: Step, evidence: Evidence) -> Iterator[Finding]:
         if evidence.diff_rules or evidence.kind_rules or named is not None or said is not None:
             yield Rule.EVIDENCE, "does not name the criteria of its kind and what they demand"
         return
-    yield from differ(Rule.EVIDENCE, "the criteria of its kind", named.name, f"criteria/{step.after.spec.kind}.yaml")
+    yield from _judge_name(step, Rule.EVIDENCE, named)
     kept = step.new.entries.get(criteria_file(evidence.number))
     if kept is not None:
         yield from differ(Rule.EVIDENCE, "the version of the criteria", named.blob, kept.oid)
@@ -38,6 +39,33 @@ def judge_criteria(step: Step, evidence: Evidence) -> Iterator[Finding]:
         return  # A doubt, which is told where the work itself is proved.
     if demanded != said:
         yield Rule.EVIDENCE, f"looked for {_in_words(said)}, but {named.name} demands {_in_words(demanded)}"
+
+
+def judge_asked(step: Step, review: ReviewRecord) -> Iterator[Finding]:
+    """A review asks what the criteria of the job's kind ask, and demands as much."""
+    named = review.criteria
+    if named is None:
+        return
+    yield from _judge_name(step, Rule.REVIEW, named)
+    kept = step.new.entries.get(criteria_file(review.number, "review"))
+    yield from differ(Rule.REVIEW, "the version of the criteria", named.blob, kept.oid if kept else "")
+    if kept is None:
+        return
+    criteria = parse_criteria(str(step.after.spec.kind), step.new.store.read("blob", kept.oid), named.name)
+    asked = tuple(item.id for item in criteria.items)
+    required = tuple(item.id for item in criteria.items if item.required)
+    yield from differ(Rule.REVIEW, "what is asked", review.items_asked, asked)
+    yield from differ(Rule.REVIEW, "what is required", review.required, required)
+    # Without either it is that of the workspace, which is not on the ledger.
+    if criteria.threshold is not None and step.after.spec.review.threshold is None:
+        yield from differ(Rule.REVIEW, "the threshold", review.threshold, criteria.threshold)
+
+
+def _judge_name(step: Step, rule: Rule, named: Used) -> Iterator[Finding]:
+    kind = step.after.spec.kind
+    # Of a kind that orc does not ship nobody can tell afterwards whether there were criteria for it.
+    if kind in set(Kind) or named.name != f"criteria/{Kind.OTHER}.yaml":
+        yield from differ(rule, "the criteria of its kind", named.name, f"criteria/{kind}.yaml")
 
 
 def read_demands(step: Step, evidence: Evidence, named: Used) -> Checks:

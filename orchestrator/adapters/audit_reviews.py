@@ -9,17 +9,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.adapters.audit_chain import Records, pointer_path
+from orchestrator.adapters.audit_kinds import judge_asked
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, check_trailers, differ
-from orchestrator.adapters.ledger import open_path
 from orchestrator.adapters.strict_yaml import replace_unsafe
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.gate import PASSING
 from orchestrator.core.ids import RunId, RunKind
-from orchestrator.core.job import Expects, Fix, Job, JobSpec, MergePolicy, State, Worker
-from orchestrator.core.judge import UNCLEAR_VERDICTS, after_approval, merge_policy
+from orchestrator.core.job import Expects, Fix, Job, MergePolicy, State, Worker
+from orchestrator.core.judge import (
+    REJECTED,
+    ROUNDS,
+    SENT_BACK,
+    UNCLEAR_VERDICTS,
+    WEAK,
+    after_approval,
+    merge_policy,
+)
 from orchestrator.core.records import (
     Attempt,
     CardKind,
@@ -43,42 +50,8 @@ from orchestrator.core.verdict import Judgement, Question, hash_nonce, judge_rep
 
 NO_NONCE = frozenset({"", hash_nonce("")})
 _HEX = frozenset("0123456789abcdef")
-
-
-def judge_accept(step: Step) -> Iterator[Finding]:
-    """A job that comes from a review is what the reviewer proposed, and its verdict counts."""
-    run = proposing_run(step)
-    if run is None:
-        return
-    folder = _folder_of(step, run.job)
-    review, job = folder.get(ReviewRecord, run.number), folder.job()
-    if review is None or job is None:
-        yield Rule.REVIEW, f"comes from {run}, of which there is no record"
-        return
-    spec = step.after.spec
-    proposed = [(each.title, each.prompt) for each in review.follow_ups if not each.problem]
-    if (spec.title, spec.prompt) not in proposed or spec != JobSpec(prompt=spec.prompt, title=spec.title):
-        yield Rule.REVIEW, f"makes a job of what {run} did not propose"
-    is_approved = review.verdict is Verdict.APPROVED and job.at.approved == review.commit
-    if not is_approved and review.verdict is not Verdict.REVISE:
-        yield Rule.VERDICT, f"makes a job of what {run} proposed, whose verdict {review.verdict} does not count"
-    yield from differ(Rule.REVIEW, "the project", step.at.project, job.at.project)
-
-
-def proposing_run(step: Step) -> RunId | None:
-    """The review that proposed a job, None if none did."""
-    run = RunId.parse(step.at.source.removeprefix("run "))
-    return run if run is not None and run.kind is RunKind.REVIEW else None
-
-
-def _folder_of(step: Step, job: str) -> Records:
-    """The folder of another job at this step, open or closed."""
-    store, root, path = step.new.store, step.commit.tree, open_path(job)
-    pointer = store.find(root, pointer_path(job))
-    if pointer is not None:
-        path = store.read("blob", pointer.oid).decode("utf-8", "replace").strip()
-    entry = store.find(root, path)
-    return Records(store, path, store.tree(entry.oid) if entry is not None else {})
+HOLDS_BRANCHES = 4
+"""From this version of the tamper guard on what it found holds a branch, too, and commits say what stopped the work."""
 
 
 def judge_review(step: Step) -> Iterator[Finding]:
@@ -106,6 +79,9 @@ def judge_review(step: Step) -> Iterator[Finding]:
     if evidence.claims and not review.draw:
         yield Rule.REVIEW, "does not say with what the claims were drawn that are looked up again"
     yield from _judge_independence(step, review, attempt.worker)
+    yield from judge_asked(step, review)
+    if review.criteria is None and evidence.tamper_rules >= HOLDS_BRANCHES:
+        yield Rule.REVIEW, "does not name the criteria that it asks by"
     texts = {"prompt": ("the prompt", review.prompt), "system": ("the system prompt", review.system)}
     for name, (what, said) in texts.items():
         text = step.new.entries.get(f"review-{review.number}.{name}.md")
@@ -184,7 +160,7 @@ def judge_stand(step: Step) -> Iterator[Finding]:
     yield from differ(Rule.APPROVAL, "the approval weak", step.at.weak, first.weak)
     yield from differ(Rule.APPROVAL, "the fixes still asked for", step.at.fixes, ())
     yield from differ(Rule.VERDICT, "why another reviewer is asked", step.at.second, None)
-    yield from _judge_policy(step, weak=first.weak)
+    yield from _judge_policy(step, review, weak=first.weak)
     told = {"Reviewed-Sha": review.commit, "Second-Of": review.number, "Reviewer": review.reviewer.agent}
     yield from check_trailers(step, told)
 
@@ -259,6 +235,7 @@ def _judge_consequence(step: Step, review: ReviewRecord, verdict: Verdict, found
     kept = step.was.second if doubled or verdict is Verdict.INCONCLUSIVE else None
     yield from differ(Rule.VERDICT, "why another reviewer is asked", step.at.second, another or kept)
     if another is not None or doubled:
+        yield from _judge_stop(step, review, "")
         yield from _judge_state(step, verdict, State.DECIDE if doubled else State.REVIEWING)
         yield from differ(Rule.APPROVAL, "the approved commit", step.at.approved, "")
         return
@@ -270,12 +247,16 @@ def _judge_consequence(step: Step, review: ReviewRecord, verdict: Verdict, found
         weak = (review.independence != STRONG and drawn(first) is None) or (first is not None and first.weak)
         yield from differ(Rule.APPROVAL, "the approval weak", step.at.weak, weak)
         yield from differ(Rule.APPROVAL, "the fixes still asked for", step.at.fixes, ())
-        yield from _judge_policy(step, weak=weak)
+        yield from _judge_policy(step, review, weak=weak)
     elif verdict is Verdict.REVISE:
         yield from _judge_round(step, review, fixes_of(found))
+        card = step.card() if step.asks else None
+        yield from _judge_stop(step, review, ROUNDS if card and card.kind is CardKind.ROUNDS else SENT_BACK)
     elif verdict is Verdict.REJECT:
         yield from _judge_state(step, verdict, State.DECIDE)
+        yield from _judge_stop(step, review, REJECTED)
     else:
+        yield from _judge_stop(step, review, "")
         unclear = step.was.inconclusive + 1
         yield from differ(Rule.VERDICT, "the number of unclear verdicts", step.at.inconclusive, unclear)
         asks = unclear >= UNCLEAR_VERDICTS and step.before is not None and not is_extra(step.before)
@@ -319,20 +300,39 @@ def _judge_round(step: Step, review: ReviewRecord, fixes: tuple[Fix, ...]) -> It
         yield from _judge_state(step, Verdict.REVISE, State.DECIDE if over else State.READY)
 
 
-def _judge_policy(step: Step, *, weak: bool) -> Iterator[Finding]:
-    """Where an approval leads, under any policy that the workspace may have had."""
+def _judge_policy(step: Step, review: ReviewRecord, *, weak: bool) -> Iterator[Finding]:
+    """Where an approval leads, under any policy that the workspace may have had, and what it says of that."""
     if step.before is None:
         return
     if step.after.spec.expects is Expects.NO_CHANGE:
         yield from _judge_state(step, Verdict.APPROVED, State.DECIDE if weak else State.DONE)
+        yield from _judge_stop(step, review, WEAK if weak else "")
         return
-    possible = set()
+    possible: dict[State, set[str]] = {}
     for wanted in policies(step.after):
-        policy, _ = merge_policy(step.before, _terms(step.before, wanted), weak=weak)
-        possible.add(State.DECIDE if policy is MergePolicy.ASK else after_approval(policy))
+        policy, stops = merge_policy(step.before, _terms(step.before, wanted), weak=weak)
+        if wanted is MergePolicy.BRANCH and not _holds_branches(step, review):
+            policy, stops = wanted, ()
+        state = State.DECIDE if policy is MergePolicy.ASK else after_approval(policy)
+        possible.setdefault(state, set()).add(" ".join(stops))
     if step.after.state not in possible:
         named = ", ".join(sorted(possible))
         yield Rule.APPROVAL, f"goes on to {step.after.state}, but this approval is enough for {named} only"
+    else:
+        yield from _judge_stop(step, review, *sorted(possible[step.after.state]))
+
+
+def _judge_stop(step: Step, review: ReviewRecord, *possible: str) -> Iterator[Finding]:
+    """What the commit says stopped the work is what did, as far as the workspace's policy is known."""
+    said = (step.commit.trailer("Stopped-By") or "").strip()
+    if said not in possible and (said or _holds_branches(step, review)):
+        wanted = " or ".join(each or "nothing" for each in possible)
+        yield Rule.MESSAGE, f"the trailer Stopped-By is {said or 'nothing'}, but it was {wanted} that stopped it"
+
+
+def _holds_branches(step: Step, review: ReviewRecord) -> bool:
+    evidence = step.new.get(Evidence, review.evidence)
+    return evidence is not None and evidence.tamper_rules >= HOLDS_BRANCHES
 
 
 def policies(job: Job) -> tuple[MergePolicy, ...]:

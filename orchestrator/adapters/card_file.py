@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.adapters.orc_block import clean, read_parts, write_parts
 from orchestrator.adapters.schemas import validate
@@ -13,8 +13,11 @@ from orchestrator.adapters.strict_yaml import dump, load, replace_unsafe
 from orchestrator.adapters.templates import render_prose
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.questions import default_in_words
-from orchestrator.core.records import Card, ReviewRecord
+from orchestrator.core.records import Card, Option, ReviewRecord
 from orchestrator.errors import InvalidFileError
+
+if TYPE_CHECKING:
+    from orchestrator.core.goal import FinishCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,29 @@ def show_card(card: Card, job_title: str) -> bytes:
     if card.superseded:
         lines += _prose(f"This card may no longer be answered: {card.superseded}")
     else:
-        lines += _prose(f"Write one of these behind `answer:` and save, or run: orc answer {card.id} KEY")
-        for option in card.options:
-            lines += _prose(f"  {option.key} - {option.label}. {option.consequence}")
+        lines += _offer(card.id, card.options)
         if by_default := default_in_words(card):
             lines += _prose(f"({by_default})")
     lines += ["answer:", "# What goes with it, if anything: `message: |` and the text below it, indented.", "message:"]
     return write_parts("\n".join(lines) + "\n", to_mapping(card), markdown=False)
+
+
+def show_finish(card: FinishCard) -> bytes:
+    """The file of a card that asks whether a project is finished, in the same form."""
+    lines = [*_prose(card.question), *_prose(f"What it has come to stands below; more: orc show {card.project}"), "#"]
+    lines += _offer(card.id, card.options)
+    lines += [
+        "answer:",
+        "# What goes with it; `more` needs it: `message: |` and the text below it, indented.",
+        "message:",
+    ]
+    return write_parts("\n".join(lines) + "\n", to_mapping(card), markdown=False)
+
+
+def _offer(card_id: str, options: Iterable[Option]) -> Iterator[str]:
+    yield from _prose(f"Write one of these behind `answer:` and save, or run: orc answer {card_id} KEY")
+    for option in options:
+        yield from _prose(f"  {option.key} - {option.label}. {option.consequence}")
 
 
 def parse_card_answer(data: bytes, *, name: str) -> CardAnswer:

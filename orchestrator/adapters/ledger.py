@@ -512,6 +512,10 @@ def goal_path(project: str) -> str:
     return f"projects/{project}/goal.yaml"
 
 
+PROJECTS = "projects"
+"""The folder of what is known of projects."""
+
+
 def finish_path(project: str, number: int) -> str:
     """Where a card lies that asks whether a project is finished."""
     return f"projects/{project}/finish-{number}.yaml"

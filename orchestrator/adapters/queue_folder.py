@@ -46,7 +46,9 @@ IGNORE = "# What lies here is a view of the branch orc/state; deleting it loses 
 _SUFFIXES = (".yaml", ".yml", ".md")
 _CLAIM = re.compile(r"\.accept-(?P<id>[a-z0-9-]{10,64})\.(?:yaml|md)\Z")
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{12}-")
-_SHOWN = re.compile(r"[a-z0-9-]+-[0-9a-f]{8}(?:\.(?:card|review)-[1-9][0-9]*)?\.(?:yaml|md)\Z")
+_SHOWN = re.compile(
+    r"(?:[a-z0-9-]+-[0-9a-f]{8}(?:\.(?:card|review)-[1-9][0-9]*)?\.(?:yaml|md)|[a-z0-9-]+\.finish-[1-9][0-9]*\.yaml)\Z"
+)
 _WHY = ".why.txt"
 _LONGEST_NAME = 200
 _TOP = ""

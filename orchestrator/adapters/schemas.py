@@ -121,7 +121,10 @@ def _explain(error: ValidationError) -> Iterator[tuple[Path, str]]:
     if rule == "additionalProperties" and isinstance(value, dict) and isinstance(error.schema, dict):
         known = [str(key) for key in error.schema.get("properties", {})]
         patterns = error.schema.get("patternProperties", {})
-        yield from (((*path, key), _unknown(str(key), known)) for key in _unlisted(value, known, patterns))
+        forms = " or ".join(patterns)
+        for key in _unlisted(value, known, patterns):
+            told = f"{_shown(key)} does not have the form {forms}" if forms and not known else _unknown(str(key), known)
+            yield (*path, key), told
     elif rule == "required" and isinstance(value, dict):
         # One error per missing key: its name is only in the message otherwise.
         missing = [key for key in limit if key not in value and error.message.startswith(repr(key))]

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 TIMEOUT_S = 1800
 """Seconds for each check, where nobody says otherwise."""
 MOST_CHECKS = 200
-KINDS = ("code", "writing", "research", "ops")
 AREAS = ("tests", "ci", "orc", "keys", "programs")
 RESERVED = ("selftest",)
 """Words that are no branch here but commands of the gate itself."""
@@ -66,7 +65,7 @@ class Gate(click.Command):
     "--allow", "allows", multiple=True, type=click.Choice(AREAS), help="Let it touch this; may be given again."
 )
 @click.option("--reproduces", is_flag=True, help="It mends a defect: its tests must fail without the rest of it.")
-@click.option("--kind", type=click.Choice(KINDS), default="code", show_default=True, help="What sort of work it is.")
+@click.option("--kind", metavar="NAME", default="code", show_default=True, help="What sort of work it is.")
 @click.option(
     "--task", default="", metavar="TEXT", help="What the branch is for, told to the reviewer; - reads it from stdin."
 )
@@ -159,10 +158,10 @@ def _words(line: str) -> tuple[str, ...]:
 
 
 def _spec(task: str, kind: str, paths: tuple[str, ...], allows: tuple[str, ...]) -> JobSpec:
-    from orchestrator.core.job import Area, JobSpec, Kind
+    from orchestrator.core.job import Area, JobSpec
 
     words = sys.stdin.buffer.read().decode("utf-8", "replace") if task == "-" else task
-    return JobSpec(prompt=words, kind=Kind(kind), paths=paths, allows=tuple(map(Area, dict.fromkeys(allows))))
+    return JobSpec(prompt=words, kind=kind, paths=paths, allows=tuple(map(Area, dict.fromkeys(allows))))
 
 
 def _checks(lines: Sequence[str], timeout: int) -> tuple[Check, ...]:
@@ -194,7 +193,7 @@ def _again(found: Gated, asked: Asked) -> list[str]:
     words += [word for glob in spec.paths for word in ("--paths", glob)]
     words += [word for area in spec.allows for word in ("--allow", area.value)]
     words += ["--reproduces"] if spec.reproduces else []
-    return words if spec.kind.value == "code" else [*words, "--kind", spec.kind.value]
+    return words if spec.kind == "code" else [*words, "--kind", spec.kind]
 
 
 class Progress:

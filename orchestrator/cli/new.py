@@ -11,7 +11,7 @@ from orchestrator.cli.app import App, json_option, pass_app
 @click.option(
     "--kind",
     help="What sort of work it is.",
-    type=click.Choice(["code", "writing", "research", "ops"]),
+    type=click.Choice(["code", "writing", "research", "ops", "other"]),
     default="code",
     show_default=True,
 )
@@ -26,7 +26,6 @@ def new(app: App, kind: str, prompt: str) -> None:
     orc new "Fix the login" | orc submit -
     """
     from orchestrator.adapters.job_file import job_template
-    from orchestrator.core.job import Kind
 
-    text = job_template(Kind(kind), prompt=prompt)
+    text = job_template(kind, prompt=prompt)
     app.emit({"text": text}, text.rstrip("\n"))

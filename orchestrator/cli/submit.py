@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.app import App, json_option, pass_app
+from orchestrator.cli.app import App, clean_line, json_option, pass_app
 from orchestrator.cli.inside import here
 from orchestrator.errors import HostileFileError, InvalidFileError, NotFoundError
 
@@ -24,7 +24,9 @@ def submit(app: App, file: Path, name: str) -> None:
     The same as dropping it into queue/inbox/, but what is wrong with it is told here. Inside a run it hands in a
     follow-up job, which the engine accepts or refuses.
     """
+    from orchestrator.core.criteria import unknown_kind
     from orchestrator.engine import accept
+    from orchestrator.engine.criteria import judged_as
 
     inside = bool(os.environ.get("ORC_RUN"))
     if inside:
@@ -38,6 +40,10 @@ def submit(app: App, file: Path, name: str) -> None:
         return
     with app.workspace() as ws:
         move = accept.submit(ws, data, name, lane=None, source="submit")
+        kind = move.job.spec.kind
+        note = unknown_kind(kind, judged_as(ws.paths.root, kind))
+    if note:
+        click.echo(clean_line(f"! {note}"), err=True)
     app.emit({"job": move.job.id, "lane": move.job.lane.value}, move.job.id)
 
 

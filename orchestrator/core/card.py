@@ -49,7 +49,7 @@ OPTIONS: Mapping[CardKind, tuple[Option, ...]] = {
         Option(
             "approve",
             "Merge it",
-            "Exactly this commit is merged, after the merged tree has passed the checks.",
+            "Exactly this commit is merged, after the merged tree has passed the checks, or left as a branch.",
         ),
         _REVISE,
         _DROP,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+
+from orchestrator.core.job import Kind
+from orchestrator.core.nearest import guess
 
 DOCUMENTS = ("*.md", "*.markdown", "*.rst", "*.adoc", "*.txt", "*.html", "*.htm")
 """What is read as prose unless the criteria say otherwise."""
@@ -94,12 +97,30 @@ class Criteria:
 
 
 def criteria_for(kind: str, known: Mapping[str, Criteria]) -> Criteria:
-    """The criteria of `kind`; for a kind nobody wrote criteria for, the strictest known ones. `known` is not empty."""
-    if kind in known:
-        return known[kind]
-    return max(known.values(), key=lambda one: (sum(i.required for i in one.items), one.threshold or 0.0, one.kind))
+    """The criteria of `kind`; for a kind that nobody wrote criteria for those of `other`, which `known` always has."""
+    return known.get(kind) or known[Kind.OTHER]
 
 
-def criteria_file(number: int) -> str:
-    """Under which name a job's folder on the ledger keeps the criteria that `evidence-NUMBER` was gathered by."""
-    return f"evidence-{number}.criteria.yaml"
+def slip_of_kind(kind: str, known: Collection[str]) -> str:
+    """What is wrong with a kind that looks like a slip of the pen, '' if it has criteria or is like none that has.
+
+    A new word is a kind of the person's own; one that is nearly a known word would be judged by what nobody meant.
+    """
+    if kind in known or not (near := guess(kind, known)):
+        return ""
+    return f"there are no criteria for the kind {kind!r}{near} A kind of that name needs criteria/{kind}.yaml"
+
+
+def unknown_kind(kind: str, used: str) -> str:
+    """What to say of work that is judged by the criteria of another kind, `used`; '' where it is by its own."""
+    if used == kind:
+        return ""
+    return f"there is no criteria/{kind}.yaml, so the work is judged by the strictest, criteria/{used}.yaml"
+
+
+def criteria_file(number: int, record: str = "evidence") -> str:
+    """Under which name a job's folder on the ledger keeps the criteria that `evidence-NUMBER` was gathered by.
+
+    `record`: `review` for those whose questions `review-NUMBER` asks. They may be newer.
+    """
+    return f"{record}-{number}.criteria.yaml"

@@ -75,7 +75,7 @@ def empty_diff(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
 
 def plan_only(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> str:
     """A plan is not code."""
-    if spec.kind is not Kind.CODE or spec.expects is Expects.NO_CHANGE or not facts.changes:
+    if spec.kind != Kind.CODE or spec.expects is Expects.NO_CHANGE or not facts.changes:
         return ""
     if any(not _is_words(change.path, spec, facts, docs) for change in facts.changes) or spec.deliverables:
         return ""
@@ -87,7 +87,7 @@ def whitespace_only(spec: JobSpec, facts: DiffFacts, docs: tuple[str, ...]) -> s
     """A change that vanishes when white space that means nothing is ignored."""
     if not facts.changes or spec.expects is Expects.NO_CHANGE:
         return ""
-    is_code = spec.kind is Kind.CODE
+    is_code = spec.kind == Kind.CODE
     asked = [each.path for each in facts.changes if not (is_code and _is_words(each.path, spec, facts, docs))]
     if not asked or any(path not in facts.whitespace_only for path in asked):
         return ""

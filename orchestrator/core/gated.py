@@ -232,7 +232,7 @@ def see_rules(spec: JobSpec, evidence: Evidence) -> tuple[RuleSeen, ...]:
 
 def _is_asked(rule: str, spec: JobSpec) -> bool:
     if rule == "plan_only":
-        return spec.kind is Kind.CODE
+        return spec.kind == Kind.CODE
     if rule in _REPORT_RULES:
         return spec.expects is Expects.NO_CHANGE
     if rule in ("missing_deliverable", "not_viewable"):

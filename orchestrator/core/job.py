@@ -11,12 +11,14 @@ from orchestrator.core.codec import from_mapping
 
 
 class Kind(StrEnum):
-    """What sort of work it is; the criteria and the evidence that is asked for depend on it."""
+    """The sorts of work that orc knows by itself. A job's may be another, for which a person wrote criteria."""
 
     CODE = "code"
     WRITING = "writing"
     RESEARCH = "research"
     OPS = "ops"
+    OTHER = "other"
+    """None of these, with the strictest criteria; they hold as well for a kind that nobody wrote criteria for."""
 
 
 class Priority(IntEnum):
@@ -184,7 +186,8 @@ class JobSpec:
 
     prompt: str
     title: str = ""
-    kind: Kind = Kind.CODE
+    kind: str = Kind.CODE.value
+    """What sort of work it is; the criteria and the evidence that is asked for depend on it."""
     priority: Priority | None = None
     project: str = ""
     target: str = ""

@@ -24,6 +24,10 @@ from orchestrator.core.transitions import Event, Move
 from orchestrator.core.verdict import Judgement
 
 UNCLEAR_VERDICTS = 2
+UNTESTED, PROTECTED, TAMPERED, WEAK = "untested", "protected", "tampered", "weak"
+"""What an approval cannot do by itself, by the names under which `orc scars` counts it."""
+ROUNDS, REJECTED, SENT_BACK = "rounds", "rejected", "sent_back"
+"""And what a reviewer stops."""
 
 
 def review_started(job: Job, review: ReviewRecord, now: str) -> Move:
@@ -89,28 +93,43 @@ def review_ended(
             return _revise(step, carry_on(fixes_of(judgement), asked, answers, who), terms, who)
         case Verdict.REJECT:
             question = f"{who} rejects {job.id} as a whole. What now?"
-            step = step.with_changes(second=None)
+            step = _stopped(step.with_changes(second=None), REJECTED)
             return step.ask(CardKind.REJECTED, question, judgement.summary, told=f"rejected by {who}")
         case Verdict.INCONCLUSIVE:
             return _inconclusive(step, judgement, who)
 
 
+def _stopped(step: Step, *names: str) -> Step:
+    """The commit says what stopped the work."""
+    return replace(step, facts={**step.facts, "stopped_by": " ".join(names)})
+
+
 _WEAK = "The reviewer is of the author's family, so the approval is weak."
 
 
-def merge_policy(job: Job, terms: Terms, *, weak: bool) -> tuple[MergePolicy, str]:
-    """What an approval is enough for, and why `auto` becomes `ask`."""
-    if terms.merge is not MergePolicy.AUTO:
-        return terms.merge, ""
-    if job.at.tests not in CHECKED:
-        return MergePolicy.ASK, "No check ran, so it is not merged without you."
-    if job.at.protected:
-        return MergePolicy.ASK, f"Protected paths changed: {', '.join(job.at.protected[:5])}."
-    if job.at.tampering:
-        return MergePolicy.ASK, "Something was changed that the job does not allow, so it is not merged without you."
-    if weak:
-        return MergePolicy.ASK, _WEAK
-    return MergePolicy.AUTO, ""
+def merge_policy(job: Job, terms: Terms, *, weak: bool) -> tuple[MergePolicy, tuple[str, ...]]:
+    """What an approval is enough for, and by name what makes `ask` of `auto` or `branch`.
+
+    A branch that is left for a pull request is not merged: missing checks, protected paths and a weak approval are for
+    whoever merges it. What nobody allowed is not: once it is a branch, nothing about it tells what was done.
+    """
+    if terms.merge is MergePolicy.ASK:
+        return terms.merge, ()
+    stops = {TAMPERED: bool(job.at.tampering)}
+    if terms.merge is MergePolicy.AUTO:
+        stops = {UNTESTED: job.at.tests not in CHECKED, PROTECTED: bool(job.at.protected), **stops, WEAK: weak}
+    found = tuple(name for name, is_so in stops.items() if is_so)
+    return (MergePolicy.ASK if found else terms.merge), found
+
+
+def _stop_words(name: str, job: Job) -> str:
+    """Why an approval is not enough, for a card."""
+    return {
+        UNTESTED: "No check ran, so it is not merged without you.",
+        PROTECTED: f"Protected paths changed: {', '.join(job.at.protected[:5])}.",
+        TAMPERED: "Something was changed that the job does not allow, so it goes nowhere without you.",
+        WEAK: _WEAK,
+    }[name]
 
 
 def after_approval(policy: MergePolicy) -> State:
@@ -157,13 +176,16 @@ def _take(step: Step, commit: str, terms: Terms, stat: str, told: str, *, who: s
     if job.spec.expects is Expects.NO_CHANGE:
         if weak:
             question = f"Take the report of {job.id}? {who} approved it."
-            return step.ask(CardKind.HUMAN_REVIEW, question, _WEAK, told=told)
+            return _stopped(step, WEAK).ask(CardKind.HUMAN_REVIEW, question, _WEAK, told=told)
         return step.to(State.DONE, told, reason="reviewed; nothing to merge")
-    policy, why = merge_policy(job, terms, weak=weak)
+    policy, stops = merge_policy(job, terms, weak=weak)
     if policy is not MergePolicy.ASK:
         return step.to(after_approval(policy), told)
-    question = f"Merge {job.id} into {terms.target}? {who} approved it."
-    context = f"{stat}\ntests: {job.at.tests}" + (f"\n{why}" if why else "")
+    is_branch = terms.merge is MergePolicy.BRANCH
+    asked = f"Leave the branch of {job.id} for a pull request" if is_branch else f"Merge {job.id} into {terms.target}"
+    question = f"{asked}? {who} approved it."
+    context = "\n".join((stat, f"tests: {job.at.tests}", *(_stop_words(name, job) for name in stops)))
+    step = _stopped(step, *stops)
     return step.ask(CardKind.MERGE, question, context, told=told, target=terms.target)
 
 
@@ -171,16 +193,18 @@ def _revise(step: Step, fixes: tuple[Fix, ...], terms: Terms, who: str) -> Move:
     at, rounds = step.job.at, step.job.at.rounds + 1
     step = step.with_changes(rounds=rounds, fixes=fixes, asked=rounds_so_far(at.asked, fixes), second=None)
     told = f"{who} asks for {len(fixes)} change{'s' if len(fixes) != 1 else ''}"
+    step = _stopped(step, SENT_BACK)
     if disputed(at.second) is not None and (open_ := still_disputed(fixes)):
         question = f"The author of {step.job.id} disputes what two reviewers ask for. Who is right?"
         return step.ask(CardKind.DISPUTED, question, sides_of(open_), told=f"{told}, which is disputed")
     if is_same_again(at.asked, fixes):
         question = f"The same changes of {step.job.id} have been asked for {SAME_AGAIN} times. What now?"
-        return step.ask(CardKind.ROUNDS, question, sides_of(fixes), told=f"{told}, for the third time the same")
+        told = f"{told}, for the third time the same"
+        return _stopped(step, ROUNDS).ask(CardKind.ROUNDS, question, sides_of(fixes), told=told)
     if rounds >= terms.rounds:
         question = f"{step.job.id} has been sent back {rounds} times and is still not approved. What now?"
         listed = "\n".join(f"{each.id}: {each.problem}" for each in fixes)
-        return step.ask(CardKind.ROUNDS, question, listed, told=told)
+        return _stopped(step, ROUNDS).ask(CardKind.ROUNDS, question, listed, told=told)
     return step.to(State.READY, told, reason=told)
 
 

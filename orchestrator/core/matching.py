@@ -64,7 +64,7 @@ class Matching:
     def _best(self, job: Job, able: Mapping[str, AgentView]) -> tuple[str, str] | None:
         """The first of these agents in the order of matching, and the rule that it is first by."""
         config = self._board.config
-        route = config.routing.get(job.spec.kind.value, Route())
+        route = config.routing.get(job.spec.kind, Route())
         places = {name: route.place(name, config.tier_of(able[name].model)) for name in able}
 
         def order(name: str) -> tuple[bool, int, bool, int, str]:
@@ -140,7 +140,7 @@ class Matching:
 
     def _fitting(self, job: Job) -> Mapping[str, AgentView]:
         spec = job.spec
-        wishes = (job.at.given, spec.agent, spec.backend, spec.model, spec.kind.value, job.at.project)
+        wishes = (job.at.given, spec.agent, spec.backend, spec.model, spec.kind, job.at.project)
         if wishes not in self._able:
             agents = self._board.agents.items()
             self._able[wishes] = {name: agent for name, agent in agents if _able(agent, job)}
@@ -160,7 +160,7 @@ def _able(agent: AgentView, job: Job) -> bool:
         and (not spec.agent or spec.agent == soul.name)
         and (not spec.backend or spec.backend == soul.backend)
         and (not spec.model or spec.model == agent.model)
-        and (not soul.kinds or spec.kind.value in soul.kinds)
+        and (not soul.kinds or spec.kind in soul.kinds)
         and (not soul.projects or job.at.project in soul.projects)
     )
 

@@ -29,11 +29,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def deliverables_of(spec: JobSpec, changes: Iterable[Change], documents: tuple[str, ...]) -> list[Change]:
-    """The changed files that a job is for: those it declares, else for writing and research the changed documents."""
+    """The changed files that a job is for: those it declares, else the changed documents, but for code and ops."""
     made = [each for each in changes if each.status != "D"]
     if spec.deliverables:
         return [each for each in made if matches(each.path, spec.deliverables)]
-    if spec.kind in (Kind.WRITING, Kind.RESEARCH):
+    if spec.kind not in (Kind.CODE, Kind.OPS):
         return [each for each in made if matches(each.path, documents)]
     return []
 

@@ -137,7 +137,7 @@ def _job_words(job: Job, target: str) -> dict[str, str]:
     spec = job.spec
     return {
         "title": spec.heading,
-        "kind": spec.kind.value,
+        "kind": spec.kind,
         "target": target,
         "paths": ", ".join(spec.paths) or "any path that the task needs",
         "deliverables": ", ".join(spec.deliverables) or "the change itself",
@@ -268,7 +268,7 @@ def review_prompt(
     )
     more = {
         "form": json.dumps(_answer_form(job, evidence, asked, claims), indent=2, ensure_ascii=False),
-        "kind": job.spec.kind.value,
+        "kind": job.spec.kind,
         "commit": evidence.tip,
         "stat": evidence.stat,
         "files": fenced("the changed files", "\n".join(map(_path_line, evidence.paths)) or "none"),

@@ -428,6 +428,8 @@ class ReviewRecord:
     threshold: float
     required: tuple[str, ...] = ()
     items_asked: tuple[str, ...] = ()
+    criteria: Used | None = None
+    """Whose questions these are, as `review-N.criteria.yaml` has them; None: an older version did not keep them."""
     soul: Used | None = None
     rules: Used | None = None
     rule_ids: tuple[str, ...] = ()

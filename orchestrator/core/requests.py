@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.job import (
     DROP_LANES,
@@ -20,6 +20,9 @@ from orchestrator.core.job import (
 )
 from orchestrator.core.merge_text import merge_text
 from orchestrator.core.records import Card
+
+if TYPE_CHECKING:
+    from orchestrator.core.goal import FinishCard
 
 
 class Act(StrEnum):
@@ -94,7 +97,7 @@ class Retry:
 class Answer:
     """A card's file was filled in."""
 
-    card: Card
+    card: Card | FinishCard
     key: str
     message: str
 
@@ -169,7 +172,9 @@ def judge_job(found: FoundJob, now: Job, shown: Job | None) -> tuple[Request, ..
     return _in_order((*moved, *edited, *notes))
 
 
-def judge_answer(lane: Lane, key: str, message: str, card: Card, *, intact: bool, touched: bool) -> tuple[Request, ...]:
+def judge_answer(
+    lane: Lane, key: str, message: str, card: Card | FinishCard, *, intact: bool, touched: bool
+) -> tuple[Request, ...]:
     """What the file of a card asks for. Whether the card still stands is for `core.answer` to say.
 
     `touched`: there is something of the person's in it, if only a comment, which nothing may write over.

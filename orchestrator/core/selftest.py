@@ -66,7 +66,11 @@ class Guard:
 
     def spoke(self, text: str) -> bool:
         """Whether it is this guard that said `text`."""
-        return re.search(self.says or rf"(?<![\w.]){re.escape(self.rule)}(?![\w.])", text) is not None
+        return re.search(self.says, text) is not None if self.says else self.is_named_in(text)
+
+    def is_named_in(self, text: str) -> bool:
+        """Whether its name stands there as a word."""
+        return re.search(rf"(?<![\w.]){re.escape(self.rule)}(?![\w.])", text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,10 @@ class Gate:
         """The cases that this version answers for; `spelling`: a list of misspellings is at hand."""
         enough = (Needs.NOTHING, *((Needs.SPELLING,) if spelling else ()))
         return tuple(each for each in self.cases if each.needs in enough)
+
+    def guards_named_in(self, text: str) -> tuple[str, ...]:
+        """The rules of the guards that a trailer names."""
+        return tuple(rule for rule, guard in self.guards.items() if guard.is_named_in(text))
 
     def guards_that_spoke(self, texts: Iterable[str]) -> tuple[str, ...]:
         """The rules of the guards that said any of these texts."""

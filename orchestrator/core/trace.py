@@ -87,7 +87,7 @@ def _root(job: Job, stays: Sequence[Stay]) -> Span:
     attributes: dict[str, Value] = {
         "orc.job.id": job.id,
         "orc.job.project": job.at.project,
-        "orc.job.kind": job.spec.kind.value,
+        "orc.job.kind": job.spec.kind,
         "orc.job.priority": job.priority.name,
         "orc.job.state": job.state.value,
         "orc.job.origin": job.at.origin,

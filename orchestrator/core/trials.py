@@ -89,6 +89,13 @@ def tell_broken(broken: Iterable[Broken]) -> Mapping[str, str]:
     return told
 
 
+def tell_first(broken: Iterable[Broken]) -> str:
+    """What is wrong with the first gate that fails, and how many more do; '' if none does."""
+    found = list(tell_broken(broken).values())
+    more = f", and {len(found) - 1} more of the gates" if len(found) > 1 else ""
+    return f"{found[0]}{more}" if found else ""
+
+
 # --- what changed -------------------------------------------------------------------------------------------------
 
 

@@ -26,7 +26,7 @@ from orchestrator.core.job import JobSpec, Lane, Priority
 from orchestrator.core.requests import Drop, judge_drop
 from orchestrator.core.transitions import Actor, IllegalStepError, Move
 from orchestrator.engine.change import Change, View, judge_card, judge_file, judge_leftover, judge_review, other_file
-from orchestrator.engine.criteria import command_problem
+from orchestrator.engine.criteria import kind_problem, slip_in
 from orchestrator.engine.people import person_of
 from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.workspace import Workspace
@@ -56,6 +56,8 @@ class TakenIn:
     moves: tuple[Move, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     waiting_until: float | None = None
+    told: tuple[str, ...] = ()
+    """Answers about projects, by the subjects of their commits."""
 
 
 def take_in(
@@ -104,14 +106,21 @@ def judge_new(ws: Workspace, data: bytes, name: str, lane: Lane = Lane.INBOX) ->
     parsed = parse_job(data, name=name)
     if parsed.block is not None:
         raise InvalidFileError("holds the part that orc writes", file=name, hint="Remove all from the mark on.")
+    check_kind(ws, parsed, name)
     request = judge_drop(lane, parsed.spec)
     if not isinstance(request, Drop):
         raise RefusedError(request.reason)
     project = project_of(ws, parsed.spec)
-    problem = project_problem(ws, project) or command_problem(ws, parsed.spec, project)
+    problem = project_problem(ws, project) or kind_problem(ws, parsed.spec, project)
     if problem := problem or skills_problem(ws, parsed.spec.skills):
         raise RefusedError(problem)
     return parsed, request.priority
+
+
+def check_kind(ws: Workspace, parsed: JobText, name: str = "") -> None:
+    """Raise InvalidFileError for a kind that looks like a slip of the pen."""
+    if slip := slip_in(ws.paths.root, parsed.spec.kind):
+        raise InvalidFileError(slip, file=name, line=parsed.lines.get(("kind",), 0), key="kind")
 
 
 def new_job(ws: Workspace, parsed: JobText, id_: str, *, source: str, priority: Priority, actor: Actor) -> Move:
@@ -240,7 +249,8 @@ class _Intake:
             return False
         name = seen.claimed_id or seen.path.stem
         # A job's file that was moved is new where it lies now, and nobody is to wait for a cancellation.
-        return self.view.folder(name) is None and other_file(_read_name(seen.path)) is None
+        is_job = self.view.folder(name) is None and other_file(_read_name(seen.path)) is None
+        return is_job and not _asks_finish(seen.path.name)
 
     def _judge(self, seen: Seen, read: ReadFile) -> Change | None:
         view = self.view
@@ -249,6 +259,10 @@ class _Intake:
             if folder := view.folder(seen.claimed_id):
                 return judge_leftover(view, seen, read, folder)
             return self._drop(seen, read, parse_job(read.data, name=f"{seen.claimed_id}{seen.path.suffix}"))
+        if _asks_finish(name):
+            from orchestrator.engine.goal_queue import judge_finish  # It needs what is in this file.
+
+            return judge_finish(view, seen, read, name)
         if other := other_file(name):
             if other.kind == "review":
                 return judge_review(view, seen, read, other)
@@ -265,6 +279,7 @@ class _Intake:
     def _drop(self, seen: Seen, read: ReadFile, parsed: JobText) -> Change | None:
         if parsed.block is not None:
             raise InvalidFileError("holds the part that orc writes", hint="Remove all from the mark on.")
+        check_kind(self.ws, parsed)
         request = judge_drop(seen.lane, parsed.spec)
         if not isinstance(request, Drop):
             raise RefusedError(request.reason)
@@ -273,7 +288,7 @@ class _Intake:
         source = self._relative(seen.path)
         project = project_of(self.ws, parsed.spec)
         self._check_project(project)
-        if problem := command_problem(self.ws, parsed.spec, project):
+        if problem := kind_problem(self.ws, parsed.spec, project):
             raise RefusedError(problem)
         self._check_skills(parsed.spec)
         priority, actor = request.priority, self.view.actor
@@ -360,7 +375,8 @@ class _Intake:
             except OSError:
                 self.wait(RETRY_S)
         until = None if self.wait_s is None else time.monotonic() + self.wait_s
-        return TakenIn(tuple(done), tuple(rejected), until)
+        told = tuple(subject for change in self.changes for subject in change.told)
+        return TakenIn(tuple(done), tuple(rejected), until, told)
 
     def _finish(self, change: Change) -> Iterable[Rejected]:
         """What happens to the file once the ledger has what it asks for."""
@@ -396,6 +412,15 @@ class _Intake:
             note = f"A change was not taken: {change.refusal}\nIt is kept as {self._relative(kept)}."
             self.queue.note(change.home, note)
         return (Rejected(kept, change.refusal),)
+
+
+def _asks_finish(name: str) -> bool:
+    """Whether a file is that of a question whether a project is finished."""
+    if ".finish-" not in name:
+        return False
+    from orchestrator.core.goal import parse_finish_id  # Slow to load, and most files are jobs.
+
+    return parse_finish_id(name.removesuffix(".yaml")) is not None
 
 
 def _read_name(path: Path) -> str:

@@ -32,7 +32,7 @@ from orchestrator.core.requests import (
 )
 from orchestrator.core.transitions import Actor, Move
 from orchestrator.engine.answer import answered, card_of
-from orchestrator.engine.criteria import command_problem
+from orchestrator.engine.criteria import kind_problem
 from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError, RefusedError
@@ -82,6 +82,8 @@ class Change:
     home: Path = Path()
     """Where the owner's file belongs after the steps; notes about the change lie there."""
     moves: tuple[Move, ...] = ()
+    told: tuple[str, ...] = ()
+    """What is on the ledger already, by the subjects of its commits: the answer to a question about a project."""
     is_drop: bool = False
     leave: bool = False
     note: str = ""
@@ -225,7 +227,7 @@ def step_of(ws: Workspace, job: Job, request: Request, actor: Actor) -> Move:
                 raise RefusedError("it cannot be joined with what somebody else changed meanwhile")
             if "skills" in keys and (problem := skills_problem(ws, spec.skills)):
                 raise RefusedError(problem)
-            if {"kind", "checks", "project"} & set(keys) and (problem := command_problem(ws, spec, job.at.project)):
+            if {"kind", "checks", "project"} & set(keys) and (problem := kind_problem(ws, spec, job.at.project)):
                 raise RefusedError(problem)
             told = set(keys) | ({"priority"} if priority is not job.priority else set())
             return edit(job, text, spec, now, actor=actor, keys=told or {"comments"}, priority=priority)
@@ -235,7 +237,7 @@ def step_of(ws: Workspace, job: Job, request: Request, actor: Actor) -> Move:
             return cancel(job, now, actor=actor, why="its file was moved into cancelled/", card=card_of(ws, job))
         case Retry():
             return retry(job, now, actor=actor, card=card_of(ws, job))
-        case Answer(card, key, message):
+        case Answer(Card() as card, key, message):
             return answered(ws, job, card, key, message, actor)
         case _:
             raise TypeError(f"not a step: {request!r}")

@@ -6,18 +6,21 @@ from pathlib import Path
 
 from orchestrator.adapters.library import scan_criteria
 from orchestrator.core.config import terms
-from orchestrator.core.criteria import Criteria, criteria_for
-from orchestrator.core.job import Job, JobSpec
+from orchestrator.core.criteria import Criteria, criteria_for, slip_of_kind
+from orchestrator.core.job import Job, JobSpec, Kind
 from orchestrator.engine.workspace import Workspace
+
+_SHIPPED = frozenset(map(str, Kind))
 
 
 def criteria_in(root: Path, kind: str) -> Criteria:
     """What is asked of a kind of work below `root`. Raises InvalidFileError if the file for it there is broken."""
     shelf = scan_criteria(root)
+    name = judged_as(root, kind)
     for problem in shelf.problems:
-        if problem.file == f"criteria/{kind}.yaml":
+        if problem.file == f"criteria/{name}.yaml":
             raise problem
-    return criteria_for(kind, shelf.good)
+    return shelf.good[name]
 
 
 def criteria_of(ws: Workspace, job: Job) -> Criteria:
@@ -31,8 +34,26 @@ def threshold_of(ws: Workspace, job: Job, criteria: Criteria) -> float:
     return ws.terms(job).threshold if own is not None or criteria.threshold is None else criteria.threshold
 
 
-def command_problem(ws: Workspace, spec: JobSpec, project: str) -> str:
-    """Why a job cannot be accepted as it is: it is proved by a command, and there is none. '' if it can."""
+def judged_as(root: Path, kind: str) -> str:
+    """The kind whose criteria below `root` hold for work of a kind: that kind, else `other`."""
+    return kind if kind in _SHIPPED or kind in _kinds_in(root) else Kind.OTHER.value
+
+
+def slip_in(root: Path, kind: str) -> str:
+    """What is wrong with a kind that looks like a slip of the pen for one that has criteria below `root`; else ''."""
+    return "" if kind in _SHIPPED else slip_of_kind(kind, _kinds_in(root))
+
+
+def _kinds_in(root: Path) -> tuple[str, ...]:
+    """The kinds that have criteria, be their file broken or not."""
+    shelf = scan_criteria(root)
+    return (*shelf.good, *(Path(problem.file).stem for problem in shelf.problems))
+
+
+def kind_problem(ws: Workspace, spec: JobSpec, project: str) -> str:
+    """Why a job cannot be accepted: its kind is a slip, or is proved by a command that there is not; '' if it can."""
+    if slip := slip_in(ws.paths.root, spec.kind):
+        return slip
     if terms(ws.config, ws.project(project), spec).checks:
         return ""
     if spec.reproduces:

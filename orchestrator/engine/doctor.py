@@ -206,10 +206,12 @@ def _library(ws: Workspace) -> Iterator[Finding]:
             yield Finding(what, Health.FAIL, str(problem))
         if not shelf.problems:
             yield Finding(what, Health.OK, f"{len(shelf.good)} read")
-    for kind in scan_criteria(root).good.keys() - set(Kind):
-        near = "".join(f"; did you mean {each}.yaml?" for each in get_close_matches(kind, list(Kind), n=1))
-        text = f"criteria/{kind}.yaml is about a kind that no job has ({', '.join(Kind)}){near}"
-        yield Finding("criteria", Health.WARN, text, "name the file after a kind")
+    for kind in sorted(scan_criteria(root).good.keys() - set(Kind)):
+        if near := get_close_matches(kind, list(Kind), n=1):
+            text = f"criteria/{kind}.yaml makes {kind} a kind of its own; did you mean {near[0]}.yaml?"
+            yield Finding(
+                "criteria", Health.WARN, text, f"if it is meant for jobs of the kind {near[0]}, rename the file"
+            )
     unspelled = [kind for kind, each in scan_criteria(root).good.items() if each.checks.spelling]
     if unspelled and not speller():
         text = (

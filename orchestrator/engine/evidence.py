@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.git import ENGINE, Git, merge_base
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, lay_over, read_patch
-from orchestrator.core.criteria import criteria_file
+from orchestrator.core.criteria import criteria_file, unknown_kind
 from orchestrator.core.diffstat import Change
 from orchestrator.core.escapes import escapes_of
 from orchestrator.core.evidence import checks_ended, evidence_found, reproduction_ended
@@ -53,7 +53,7 @@ def gather(ws: Workspace, job: Job) -> Reserved:
         attempt=attempt.number,
         base=attempt.base,
         reproduction_tree=build_reproduction(git, base, changes) if is_asked else "",
-        notes=(*_notes(attempt), *found.notes),
+        notes=(*filter(None, (unknown_kind(job.spec.kind, criteria.kind),)), *_notes(attempt), *found.notes),
         escapes=escapes_of(_attempts(ws, job)),
         escape_rules=attempt.escape_rules,
     )

@@ -19,7 +19,7 @@ from orchestrator.adapters.git import ENGINE, Git, common_dir, merge_base, own_d
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, lay_over, merge_trees, read_blob
 from orchestrator.adapters.yaml_text import replace_unsafe
 from orchestrator.core.config import Project
-from orchestrator.core.criteria import Criteria
+from orchestrator.core.criteria import Criteria, unknown_kind
 from orchestrator.core.gate import CHECKED
 from orchestrator.core.gated import (
     Checked,
@@ -40,18 +40,20 @@ from orchestrator.core.gated import (
 from orchestrator.core.job import Check, JobSpec
 from orchestrator.core.records import Evidence
 from orchestrator.core.reproduction import laid_over
-from orchestrator.engine.criteria import criteria_in
+from orchestrator.core.trials import find_broken, tell_first
+from orchestrator.engine.criteria import criteria_in, slip_in
 from orchestrator.engine.diff_facts import judge_work, see_diff
 from orchestrator.engine.gate_bench import FILE_NAME, Bench, find_bench
 from orchestrator.engine.gate_names import find_base, find_named, refuse_partial, refuse_unrelated, split_range
 from orchestrator.engine.gate_runs import Tell, Workshop, open_workshop, run_checks
-from orchestrator.errors import InvalidFileError, OrcError, UnavailableError
+from orchestrator.errors import InvalidFileError, NotFoundError, OrcError, UnavailableError
 
 if TYPE_CHECKING:
     from orchestrator.engine.gate_review import Reviewer
 
 OLDEST_GIT = (2, 38, 0)
 MAKEFILE_BYTES = 256 * 1024
+GATES_HINT = "a defect of orc: report it, and go back to the version before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class Asked:
     """A program that reviews instead."""
     judge: Reviewer | None = None
     """Somebody who was found already, in the place of both."""
+    by_tried_gates: bool = True
+    """Whether the gates are tried first. Only a self-test goes without, which says itself what each of them does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,15 @@ class _Terms:
 
 
 def gate_branch(start: Path, asked: Asked, tell: Tell) -> Gated:
-    """Judge a branch of the repository that holds `start`. Raises OrcError if there is nothing to judge."""
+    """Judge a branch of the repository that holds `start`. Raises OrcError if there is nothing to judge.
+
+    The gates are tried in memory first, as by an engine: while one of them fails its own test, nothing is judged.
+    """
+    began = time.monotonic()
     if version() < OLDEST_GIT:
         raise UnavailableError(f"git {'.'.join(map(str, version()))} is too old: this needs 2.38")
-    began = time.monotonic()
+    if asked.by_tried_gates and (told := tell_first(find_broken())):
+        raise UnavailableError(f"{told}; nothing was judged", hint=GATES_HINT)
     source = common_dir(start)
     with reading(Git(own_dir(start))) as names:
         branch, base = _find(names, asked)
@@ -115,7 +124,8 @@ def gate_branch(start: Path, asked: Asked, tell: Tell) -> Gated:
         if not terms.checks:
             seen = replace(seen, suggestion=_suggest(git, base.commit))
     conclusion, reasons = conclude(seen)
-    notes = (*(each for each in (terms.note, shop.note) if each), *notes_of(seen))
+    of_kind = unknown_kind(asked.spec.kind, terms.criteria.kind)
+    notes = (*(each for each in (terms.note, shop.note, of_kind) if each), *notes_of(seen))
     return Gated(seen, conclusion, reasons, notes, _seconds(seen, time.monotonic() - began))
 
 
@@ -148,16 +158,19 @@ def _find_reviewer(start: Path, asked: Asked, bench: Bench | None) -> Reviewer |
 def _find_criteria(shop: Workshop, asked: Asked, bench: Bench | None, reviewer: Reviewer | None) -> Criteria:
     """What is asked of this kind of work by the workspace of the repository, else by the reviewer's; else as shipped.
 
-    Raises InvalidFileError.
+    Raises InvalidFileError, and NotFoundError for a kind that looks like a slip of the pen.
     """
     if bench is None or bench.project is None:
         bench = reviewer.bench if reviewer is not None else None
+    root = bench.places["criteria"] if bench is not None else shop.folder
+    if slip := slip_in(root, asked.spec.kind):
+        raise NotFoundError(slip)
     if bench is None:
-        return criteria_in(shop.folder, asked.spec.kind)
+        return criteria_in(root, asked.spec.kind)
     try:
-        return criteria_in(bench.places["criteria"], asked.spec.kind)
+        return criteria_in(root, asked.spec.kind)
     except InvalidFileError as error:
-        if bench.places["criteria"] == bench.root:
+        if root == bench.root:
             raise
         # Not the file that the person sees in the folder.
         raise error.in_file(f"{error.file} of {bench.owner('criteria')}") from error

@@ -12,7 +12,7 @@ from orchestrator.core.job import Priority
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Actor, Move
 from orchestrator.engine.accept import free_id, new_job, project_problem
-from orchestrator.engine.criteria import command_problem
+from orchestrator.engine.criteria import kind_problem
 from orchestrator.engine.goal_counts import ReadFile, filing_of, put_step, read_card, read_goal
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError, RefusedError
@@ -75,7 +75,7 @@ def answer_goal(
 def _job_of(ws: Workspace, card: FinishCard, message: str, actor: Actor) -> Move:
     name = f"{card.project}-more.yaml"
     parsed = parse_job(dump({"project": card.project, "prompt": f"{message.strip()}\n"}).encode(), name=name)
-    problem = project_problem(ws, card.project) or command_problem(ws, parsed.spec, card.project)
+    problem = project_problem(ws, card.project) or kind_problem(ws, parsed.spec, card.project)
     if problem:
         raise RefusedError(problem)
     id_ = free_id(ws, ws.ledger.snapshot(), name)

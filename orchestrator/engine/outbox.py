@@ -47,7 +47,7 @@ from orchestrator.core.requests import Drop, judge_drop
 from orchestrator.core.suspicion import approved_before
 from orchestrator.core.transitions import ENGINE, Event, Move
 from orchestrator.engine.accept import project_problem
-from orchestrator.engine.criteria import command_problem
+from orchestrator.engine.criteria import kind_problem
 from orchestrator.engine.launch import folder_of
 from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.story import asked_so_far
@@ -299,7 +299,7 @@ class _Look:
         problem = (
             follow_up_problem(parsed.spec, self.job, so_far=so_far)
             or project_problem(self.ws, project)
-            or command_problem(self.ws, parsed.spec, project)
+            or kind_problem(self.ws, parsed.spec, project)
             or skills_problem(self.ws, parsed.spec.skills)
         )
         if problem:

@@ -12,8 +12,10 @@ from orchestrator.adapters.files import ensure_folder, safe_read, write_atomic
 from orchestrator.adapters.ledger import Ended, Folder, Ledger, Snapshot
 from orchestrator.adapters.objects import EMPTY_TREE
 from orchestrator.adapters.queue_folder import QueueFolder
+from orchestrator.core.goal import parse_finish_id
 from orchestrator.core.job import Lane, State
 from orchestrator.core.records import Card, ReviewRecord
+from orchestrator.engine.goal_queue import GoalCards
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError, LedgerError
 
@@ -52,8 +54,12 @@ class Projection:
     _files: dict[str, frozenset[Path]] = field(default_factory=dict)
     _ended: dict[Lane, list[str]] = field(default_factory=lambda: {lane: [] for lane in ENDED_LANES})
     """The newest ended jobs, newest first."""
+    _goals: GoalCards = field(init=False)
     _read: dict[str, Folder] = field(default_factory=dict)
     """Ended jobs that were read to begin with; the first refresh needs them once more, if the ledger is as it was."""
+
+    def __post_init__(self) -> None:
+        self._goals = GoalCards(self.ws, self.queue)
 
     @property
     def mark(self) -> Path:
@@ -70,6 +76,7 @@ class Projection:
             self._recall(folder, must_exist=before is None)
             if before is not None:
                 self._trees[id_] = folder.tree
+        self._goals.recall(then.root, must_exist=before is None)
         ended_then = self._newest_ended(then.root)
         known = [each for ended in ended_then.values() for each in ended]
         root = self.ws.ledger.snapshot().root
@@ -87,7 +94,9 @@ class Projection:
     def missing(self) -> list[Path]:
         """Files of open jobs that `queue/` should show and does not have. Changes nothing."""
         folders = self.ws.ledger.snapshot().folders.values()
-        return [path for folder in folders for path, _ in self._views(folder) if not path.exists()]
+        paths = [path for folder in folders for path, _ in self._views(folder)]
+        paths += [path for _, path, _ in self._goals.views(self.ws.ledger.snapshot().root)]
+        return [path for path in paths if not path.exists()]
 
     def _snapshot_before(self) -> Snapshot | None:
         try:
@@ -117,6 +126,9 @@ class Projection:
         closed = list(self._closed_since(snapshot.root))
         differing = self.ws.ledger.changed_since(self._looked)
         self._looked = snapshot.tip
+        cards = {id_ for id_ in again if parse_finish_id(id_)}
+        self._goals.refresh(snapshot.root, cards)
+        again -= cards
         looked_at = snapshot.folders.keys() | self._trees.keys() if differing is None else differing | again
         for id_ in looked_at & snapshot.folders.keys():
             folder = snapshot.folders[id_]

@@ -17,6 +17,7 @@ from orchestrator.adapters.run_values import RunKind
 from orchestrator.adapters.schemas import load_schema
 from orchestrator.core.attempt import not_started
 from orchestrator.core.claims import claims_asked
+from orchestrator.core.criteria import criteria_file
 from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
 from orchestrator.core.job import Expects, Fix, Job
@@ -100,6 +101,7 @@ def _prepare(
         threshold=threshold_of(ws, job, criteria),
         required=tuple(item.id for item in criteria.items if item.required),
         items_asked=tuple(item.id for item in criteria.items),
+        criteria=Used(f"criteria/{criteria.kind}.yaml", criteria.blob),
         draw=draw,
         soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob),
         rules=rules.used,
@@ -110,7 +112,7 @@ def _prepare(
         parts=told.parts,
         identity="" if has_system else "degraded",
     )
-    texts = {f"review-{run.number}.prompt.md": message}
+    texts = {f"review-{run.number}.prompt.md": message, criteria_file(run.number, "review"): criteria.source}
     if system:
         texts[f"review-{run.number}.system.md"] = system
     return review, texts

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from orchestrator.adapters.config_file import FILE_NAME, line_in_config
 from orchestrator.core.board import AgentView
 from orchestrator.core.nearest import guess
+from orchestrator.engine.criteria import slip_in
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError
 
@@ -14,6 +15,9 @@ from orchestrator.errors import InvalidFileError
 def routing_problems(ws: Workspace, agents: Mapping[str, AgentView]) -> Iterator[InvalidFileError]:
     """What of `routing:` can have no effect. No error when the file is read: souls come and go without it."""
     for kind, route in ws.config.routing.items():
+        if slip := slip_in(ws.paths.root, kind):
+            line = line_in_config(ws.paths.root, "routing", kind)
+            yield InvalidFileError(slip, file=FILE_NAME, line=line, key=f"routing.{kind}")
         for at, name in enumerate(route.agents):
             if why := _why_not(name, kind, agents):
                 found = (line_in_config(ws.paths.root, *path) for path in (("routing", kind, at), ("routing", kind)))

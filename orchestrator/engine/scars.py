@@ -108,7 +108,7 @@ def _count(gate: Gate, steps: Iterable[Entry]) -> _Count:
             continue
         found.decisions += 1
         text = step.facts.get(gate.trailer, "") if gate.trailer else step.subject
-        spoke = gate.guards_that_spoke((text,)) if text else ()
+        spoke = gate.guards_named_in(text) if gate.trailer else gate.guards_that_spoke((text,))
         found.stopped += bool(spoke)
         for rule in spoke:
             found.fired[rule] = found.fired.get(rule, 0) + 1

@@ -50,7 +50,9 @@ def gate_case(folder: Path, case: Case, reviewer: Reviewer | None) -> Gated:
         git = _make_branch(root, case)
     keys = {"prompt": "", "kind": case.kind, **case.job}
     checks = tuple(Check(line, timeout_s=CHECK_S) for line in case.run)
-    asked = Asked("feature", JobSpec.from_file(keys), "main", checks, with_base=False, judge=reviewer)
+    asked = Asked(
+        "feature", JobSpec.from_file(keys), "main", checks, with_base=False, judge=reviewer, by_tried_gates=False
+    )
     return gate_branch(git.git_dir, asked, lambda what, how_far: None)
 
 

@@ -182,12 +182,15 @@ def _take_in(engine: Engine) -> bool:
     taken = _guarded(engine, "queue/", partial(take_in, engine.ws, engine.queue, hints, engine.arrived)) or TakenIn()
     if hints is None:
         engine.looked = time.monotonic()
-        if not (taken.moves or taken.rejected):
+        if not (taken.moves or taken.rejected or taken.told):
             engine.look_every = min(max(RESCAN_S, LOOK_SHARE * (engine.looked - now)), RARELY_S)
     engine.look_again = taken.waiting_until
+    for subject in taken.told:
+        engine.listener(subject)
+        log.info(subject)
     for refused in taken.rejected:
         engine.listener(f"reject: {refused.path.name}: {refused.reason}")
-    return _tell(engine, taken.moves)
+    return _tell(engine, taken.moves) or bool(taken.told)
 
 
 def _make_scheduled(engine: Engine) -> bool:

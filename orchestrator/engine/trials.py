@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from orchestrator.core.funnel import DAY_S
-from orchestrator.core.trials import Broken, find_broken, tell_broken
+from orchestrator.core.trials import Broken, find_broken, tell_first
 
 log = logging.getLogger("orc.trials")
 
@@ -35,6 +35,4 @@ class Trials:
     @property
     def told(self) -> str:
         """What is wrong with the first gate that fails, and how many more do; '' if none does."""
-        found = list(tell_broken(self.broken).values())
-        more = f", and {len(found) - 1} more of the gates" if len(found) > 1 else ""
-        return f"{found[0]}{more}" if found else ""
+        return tell_first(self.broken)

@@ -125,7 +125,7 @@ def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
         ("backends: {b: {env: {A: 1}}}", "backends.b.env.A", "must be text, is 1"),
         ("backends: {b: {env: {A=B: x}}}", "backends.b.env", "does not have the form"),
         ("backends: {b: {pass_env: [KEY=secret]}}", "backends.b.pass_env[0]", "does not have the form"),
-        ("routing: {cod: engineer}", "routing.cod", "did you mean `code`?"),
+        ("routing: {Code: engineer}", "routing.Code", "does not have the form"),
         ("routing: {code: {teir: strong}}", "routing.code.teir", "did you mean `tier`?"),
         ("routing: {code: 3}", "routing.code", "must be text or a list or a mapping"),
         ("routing: {code: [a, B]}", "routing.code[1]", "does not have the form"),

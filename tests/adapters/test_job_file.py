@@ -141,7 +141,8 @@ def test_a_file_with_another_ending_is_no_job(name: str) -> None:
         ("priorty: P1", "priorty", "did you mean `priority`?"),
         ("priority: P7", "priority", '"P0", "P1", "P2", "P3", "P4", "P5"'),
         ("priority: 1", "priority", '"P0", "P1"'),
-        ("kind: cod", "kind", "did you mean `code`?"),
+        ("kind: Code", "kind", "does not have the form"),
+        ("expects: no-change", "expects", "did you mean `no_change`?"),
         ("merge: yes", "merge", '"ask", "auto", "branch"'),
         ("expects: nothing", "expects", '"change", "no_change"'),
         (f"title: {'x' * 201}", "title", "has 201 characters; at most 200"),
@@ -197,7 +198,7 @@ def test_a_refusal_names_the_file_the_line_the_key_and_what_is_allowed(line: str
 
 
 def test_the_first_mistake_is_shown_and_the_others_are_counted() -> None:
-    error = refusal("prompt: x\nkind: cod\npriority: P9\n")
+    error = refusal("prompt: x\nkind: Code\npriority: P9\n")
     assert error.key == "kind"
     assert "(1 more: " in str(error)
 

@@ -105,7 +105,17 @@ def test_criteria_of_a_kind_that_there_is_not_are_told_with_the_nearest_one(root
     (root / "criteria").mkdir()
     (root / "criteria" / "wirting.yaml").write_text("items:\n  - {id: fits, question: Does it fit?}\n")
     (found,) = look(root)
-    assert found["text"].endswith("no job has (code, writing, research, ops); did you mean writing.yaml?")
+    assert found["text"].endswith("makes wirting a kind of its own; did you mean writing.yaml?")
+
+
+def test_criteria_of_a_kind_of_ones_own_are_no_finding_and_its_routing_is_looked_at(root: Path) -> None:
+    (root / "criteria").mkdir()
+    (root / "criteria" / "poem.yaml").write_text("items:\n  - {id: fits, question: Does it fit?}\n")
+    assert look(root) == []
+    with (root / "orc.yaml").open("a") as file:
+        file.write("routing: {poem: worker, peom: worker}\n")
+    (found,) = look(root, code=1)
+    assert "routing.peom: there are no criteria for the kind 'peom'; did you mean 'poem'?" in found["text"]
 
 
 def test_the_rules_are_built(root: Path) -> None:

@@ -160,6 +160,8 @@ def test_a_broken_gate_is_named_by_every_command_and_nothing_is_merged(tmp_path:
     )
     assert f"fail  gate diff: {TOLD}" in w.orc(root, "doctor", env=env, code=1).out.splitlines()
     assert w.orc(root, "status", code=0).out.startswith(f"! {TOLD}; nothing is merged (seen at ")
+    judged = w.orc(root, "gate", "main", env=env, code=1)
+    assert (judged.out, f"{TOLD}; nothing was judged" in judged.err) == ("", True)
     w.orc(root, "run", "--until-idle", "--quiet", code=0)
     assert w.orc(root, "health", code=0).out.startswith("Well: 1 job done")
     assert TOLD not in w.orc(root, "status", code=0).out

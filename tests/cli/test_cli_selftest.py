@@ -133,7 +133,9 @@ def test_scars_tell_which_guard_fired_and_when(tmp_path: Path) -> None:
     before = scars(root)
     listed = {f"{each['gate']}.{each['guard']}": each for each in before["scars"]}  # type: ignore[attr-defined]
     assert (listed["diff.empty_diff"]["fired"], listed["diff.empty_diff"]["last"]) == (0, "")
-    assert (listed["approval.weak"]["fired"], listed["approval.weak"]["judged"]) == (None, None)
+    assert (listed["approval.weak"]["fired"], listed["approval.weak"]["judged"]) == (0, 0)
+    # What `orc gate` says is on no ledger.
+    assert (listed["branch.conflict"]["fired"], listed["branch.conflict"]["judged"]) == (None, None)
     # Of the gate of the kinds the ledger does not tell which work it looked at.
     assert (listed["kinds.length"]["fired"], listed["kinds.length"]["judged"]) == (0, None)
     plays = "- match: {kind: attempt}\n  say: I fixed it, and all tests pass.\n"
@@ -147,6 +149,22 @@ def test_scars_tell_which_guard_fired_and_when(tmp_path: Path) -> None:
     assert listed["diff.plan_only"]["fired"] == 0
     assert listed["diff.empty_diff"]["incident"]["name"] == "Approved, and nothing was there"
     assert (found["days"], found["notes"]) == (3, [])
+
+
+def test_scars_tell_what_stopped_an_approval(tmp_path: Path) -> None:
+    """Work that changes what agents work by is approved."""
+    root = w.new_workspace(tmp_path / "work", merge="auto")
+    plays = "- match: {kind: attempt}\n  write: {CLAUDE.md: 'Be kind.', code.py: 'print(2)'}\n"
+    plays += "- match: {kind: review}\n  verdict: APPROVED\n"
+    (root / "plays.yaml").write_text(plays)
+    job = w.submit(root, "title: kind\nprompt: x\n", name="kind")
+    w.orc(root, "run", "--until-idle")
+    assert "Stopped-By: protected tampered\n" in w.git(root, "log", "-1", "--format=%b", "--grep=^verdict", "orc/state")
+    assert "Protected paths changed: CLAUDE.md." in w.orc(root, "show", job, code=0).out
+    listed = {f"{each['gate']}.{each['guard']}": each for each in scars(root)["scars"]}  # type: ignore[attr-defined]
+    told = [listed[f"approval.{name}"] for name in ("protected", "tampered", "untested", "weak", "sent_back")]
+    assert [(each["fired"], each["judged"]) for each in told] == [(1, 1), (1, 1), (0, 1), (0, 1), (0, 1)]
+    assert w.orc(root, "verify", code=0).out
 
 
 def test_scars_list_the_rules_of_the_workspace_that_code_keeps(tmp_path: Path) -> None:

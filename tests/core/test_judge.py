@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import COMMIT, ID, NOW, a_job, a_review, a_run, a_spec, judged, the_terms
+from builders import COMMIT, HUMAN, ID, NOW, a_job, a_review, a_run, a_spec, judged, the_terms
 
+from orchestrator.core.answer import answer
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Expects, Independence, Job, JobSpec, MergePolicy, ReviewWishes, State
 from orchestrator.core.judge import merge_policy, review_ended, review_started
@@ -76,14 +77,33 @@ def test_an_approval_of_another_commit_is_none() -> None:
         (MergePolicy.AUTO, {"tests": "failed"}, MergePolicy.ASK),
         (MergePolicy.AUTO, {"protected": ("orc.yaml",)}, MergePolicy.ASK),
         (MergePolicy.AUTO, {"tampering": ("a_test.go: 1 test removed",)}, MergePolicy.ASK),
-        (MergePolicy.BRANCH, {"tampering": ("a_test.go: 1 test removed",)}, MergePolicy.BRANCH),
+        (MergePolicy.BRANCH, {"tampering": ("a_test.go: 1 test removed",)}, MergePolicy.ASK),
     ],
 )
 def test_what_an_approval_is_enough_for(policy: MergePolicy, at: dict[str, Any], expected: MergePolicy) -> None:
     job = with_merge(policy, **at)
-    found, why = merge_policy(job, the_terms(job.spec), weak=False)
+    found, stops = merge_policy(job, the_terms(job.spec), weak=False)
     assert found is expected
-    assert bool(why) == (policy is MergePolicy.AUTO and expected is MergePolicy.ASK)
+    assert bool(stops) == (policy is not MergePolicy.ASK and expected is MergePolicy.ASK)
+
+
+def test_all_that_stops_an_approval_is_told_on_the_card_and_by_the_commit() -> None:
+    job = with_merge(MergePolicy.AUTO, tests="none", protected=("orc.yaml",), tampering=("ci.yml: CI: changed",))
+    move = ended(job, "APPROVED", review=a_review(job, independence="model"))
+    assert dict(move.trailers)["Stopped-By"] == "untested protected tampered weak"
+    told = move.records["card-1"].context.splitlines()
+    assert [line.split()[0] for line in told[-4:]] == ["No", "Protected", "Something", "The"]
+    assert "Stopped-By" not in dict(ended(with_merge(MergePolicy.ASK), "APPROVED").trailers)
+
+
+def test_a_branch_with_what_nobody_allowed_waits_for_a_person_and_is_left_as_a_branch_then() -> None:
+    job = with_merge(MergePolicy.BRANCH, tampering=("ci.yml: CI: changed",), tests="passed")
+    move = ended(job, "APPROVED")
+    card = move.records["card-1"]
+    assert (move.job.state, dict(move.trailers)["Stopped-By"]) == (State.DECIDE, "tampered")
+    assert card.question == f"Leave the branch of {job.id} for a pull request? critic approved it."
+    taken = answer(move.job, card, "approve", "", the_terms(job.spec), NOW, actor=HUMAN)
+    assert taken.job.state is State.LANDING
 
 
 @pytest.mark.parametrize("independence", ["model", ""])

@@ -316,6 +316,22 @@ def test_the_criteria_of_the_kind_refuse_and_those_of_a_workspace_stand_in_for_t
         ground.gate("words", spec=spec)
 
 
+def test_a_kind_of_ones_own_has_its_criteria_another_the_strictest_and_a_slip_none(ground: Ground) -> None:
+    ground.branch("words", {"poem.md": "See [it](gone.md).\n"})
+    found = ground.gate("words", "true", spec=JobSpec("", kind="poem"))
+    assert refusals(found) == ["dead_link"]
+    assert "so the work is judged by the strictest, criteria/other.yaml" in found.notes[-1]
+    with pytest.raises(NotFoundError, match="no criteria for the kind 'wirting'; did you mean 'writing'"):
+        ground.gate("words", spec=JobSpec("", kind="wirting"))
+    for folder in (".git/orc", "criteria"):
+        (ground.repo / folder).mkdir()
+    (ground.repo / "orc.yaml").write_text(WORKSPACE)
+    (ground.repo / "criteria" / "poem.yaml").write_text(THREE_WORDS)
+    found = ground.gate("words", spec=JobSpec("", kind="poem"))
+    assert refusals(found) == ["length"]
+    assert not [note for note in found.notes if "strictest" in note]
+
+
 def test_no_branch_brings_the_criteria_that_it_is_judged_by(ground: Ground) -> None:
     ground.commit({"orc.yaml": WORKSPACE, "criteria/writing.yaml": THREE_WORDS})
     (ground.repo / ".git" / "orc").mkdir()

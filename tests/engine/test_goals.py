@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from orchestrator.adapters import clock
 from orchestrator.adapters.audit import audit
 from orchestrator.core.goal import FinishCard, Goal, ProjectState
 from orchestrator.core.job import State
+from orchestrator.engine.accept import take_in
 from orchestrator.engine.answer import cancel_job, retry_job
 from orchestrator.engine.find import find_goal, find_job
 from orchestrator.engine.goal import answer_goal, card_of_goal, look_at_goal
@@ -250,3 +252,95 @@ def test_the_ledger_holds_from_wherever_it_is_proved(world: World) -> None:
     world.run()
     for commit in git(world.root, "rev-list", "orc/state").split()[1::5]:
         assert lies(world, commit) == []
+
+
+# --- the card as a file ---------------------------------------------------------------------------------------------
+
+
+def file_of(world: World, number: int = 1) -> Path:
+    return world.root / "queue" / "decide" / f"main.finish-{number}.yaml"
+
+
+def fill_in(world: World, answer: str, message: str = "") -> None:
+    """Write an answer into the shown file, as an editor saves it."""
+    text = file_of(world).read_text().replace("answer:\n", f"answer: {answer}\n", 1)
+    file_of(world).write_text(text.replace("message:\n", f"message: {message}\n", 1))
+
+
+def test_the_question_is_a_file_that_is_answered_by_editing_it(world: World) -> None:
+    job(world, "one")
+    world.run()
+    shown = file_of(world).read_text()
+    assert "# Is main finished? Its goal: Both files are there." in shown.splitlines()
+    assert "#   done - It is finished." in shown
+    assert "1 done" in shown
+    fill_in(world, "done")
+    world.run()
+    assert (goal(world).state, card(world).by.partition(":")[0]) == (ProjectState.DONE, "human")
+    assert any(each.startswith("finish: main done") for each in world.subjects)
+    assert list((world.root / "queue" / "decide").iterdir()) == []
+    assert lies(world) == []
+
+
+def test_more_in_the_file_becomes_a_job(world: World) -> None:
+    job(world, "one")
+    world.run()
+    fill_in(world, "more", "Another file.")
+    world.run()
+    assert told(world) == ["goal", "count", "pending", "more", "count", "pending"]
+    assert (file_of(world).exists(), file_of(world, 2).exists()) == (False, True)
+    assert lies(world) == []
+
+
+def test_what_cannot_be_granted_in_the_file_is_kept_and_told_and_the_question_stays(world: World) -> None:
+    job(world, "one")
+    world.run()
+    honest = file_of(world).read_bytes()
+    for text, why in (
+        (file_of(world).read_text().replace("answer:\n", "answer: yes\n", 1), "this card offers done, more"),
+        (file_of(world).read_text().replace("answer:\n", "answer: more\n", 1), "more of what?"),
+        ("# mine\n" + file_of(world).read_text().replace("1 done", "9 done"), "only `answer:` and `message:`"),
+    ):
+        file_of(world).write_text(text)
+        world.run()
+        rejected = world.root / "queue" / "rejected"
+        assert why in "".join(each.read_text() for each in rejected.glob("main.finish-1*.why.txt"))
+        assert (file_of(world).read_bytes(), goal(world).state) == (honest, ProjectState.PENDING_APPROVAL)
+    file_of(world).unlink()
+    world.run()
+    assert file_of(world).read_bytes() == honest
+    say(world, "done")
+    world.run()
+    assert not file_of(world).exists()
+
+
+def test_an_answer_in_the_file_counts_once_whenever_the_engine_dies(world: World) -> None:
+    job(world, "one")
+    world.run()
+    fill_in(world, "more", "Another file.")
+    with world.engine() as engine:
+        while not take_in(engine.ws, engine.queue).told:
+            threading.Event().wait(0.02)
+    written = file_of(world).read_bytes()
+    # Committed; the next engine finds the file as the person left it, and what the ledger has already.
+    assert b"Another file." in written
+    world.run()
+    assert not file_of(world).exists()
+    assert told(world).count("more") == 1
+    assert list((world.root / "queue" / "rejected").iterdir()) == []
+
+
+def test_a_question_that_was_withdrawn_takes_its_file_along(world: World) -> None:
+    job(world, "one")
+    world.run()
+    job(world, "two")
+    world.run()
+    assert (file_of(world).exists(), file_of(world, 2).exists()) == (False, True)
+    # By then somebody has answered the first one: that is no answer to the second.
+    file_of(world).write_text(
+        file_of(world, 2).read_text().replace("\nanswer:\n", "\nanswer: done\n", 1).replace("finish-2", "finish-1")
+    )
+    world.run()
+    assert goal(world).state is ProjectState.PENDING_APPROVAL
+    (why,) = (world.root / "queue" / "rejected").glob("*.why.txt")
+    assert "main.finish-1 may no longer be answered" in why.read_text()

@@ -18,6 +18,7 @@ from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.adapters.spelling import known_misspellings
 from orchestrator.core import kinds
 from orchestrator.core.claims import claims_asked
+from orchestrator.core.criteria import unknown_kind
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind, ClaimResult, Verdict
 from orchestrator.engine.workspace import open_workspace
@@ -326,3 +327,47 @@ def test_what_other_rules_for_its_kind_found_is_a_doubt_and_no_lie(researched: P
     assert report.lies == ()
     (doubt,) = report.unverifiable
     assert doubt.text.startswith("version 99 of the rules for its kind looked at it")
+
+
+# --- kinds that orc does not ship -------------------------------------------------------------------------------------
+
+
+def test_a_kind_of_ones_own_is_judged_by_its_own_criteria(world: World) -> None:
+    (world.root / "criteria").mkdir()
+    own = "threshold: 1\nchecks: {length: {max_words: 9}}\nitems: [{id: rhymes, question: Rhymed?, required: true}]\n"
+    (world.root / "criteria" / "poem.yaml").write_text(own)
+    play(
+        world,
+        attempt(write={"poem.md": "# Rain\n\nRain falls again\non the grain.\n"}),
+        {"match": {"kind": "review"}, "verdict": "APPROVED"},
+    )
+    world.drop("poem.yaml", "prompt: rain\nkind: poem\n")
+    world.run()
+    assert world.state("poem") is State.DONE
+    evidence, review = world.records("poem")["evidence-1"], world.records("poem")["review-1"]
+    assert (evidence.criteria.name, review.items_asked, review.threshold) == ("criteria/poem.yaml", ("rhymes",), 1.0)
+    assert not [note for note in evidence.notes if "strictest" in note]
+    assert audit(world.root / ".git", {}).lies == ()
+
+
+def test_a_kind_that_nobody_wrote_criteria_for_gets_the_strictest_and_is_told_of(world: World) -> None:
+    play(world, attempt(write={"logo.md": "# Logo\n\nA till.\n"}), {"match": {"kind": "review"}, "verdict": "APPROVED"})
+    world.drop("logo.yaml", "prompt: a logo\nkind: design\n")
+    world.run()
+    evidence, review = world.records("logo")["evidence-1"], world.records("logo")["review-1"]
+    assert (evidence.criteria.name, review.threshold, len(review.required)) == ("criteria/other.yaml", 1.0, 8)
+    assert evidence.notes[0] == unknown_kind("design", "other")
+    assert audit(world.root / ".git", {}).lies == ()
+
+
+@pytest.mark.parametrize(("kind", "near"), [("cod", "code"), ("wirting", "writing"), ("peom", "poem")])
+def test_a_slip_of_a_kind_becomes_nothing(world: World, kind: str, near: str) -> None:
+    (world.root / "criteria").mkdir()
+    (world.root / "criteria" / "poem.yaml").write_text("items: [{id: a, question: Is it?}]\n")
+    play(world, attempt(write={}))
+    world.drop("slip.yaml", f"prompt: x\nkind: {kind}\n")
+    world.run()
+    (why,) = (world.root / "queue" / "rejected").glob("*.why.txt")
+    assert (
+        f"the kind '{kind}'; did you mean '{near}'? A kind of that name needs criteria/{kind}.yaml" in why.read_text()
+    )
