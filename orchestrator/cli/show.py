@@ -233,6 +233,7 @@ def _spoke(spoke: Spoke | None) -> Iterator[str]:
     more += [f"{spoke.tool_calls} tool call{'s' * (spoke.tool_calls > 1)}"] if spoke.tool_calls else []
     more += [f"{spoke.retries} call{'s' * (spoke.retries > 1)} repeated"] if spoke.retries else []
     more += [f"trouble: {spoke.trouble}"] if spoke.trouble else []
+    more += [f"sandbox {spoke.sandbox}"] if spoke.sandbox else []
     if more:
         yield ", ".join(more)
     yield from (f"fell back: {each}" for each in spoke.fallbacks)

@@ -1,6 +1,7 @@
 """The backend `anthropic`: the Messages API itself, with tools of our own, in a program that lives as long as the run.
 
-It starts `anthropic_program` and reads what that prints; the package `anthropic` is loaded there and nowhere else.
+It starts `anthropic_program` and reads what that prints; the package `anthropic` is loaded there and nowhere else. The
+tools run in a process of their own, which the kernel keeps to the tree: `tree_server`, `tree_bounds`.
 """
 
 from __future__ import annotations
@@ -8,14 +9,17 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from orchestrator.adapters import landlock
 from orchestrator.adapters.backends import cli_parts as cli
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, Standing, text_list
 from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
 
 KEY = "ANTHROPIC_API_KEY"
+OFF = "--confine=no"
 USED = ("key_env", "base_url", "max_turns", "args", "env", "pass_env")
 REFUSED = {"login": "The backend anthropic works with a key only: take `login` out, or use the backend claude."}
 USAGE_KEYS = ("input", "output", "cache_read", "cache_write", "reasoning")
@@ -46,12 +50,17 @@ class AnthropicBackend:
             return "The Python package anthropic is not installed beside orc: run `pip install anthropic`."
         return cli.missing_key(cli.key_of(settings, KEY))
 
+    def standing(self, settings: Mapping[str, Any], *, home: Path | None) -> Standing:
+        """Its key; and what this kernel holds its commands with."""
+        return replace(cli.standing_of({**settings, "login": False}, home, key=KEY), sandbox=_sandbox(settings))
+
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """Our program in the tree, isolated. Raises InvalidFileError for settings of a wrong form."""
         cli.require_right(_wrong(settings), self.name)
         key = str(settings.get("key_env") or KEY)
         options = [
             f"--state={order.state}",
+            f"--run={order.run_folder}",
             f"--model={cli.model_of(settings, order)}",
             f"--key-env={key}",
         ]
@@ -70,6 +79,12 @@ class AnthropicBackend:
         return cli.read_events(_Told(), output)
 
 
+def _sandbox(settings: Mapping[str, Any]) -> str:
+    if OFF in (text_list(settings, "args") or ()):
+        return "none: switched off"
+    return f"none: {why}" if (why := landlock.why_not()) else f"landlock {landlock.version()}"
+
+
 def _wrong(settings: Mapping[str, Any]) -> str:
     return cli.settings_problem(settings, "anthropic", used=USED, refused=REFUSED)
 
@@ -86,8 +101,12 @@ class _Told:
     retries: int = 0
     tools: int = 0
     denials: list[str] = field(default_factory=list)
+    sandbox: str = ""
 
     def take(self, line: Mapping[str, Any]) -> None:
+        if line.get("type") == "start" and not self.sandbox:
+            # The first of them was told before any command ran: one that is not confined may write more.
+            self.sandbox = cli.short(line.get("sandbox"), cli.NAME_CHARS) or "none: not told"
         match line.get("type"):
             case "turn":
                 used = _usage(line.get("usage"))
@@ -118,6 +137,7 @@ class _Told:
                 denials=tuple(self.denials),
                 retries=self.retries,
                 tool_calls=self.tools,
+                sandbox=self.sandbox,
             )
         ok = self.end.get("status") == "ok" and cli.ended_well(output)
         trouble = Trouble.NONE if ok else _trouble(self.end.get("status"), output)
@@ -136,6 +156,7 @@ class _Told:
             retries=cli.count(self.end.get("retries")),
             retry_after_s=float(math.ceil(cli.amount(self.end.get("retry_after_s")))),
             tool_calls=cli.count(self.end.get("tool_calls")),
+            sandbox=self.sandbox,
         )
 
 
