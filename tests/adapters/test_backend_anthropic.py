@@ -76,8 +76,8 @@ class Place:
         return self.root / "state"
 
     def order(self, **changes: Any) -> Order:
-        given = {"model": "claude-test", "system": self.root / "system.md", "session": str(uuid4()), **changes}
-        return Order(run_folder=self.root / "run", tree=self.tree, state=self.state, **given)
+        given = {"model": "claude-test", "system": self.root / "system.md", "session": str(uuid4())}
+        return Order(run_folder=self.root / "run", tree=self.tree, **{"state": self.state, **given, **changes})
 
     def output(self, prompt: str = "do it", *, args: Sequence[str] = (), **changes: Any) -> Output:
         """What the program leaves."""
@@ -249,6 +249,15 @@ def test_commands_are_held_to_the_tree_and_the_run_says_so(place: Place) -> None
     assert place.say(call("bash", command=line), {"text": "ok"}, args=more).sandbox == SANDBOX
     assert "nobody may see this" in result_of(place.bodies()[1])
     assert (place.root / "cache" / "out").read_text() == "x\n"
+
+
+def test_a_review_is_held_too_though_its_session_lies_in_its_home(place: Place) -> None:
+    (place.root / "secret").write_text("nobody may see this")
+    turns = (call("bash", command=f"cat {place.root}/secret README"), {"text": "{}"})
+    said = place.say(*turns, read_only=True, state=place.root / "run" / "home" / ".orc-agent")
+    assert said.ok
+    assert said.sandbox == SANDBOX
+    assert ("nobody" in result_of(place.bodies()[1])) == bool(landlock.why_not())
 
 
 def test_where_nothing_holds_the_commands_the_run_says_so_and_its_commands_cannot_say_otherwise(place: Place) -> None:

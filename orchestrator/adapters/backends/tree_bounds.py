@@ -71,7 +71,7 @@ def bounds_of(
 ) -> Bounds:
     """What the tools of one run may reach.
 
-    `run` is its folder, `state` the agent's own, which they must not reach, `path` the PATH of their commands.
+    `run` is its folder, `state` where its session is kept, which they need not reach, `path` the PATH of commands.
     `may_read` and `may_write` are what the person adds. Makes what is written in the folder of the run.
     """
     home, temporary, outbox, report = (run / name for name in ("home", "tmp", "outbox", "report"))
@@ -85,12 +85,14 @@ def bounds_of(
     readable += [run, *_borrowed(tree), *_programs(path), *_own(), *_above(tree), *may_read]
     readable += [Path(os.path.realpath(each)) for each in LINKED]
     rules = [Rule(each, READ) for each in readable]
-    rules += [Rule(each, WRITE) for each in (tree, home, temporary, outbox)]
+    own = (tree, home, temporary, outbox)
+    rules += [Rule(each, WRITE) for each in own]
     rules += [Rule(report, Right.READ_FILE | Right.WRITE_FILE | Right.TRUNCATE), Rule(Path("/dev/shm"), SCRATCH)]
     rules += [Rule(Path(each), DEVICE) for each in DEVICES]
     rules += [Rule(each, WRITE | Right.IOCTL_DEV | Right.RESOLVE_UNIX) for each in may_write]
-    is_added = any(state.is_relative_to(each) for each in (*may_read, *may_write))
-    return Bounds(tuple(rules), () if is_added else (state,))
+    # A reviewer keeps its session in its HOME, and a person may add what they like.
+    given = (*own, *may_read, *may_write)
+    return Bounds(tuple(rules), tuple(p for p in (run.parent, state) if not any(p.is_relative_to(g) for g in given)))
 
 
 def _private(tree: Path, run: Path) -> tuple[Path, ...]:
