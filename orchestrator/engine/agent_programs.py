@@ -29,8 +29,6 @@ from orchestrator.core.said import Said
 from orchestrator.engine.agents import BUILT_IN, backend_of, backend_settings
 from orchestrator.engine.finding import Finding, Health
 
-OWN = "anthropic"
-"""The backend whose program is orc's own, and talks to the service by the package of that name."""
 QUESTION = "Answer with the one word READY and do nothing else.\n"
 TRY_S = 120.0
 
@@ -55,16 +53,16 @@ def look_at_programs(config: Config, root: Path, agents: Mapping[str, AgentView]
             continue  # What is wrong with it is told with its agents.
         yield _tell_backend(name, _version(backend, root), standing_of(backend, root))
     used = {backend.type for agent in agents.values() if (backend := backend_of(config, agent.soul.backend))}
-    for name in sorted(BUILT_IN - used - {OWN}):
-        if find_backend(name).seen and shutil.which(name):
-            config_of = BackendConfig(name=name, type=name)
+    for name in sorted(BUILT_IN - used):
+        config_of = BackendConfig(name=name, type=name)
+        if find_backend(name).seen and shutil.which(name) and not standing_of(config_of, root).package:
             text = f"{_version(config_of, root)}; no agent uses it; {_what_is_there(config_of, root)}"
             yield Finding(f"backend {name}", Health.OK, text)
 
 
 def _version(backend: BackendConfig, root: Path) -> str:
-    if backend.type == OWN:
-        return _package_version(OWN)
+    if package := standing_of(backend, root).package:
+        return _package_version(package)
     program = backend_settings(backend, root)["program"] or backend.type
     found = ask_version(program, path=os.environ.get("PATH", ""))
     seen = find_backend(backend.type).seen

@@ -20,6 +20,7 @@ from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
 
 KEY = "ANTHROPIC_API_KEY"
 OFF = "--confine=no"
+PACKAGE = "anthropic"
 USED = ("key_env", "base_url", "max_turns", "args", "env", "pass_env")
 REFUSED = {"login": "The backend anthropic works with a key only: take `login` out, or use the backend claude."}
 USAGE_KEYS = ("input", "output", "cache_read", "cache_write", "reasoning")
@@ -46,13 +47,14 @@ class AnthropicBackend:
         """'' if the package and the key are there, else what is missing. Nothing is asked of the service."""
         if wrong := _wrong(settings):
             return wrong
-        if importlib.util.find_spec("anthropic") is None:
+        if importlib.util.find_spec(PACKAGE) is None:
             return "The Python package anthropic is not installed beside orc: run `pip install anthropic`."
         return cli.missing_key(cli.key_of(settings, KEY))
 
     def standing(self, settings: Mapping[str, Any], *, home: Path | None) -> Standing:
         """Its key; and what this kernel holds its commands with."""
-        return replace(cli.standing_of({**settings, "login": False}, home, key=KEY), sandbox=_sandbox(settings))
+        found = cli.standing_of({**settings, "login": False}, home, key=KEY)
+        return replace(found, sandbox=_sandbox(settings), package=PACKAGE)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """Our program in the tree, isolated. Raises InvalidFileError for settings of a wrong form."""
@@ -71,7 +73,7 @@ class AnthropicBackend:
         options += [f"--skills={order.skills}"] if order.skills else []
         options += [f"--max-turns={settings['max_turns']}"] if settings.get("max_turns") else []
         base = {"ANTHROPIC_BASE_URL": str(settings["base_url"])} if settings.get("base_url") else {}
-        argv = (*cli.own_program("anthropic_program", "anthropic"), *options)
+        argv = (*cli.own_program("anthropic_program", PACKAGE), *options)
         return cli.launch_of(settings, argv, key=key, own=base)
 
     def read(self, output: Output) -> Said | None:

@@ -53,6 +53,8 @@ class Standing:
     """What to do where it is not there; '' if it is, or if that cannot be seen."""
     sandbox: str = ""
     """As in `Said`, as a run here would tell it."""
+    package: str = ""
+    """The Python package that it works with, where its program is orc's own."""
 
 
 @dataclass(frozen=True, slots=True)
