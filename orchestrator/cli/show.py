@@ -164,7 +164,7 @@ def _request(asked: Requested) -> str:
 
 
 def _attempt(record: Attempt) -> Iterator[str]:
-    from orchestrator.core.matching import rule_words
+    from orchestrator.core.matching import tell_rule
     from orchestrator.core.records import UNANSWERED
 
     worker = record.worker
@@ -180,7 +180,7 @@ def _attempt(record: Attempt) -> Iterator[str]:
     for escape in record.escapes:
         yield f"outside of its own tree ({escape.rule}): {escape.told}"
     if record.rule:
-        yield f"chosen: {rule_words(record.rule)}"
+        yield f"chosen: {tell_rule(record.rule)}"
     if record.conflict:
         yield f"is to resolve the conflict of merge-{record.conflict}, with both diffs before it"
     if record.session or record.resumed or record.why_fresh:

@@ -121,6 +121,8 @@ class Attempt:
     started: str
     rule: str = ""
     """Which rule of the matching order chose the worker."""
+    rule_number: int = 0
+    """Its number in that order, 1 for the first; 0 where it was not written down."""
     soul: Used | None = None
     skills: tuple[Used, ...] = ()
     files: tuple[Used, ...] = ()
