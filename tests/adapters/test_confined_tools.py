@@ -167,6 +167,14 @@ class TestWhatABuildDoes:
         assert (world.run / "report").read_text() == "done\n"
         assert "Permission denied" in world.sh(f"echo 1 > {world.run}/result.json")
 
+    def test_orc_itself_can_be_called(self, world: World) -> None:
+        root = Path(__file__).resolve().parents[2]
+        code = "from orchestrator.cli.main import main; sys.argv = ['orc', '--version']; main()"
+        packages = [each for each in sys.path if each.endswith("site-packages")]
+        told = world.python(f"import sys; sys.path[:0] = [{str(root)!r}, *{packages!r}]; {code}")
+        assert told.startswith("[exit code 0,")
+        assert "Permission denied" in world.sh(f"cat {root}/pyproject.toml")
+
     def test_what_the_person_adds_can_be_read_and_not_written(self, world: World) -> None:
         assert "given" in world.sh(f"cat {world.shared}/seen")
         assert "Permission denied" in world.sh(f"echo 1 > {world.shared}/seen")

@@ -85,6 +85,8 @@ def bounds_of(
     readable += [run, *_borrowed(tree), *_programs(path), *_own(), *_above(tree), *may_read]
     readable += [Path(os.path.realpath(each)) for each in LINKED]
     rules = [Rule(each, READ) for each in readable]
+    # Python finds orc in a checkout by a list of what is there; the names are seen, and nothing else.
+    rules.append(Rule(Path(__file__).resolve().parents[3], Right.READ_DIR))
     own = (tree, home, temporary, outbox)
     rules += [Rule(each, WRITE) for each in own]
     rules += [Rule(report, Right.READ_FILE | Right.WRITE_FILE | Right.TRUNCATE), Rule(Path("/dev/shm"), SCRATCH)]
