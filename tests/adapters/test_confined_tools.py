@@ -175,6 +175,17 @@ class TestWhatABuildDoes:
         assert told.startswith("[exit code 0,")
         assert "Permission denied" in world.sh(f"cat {root}/pyproject.toml")
 
+    def test_the_report_is_written_though_nothing_beside_it_can_be(self, world: World) -> None:
+        told = world.python(
+            f"import os, pathlib, sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})\n"
+            "from orchestrator.adapters.files import write_atomic, write_in_place\n"
+            "report = pathlib.Path(os.environ['ORC_RESULT'])\n"
+            "try: write_atomic(report, b'whole', sync=False)\n"
+            "except PermissionError: write_in_place(report, b'in place')\n"
+        )
+        assert told.startswith("[exit code 0,")
+        assert (world.run / "report").read_text() == "in place"
+
     def test_what_the_person_adds_can_be_read_and_not_written(self, world: World) -> None:
         assert "given" in world.sh(f"cat {world.shared}/seen")
         assert "Permission denied" in world.sh(f"echo 1 > {world.shared}/seen")
