@@ -497,6 +497,20 @@ def test_a_workspace_in_a_folder_of_the_system_is_left_out_of_it(
     assert tree in {rule.path for rule in rules if rule.rights == WRITE}
 
 
+def test_names_in_a_checkout_of_orc_are_seen_unless_the_workspace_lies_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed(root: Path) -> bool:
+        run = root / ".git" / "orc" / "runs" / "job.1"
+        rules = bounds_of(root / "state" / "trees" / "a" / "b", run, state=root / "s", path="/nowhere").rules
+        return Rule(checkout, Right.READ_DIR) in rules
+
+    checkout = tmp_path / "orc"
+    monkeypatch.setattr(tree_bounds, "__file__", str(checkout / "orchestrator" / "adapters" / "backends" / "x.py"))
+    assert listed(tmp_path / "elsewhere")
+    assert not listed(checkout)
+
+
 def test_of_a_home_with_programs_only_those_are_read(tmp_path: Path) -> None:
     home = tmp_path / "home"
     path = f"{home}/.local/bin:{home}/.pyenv/shims:relative:{home}"

@@ -85,8 +85,6 @@ def bounds_of(
     readable += [run, *_borrowed(tree), *_programs(path), *_own(), *_above(tree), *may_read]
     readable += [Path(os.path.realpath(each)) for each in LINKED]
     rules = [Rule(each, READ) for each in readable]
-    # Python finds orc in a checkout by a list of what is there; the names are seen, and nothing else.
-    rules.append(Rule(Path(__file__).resolve().parents[3], Right.READ_DIR))
     own = (tree, home, temporary, outbox)
     rules += [Rule(each, WRITE) for each in own]
     rules += [Rule(report, Right.READ_FILE | Right.WRITE_FILE | Right.TRUNCATE), Rule(Path("/dev/shm"), SCRATCH)]
@@ -94,7 +92,12 @@ def bounds_of(
     rules += [Rule(each, WRITE | Right.IOCTL_DEV | Right.RESOLVE_UNIX) for each in may_write]
     # A reviewer keeps its session in its HOME, and a person may add what they like.
     given = (*own, *may_read, *may_write)
-    return Bounds(tuple(rules), tuple(p for p in (run.parent, state) if not any(p.is_relative_to(g) for g in given)))
+    shut = tuple(each for each in (run.parent, state) if not any(each.is_relative_to(one) for one in given))
+    checkout = Path(__file__).resolve().parents[3]
+    if not any(Path(os.path.realpath(each)).is_relative_to(checkout) for each in (*shut, *closed)):
+        # Python finds orc there by a list of what there is: names are seen, and nothing else.
+        rules.append(Rule(checkout, Right.READ_DIR))
+    return Bounds(tuple(rules), shut)
 
 
 def _private(tree: Path, run: Path) -> tuple[Path, ...]:
