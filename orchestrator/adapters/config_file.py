@@ -96,7 +96,10 @@ def _project_lines(schema: Mapping[str, Any], target: str, checks: Sequence[str]
 
 
 def _backend_lines(schema: Mapping[str, Any]) -> list[str]:
-    keys = schema["additionalProperties"]["properties"]
+    from orchestrator.adapters.backends.registry import BACKENDS
+
+    keys = dict(schema["additionalProperties"]["properties"])
+    keys["type"] = {"description": f"{keys['type']['description']} There are: {', '.join(BACKENDS)}."}
     told = [line for key, sub in keys.items() for line in render_prose(f"{key}: {sub['description']}")]
     return [*render_prose(schema["description"]), *told, *render_value("backends", schema["examples"][0], used=False)]
 

@@ -208,6 +208,15 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = Tru
         sync_folder(path.parent)
 
 
+def write_in_place(path: Path, data: bytes) -> None:
+    """Replace the content of a file that is there: for who may not make another one. A reader may see a part of it."""
+    fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _write_all(fd, data)
+    finally:
+        os.close(fd)
+
+
 def _write_all(fd: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:

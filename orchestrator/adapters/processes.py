@@ -41,6 +41,14 @@ def become_subreaper() -> bool:
     return LINUX and _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
+def end_with_parent(parent: int) -> None:
+    """Have the kernel end this process when `parent` ends (Linux); if that has happened already, end it now."""
+    if LINUX:
+        _prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(127)
+
+
 def _prctl(option: int, value: int) -> bool:
     result: int = ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
     return result == 0

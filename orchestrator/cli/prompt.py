@@ -60,10 +60,10 @@ def _which(shown: ShownPrompt) -> str:
 
 
 def _facts(shown: ShownPrompt) -> Iterator[str]:
-    from orchestrator.core.matching import rule_words
+    from orchestrator.core.matching import tell_rule
 
     model = f", model {shown.model}" if shown.model else ""
-    yield f"agent: {shown.agent} ({rule_words(shown.rule)}); backend {shown.backend}{model}"
+    yield f"agent: {shown.agent} ({tell_rule(shown.rule)}); backend {shown.backend}{model}"
     yield f"session: {shown.session}"
     if not shown.system:
         yield "identity degraded: this program has no system prompt, so who the agent is stands before the message"

@@ -164,7 +164,7 @@ def _request(asked: Requested) -> str:
 
 
 def _attempt(record: Attempt) -> Iterator[str]:
-    from orchestrator.core.matching import rule_words
+    from orchestrator.core.matching import tell_rule
     from orchestrator.core.records import UNANSWERED
 
     worker = record.worker
@@ -180,7 +180,7 @@ def _attempt(record: Attempt) -> Iterator[str]:
     for escape in record.escapes:
         yield f"outside of its own tree ({escape.rule}): {escape.told}"
     if record.rule:
-        yield f"chosen: {rule_words(record.rule)}"
+        yield f"chosen: {tell_rule(record.rule)}"
     if record.conflict:
         yield f"is to resolve the conflict of merge-{record.conflict}, with both diffs before it"
     if record.session or record.resumed or record.why_fresh:
@@ -233,6 +233,7 @@ def _spoke(spoke: Spoke | None) -> Iterator[str]:
     more += [f"{spoke.tool_calls} tool call{'s' * (spoke.tool_calls > 1)}"] if spoke.tool_calls else []
     more += [f"{spoke.retries} call{'s' * (spoke.retries > 1)} repeated"] if spoke.retries else []
     more += [f"trouble: {spoke.trouble}"] if spoke.trouble else []
+    more += [f"sandbox {spoke.sandbox}"] if spoke.sandbox else []
     if more:
         yield ", ".join(more)
     yield from (f"fell back: {each}" for each in spoke.fallbacks)

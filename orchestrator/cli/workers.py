@@ -133,7 +133,8 @@ def _state(worker: WorkerNow) -> str:
     if worker.why:
         return f"{worker.doing}: {clean_line(worker.why)}"
     since = f" since {worker.since}" if worker.since else ""
-    return f"{worker.doing} on {worker.job}{since}" if worker.job else worker.doing.value
+    rule = f", rule {worker.rule_number}" if worker.rule_number else ""
+    return f"{worker.doing} on {worker.job}{since}{rule}" if worker.job else worker.doing.value
 
 
 def _first_pass(age: str, measure: Measure) -> str:
@@ -144,6 +145,8 @@ def _first_pass(age: str, measure: Measure) -> str:
 
 
 def _about(worker: WorkerNow, trees: Sequence[Tree], kept: Sequence[Path], found: Workers) -> Iterator[str]:
+    from orchestrator.core.matching import tell_rule
+
     record = worker.record
     yield f"{worker.name}  {_state(worker)}"
     yield f"  soul:       souls/{worker.name}.md"
@@ -156,6 +159,8 @@ def _about(worker: WorkerNow, trees: Sequence[Tree], kept: Sequence[Path], found
     yield f"  skills:     {', '.join(worker.skills) or 'none of its own'}"
     if worker.run:
         yield f"  run:        {worker.run}   (orc logs -f {worker.run})"
+    if worker.rule:
+        yield f"  chosen:     {clean_line(tell_rule(worker.rule))}"
     passed = f", {record.approved} of {record.judged} verdicts on its work approved it" if record.judged else ""
     twice = ""
     if record.seconded:

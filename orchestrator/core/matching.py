@@ -16,13 +16,31 @@ from orchestrator.core.review import STRONG, independence_of_all, is_enough, rev
 
 _Wishes = tuple[str, str, str, str, str, str]
 _RULE_WORDS = {
+    "given": "a person gave the job to it",
     "same author": "it made what is to be put right",
     "asked for": "the job asks for it",
-    "given": "a person gave the job to it",
     "routed": "`routing:` names it",
     "project": "it is an agent of the project",
     "idle": "free, and nobody goes before it",
 }
+"""In the order of matching."""
+
+
+_GIVEN_CONFLICT = "given the conflict"
+_RULE_NUMBERS = {rule: number for number, rule in enumerate(_RULE_WORDS, 1)}
+"""The order of matching: the first of these that names an agent chooses it."""
+
+
+def rule_number(rule: str) -> int:
+    """Which rule of the order of matching that is, 1 for the first; 0 for one that is not in it."""
+    kind = "routed" if rule.startswith("tier ") else "given" if rule == _GIVEN_CONFLICT else rule
+    return _RULE_NUMBERS.get(kind, 0)
+
+
+def tell_rule(rule: str) -> str:
+    """The rule that chose an agent, with its number: `rule 3, the job asks for it`."""
+    number = rule_number(rule)
+    return f"rule {number}, {rule_words(rule)}" if number else rule_words(rule)
 
 
 def rule_words(rule: str) -> str:
@@ -42,7 +60,7 @@ class Matching:
     def worker(self, job: Job, busy: Set[str]) -> tuple[str, str] | None:
         """The agent for an attempt and the rule that chose it; None if those that could are busy.
 
-        Order: who was given the work; the author of the work that is being fixed; the agent that was asked for; those
+        Order (`rule_number`): who was given the work; the author of what is being fixed; whom the job asks for; those
         that `routing:` names for its kind, or that have a model of the tier it names; one of the project; any idle
         one. Ties: most jobs in this project, then the name.
         """
@@ -148,7 +166,7 @@ class Matching:
 
 
 def _given(job: Job) -> str:
-    return "given the conflict" if job.at.conflicts else "given"
+    return _GIVEN_CONFLICT if job.at.conflicts else "given"
 
 
 def _able(agent: AgentView, job: Job) -> bool:

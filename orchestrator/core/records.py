@@ -87,6 +87,8 @@ class Spoke:
     """Millionths of a US dollar; None if neither the program nor a price says it."""
     priced: str = ""
     """Where the cost comes from: `reported`, or the date of the price in orc.yaml."""
+    sandbox: str = ""
+    """What kept its tools to the tree, such as `landlock 7`; `none` and why where nothing did; '' if it is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class Attempt:
     started: str
     rule: str = ""
     """Which rule of the matching order chose the worker."""
+    rule_number: int = 0
+    """Its number in that order, 1 for the first; 0 where it was not written down."""
     soul: Used | None = None
     skills: tuple[Used, ...] = ()
     files: tuple[Used, ...] = ()
@@ -144,7 +148,7 @@ class Attempt:
     conflict: int = 0
     """The merge whose conflict it is to resolve; 0 if there is none."""
     forgeable: bool = False
-    """No sandbox kept the agent from writing elsewhere."""
+    """No sandbox keeps what the agent wrote from writing elsewhere: the checks run it with the person's rights."""
     ended: str = ""
     status: RunStatus | None = None
     exit: int | None = None

@@ -137,6 +137,8 @@ class Said:
     retry_after_s: float = 0.0
     """How long the service asks to wait; 0 if it does not say."""
     tool_calls: int = 0
+    sandbox: str = ""
+    """What kept its tools to the tree, such as `landlock 7`; `none` and why where nothing did; '' if it is not told."""
 
     def with_uses_of(self, other: Said) -> Said:
         """The same, with what was used and done besides in another go of the same session."""

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.adapters.backends.base import Order, Output
+from orchestrator.adapters import landlock
+from orchestrator.adapters.backends.base import Order, Output, Standing
 from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.adapters.files import ensure_folder, write_atomic
 from orchestrator.adapters.git import Git
@@ -28,8 +29,6 @@ from orchestrator.core.said import Said
 from orchestrator.engine.agents import BUILT_IN, backend_of, backend_settings
 from orchestrator.engine.finding import Finding, Health
 
-OWN = "anthropic"
-"""The backend whose program is orc's own, and talks to the service by the package of that name."""
 QUESTION = "Answer with the one word READY and do nothing else.\n"
 TRY_S = 120.0
 
@@ -52,17 +51,18 @@ def look_at_programs(config: Config, root: Path, agents: Mapping[str, AgentView]
         users = [agent for agent in agents.values() if agent.soul.backend == name]
         if all(agent.problem for agent in users):
             continue  # What is wrong with it is told with its agents.
-        yield Finding(f"backend {name}", Health.OK, f"{_version(backend, root)}; {_login(backend)}")
+        yield _tell_backend(name, _version(backend, root), standing_of(backend, root))
     used = {backend.type for agent in agents.values() if (backend := backend_of(config, agent.soul.backend))}
-    for name in sorted(BUILT_IN - used - {OWN}):
-        if find_backend(name).seen and shutil.which(name):
-            version = _version(BackendConfig(name=name, type=name), root)
-            yield Finding(f"backend {name}", Health.OK, f"{version}; no agent uses it")
+    for name in sorted(BUILT_IN - used):
+        config_of = BackendConfig(name=name, type=name)
+        if find_backend(name).seen and shutil.which(name) and not standing_of(config_of, root).package:
+            text = f"{_version(config_of, root)}; no agent uses it; {_what_is_there(config_of, root)}"
+            yield Finding(f"backend {name}", Health.OK, text)
 
 
 def _version(backend: BackendConfig, root: Path) -> str:
-    if backend.type == OWN:
-        return _package_version(OWN)
+    if package := standing_of(backend, root).package:
+        return _package_version(package)
     program = backend_settings(backend, root)["program"] or backend.type
     found = ask_version(program, path=os.environ.get("PATH", ""))
     seen = find_backend(backend.type).seen
@@ -84,12 +84,28 @@ def _package_version(name: str) -> str:
         return f"the Python package {name}"
 
 
-def _login(backend: BackendConfig) -> str:
-    return (
-        "your own login, with your HOME (orc doctor --try tells whether it is one)"
-        if backend.login
-        else "a key from the engine's environment, and an empty HOME"
-    )
+def standing_of(backend: BackendConfig, root: Path) -> Standing:
+    """With what a backend would log in here, and what would hold its tools."""
+    home = os.environ.get("HOME")
+    return find_backend(backend.type).standing(backend_settings(backend, root), home=Path(home) if home else None)
+
+
+def _tell_backend(name: str, version: str, standing: Standing) -> Finding:
+    told, hints = [version, standing.login], [standing.way_out]
+    if standing.sandbox.startswith("none"):
+        told.append(f"nothing holds its commands to the tree ({standing.sandbox.partition(': ')[2]})")
+        hints.append(f"{landlock.NEEDS}, holds them; else give it only what you trust, or run orc in a container")
+    elif standing.sandbox:
+        told.append(f"its commands are held to the tree ({standing.sandbox})")
+    hint = "; ".join(filter(None, hints))
+    return Finding(f"backend {name}", Health.WARN if hint else Health.OK, "; ".join(filter(None, told)), hint)
+
+
+def _what_is_there(backend: BackendConfig, root: Path) -> str:
+    """Of a program that no agent uses yet: whether one could, by its key or by the person's login."""
+    by_key, by_login = (standing_of(replace(backend, login=login), root) for login in (False, True))
+    there = next((each.login for each in (by_key, by_login) if not each.way_out), "")
+    return there or "; ".join(dict.fromkeys((by_key.login, by_login.login)))
 
 
 def try_agent(config: Config, root: Path, agent: AgentView) -> Tried:

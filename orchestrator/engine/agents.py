@@ -63,7 +63,10 @@ def family_of(config: Config, model: str) -> str:
 
 
 def _family(backend: BackendConfig) -> str:
-    return find_backend(backend.type).capabilities.family if backend.type in BACKENDS else ""
+    try:
+        return find_backend(backend.type).capabilities.family
+    except NotFoundError:
+        return ""  # Why it cannot be used is told as the agent's problem.
 
 
 def _problem(config: Config, root: Path, soul: Soul, backend: BackendConfig, model: str) -> str:

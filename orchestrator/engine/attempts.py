@@ -26,6 +26,7 @@ from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
 from orchestrator.core.job import Job
 from orchestrator.core.kinds import told_to_author
+from orchestrator.core.matching import rule_number
 from orchestrator.core.prompt import attempt_prompt
 from orchestrator.core.records import Attempt, PromptPart, Used
 from orchestrator.core.said import NOTHING_USED
@@ -83,6 +84,7 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
         run=str(run),
         started=now,
         rule=action.rule,
+        rule_number=rule_number(action.rule),
         soul=Used(f"souls/{agent.soul.name}.md", agent.soul.blob),
         skills=used.skills,
         files=used.files,

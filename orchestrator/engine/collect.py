@@ -202,6 +202,7 @@ def spoke_of(ws: Workspace, said: Said | None, worker: Worker) -> Spoke | None:
         tool_calls=said.tool_calls,
         cost_microusd=cost,
         priced=priced,
+        sandbox=said.sandbox[:200],
     )
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+from orchestrator.adapters.ledger import Folder
 from orchestrator.adapters.tree_spec import read_record
-from orchestrator.core.ids import RunKind
-from orchestrator.core.records import CLEAR, Verdict
+from orchestrator.core.ids import RunId, RunKind
+from orchestrator.core.records import CLEAR, Attempt, Verdict
 from orchestrator.core.schedule import AgentView
 from orchestrator.core.sessions import Session
 from orchestrator.core.transitions import Event
@@ -77,6 +78,9 @@ class WorkerNow:
     run: str = ""
     since: str = ""
     why: str = ""
+    rule: str = ""
+    """Which rule of the order of matching gave it the job that it works on; '' while it works on none."""
+    rule_number: int = 0
     persistent: bool = False
     record: Record = field(default_factory=Record)
     sessions: tuple[Session, ...] = ()
@@ -111,7 +115,7 @@ def look_at_workers(ws: Workspace) -> Workers:
     runs = [run for run in find_runs(ws) if run.alive or run.named]
     steps = read_history(ws, None, STEPS)
     records, ages = count_steps(reversed(steps)), count_ages(reversed(steps))
-    jobs = {id_: folder.job for id_, folder in ws.ledger.snapshot().folders.items()}
+    folders = ws.ledger.snapshot().folders
     listed = []
     for name, view in agents.items():
         worker = replace(
@@ -123,9 +127,19 @@ def look_at_workers(ws: Workspace) -> Workers:
                 session for project in ws.config.projects if (session := session_of(ws, name, project)) is not None
             ),
         )
-        job = jobs.get(worker.job)
-        listed.append(replace(worker, since=job.at.since) if job and worker.run else worker)
+        folder = folders.get(worker.job)
+        listed.append(_with_job(ws, worker, folder) if folder and worker.run else worker)
     return Workers(tuple(listed), tuple(problems), len(steps), steps[-1].time if steps else "")
+
+
+def _with_job(ws: Workspace, worker: WorkerNow, folder: Folder) -> WorkerNow:
+    """An agent with what its job tells of it."""
+    told = replace(worker, since=folder.job.at.since)
+    run = RunId.parse(worker.run)
+    if run is None or worker.doing is not Doing.WORKING:
+        return told
+    attempt = ws.ledger.record(Attempt, folder, f"attempt-{run.number}")
+    return replace(told, rule=attempt.rule, rule_number=attempt.rule_number)
 
 
 def find_worker(found: Workers, name: str) -> WorkerNow:

@@ -215,9 +215,18 @@ def _filled(path: tuple[str, ...], value: Any) -> Config:
     return parse(dump({"version": 1, **value}))
 
 
-def test_every_type_of_backend_is_told_in_the_schema() -> None:
-    told = _section(("backends", "additionalProperties"))["properties"]["type"]["description"]
-    assert all(name in told for name in BACKENDS)
+def test_every_type_of_backend_is_told_in_a_new_file_and_none_is_listed_by_hand() -> None:
+    told = " ".join(line.strip("# ") for line in config_template(target="main").splitlines())
+    assert f"There are: {', '.join(BACKENDS)}." in told
+    about = _section(("backends", "additionalProperties"))["properties"]["type"]["description"]
+    assert {name for name in BACKENDS if name in about} == {"command", "scripted"}
+
+
+def test_a_type_that_is_not_there_is_an_error_with_the_nearest() -> None:
+    with pytest.raises(InvalidFileError) as caught:
+        parse("version: 1\nbackends:\n  mine: {type: cladue, model: m}\n")
+    assert caught.value.line == 3
+    assert "did you mean `claude`?" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))

@@ -8,6 +8,8 @@ import json
 import os
 import pkgutil
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
@@ -55,17 +57,10 @@ def classes_of_backends() -> Iterator[tuple[str, str]]:
                 yield module.name, name
 
 
-def test_the_registry_has_every_backend_under_the_name_of_its_module() -> None:
-    found = [pair for pair in classes_of_backends() if pair != ("base", "Backend")]
-    assert sorted(found) == sorted(BACKENDS.items())
-    assert {name: find_backend(name).name for name in BACKENDS} == {name: name for name in BACKENDS}
-
-
-def test_the_schema_names_every_type_and_no_other() -> None:
-    schema = json.loads((PROJECT / "orchestrator" / "schemas" / "config.schema.json").read_text(encoding="utf-8"))
-    about = schema["properties"]["backends"]["additionalProperties"]["properties"]["type"]["description"]
-    listed = re.sub(r"\([^)]*\)", "", about).partition(":")[2].partition(".")[0]
-    assert sorted(re.findall(r"\w+", listed)) == sorted(BACKENDS)
+def test_every_class_that_is_a_backend_is_found_under_the_name_of_its_module() -> None:
+    found = dict(pair for pair in classes_of_backends() if pair != ("base", "Backend"))
+    assert tuple(sorted(found)) == BACKENDS
+    assert {name: type(find_backend(name)).__name__ for name in BACKENDS} == found
 
 
 def test_the_page_about_agents_has_a_row_for_each() -> None:
@@ -82,7 +77,67 @@ def test_each_is_tried_with_its_real_program() -> None:
 def test_each_that_was_tried_says_with_which_version() -> None:
     seen = {name: find_backend(name).seen for name in BACKENDS}
     assert {name for name, version in seen.items() if re.fullmatch(r"\d+\.\d+\.\d+", version)} == BUILT_IN - NOT_TRIED
-    assert {seen[name] for name in BACKENDS.keys() - BUILT_IN | NOT_TRIED} == {""}
+    assert {seen[name] for name in set(BACKENDS) - BUILT_IN | NOT_TRIED} == {""}
+
+
+# --- one file ---
+
+NOVA = """#!{python}
+import json, os, sys
+prompt = sys.stdin.read()
+assert os.environ["NOVA_API_KEY"] == "dummy" and "READY" in prompt
+print(json.dumps({{"type": "begun", "session": "s1"}}))
+print(json.dumps({{"type": "end", "status": "ok", "text": "READY", "input": 5, "output": 2}}))
+"""
+
+
+@pytest.mark.slow
+def test_a_backend_is_one_file_and_one_run_of_the_conformance(tmp_path: Path) -> None:
+    """The how-to, followed: in a copy of orc one file is dropped in, and nothing else is touched."""
+    orc = tmp_path / "copy"
+    unwanted = shutil.ignore_patterns("__pycache__", ".*_cache")
+    for name in ("orchestrator", "tests"):
+        shutil.copytree(PROJECT / name, orc / name, ignore=unwanted)
+    shutil.copy(PROJECT / "pyproject.toml", orc)
+    code = code_of("add-a-backend.md")[0]
+    for word, mine in (("Name", "Nova"), ("NAME", "NOVA"), ('"name"', '"nova"'), (".name/", ".nova/")):
+        assert word in code
+        code = code.replace(word, mine)
+    (orc / "orchestrator" / "adapters" / "backends" / "nova.py").write_text(code)
+
+    def python(*words: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+        outer = {key: value for key, value in os.environ.items() if not key.startswith(("ORC_", "PYTEST_", "COV_"))}
+        env = {**outer, "PYTHONPATH": str(orc), "PYTHONDONTWRITEBYTECODE": "1", **more}
+        return subprocess.run([sys.executable, *words], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+    suite = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/adapters/test_backend_contract.py", "-k", "nova")
+    held = python(*suite, cwd=orc)
+    assert held.returncode == 0, held.stdout[-3000:]
+    assert re.search(r"\b(1[5-9]|[2-9]\d) passed", held.stdout)
+
+    work, programs = tmp_path / "work", tmp_path / "programs"
+    for folder in (work, programs):
+        folder.mkdir()
+    (programs / "nova").write_text(NOVA.format(python=sys.executable))
+    (programs / "nova").chmod(0o755)
+    subprocess.run(["git", "init", "-q", "-b", "main", "."], cwd=work, check=True)
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.invalid"]
+    subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "one"], cwd=work, check=True)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    told = python("-m", "orchestrator", "init", cwd=work, PATH=path)
+    assert told.returncode == 0, told.stderr
+    for soul in (work / "souls").glob("*.md"):
+        soul.unlink()
+    body = "\n## Values\nSmall.\n\n## Voice\nPlain.\n\n## Boundaries\n- Never guess.\n"
+    (work / "souls" / "ada.md").write_text(f"---\nbackend: nova\nmodel: m\nfamily: f\n---\n{body}")
+    tried = python("-m", "orchestrator", "doctor", "--try", "--json", cwd=work, PATH=path, NOVA_API_KEY="dummy")
+    findings = {each["what"]: each["text"] for each in json.loads(tried.stdout)["findings"]}
+    assert "the key in NOVA_API_KEY, and an empty HOME" in findings["backend nova"]
+    assert "answered 'READY'" in findings["try ada"]
+    assert "7 tokens" in findings["try ada"]
+    (work / "souls" / "ada.md").write_text(f"---\nbackend: novva\nmodel: m\nfamily: f\n---\n{body}")
+    slip = python("-m", "orchestrator", "doctor", cwd=work, PATH=path)
+    assert "did you mean 'nova'?" in slip.stdout
 
 
 # --- the how-to ---

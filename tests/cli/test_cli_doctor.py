@@ -12,6 +12,7 @@ import cli_world as w
 import pytest
 from spelling_helpers import install_list
 
+from orchestrator.adapters import landlock
 from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.adapters.files import hold_lock, release_lease, take_lease
 from orchestrator.errors import ExitCode
@@ -347,13 +348,67 @@ def test_a_program_of_another_version_and_one_that_nobody_uses_are_told_and_are_
 
     seen = find_backend("claude").seen
     other = find_backend("codex").seen
-    assert told()["backend codex"] == f"codex: codex-cli 1 (orc was tried with {other}); no agent uses it"
-    assert told()["backend claude"].startswith(f"claude: 9.0.0 (Claude Code) (orc was tried with {seen}); a key")
+    assert told()["backend codex"].startswith(f"codex: codex-cli 1 (orc was tried with {other}); no agent uses it; the")
+    assert told()["backend claude"].startswith(f"claude: 9.0.0 (Claude Code) (orc was tried with {seen}); the key")
     (programs / "claude").write_text(f"#!/bin/sh\necho '{seen} (Claude Code)'\n")
-    assert told()["backend claude"].startswith(f"claude: {seen} (Claude Code); a key")
+    assert told()["backend claude"].startswith(f"claude: {seen} (Claude Code); the key")
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "way_out"),
+    [
+        ("claude", ".claude/.credentials.json", "/login"),
+        ("codex", ".codex/auth.json", "codex login"),
+        ("opencode", ".local/share/opencode/auth.json", "opencode auth login"),
+    ],
+)
+def test_a_login_that_is_not_there_is_told_with_the_way_to_one_and_its_content_never(
+    tmp_path: Path, name: str, place: str, way_out: str
+) -> None:
+    root, home = w.new_workspace(tmp_path / "work"), tmp_path / "home"
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    # What it is asked is its version, and nothing that could go to the network.
+    (programs / name).write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >> {tmp_path}/asked\necho 1.0.0\n')
+    (programs / name).chmod(0o755)
+    env = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "HOME": str(home)}
+
+    def told() -> dict[str, Any]:
+        output = w.orc(root, "doctor", "--json", env=env)
+        assert "tell-nobody" not in output.out
+        return next(each for each in output.json()["findings"] if each["what"] == f"backend {name}")
+
+    assert "no agent uses it; the key in " in told()["text"]
+    assert f"~/{place} is not there" in told()["text"]
+    (root / "souls" / "ada.md").write_text(f"---\nbackend: {name}\nmodel: m/m\n---\n" + BODY)
     with (root / "orc.yaml").open("a") as config:
-        config.write("  claude: {login: true}\n")
-    assert "your own login, with your HOME (orc doctor --try tells whether it is one)" in told()["backend claude"]
+        config.write(f"  {name}: {{login: true}}\n")
+    assert told()["health"] == "warn"
+    assert f"~/{place} is not there" in told()["text"]
+    assert way_out in told()["hint"]
+    (home / place).parent.mkdir(parents=True)
+    (home / place).write_text('{"token": "tell-nobody"}')
+    (home / place).chmod(0)
+    assert told()["health"] == "ok"
+    assert told()["text"].endswith(f"your own login, with your HOME: ~/{place} is there")
+    assert set((tmp_path / "asked").read_text().splitlines()) == {"--version"}
+
+
+def test_what_holds_the_commands_of_the_api_backend_is_told(tmp_path: Path) -> None:
+    root = w.new_workspace(tmp_path / "work")
+    (root / "souls" / "ada.md").write_text("---\nbackend: anthropic\nmodel: m\n---\n" + BODY)
+
+    def told() -> dict[str, Any]:
+        findings = w.orc(root, "doctor", "--json", env={"ANTHROPIC_API_KEY": "tell-nobody"}).json()["findings"]
+        return next(each for each in findings if each["what"] == "backend anthropic")
+
+    why = landlock.why_not()
+    assert (f"({why})" if why else f"held to the tree (landlock {landlock.version()})") in str(told()["text"])
+    assert told()["health"] == ("warn" if why else "ok")
+    with (root / "orc.yaml").open("a") as config:
+        config.write("  anthropic: {args: [--confine=no]}\n")
+    assert "nothing holds its commands to the tree (switched off)" in told()["text"]
+    assert told()["health"] == "warn"
 
 
 def test_yes_goes_with_fix_only_and_an_agent_may_not_mend(root: Path) -> None:

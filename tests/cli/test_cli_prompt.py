@@ -73,7 +73,7 @@ def test_show_says_why_this_agent_who_it_was_and_with_which_skills(root: Path) -
     w.orc(root, "run", "--until-idle", "--quiet", code=1)
     shown = w.orc(root, "show", job, code=0).out
     blob = w.git(root, "hash-object", "skills/small-diffs/SKILL.md")
-    assert "chosen: free, and nobody goes before it\n" in shown
+    assert "chosen: rule 6, free, and nobody goes before it\n" in shown
     assert "session" not in shown, "its program has none"
     assert f"skills: small-diffs@{blob[:12]}" in shown
     assert shown.count("identity degraded: ") == 2

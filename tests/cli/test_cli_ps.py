@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -179,7 +180,10 @@ def test_workers_say_what_they_do_and_what_they_did(place: Place) -> None:
     assert ada["since"]
     assert (ada["attempts"], ada["judged"], ada["projects"]) == (1, 0, ["main"])
     assert [(each["project"], each["job"], each["sealed"]) for each in told["trees"]] == [("main", job, "")]
-    assert f"working on {job} since" in w.orc(place.root, "workers", code=0).out
+    shown = w.orc(place.root, "workers", code=0).out
+    assert re.search(rf"working on {job} since \S+, rule (\d)\n", shown)[1] == str(ada["rule_number"])  # type: ignore[index]
+    assert (ada["rule"], ada["rule_number"]) in (("project", 5), ("idle", 6))
+    assert f"chosen:     rule {ada['rule_number']}, " in w.orc(place.root, "workers", "ada", code=0).out
     place.go.touch()
     w.wait_until(lambda: w.orc(place.root, "workers", "ada", "--json").json()["trees"][0]["sealed"])
     text = w.orc(place.root, "workers", "ada", code=0).out

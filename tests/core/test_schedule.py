@@ -29,7 +29,7 @@ from orchestrator.core.job import (
     Worker,
 )
 from orchestrator.core.judge import review_started
-from orchestrator.core.matching import Matching, rule_words
+from orchestrator.core.matching import Matching, rule_number, rule_words, tell_rule
 from orchestrator.core.needs import Holds
 from orchestrator.core.records import CardKind
 from orchestrator.core.schedule import (
@@ -274,6 +274,13 @@ def test_while_those_that_a_kind_is_routed_to_are_busy_the_next_ones_take_it() -
     board = a_board(job, agents=MANY, config=Config(routing={"writing": Route(("agent-05", "agent-03"))}))
     assert Matching(board).worker(job, {"agent-05"}) == ("agent-03", "routed")
     assert Matching(board).worker(job, {"agent-05", "agent-03"}) == ("agent-00", "idle")
+
+
+def test_each_rule_of_the_order_has_its_number() -> None:
+    told = ("given", "given the conflict", "same author", "asked for", "routed", "tier strong", "project", "idle")
+    assert [rule_number(rule) for rule in told] == [1, 1, 2, 3, 4, 4, 5, 6]
+    assert tell_rule("asked for") == "rule 3, the job asks for it"
+    assert (rule_number(""), rule_number("of old"), tell_rule("of old")) == (0, 0, "of old")
 
 
 def test_work_that_was_given_after_a_conflict_waits_for_that_agent_whatever_the_job_asked_for() -> None:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends import cli_parts as cli
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, json_lines
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, Standing, json_lines
 from orchestrator.core.said import Said, Trouble, Usage
 
 INSTALL = "Install the Antigravity CLI 1.1.8 or later and log in with it once, or name it in `program`."
@@ -48,6 +49,10 @@ class AgyBackend:
                 "or use the backend gemini with a key."
             )
         return cli.what_is_missing(settings, self.name, path=path, install=INSTALL)
+
+    def standing(self, settings: Mapping[str, Any], *, home: Path | None) -> Standing:
+        """The login that it keeps, nobody knows where."""
+        return cli.standing_of({**settings, "login": True}, home)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI with the person's HOME. Raises InvalidFileError."""

@@ -1,6 +1,7 @@
 """The backend `anthropic`: the Messages API itself, with tools of our own, in a program that lives as long as the run.
 
-It starts `anthropic_program` and reads what that prints; the package `anthropic` is loaded there and nowhere else.
+It starts `anthropic_program` and reads what that prints; the package `anthropic` is loaded there and nowhere else. The
+tools run in a process of their own, which the kernel keeps to the tree: `tree_server`, `tree_bounds`.
 """
 
 from __future__ import annotations
@@ -8,14 +9,18 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from orchestrator.adapters import landlock
 from orchestrator.adapters.backends import cli_parts as cli
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, Standing, text_list
 from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
 
 KEY = "ANTHROPIC_API_KEY"
+OFF = "--confine=no"
+PACKAGE = "anthropic"
 USED = ("key_env", "base_url", "max_turns", "args", "env", "pass_env")
 REFUSED = {"login": "The backend anthropic works with a key only: take `login` out, or use the backend claude."}
 USAGE_KEYS = ("input", "output", "cache_read", "cache_write", "reasoning")
@@ -42,9 +47,14 @@ class AnthropicBackend:
         """'' if the package and the key are there, else what is missing. Nothing is asked of the service."""
         if wrong := _wrong(settings):
             return wrong
-        if importlib.util.find_spec("anthropic") is None:
+        if importlib.util.find_spec(PACKAGE) is None:
             return "The Python package anthropic is not installed beside orc: run `pip install anthropic`."
         return cli.missing_key(cli.key_of(settings, KEY))
+
+    def standing(self, settings: Mapping[str, Any], *, home: Path | None) -> Standing:
+        """Its key; and what this kernel holds its commands with."""
+        found = cli.standing_of({**settings, "login": False}, home, key=KEY)
+        return replace(found, sandbox=_sandbox(settings), package=PACKAGE)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """Our program in the tree, isolated. Raises InvalidFileError for settings of a wrong form."""
@@ -52,6 +62,7 @@ class AnthropicBackend:
         key = str(settings.get("key_env") or KEY)
         options = [
             f"--state={order.state}",
+            f"--run={order.run_folder}",
             f"--model={cli.model_of(settings, order)}",
             f"--key-env={key}",
         ]
@@ -62,12 +73,18 @@ class AnthropicBackend:
         options += [f"--skills={order.skills}"] if order.skills else []
         options += [f"--max-turns={settings['max_turns']}"] if settings.get("max_turns") else []
         base = {"ANTHROPIC_BASE_URL": str(settings["base_url"])} if settings.get("base_url") else {}
-        argv = (*cli.own_program("anthropic_program", "anthropic"), *options)
+        argv = (*cli.own_program("anthropic_program", PACKAGE), *options)
         return cli.launch_of(settings, argv, key=key, own=base)
 
     def read(self, output: Output) -> Said | None:
         """What our program told. Without its closing event, what its turns told."""
         return cli.read_events(_Told(), output)
+
+
+def _sandbox(settings: Mapping[str, Any]) -> str:
+    if OFF in (text_list(settings, "args") or ()):
+        return "none: switched off"
+    return f"none: {why}" if (why := landlock.why_not()) else f"landlock {landlock.version()}"
 
 
 def _wrong(settings: Mapping[str, Any]) -> str:
@@ -86,8 +103,12 @@ class _Told:
     retries: int = 0
     tools: int = 0
     denials: list[str] = field(default_factory=list)
+    sandbox: str = ""
 
     def take(self, line: Mapping[str, Any]) -> None:
+        if line.get("type") == "start" and not self.sandbox:
+            # The first of them was told before any command ran: one that is not confined may write more.
+            self.sandbox = cli.short(line.get("sandbox"), cli.NAME_CHARS) or "none: not told"
         match line.get("type"):
             case "turn":
                 used = _usage(line.get("usage"))
@@ -118,6 +139,7 @@ class _Told:
                 denials=tuple(self.denials),
                 retries=self.retries,
                 tool_calls=self.tools,
+                sandbox=self.sandbox,
             )
         ok = self.end.get("status") == "ok" and cli.ended_well(output)
         trouble = Trouble.NONE if ok else _trouble(self.end.get("status"), output)
@@ -136,6 +158,7 @@ class _Told:
             retries=cli.count(self.end.get("retries")),
             retry_after_s=float(math.ceil(cli.amount(self.end.get("retry_after_s")))),
             tool_calls=cli.count(self.end.get("tool_calls")),
+            sandbox=self.sandbox,
         )
 
 

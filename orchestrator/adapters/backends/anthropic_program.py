@@ -18,10 +18,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.adapters import landlock
 from orchestrator.adapters.backends.anthropic_conversation import CACHED, Block, Conversation
 from orchestrator.adapters.backends.anthropic_service import CallFailed, Service, open_client, usage_of
+from orchestrator.adapters.backends.tree_bounds import bounds_of
+from orchestrator.adapters.backends.tree_server import ConfinedTools, NotConfinedError
 from orchestrator.adapters.backends.tree_tool_list import ToolResult
 from orchestrator.adapters.backends.tree_tools import TreeTools
+from orchestrator.adapters.files import ensure_folder
 from orchestrator.core.said import NOTHING_USED, Trouble, Usage
 
 if TYPE_CHECKING:
@@ -37,6 +41,8 @@ TOLD_CHARS = 500
 GO_ON = "Your answer was cut off because it was too long. Go on exactly where it stopped, and repeat nothing."
 SAY_SOMETHING = "Your answer was empty. Go on, or if you are done, answer with what was asked for."
 NOT_RUN = "This call was cut off because the answer was too long, and was not run. Do it in smaller steps."
+
+Tools = TreeTools | ConfinedTools
 
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
@@ -75,7 +81,7 @@ class Talk:
     """One run: asks, does what the model calls for, asks again."""
 
     service: Service
-    tools: TreeTools
+    tools: Tools
     conversation: Conversation
     teller: Teller
     max_turns: int
@@ -199,25 +205,61 @@ def main(argv: Sequence[str]) -> int:
     wrong = _why_not(options, key, prompt, conversation)
     if wrong is not None:
         return _end(teller, conversation, wrong)
-    environment = environment_without(os.environ, options.key_env)
-    tools = TreeTools(Path.cwd(), environment, options.read_only, teller.alive, options.skills)
-    service = Service(
-        open_client(key, stall_s=options.stall_s),
-        _request(options, tools),
-        teller.tell,
-        teller.alive,
-        tries=options.tries,
-        wait_s=options.wait_s,
-    )
-    talk = Talk(service, tools, conversation, teller, options.max_turns, options.max_run_tokens)
-    names = [tool.name for tool in tools.tools()]
-    teller.tell("start", session=conversation.file.stem, model=options.model, resumed=bool(options.resume), tools=names)
+    tools: Tools | None = None
     try:
-        ending = talk.run(prompt)
+        tools = _begin_tools(options, environment_without(os.environ, options.key_env), teller)
+        service = Service(
+            open_client(key, stall_s=options.stall_s),
+            _request(options, tools),
+            teller.tell,
+            teller.alive,
+            tries=options.tries,
+            wait_s=options.wait_s,
+        )
+        sandbox = _sandbox(options, tools)
+        talk = Talk(service, tools, conversation, teller, options.max_turns, options.max_run_tokens)
+        about = {"session": conversation.file.stem, "model": options.model, "resumed": bool(options.resume)}
+        teller.tell("start", **about, sandbox=sandbox, tools=[tool.name for tool in tools.tools()])
+        return _end(teller, conversation, _run(talk, prompt), talk)
+    except NotConfinedError as error:
+        why = f"The tools could not be confined: {error}. `args: [--confine=no]` in orc.yaml does without."
+        return _end(teller, conversation, Ending(Trouble.ERROR, why))
+    finally:
+        if isinstance(tools, ConfinedTools):
+            tools.close()
+
+
+def _run(talk: Talk, prompt: str) -> Ending:
+    try:
+        return talk.run(prompt)
     except Exception as error:
         traceback.print_exc()
-        ending = Ending(Trouble.ERROR, f"The program failed: {type(error).__name__}: {error}")
-    return _end(teller, conversation, ending, talk)
+        return Ending(Trouble.ERROR, f"The program failed: {type(error).__name__}: {error}")
+
+
+def _begin_tools(options: argparse.Namespace, environment: Mapping[str, str], teller: Teller) -> Tools:
+    """The tools, held to the tree where the kernel can; they get ready while the package is loaded."""
+    tree = Path.cwd()
+    if options.confine == "no" or landlock.why_not():
+        return TreeTools(tree, environment, options.read_only, teller.alive, options.skills)
+    added = {"may_read": options.may_read, "may_write": options.may_write}
+    try:
+        ensure_folder(Path(options.state))  # What is not there cannot be seen to be out of reach.
+        path = environment.get("PATH", "")
+        bounds = bounds_of(tree, Path(options.run), state=Path(options.state), path=path, **added)
+    except OSError as error:
+        raise NotConfinedError(str(error)) from error
+    tools = ConfinedTools(tree, environment, bounds, options.read_only, teller.alive, options.skills)
+    tools.begin()
+    return tools
+
+
+def _sandbox(options: argparse.Namespace, tools: Tools) -> str:
+    """What holds the tools to the tree, in a word. Raises NotConfinedError."""
+    if isinstance(tools, ConfinedTools):
+        tools.confirm()
+        return f"landlock {tools.version}"
+    return f"none: {'switched off' if options.confine == 'no' else landlock.why_not()}"
 
 
 def _end(teller: Teller, conversation: Conversation, ending: Ending, talk: Talk | None = None) -> int:
@@ -241,12 +283,16 @@ def _end(teller: Teller, conversation: Conversation, ending: Ending, talk: Talk 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="orc-anthropic", allow_abbrev=False)
     parser.add_argument("--state", required=True, help="the folder with the sessions")
+    parser.add_argument("--run", required=True, help="the folder of the run, with HOME and TMPDIR")
     parser.add_argument("--model", default="")
     parser.add_argument("--system", default="", help="the file with the system prompt")
     parser.add_argument("--session", default="", help="the id of the new session")
     parser.add_argument("--resume", default="", help="the session to go on with")
     parser.add_argument("--read-only", action="store_true", help="without the tools that write")
     parser.add_argument("--skills", type=Path, help="a folder outside of this one whose files may be read")
+    parser.add_argument("--confine", choices=("yes", "no"), default="yes", help="hold the tools to the tree")
+    parser.add_argument("--may-read", type=Path, action="append", default=[], help="a folder outside, for commands")
+    parser.add_argument("--may-write", type=Path, action="append", default=[], help="the same, to write in")
     parser.add_argument("--key-env", default="ANTHROPIC_API_KEY", help="the variable with the key")
     parser.add_argument("--max-turns", type=int, default=0, help="answers of the model; 0 for no limit")
     parser.add_argument("--max-tokens", type=int, default=32_000, help="of one answer")
@@ -284,7 +330,7 @@ def _why_not(options: argparse.Namespace, key: str, prompt: str, conversation: C
     return None
 
 
-def _request(options: argparse.Namespace, tools: TreeTools) -> dict[str, Any]:
+def _request(options: argparse.Namespace, tools: Tools) -> dict[str, Any]:
     """What all requests of a run have in common, and what the service therefore need not read twice."""
     offered: list[Block] = [
         {"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in tools.tools()

@@ -44,6 +44,20 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How a backend stands on this machine, as far as that can be seen without starting it or asking anybody."""
+
+    login: str = ""
+    """With what it logs in, and whether that is there, in words; no secret. '' for programs that need none."""
+    way_out: str = ""
+    """What to do where it is not there; '' if it is, or if that cannot be seen."""
+    sandbox: str = ""
+    """As in `Said`, as a run here would tell it."""
+    package: str = ""
+    """The Python package that it works with, where its program is orc's own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What a run asks of a backend."""
 
@@ -125,6 +139,9 @@ class Backend(Protocol):
 
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if it can run with these settings and this PATH, else the reason and the way out."""
+
+    def standing(self, settings: Mapping[str, Any], *, home: Path | None) -> Standing:
+        """What it would log in with, where `home` is the person's, and what would hold its tools. Reads no secret."""
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """How to start it. Raises InvalidFileError for settings that `problem` refuses."""

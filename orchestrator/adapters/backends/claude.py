@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends import cli_parts as cli
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, Standing
 from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
 
 KEY = "ANTHROPIC_API_KEY"
+LOGINS = () if sys.platform == "darwin" else (".claude/.credentials.json",)
+LOG_IN = "start `claude` by hand and log in with /login"
 OWN_KEYS = (KEY, "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 """Credentials that it takes under their own names."""
 INSTALL = "Install it with `npm install -g @anthropic-ai/claude-code`, or name it in `program`."
@@ -81,6 +85,10 @@ class ClaudeBackend:
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and its key are there, else what is missing."""
         return _wrong(settings) or cli.what_is_missing(settings, self.name, path=path, install=INSTALL, usual_key=KEY)
+
+    def standing(self, settings: Mapping[str, Any], *, home: Path | None) -> Standing:
+        """Its key, or the login that it keeps; on a Mac that is in the keychain."""
+        return cli.standing_of(settings, home, key=KEY, logins=LOGINS, log_in=LOG_IN, tokens=OWN_KEYS)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI with its prompt on stdin. Raises InvalidFileError."""

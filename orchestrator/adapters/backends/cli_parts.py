@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from orchestrator.adapters.backends.base import Launch, Order, Output, json_lines, text_list, text_map
+from orchestrator.adapters.backends.base import Launch, Order, Output, Standing, json_lines, text_list, text_map
 from orchestrator.adapters.processes import program_problem
 from orchestrator.core.said import Said, Trouble
 from orchestrator.errors import InvalidFileError
@@ -127,6 +127,45 @@ def missing_key(key: str) -> str:
     if os.environ.get(key):
         return ""
     return f"The environment variable {key} is not set: put the key of the API there, or name another `key_env`."
+
+
+def standing_of(
+    settings: Mapping[str, Any],
+    home: Path | None,
+    *,
+    key: str = "",
+    logins: Collection[str] = (),
+    log_in: str = "",
+    tokens: Collection[str] = (),
+) -> Standing:
+    """With which key or login a program would begin, and whether that is there: by names alone, nothing is read.
+
+    `key` is the usual variable, `logins` are the places below HOME where the program keeps a login of a person, of
+    which one is enough (none: nobody knows), `log_in` is how a person gets one. `tokens` are variables that are as good
+    where they are passed on.
+    """
+    if not settings.get("login"):
+        name = key_of(settings, key)
+        if os.environ.get(name):
+            return Standing(f"the key in {name}, and an empty HOME")
+        other = f"; or {log_in}, and say `login: true`" if log_in else ""
+        return Standing(f"the key in {name}, which is not set", f"put the key of the API into {name}{other}")
+    passed = [name for name in text_list(settings, "pass_env") or () if name in tokens and os.environ.get(name)]
+    if passed:
+        return Standing(f"the token in {passed[0]}, and your HOME")
+    if not logins or home is None:
+        return Standing("your own login, with your HOME (orc doctor --try tells whether it is one)")
+    there = next((place for place in logins if _holds_something(home / place)), "")
+    if there:
+        return Standing(f"your own login, with your HOME: ~/{there} is there")
+    return Standing(f"your own login, with your HOME, but ~/{' or ~/'.join(logins)} is not there", log_in)
+
+
+def _holds_something(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def launch_of(

@@ -12,14 +12,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends import cli_parts as cli
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, Standing
 from orchestrator.core.said import Said, Trouble, Usage
 from orchestrator.errors import InvalidFileError
 
 KEY = "CODEX_API_KEY"
+LOGINS = (".codex/auth.json",)
+LOG_IN = "run `codex login`"
 INSTALL = "Install it with `npm install -g @openai/codex`, or name it in `program`."
 USED = ("program", "key_env", "base_url", "login", "args", "env", "pass_env")
 REFUSED = {"max_turns": "Codex cannot bound its turns: take `max_turns` out; the time limit of a run holds."}
@@ -69,6 +72,10 @@ class CodexBackend:
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and its key are there, else what is missing."""
         return _wrong(settings) or cli.what_is_missing(settings, self.name, path=path, install=INSTALL, usual_key=KEY)
+
+    def standing(self, settings: Mapping[str, Any], *, home: Path | None) -> Standing:
+        """Its key, or the login that it keeps."""
+        return cli.standing_of(settings, home, key=KEY, logins=LOGINS, log_in=LOG_IN)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI with its prompt on stdin. Raises InvalidFileError."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, text_list, text_map
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, Standing, text_list, text_map
 from orchestrator.adapters.backends.cli_parts import require_right, unused_setting
 from orchestrator.adapters.processes import program_problem
 from orchestrator.core.said import Said
@@ -34,6 +35,10 @@ class CommandBackend:
         if "/" in argv[0] and not argv[0].startswith("/"):
             return ""  # Relative to the tree, which does not exist yet: the run itself will tell.
         return program_problem(argv, path=path, cwd="/")
+
+    def standing(self, settings: Mapping[str, Any], *, home: Path | None) -> Standing:
+        """Nothing is known of any program."""
+        return Standing()
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The program as it is named. Raises InvalidFileError for wrong settings."""

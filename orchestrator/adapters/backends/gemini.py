@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends import cli_parts as cli
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, Standing
 from orchestrator.core.said import Said, Trouble, Usage
 
 KEY = "GEMINI_API_KEY"
@@ -85,6 +85,10 @@ class GeminiBackend:
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and the key are there, else what is missing."""
         return _wrong(settings) or cli.what_is_missing(settings, self.name, path=path, install=INSTALL, usual_key=KEY)
+
+    def standing(self, settings: Mapping[str, Any], *, home: Path | None) -> Standing:
+        """Its key: it has no login."""
+        return cli.standing_of({**settings, "login": False}, home, key=KEY)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI, not trusting the tree. Raises InvalidFileError."""

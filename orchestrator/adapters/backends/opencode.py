@@ -10,14 +10,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends import cli_parts as cli
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, Standing
 from orchestrator.core.said import NOTHING_USED, Said, Trouble, Usage
 from orchestrator.errors import InvalidFileError
 
 KEY = "OPENAI_API_KEY"
+LOGINS = (".local/share/opencode/auth.json",)
+LOG_IN = "run `opencode auth login`"
 INSTALL = "Install it with `npm install -g opencode-ai`, or name it in `program`."
 USED = ("program", "provider", "key_env", "base_url", "login", "args", "env", "pass_env")
 REFUSED = {"max_turns": "OpenCode cannot bound its turns: take `max_turns` out; the time limit of a run holds."}
@@ -89,6 +92,10 @@ class OpencodeBackend:
     def problem(self, settings: Mapping[str, Any], *, path: str) -> str:
         """'' if the program and the key are there, else what is missing."""
         return _wrong(settings) or cli.what_is_missing(settings, self.name, path=path, install=INSTALL, usual_key=KEY)
+
+    def standing(self, settings: Mapping[str, Any], *, home: Path | None) -> Standing:
+        """Its key, or the login that it keeps."""
+        return cli.standing_of(settings, home, key=KEY, logins=LOGINS, log_in=LOG_IN)
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """The CLI, behind a look for plugins in the tree. Raises InvalidFileError."""

@@ -1,40 +1,45 @@
-"""The backends by name. The only place that lists them; each is loaded when it is first asked for."""
+"""The backends by name: each module in this folder whose name is one word, but for this one and `base`.
+
+What several of them share has `_` in its name. Each is loaded when it is first asked for.
+"""
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
 from functools import cache
-from types import MappingProxyType
+from pathlib import Path
 
 from orchestrator.adapters.backends.base import Backend
 from orchestrator.errors import NotFoundError
 
-BACKENDS: Mapping[str, str] = MappingProxyType(
-    {
-        "agy": "AgyBackend",
-        "anthropic": "AnthropicBackend",
-        "claude": "ClaudeBackend",
-        "codex": "CodexBackend",
-        "command": "CommandBackend",
-        "gemini": "GeminiBackend",
-        "opencode": "OpencodeBackend",
-        "scripted": "ScriptedBackend",
-    }
-)
-"""The name of each backend, which is that of its module here too, and its class there."""
+_SHARED = ("base", "registry")
+
+
+def _find_names() -> tuple[str, ...]:
+    names = {path.stem for path in Path(__file__).parent.glob("*.py")}
+    return tuple(sorted(name for name in names if name.isalnum() and name not in _SHARED))
+
+
+BACKENDS = _find_names()
+"""The name of each backend, which is that of its module here too."""
 
 
 @cache
 def find_backend(name: str) -> Backend:
-    """The backend of that name. Raises NotFoundError, with the nearest name."""
-    if name in BACKENDS:
-        module = importlib.import_module(f"{__package__}.{name}")
-        backend: Backend = getattr(module, BACKENDS[name])()
-        return backend
-    near = difflib.get_close_matches(name, BACKENDS, n=1)
-    raise NotFoundError(
-        f"there is no backend {name!r}",
-        hint=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(BACKENDS))}.",
-    )
+    """The backend of that name. Raises NotFoundError, with the nearest name, or with what is wrong with its module."""
+    if name not in BACKENDS:
+        near = difflib.get_close_matches(name, BACKENDS, n=1)
+        raise NotFoundError(
+            f"there is no backend {name!r}",
+            hint=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(BACKENDS)}.",
+        )
+    wanted = f"{name.capitalize()}Backend"
+    try:
+        backend: Backend = getattr(importlib.import_module(f"{__package__}.{name}"), wanted)()
+    except (ImportError, SyntaxError, AttributeError) as error:
+        raise NotFoundError(
+            f"the backend {name!r} cannot be loaded: {error}",
+            hint=f"backends/{name}.py must have a class {wanted}: docs/how-to/add-a-backend.md",
+        ) from error
+    return backend

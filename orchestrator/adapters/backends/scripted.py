@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output
+from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, Standing
 from orchestrator.adapters.backends.cli_parts import own_program, require_right, unused_setting
 from orchestrator.adapters.processes import run_shell
 from orchestrator.core.said import Said
@@ -57,6 +57,10 @@ class ScriptedBackend:
         except InvalidFileError as error:
             return str(error)
         return ""
+
+    def standing(self, settings: Mapping[str, Any], *, home: Path | None) -> Standing:
+        """It needs nothing."""
+        return Standing()
 
     def launch(self, settings: Mapping[str, Any], order: Order) -> Launch:
         """This module as a program. Raises InvalidFileError when no script is named."""

@@ -1,7 +1,7 @@
 """The tools that a model works with in one folder: read, write, edit, glob, grep, bash.
 
 They know no API. What they are called with is a model's, so every argument is checked, every path stays inside the
-folder, and every answer is bounded. `bash` alone reaches as far as the process itself does.
+folder, and every answer is bounded. `bash` alone reaches as far as the process itself does: see `tree_server`.
 """
 
 from __future__ import annotations
