@@ -23,7 +23,7 @@ from orchestrator.adapters.audit_rules import (
     show,
 )
 from orchestrator.core.ids import is_job_id
-from orchestrator.core.job import Standing, State
+from orchestrator.core.job import Priority, Standing, State
 from orchestrator.core.records import RECORDS, Attempt, Card, ReviewRecord
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Actor as Who
@@ -70,6 +70,8 @@ def check_identity(step: Step) -> Iterator[Finding]:
     if step.before is None:
         origin = Who(step.commit.author.name).kind.value
         yield from differ(Rule.ACTOR, "where the job comes from", step.at.origin, origin)
+        if step.after.priority is Priority.P0 and origin != ActorKind.HUMAN:
+            yield Rule.ACTOR, f"takes in {step.id} as P0, for which only a person may ask"
         return
     if step.after.markdown != step.before.markdown:
         yield Rule.TEXT, "turns the job's file into another kind of file"

@@ -7,7 +7,7 @@ age. One attempt at a time for each agent; one merge at a time for each target b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Set
+from collections.abc import Iterable, Set
 from datetime import datetime
 
 from orchestrator.core.actions import (
@@ -88,26 +88,26 @@ def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple
     """
     backlog = backlog if backlog is not None else Backlog()
     matching = Matching(board)
-    holds = Holds(board, now, matching)
+    looked = backlog.look(board, now, Holds(board, now, matching))
     if board.broken:
         # What waits to start is told why; all else stays as it is until there are gates again that can judge it.
-        return tuple(backlog.look(board, now, holds))
-    taken = _Slots(board)
+        return tuple(looked)
     actions: list[Action] = []
     actions += _landings(board, now, matching)
     collected = oldest_first(unheld(board), State.COLLECTED)
     actions += [Gather(job.id) for job in collected if is_due(job.at.not_before, now)]
     actions += _checks(board, now)
-    actions += _reviews(board, now, taken, matching)
-    actions += _red_bases(board)
+    red = list(_red_bases(board))
+    asking = {action.job for action in red if isinstance(action, Ask)}
+    attempts = _Attempts(board, backlog, asking, matching)
+    actions += _reviews(board, now, attempts, matching)
+    actions += red
     actions += _expired(board, now)
-    looked = backlog.look(board, now, holds)
     settled = {action.job for action in (*actions, *looked) if isinstance(action, ApplyDefault | Freed)}
     late = (job for job in board.active if needs_reminder(job, now) and job.id not in settled)
     actions += [Remind(job.id) for job in sorted(late, key=age)]
-    asking = {action.job for action in actions if isinstance(action, Ask)}
     actions += [action for action in looked if action.job not in asking]
-    actions += _attempts(board, backlog, asking, taken, matching)
+    actions += attempts.start()
     return tuple(actions)
 
 
@@ -259,7 +259,8 @@ class _Slots:
         return self.used == self.slots and job.priority is Priority.P0 and job.at.origin == "human"
 
 
-def _reviews(board: Board, now: datetime, taken: _Slots, matching: Matching) -> Iterable[Action]:
+def _reviews(board: Board, now: datetime, attempts: _Attempts, matching: Matching) -> Iterable[Action]:
+    taken = attempts.taken
     waiting = oldest_first(unheld(board), State.REVIEWING)
     for job in sorted(waiting, key=lambda each: each.priority):
         if job.at.run:
@@ -273,9 +274,11 @@ def _reviews(board: Board, now: datetime, taken: _Slots, matching: Matching) -> 
         if isinstance(action, Ask | Stand):
             yield action
         elif taken.free_for(job) and not board.stopping:
-            taken.take(job)
-            matching.note_review(action.reviewer)
-            yield action
+            yield from attempts.start_share(job)
+            if taken.free_for(job):
+                taken.take(job)
+                matching.note_review(action.reviewer)
+                yield action
 
 
 def _why_no_second(board: Board, job: Job) -> str:
@@ -301,55 +304,61 @@ def _over_ceiling(board: Board, job: Job, *, review: bool = False) -> Ask | None
     return None
 
 
-def _attempts(board: Board, backlog: Backlog, asking: Set[str], taken: _Slots, matching: Matching) -> Iterable[Action]:
-    if board.stopping:
-        return
-    started: set[str] = set()
-    order = backlog.in_order()
-    for job in order:
-        if taken.keeps_last_for_background(job):
-            # The last free slot goes to the background lane, if something of it can start and nothing of it runs.
-            started |= yield from _start(board, backlog.in_order(low=True), asking, taken, matching, most=1)
-            taken.background = max(taken.background, 1)  # Tried once: if nothing could start, the slot is anybody's.
-        if job.id in started:
-            continue
-        if not taken.free_for(job):
-            if job.priority > Priority.P0:
-                return
-            continue
-        yield from _start(board, order, asking, taken, matching, first=job)
+class _Attempts:
+    """The attempts that one decision starts."""
 
+    def __init__(self, board: Board, backlog: Backlog, asking: Set[str], matching: Matching) -> None:
+        self._board, self._backlog, self._matching = board, backlog, matching
+        self._asking = set(asking)
+        self.taken = _Slots(board)
+        self._started: set[str] = set()
 
-def _start(
-    board: Board,
-    order: Order,
-    asking: Set[str],
-    taken: _Slots,
-    matching: Matching,
-    *,
-    first: Job | None = None,
-    most: int = 0,
-) -> Generator[Action, None, set[str]]:
-    """Start `first` if it can, or with `most` so many of an order. Returns the ids of those that were started."""
-    started: set[str] = set()
-    for job in (first,) if first is not None else order:
-        if job.id in asking:
-            continue
-        if taken.is_behind(job):
+    def start(self) -> Iterable[Action]:
+        """Start all that can be started, in the order of service."""
+        if self._board.stopping:
+            return
+        order = self._backlog.in_order()
+        for job in order:
+            yield from self.start_share(job)
+            if job.id in self._started:
+                continue
+            if not self.taken.free_for(job):
+                if job.priority > Priority.P0:
+                    return
+                continue
+            yield from self._start(job, order)
+
+    def start_share(self, job: Job) -> Iterable[Action]:
+        """Before `job` takes the last free slot: that goes to the background lane, if something of it can start and
+        nothing of it runs."""
+        if not self.taken.keeps_last_for_background(job):
+            return
+        order, number = self._backlog.in_order(low=True), len(self._started)
+        for each in order:
+            yield from self._start(each, order)
+            if len(self._started) > number:
+                break
+        self.taken.background = max(
+            self.taken.background, 1
+        )  # Tried once: if nothing could start, the slot is anybody's.
+
+    def _start(self, job: Job, order: Order) -> Iterable[Action]:
+        """Start a job if it can be; if none like it can, the rest of its line is left out."""
+        if job.id in self._asking or job.id in self._started:
+            return
+        if self.taken.is_behind(job):
             order.drop_line()
-            continue
-        if over := _over_ceiling(board, job):
+            return
+        if over := _over_ceiling(self._board, job):
+            self._asking.add(job.id)
             yield over
-            continue
-        base = board.projects[job.at.project].base
+            return
+        base = self._board.projects[job.at.project].base
         is_known = base not in (BaseState.UNKNOWN, BaseState.RUNNING) or job.spec.repairs_base
-        chosen = matching.worker(job, taken.busy) if is_known else None
+        chosen = self._matching.worker(job, self.taken.busy) if is_known else None
         if chosen is None:
             order.drop_line()
-            continue
-        taken.take(job, chosen[0])
-        started.add(job.id)
+            return
+        self.taken.take(job, chosen[0])
+        self._started.add(job.id)
         yield StartAttempt(job.id, *chosen)
-        if most and len(started) >= most:
-            break
-    return started

@@ -114,8 +114,10 @@ def judge_new(ws: Workspace, data: bytes, name: str, lane: Lane = Lane.INBOX) ->
     return parsed, request.priority
 
 
-def new_job(ws: Workspace, parsed: JobText, id_: str, *, source: str, priority: Priority, actor: Actor) -> Move:
-    """The step that makes a job of a file."""
+def new_job(
+    ws: Workspace, parsed: JobText, id_: str, *, source: str, priority: Priority, actor: Actor, lowered: str = ""
+) -> Move:
+    """The step that makes a job of a file; `lowered` as in `accept`."""
     return accept(
         parsed.text,
         parsed.spec,
@@ -126,6 +128,7 @@ def new_job(ws: Workspace, parsed: JobText, id_: str, *, source: str, priority: 
         actor=actor,
         priority=priority,
         project=project_of(ws, parsed.spec),
+        lowered=lowered,
     )
 
 
