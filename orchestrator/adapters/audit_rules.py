@@ -59,6 +59,8 @@ class Rule(StrEnum):
     LIMIT = "limit"
     GOAL = "goal"
     """Where a project stands that is to be finished, and that a person said so."""
+    USAGE = "usage"
+    """What runs were expected to use and what they used, and that each is counted once."""
     FILING = "filing"
 
 

@@ -22,6 +22,7 @@ from orchestrator.adapters.audit_rules import (
     differ,
     show,
 )
+from orchestrator.adapters.audit_usage import check_usage
 from orchestrator.core.ids import is_job_id
 from orchestrator.core.job import Priority, Standing, State
 from orchestrator.core.records import RECORDS, Attempt, Card, ReviewRecord
@@ -93,7 +94,7 @@ def check_times(step: Step) -> Iterator[Finding]:
         yield Rule.TIME, f"enters its state at {step.at.since}, before the one it left ({step.was.since})"
 
 
-_ALWAYS = frozenset({"seq", "state", "since", "reason"})
+_ALWAYS = frozenset({"seq", "state", "since", "reason", "reserved", "used"})
 _WITHDRAWN: Mapping[str, object] = {
     "approved": "",
     "merged": "",
@@ -369,4 +370,5 @@ GENERAL: tuple[StepRule, ...] = (
     check_counters,
     check_limits,
     check_records,
+    check_usage,
 )

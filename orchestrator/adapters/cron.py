@@ -51,15 +51,22 @@ def zone_of(tz: str) -> tzinfo:
     return ZoneInfo(tz)
 
 
-def problem_of(cron: str, tz: str) -> tuple[str, str]:
-    """Which key of a schedule, `cron` or `tz`, is wrong, and why; two empty texts if nothing is."""
-    from cronsim import CronSim, CronSimError
-
+def zone_problem(tz: str) -> str:
+    """Why a name is none of a time zone; '' if it is one."""
     try:
         zone_of(tz)
     except (KeyError, ValueError, OSError):
         near = get_close_matches(tz, sorted(available_timezones()), n=1)
-        return "tz", f"{tz!r} is no time zone of the IANA database" + (f"; did you mean {near[0]}?" if near else "")
+        return f"{tz!r} is no time zone of the IANA database" + (f"; did you mean {near[0]}?" if near else "")
+    return ""
+
+
+def problem_of(cron: str, tz: str) -> tuple[str, str]:
+    """Which key of a schedule, `cron` or `tz`, is wrong, and why; two empty texts if nothing is."""
+    from cronsim import CronSim, CronSimError
+
+    if problem := zone_problem(tz):
+        return "tz", problem
     if cron.startswith("@"):
         known = ", ".join(NAMES)
         return ("", "") if cron in NAMES else ("cron", f"{cron!r} is no name for a time (there are {known})")

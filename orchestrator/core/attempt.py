@@ -13,6 +13,7 @@ from orchestrator.core.sessions import Session
 from orchestrator.core.step import NOT_APPROVED, Step, later, pause_until
 from orchestrator.core.suspicion import is_extra
 from orchestrator.core.transitions import Event, Move
+from orchestrator.core.usage import reserve
 
 LONGEST_WAIT_S = 24 * 3600.0
 
@@ -38,6 +39,7 @@ def start_attempt(job: Job, attempt: Attempt, now: str) -> Move:
         attempt=attempt.number,
         starts=job.at.starts + 1,
         run=attempt.run,
+        reserved=reserve(attempt),
         agent=worker.agent,
         author=worker,
         former=former_authors(job.at, worker),
