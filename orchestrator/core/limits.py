@@ -158,13 +158,10 @@ class Book:
             return Refusal("window", Scope.TOTAL, "", budget, used)
         return Refusal("pressure", Scope.TOTAL, "", budget, used) if self.engaged and not is_urgent else None
 
-    def refusal_of_all(self, job: Job) -> Refusal | None:
-        """Why a job does not begin, whatever project and agent it is for."""
-        return self.window_refusal(job.priority, by_person=job.at.origin == "human") or self.refusal(Scope.TOTAL)
-
     def refusal_of(self, job: Job) -> Refusal | None:
         """Why a job does not begin, whoever could take it."""
-        return self.refusal_of_all(job) or self.refusal(Scope.PROJECT, job.at.project)
+        window = self.window_refusal(job.priority, by_person=job.at.origin == "human")
+        return window or self.refusal(Scope.TOTAL) or self.refusal(Scope.PROJECT, job.at.project)
 
     def list_refusals(self, projects: Iterable[str], agents: Iterable[str]) -> Iterator[Refusal]:
         """All that hold now: for everybody, for each of these projects, for each of these agents."""

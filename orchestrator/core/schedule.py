@@ -375,7 +375,7 @@ class _Attempts:
             yield from self.start_share(job)
             if job.id in self._started:
                 continue
-            if not self.taken.free_for(job) or self.taken.book.refusal_of_all(job):
+            if not self.taken.free_for(job):
                 if job.priority > Priority.P0:
                     return
                 continue

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from orchestrator.adapters.days import day_and_end
 from orchestrator.adapters.ledger import Filing, Snapshot, format_record, parse_record
-from orchestrator.core.board import AgentView
+from orchestrator.core.board import AgentView, Board
 from orchestrator.core.job import Job, State
 from orchestrator.core.limits import Book, Pressure, Refusal, Scope, Spending, is_engaged, live_runs
 from orchestrator.core.schedule import SetPressure
@@ -61,6 +62,22 @@ def set_pressure(ws: Workspace, action: SetPressure) -> str:
 
 def _subject(pressure: Pressure) -> str:
     return f"pressure: {'only a P0 begins' if pressure.engaged else 'over'}, {pressure.told}"
+
+
+@dataclass(slots=True)
+class ToldLimits:
+    """The limits that an engine has told of and that still hold."""
+
+    keys: frozenset[tuple[str, str, str]] = frozenset()
+
+    def news(self, board: Board) -> list[str]:
+        """What has been reached since the last look. Runs at once are not told of, nor pressure, which tells itself."""
+        book = Book(board.config.execution_limits, board.spending, live_runs(board.active), engaged=False)
+        reached = book.list_refusals(board.projects, board.agents)
+        found = {(each.code, str(each.scope), each.name): each for each in reached if each.code != "at_once"}
+        told = [f"limit: {each.told}" for key, each in found.items() if key not in self.keys]
+        self.keys = frozenset(found)
+        return told
 
 
 # --- what people are told -----------------------------------------------------------------------------------------

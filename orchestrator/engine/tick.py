@@ -66,7 +66,7 @@ from orchestrator.engine.evidence import gather, known_result
 from orchestrator.engine.goal import look_at_goal
 from orchestrator.engine.health import Alarms
 from orchestrator.engine.launch import RunState, folder_of, launch, state_of
-from orchestrator.engine.limits import set_pressure
+from orchestrator.engine.limits import ToldLimits, set_pressure
 from orchestrator.engine.look import Noted, look
 from orchestrator.engine.merge import build_merge, land, watch_landing
 from orchestrator.engine.notes import note_engine
@@ -132,6 +132,7 @@ class Engine:
     alarms: Alarms = field(default_factory=Alarms)
     verdicts: Verdicts = field(default_factory=Verdicts)
     trials: Trials = field(default_factory=Trials)
+    limits: ToldLimits = field(default_factory=ToldLimits)
     blocked: bool = False
     """Whether the ledger could not be written, so that nothing more is decided in this tick."""
 
@@ -223,6 +224,9 @@ def _decide(engine: Engine) -> bool:
     pressed = [
         _guarded(engine, "limits", partial(_press, engine, each)) for each in actions if isinstance(each, SetPressure)
     ]
+    for line in engine.limits.news(board):
+        engine.listener(line)
+        log.warning(line)
     rest = [each for each in actions if not isinstance(each, SetPressure)]
     return _perform(engine, board, rest) or any(pressed)
 

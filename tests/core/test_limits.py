@@ -139,6 +139,21 @@ def test_a_reviewer_that_has_reached_its_limit_is_waited_for_and_nobody_is_asked
     assert started(in_review(1), in_review(2), limits=limits) == [numbered_id(1)]
 
 
+def test_a_reviewer_that_the_background_took_for_its_share_is_not_asked_beyond_its_limit() -> None:
+    both = an_agent("both", family="south", roles=("work", "review"))
+    limits = replace(OPEN, agents={"both": caps(at_once=1)})
+    jobs = (running(1, "agent-01"), running(2, "agent-02"), in_review(3), ready(4, 4, spec=a_spec(agent="both")))
+    board = a_board(*jobs, agents=(*MANY, both), config=Config(slots=3, execution_limits=limits))
+    assert [each.job for each in decide(board, NOON) if isinstance(each, StartAttempt | StartReview)] == [
+        numbered_id(4)
+    ]
+    urgent = replace(jobs[2], at=replace(jobs[2].at, priority=0))
+    board = a_board(*jobs[:2], urgent, jobs[3], agents=(*MANY, both), config=Config(slots=3, execution_limits=limits))
+    assert [each.job for each in decide(board, NOON) if isinstance(each, StartAttempt | StartReview)] == [
+        numbered_id(4)
+    ]
+
+
 def test_what_is_decided_at_once_is_counted_at_once() -> None:
     each = PROMPT + EXPECTED
     for number in (1, 2, 3):

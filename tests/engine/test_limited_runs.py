@@ -57,6 +57,7 @@ def test_an_agents_runs_in_a_day_are_bounded_told_and_go_on_the_day_after(
     for words in (("status",), ("show", world.id(left))):
         assert told in orc(world.root, *words, code=0).out
     assert f"? limit: {told}" in orc(world.root, "health").out
+    assert [line for line in world.subjects if line.startswith("limit: ")] == [f"limit: {told}"]
     real = clock.now
     monkeypatch.setattr(clock, "now", lambda: real() + timedelta(days=1))
     world.run()
