@@ -158,6 +158,12 @@ def write_configuration(root: Path, *, slots: int = 1, tick_seconds: float = 10)
         "tick_seconds": tick_seconds,
         "backends": {tool: {"type": "command", "argv": [f"tools/{tool}"]} for tool in ("agent", "reviewer")},
         "projects": {"main": {"path": ".", "target": "main", "checks": ["true"], "merge": "auto"}},
+        # Ten thousand jobs in a row are more than a day is to have anywhere else.
+        "execution_limits": {
+            "window_tokens": "unlimited",
+            "total": {"tokens": "unlimited"},
+            "agent": {"runs": "unlimited"},
+        },
         # This reviewer approves everything, which is suspicious anywhere else; and nothing is left to chance.
         "review": {"suspicion": {"approvals": 1}, "second": 0},
     }

@@ -19,7 +19,7 @@ from orchestrator.adapters.gate_facts import read_contents, read_diff_facts
 from orchestrator.adapters.git import ENGINE, Git, Identity, merge_base, rev_parse, tree_of, update_ref
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees
 from orchestrator.adapters.job_file import parse_job
-from orchestrator.adapters.ledger import REF, Filing, Ledger, format_record, open_ledger
+from orchestrator.adapters.ledger import REF, Filing, Ledger, format_record, open_ledger, parse_record
 from orchestrator.adapters.library import blob_id, parse_criteria
 from orchestrator.adapters.objects import FILE_MODE, Entry, Objects, opened
 from orchestrator.core import accept as accepting
@@ -33,6 +33,7 @@ from orchestrator.core.gate import judge_checks, judge_diff, protected_paths
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, MergePolicy, Priority, State, Worker
 from orchestrator.core.judge import approval_stands, review_ended, review_started
+from orchestrator.core.limits import Pressure
 from orchestrator.core.merge import (
     collides_no_more,
     landed,
@@ -52,14 +53,18 @@ from orchestrator.core.records import (
     Lately,
     MergeRecord,
     Outcome,
+    PromptPart,
     ReviewRecord,
     RunStatus,
+    Spoke,
     Used,
     Verdict,
 )
 from orchestrator.core.review import independence_of
+from orchestrator.core.said import Usage
 from orchestrator.core.step import next_run
 from orchestrator.core.suspicion import doubts_of
+from orchestrator.core.tally import Estimate
 from orchestrator.core.tamper import (
     VERSION,
     Looked,
@@ -68,6 +73,7 @@ from orchestrator.core.tamper import (
 )
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Actor, Move
+from orchestrator.core.usage import PRESSURE_PATH, WINDOW_PATH, Learned, Window, estimate, learned_path
 from orchestrator.core.verdict import Question, blot_nonce, hash_nonce, judge_reply
 from orchestrator.core.waits import remind
 from orchestrator.engine.goal_counts import put_step
@@ -188,24 +194,40 @@ def accept(world: World, id_: str, text: str) -> str:
     return id_
 
 
-def start(world: World, id_: str, base: str = "", *, by: Worker | None = None, conflict: int = 0) -> None:
-    """An attempt starts, on `base` or on the target."""
+def start(
+    world: World,
+    id_: str,
+    base: str = "",
+    *,
+    by: Worker | None = None,
+    conflict: int = 0,
+    expected: Estimate | None = None,
+) -> None:
+    """An attempt starts, on `base` or on the target; `expected`: what is set aside for it, which is told a task."""
     job, now = world.job(id_), iso(world.now())
     run, prompt = next_run(job, RunKind.ATTEMPT), f"Do {id_}.\n".encode()
     base = job.at.base or base or world.main()
     attempt = Attempt(run.number, by or ENGINEER, base, str(run), now, prompt=blob_id(prompt), fixes=job.at.fixes)
     attempt = replace(attempt, conflict=conflict)
+    if expected is not None:
+        attempt = replace(attempt, estimate=expected, parts=(PromptPart("task", expected.prompt),))
     world.commit(start_attempt(job, attempt, now), {f"attempt-{run.number}.prompt.md": prompt})
 
 
-def collect(world: World, id_: str, files: Mapping[str, str | None], report: str = "It is done as asked.") -> str:
+def collect(
+    world: World,
+    id_: str,
+    files: Mapping[str, str | None],
+    report: str = "It is done as asked.",
+    spoke: Spoke | None = None,
+) -> str:
     """The attempt ends with these changes."""
     job, now = world.job(id_), iso(world.now())
     attempt = world.record(Attempt, id_, job.at.attempt)
     tip = world.work(attempt.base, files)
     update_ref(world.git, f"refs/orc/attempts/{id_}/{attempt.number}", tip, "")
     ended = replace(attempt, ended=now, status=RunStatus.ENDED, exit=0, tip=tip, tree=tree_of(world.git, tip))
-    world.commit(attempt_ended(job, replace(ended, report=report), terms_of(job), now))
+    world.commit(attempt_ended(job, replace(ended, report=report, spoke=spoke), terms_of(job), now))
     return tip
 
 
@@ -396,6 +418,7 @@ def leave_branch(world: World, id_: str) -> None:
 LOGIN, ROUNDS, UNCLEAR, GIVEN_UP = "login-0a000001", "rounds-0b000002", "unclear-0c000003", "given-up-0d000004"
 REPORT, COLLIDES, BRANCH, BLOCKED = "report-0e000005", "collides-0f000006", "branch-1a000007", "blocked-1b000008"
 TWICE, DRAWN, PROPOSED = "twice-1c000009", "drawn-1d00000a", "proposed-1e00000b"
+METERED, PRESSED = "metered-1f00000c", "pressed-2000000d"
 TEXT = "# what I want\nprompt: Put it right.\nmerge: {merge}\nchecks: [make test]\n"
 APP = "def login():\n    return {login}\n\n\ndef logout():\n    return {logout}\n"
 
@@ -578,6 +601,32 @@ def hold(world: World, id_: str, line: str) -> None:
     world.commit(accepting.edit(job, text, spec, iso(world.now()), **keys))
 
 
+def metered(world: World) -> None:
+    """What runs use is counted: of one that dies, of one that tells it, and of one of a job that is given up."""
+    accept(world, METERED, TEXT.format(merge="branch"))
+    start(world, METERED, expected=estimate(None, 10))
+    lose(world, METERED)
+    start(world, METERED, expected=estimate(None, 10))
+    collect(world, METERED, {"m.py": "m = 1\n"}, spoke=Spoke(Usage(1000, 200), cost_microusd=77))
+    look(world, METERED)
+    check(world, METERED, FAILED)
+    learned = parse_record(Learned, world.ledger.read_file(learned_path("code", "north-1")) or b"", "learned")
+    start(world, METERED, expected=estimate(learned, 20))
+    press(world)
+    world.commit(accepting.cancel(world.job(METERED), iso(world.now()), actor=ADA, why="too dear"))
+
+
+def press(world: World) -> None:
+    """Much was used in the last minutes, and a job waits."""
+    accept(world, PRESSED, TEXT.format(merge="branch"))
+    at, reserved = world.clock + timedelta(seconds=1), world.job(METERED).at.reserved
+    assert reserved is not None
+    window = parse_record(Window, world.ledger.read_file(WINDOW_PATH) or b"", WINDOW_PATH)
+    used = window.used(int(at.timestamp())) + reserved.tokens
+    pressure = Pressure(True, iso(at), used, used, 1, 0)
+    world.file("pressure: only a P0 begins", {PRESSURE_PATH: format_record(pressure)})
+
+
 def honest(world: World) -> None:
     """Every kind of way that a job can take."""
     world.file("library: souls/engineer.md", {"library/souls/engineer.md": b"an engineer\n"})
@@ -596,6 +645,7 @@ def honest(world: World) -> None:
     blocked(world)
     reviewed_twice(world)
     drawn_by_lot(world)
+    metered(world)
     world.file("revert: login on main", {f"reverts/2026/11/{LOGIN}-0a0b0c0d.yaml": b"job: login\n"})
 
 

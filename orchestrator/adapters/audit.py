@@ -28,6 +28,7 @@ from orchestrator.adapters.audit_reviews import NO_NONCE
 from orchestrator.adapters.audit_rules import Finding, GoneError, Rule, Step, check_commit, check_filing, check_root
 from orchestrator.adapters.audit_schedules import Slots
 from orchestrator.adapters.audit_steps import GENERAL
+from orchestrator.adapters.audit_usage import PRESSURE, check_counted, is_usage, judge_pressure
 from orchestrator.adapters.audit_work import PROOFS, Projects
 from orchestrator.adapters.git import Git, rev_parse
 from orchestrator.adapters.ledger import FORMAT, REF, closed_path, open_path
@@ -170,14 +171,18 @@ class _Audit:
         self._settle(commit, changes)
         self._note(commit, "", _guarded(self.slots.judge(self.store, commit, changes)))
         ids = sorted({id_ for id_, _, _ in owners.values() if id_})
+        if not ids and commit.word == PRESSURE:
+            self._note(commit, "", _guarded(judge_pressure(self.store, commit, self.parent, set(changes))))
+            return
         if not ids:
             self._note(commit, "", check_filing(commit, changes))
             return
-        strangers = [path for path, (id_, _, _) in owners.items() if id_ != ids[0]]
+        usage = {path for path in changes if is_usage(path)}
+        strangers = [path for path, (id_, _, _) in owners.items() if id_ != ids[0] and path not in usage]
         for path in strangers[:5]:
             self._note(commit, ids[0], [(Rule.SCOPE, f"changes {path} beside the folder of {ids[0]}")])
         folders = {folder for id_, folder, _ in owners.values() if id_ == ids[0] and folder}
-        self._judge(commit, ids[0], root, folders)
+        self._judge(commit, ids[0], root, folders, usage)
 
     def _settle(self, commit: Commit, paths: Iterable[str]) -> None:
         """What the step before leads to for the goal of a project is said by the next commit, and by no other."""
@@ -209,7 +214,7 @@ class _Audit:
         if (owed := owed_by(step)) is not None:
             self.proposals[step.id] = owed
 
-    def _judge(self, commit: Commit, id_: str, root: str, folders: set[str]) -> None:
+    def _judge(self, commit: Commit, id_: str, root: str, folders: set[str], usage: set[str]) -> None:
         self.jobs.add(id_)
         if commit.word not in {event.value for event in Event}:
             self._note(commit, id_, [(Rule.STEP, f"says {commit.word!r}, which is no step of a job")])
@@ -224,6 +229,7 @@ class _Audit:
         for rule in (*GENERAL, *ALWAYS, DECISIONS.get(step.event)):
             if rule is not None:
                 self._note(commit, id_, _guarded(rule(step)))
+        self._note(commit, id_, _guarded(check_counted(step, usage)))
         self._note(commit, id_, _guarded(self._check_nonce(step)))
         self._note(commit, id_, _guarded(self._check_lately(step)))
         self._note(commit, id_, _guarded(self._note_owed(step)))

@@ -61,6 +61,8 @@ class Rule(StrEnum):
     """Where a project stands that is to be finished, and that a person said so."""
     SCHEDULE = "schedule"
     """Each slot of a schedule becomes one job at most."""
+    USAGE = "usage"
+    """What runs were expected to use and what they used, and that each is counted once."""
     FILING = "filing"
 
 

@@ -22,8 +22,9 @@ from orchestrator.adapters.audit_rules import (
     differ,
     show,
 )
+from orchestrator.adapters.audit_usage import check_usage
 from orchestrator.core.ids import is_job_id
-from orchestrator.core.job import Standing, State
+from orchestrator.core.job import Priority, Standing, State
 from orchestrator.core.records import RECORDS, Attempt, Card, ReviewRecord
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Actor as Who
@@ -70,6 +71,8 @@ def check_identity(step: Step) -> Iterator[Finding]:
     if step.before is None:
         origin = Who(step.commit.author.name).kind.value
         yield from differ(Rule.ACTOR, "where the job comes from", step.at.origin, origin)
+        if step.after.priority is Priority.P0 and origin != ActorKind.HUMAN:
+            yield Rule.ACTOR, f"takes in {step.id} as P0, for which only a person may ask"
         return
     if step.after.markdown != step.before.markdown:
         yield Rule.TEXT, "turns the job's file into another kind of file"
@@ -91,7 +94,7 @@ def check_times(step: Step) -> Iterator[Finding]:
         yield Rule.TIME, f"enters its state at {step.at.since}, before the one it left ({step.was.since})"
 
 
-_ALWAYS = frozenset({"seq", "state", "since", "reason"})
+_ALWAYS = frozenset({"seq", "state", "since", "reason", "reserved", "used"})
 _WITHDRAWN: Mapping[str, object] = {
     "approved": "",
     "merged": "",
@@ -367,4 +370,5 @@ GENERAL: tuple[StepRule, ...] = (
     check_counters,
     check_limits,
     check_records,
+    check_usage,
 )

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from orchestrator.adapters.cron import zone_problem
 from orchestrator.adapters.files import safe_read
 from orchestrator.adapters.schemas import Lines, load_schema, validate
 from orchestrator.adapters.strict_yaml import Document, load_mapping
@@ -17,7 +18,7 @@ from orchestrator.errors import InvalidFileError, NotFoundError, OrcError
 
 FILE_NAME = "orc.yaml"
 
-_LAST = ("models", "routing", "sessions", "review", "limits", "logs", "notify")
+_LAST = ("models", "routing", "sessions", "review", "limits", "execution_limits", "logs", "notify")
 """What stands at the end of a new file."""
 
 
@@ -122,6 +123,14 @@ def _check_names(document: Document, name: str) -> None:
         _check_name(document, name, ("backends", key, "type"), settings.get("type", "command"), BACKENDS)
         if models and settings.get("model"):
             _check_name(document, name, ("backends", key, "model"), settings["model"], models)
+    limits = document.value.get("execution_limits") or {}
+    for key in limits.get("projects") or {}:
+        _check_name(
+            document, name, ("execution_limits", "projects", key), key, document.value.get("projects") or ["main"]
+        )
+    if problem := zone_problem(limits.get("tz", "UTC")):
+        path = ("execution_limits", "tz")
+        raise InvalidFileError(problem, file=name, line=document.lines[path], key=".".join(path))
     tiers = {tier for each in models.values() if (tier := each.get("tier"))}
     for kind, route in (document.value.get("routing") or {}).items():
         if isinstance(route, dict):

@@ -425,9 +425,17 @@ class Writer:
             before = ended.job
         return move.was is before.state and before.at.seq == move.job.at.seq - 1
 
-    def commit(self, move: Move, now: datetime, *, files: Mapping[str, bytes] | None = None) -> None:
+    def commit(
+        self,
+        move: Move,
+        now: datetime,
+        *,
+        files: Mapping[str, bytes] | None = None,
+        beside: Mapping[str, bytes] | None = None,
+    ) -> None:
         """Add one step. Raises LedgerError if it does not fit: ask `fits` first.
 
+        `files` go into the job's folder, by name; `beside` are others of the ledger, by path.
         Raises ValueError or TypeError, and leaves the chain as it was, if the step holds what no file can.
         """
         if not self.fits(move):
@@ -441,7 +449,8 @@ class Writer:
         old_path = self._path_of(job, move)
         old = objects.find(self._root, old_path) if old_path else None
         tree = objects.change_tree(old.oid if old else EMPTY_TREE, changes)
-        self._file(job, old_path, Entry(TREE_MODE, tree), move, now)
+        others = {path: self._blob(data) for path, data in (beside or {}).items()}
+        self._file(job, old_path, Entry(TREE_MODE, tree), move, now, others)
         self._jobs[job.id] = None if job.state.ended else job
 
     def _path_of(self, job: Job, move: Move) -> str:
@@ -452,9 +461,11 @@ class Writer:
         folder = self._ledger.closed(job.id, self._root)
         return folder.path if folder else ""
 
-    def _file(self, job: Job, old_path: str, entry: Entry, move: Move, now: datetime) -> None:
+    def _file(
+        self, job: Job, old_path: str, entry: Entry, move: Move, now: datetime, others: Mapping[str, Entry]
+    ) -> None:
         new_path = closed_path(job.id, parse(job.at.since)) if job.state.ended else open_path(job.id)
-        changes: dict[str, Entry | None] = {new_path: entry}
+        changes: dict[str, Entry | None] = {**others, new_path: entry}
         if old_path and old_path != new_path:
             changes[old_path] = None
         if job.state.ended:

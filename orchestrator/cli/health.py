@@ -123,6 +123,8 @@ def _tell(app: App, report: HealthReport, *, engine: bool) -> None:
     for warning in report.warnings:
         click.secho(f"? {clean_line(warning)}", fg="yellow", color=paints)
         click.echo("      orc scars; orc gate selftest")
+    for refusal in report.limits:
+        click.secho(f"? limit: {clean_line(refusal.told)}", fg="yellow", color=paints)
     if cards := report.cards:
         click.echo(_cards_line(cards))
     for each in report.projects:
@@ -270,6 +272,8 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Table:
 
 
 def _json(report: HealthReport) -> dict[str, Any]:
+    from orchestrator.engine.report import refusal_json
+
     cards = report.cards
     return {
         "healthy": not report.alerts,
@@ -287,6 +291,7 @@ def _json(report: HealthReport) -> dict[str, Any]:
         "parked": report.parked,
         "counted": {"steps": report.steps, "since": _time(report.counted_since)},
         "projects": [each.to_json() for each in report.projects],
+        "limits": [refusal_json(each) for each in report.limits],
     }
 
 

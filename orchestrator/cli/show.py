@@ -13,6 +13,7 @@ from orchestrator.cli.complete import complete_any
 
 if TYPE_CHECKING:
     from orchestrator.adapters.ledger import Folder
+    from orchestrator.core.job import Job
     from orchestrator.core.outbox import Requested
     from orchestrator.core.records import (
         Attempt,
@@ -47,8 +48,10 @@ def show(app: App, job: str) -> None:
     from orchestrator.core.codec import to_mapping
     from orchestrator.core.needs import blocked_by, needed_by
     from orchestrator.core.waits import wait_of
+    from orchestrator.engine.agents import view_agents
     from orchestrator.engine.find import find_goal, find_job
-    from orchestrator.engine.report import wait_json
+    from orchestrator.engine.limits import Reasons
+    from orchestrator.engine.report import refusal_json, wait_json
     from orchestrator.engine.story import asked_so_far, records_of, reverts_of
 
     with app.workspace(lean=True) as ws:
@@ -62,19 +65,22 @@ def show(app: App, job: str) -> None:
         requests = list(asked_so_far(ws, folder.job.id).values())
         wait = wait_of(folder.job, ws.now())
         blocks = blocked_by(folder.job.id, needed_by(ws.ledger.snapshot().backlog.values()))
+        refusal = Reasons(ws, view_agents(ws)[0]).of(folder.job)
         git = ws.git_words(folder.job.at.project) if folder.job.at.project in ws.config.projects else "git"
     data = {
         "job": to_mapping(folder.job.at),
         "spec": to_mapping(folder.job.spec),
         "lane": folder.job.lane.value,
         "waits": wait_json(wait),
+        "limit": refusal_json(refusal) if refusal is not None else None,
         "blocks": list(blocks),
         "records": {stem: to_mapping(record) for stem, record in records.items()},
         "reverts": [to_mapping(each) for each in reverts],
         "requests": [to_mapping(each) for each in requests],
         "ledger": folder.path,
     }
-    app.emit(data, "\n".join(_told(folder, records, reverts, requests, wait, git, blocks)))
+    limit = refusal.told if refusal is not None else ""
+    app.emit(data, "\n".join(_told(folder, records, reverts, requests, wait, git, blocks, limit)))
 
 
 def _told(
@@ -85,6 +91,7 @@ def _told(
     wait: Wait | None,
     git: str,
     blocks: Sequence[str] = (),
+    limit: str = "",
 ) -> Iterator[str]:
     from orchestrator.core.needs import blocked_in_words
 
@@ -93,6 +100,9 @@ def _told(
     yield f"  {clean_line(job.spec.heading)}"
     if job.why:
         yield f"  why:  {clean_line(job.why)}"
+    if limit:
+        yield f"  limit: {clean_line(limit)}"
+    yield from _used(job)
     if job.at.reason not in ("", job.why):
         yield f"        {clean_line(job.at.reason)}"
     if wait is not None:
@@ -218,6 +228,18 @@ def _skill(used: Used) -> str:
     from orchestrator.core.skills import skill_of_path
 
     return f"{skill_of_path(used.name) or used.name}@{used.blob[:12]}"
+
+
+def _used(job: Job) -> Iterator[str]:
+    """What its runs used, and what is set aside for the one that is alive."""
+    used, reserved = job.at.used, job.at.reserved
+    if used.runs:
+        marks = [f"{used.estimated} by what was expected"] if used.estimated else []
+        marks += [f"{used.unpriced} without a known cost"] if used.unpriced else []
+        more = f" ({', '.join(marks)})" if marks else ""
+        yield f"  used: {used.tokens:,} tokens, ${used.microusd / 1e6:.2f}, in {used.runs} runs{more}"
+    if reserved is not None:
+        yield f"  set aside: {reserved.tokens:,} tokens, ${reserved.microusd / 1e6:.2f}, for {reserved.agent}"
 
 
 def _spoke(spoke: Spoke | None) -> Iterator[str]:

@@ -48,6 +48,8 @@ def status(app: App) -> None:
     _tell_needs(app, summary)
     for problem in problems:
         click.echo(clean(f"! {problem}"))
+    for refusal in summary.limits:
+        click.echo(clean_line(f"! limit: {refusal.told}"))
     for each in summary.hot[:HOT_SHOWN]:
         click.echo(clean_line(f"! hot file of {each.project}: {each.path}, {each.conflicts} conflicts in 7 days"))
     _tell_jobs(app, summary)

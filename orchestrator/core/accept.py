@@ -23,8 +23,9 @@ def accept(
     actor: Actor,
     priority: Priority,
     project: str,
+    lowered: str = "",
 ) -> Move:
-    """A person's file becomes a job."""
+    """A person's file becomes a job. `lowered`: why it has not the priority that was asked for; '' if it has."""
     at = Standing(
         id=id_,
         seq=1,
@@ -37,7 +38,7 @@ def accept(
         project=project,
         held=_held(spec, None, now, actor),
     )
-    facts = {"source": source, "priority": priority.name, "kind": spec.kind, "project": project}
+    facts = {"source": source, "priority": priority.name, "kind": spec.kind, "project": project, "lowered": lowered}
     told = f"from {source}: {spec.heading}"
     return make_move(Event.ACCEPT, None, Job(text, markdown, spec, at), told, actor=actor, facts=facts)
 

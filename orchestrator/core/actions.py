@@ -151,4 +151,14 @@ JobAction = (
     | ApplyDefault
     | Remind
 )
-Action = JobAction | CheckBase
+
+
+@dataclass(frozen=True, slots=True)
+class SetPressure:
+    """From now on only a P0 begins, or all do again: see `limits.Pressure`. What is decided with it rests on it."""
+
+    engaged: bool
+    ready: int
+
+
+Action = JobAction | CheckBase | SetPressure

@@ -13,6 +13,7 @@ from orchestrator.core.sessions import Session
 from orchestrator.core.step import LONGEST_WAIT_S, NOT_APPROVED, Step, later, pause_until
 from orchestrator.core.suspicion import is_extra
 from orchestrator.core.transitions import Event, Move
+from orchestrator.core.usage import reserve
 
 
 def start_attempt(job: Job, attempt: Attempt, now: str) -> Move:
@@ -36,6 +37,7 @@ def start_attempt(job: Job, attempt: Attempt, now: str) -> Move:
         attempt=attempt.number,
         starts=job.at.starts + 1,
         run=attempt.run,
+        reserved=reserve(attempt),
         agent=worker.agent,
         author=worker,
         former=former_authors(job.at, worker),

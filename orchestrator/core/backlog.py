@@ -230,6 +230,11 @@ class Backlog:
         if not ranks:
             del self._lines[known.line]
 
+    @property
+    def ready(self) -> int:
+        """How many jobs could start, as far as their own reasons go."""
+        return sum(map(len, self._lines.values()))
+
     def in_order(self, *, low: bool = False) -> Order:
         """The jobs that could start, in the order of service; `low`: those of the background lane only."""
         return Order({line: ranks for line, ranks in self._lines.items() if line[0] or not low}, self._known)

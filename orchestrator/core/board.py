@@ -10,7 +10,9 @@ from orchestrator.core.agent import Soul
 from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Job, State, Worker
+from orchestrator.core.limits import Spending
 
+NOTHING_SPENT = Spending()
 IN_BACKLOG = (State.READY, State.WAITING)
 
 
@@ -84,6 +86,7 @@ class Board:
     """Agents whose trees are still in use by a run that nobody waits for any more: one of a cancelled job."""
     stopping: bool = False
     """No new runs are started."""
+    spending: Spending = NOTHING_SPENT
     broken: str = ""
     """Which gate fails its own test, so that nothing is begun, judged or merged; '' if none does."""
     waiting: InitVar[Mapping[str, Job] | None] = None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
 from orchestrator.core.codec import from_mapping, to_mapping
-from orchestrator.core.job import Check, Independence, JobSpec, MergePolicy
+from orchestrator.core.job import Check, Independence, JobSpec, LimitWishes, MergePolicy
 
 DOCS = (
     "*.md",
@@ -194,6 +194,78 @@ class Limits:
     output_mb: int = 32
 
 
+UNLIMITED = "unlimited"
+"""What stands in `orc.yaml` for None: nothing is without a limit that a person has not said so of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What one project, one agent, one job or all of them together may use; None means that a person set no limit.
+
+    Without defaults of its own: what is meant by a key that is left out depends on whose limits they are.
+    """
+
+    at_once: int | None
+    """Runs that ask a model, attempts and reviews, at the same time."""
+    runs: int | None
+    """Such runs in a day."""
+    tokens: int | None
+    """Tokens in a day; of a job in its whole life."""
+    usd: float | None
+    """US dollars, likewise."""
+
+    @property
+    def microusd(self) -> int | None:
+        """The money in millionths of a US dollar."""
+        return None if self.usd is None else round(self.usd * 1_000_000)
+
+
+NO_CAPS = Caps(None, None, None, None)
+TOTAL_CAPS = Caps(None, None, tokens=200_000_000, usd=200.0)
+AGENT_CAPS = Caps(None, 200, None, None)
+JOB_CAPS = Caps(None, None, tokens=50_000_000, usd=50.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionLimits:
+    """What runs may use. `slots` bounds besides how many there are at once."""
+
+    tz: str = "UTC"
+    """The time zone of a day."""
+    window_tokens: int | None = 20_000_000
+    """Tokens in five minutes, from which on nothing more is begun."""
+    total: Caps = TOTAL_CAPS
+    project: Caps = NO_CAPS
+    """Each project, unless `projects` has it."""
+    agent: Caps = AGENT_CAPS
+    """Each agent, unless `agents` has it."""
+    job: Caps = JOB_CAPS
+    """Each job, unless it says otherwise itself."""
+    projects: dict[str, Caps] = field(default_factory=dict)
+    agents: dict[str, Caps] = field(default_factory=dict)
+
+    @classmethod
+    def fill_in(cls, value: Mapping[str, Any]) -> dict[str, Any]:
+        """What a person wrote with what it leaves out: where a name has limits of its own, the rest is everybody's."""
+        items: dict[str, Any] = _own(value)
+        for key in ("total", "project", "agent", "job"):
+            items[key] = {**_all_of(getattr(EXECUTION, key)), **_own(items.get(key) or {})}
+        for key, common in (("projects", items["project"]), ("agents", items["agent"])):
+            items[key] = {name: {**common, **_own(each or {})} for name, each in (items.get(key) or {}).items()}
+        return items
+
+
+def _all_of(caps: Caps) -> dict[str, Any]:
+    return {each.name: getattr(caps, each.name) for each in fields(caps)}
+
+
+def _own(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: None if each == UNLIMITED else each for key, each in value.items()}
+
+
+EXECUTION = ExecutionLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
     """When an agent's conversation is ended and a new one begun."""
@@ -282,6 +354,7 @@ class Config:
     sessions: SessionLimits = SessionLimits()
     review: ReviewDefaults = ReviewDefaults()
     limits: Limits = Limits()
+    execution_limits: ExecutionLimits = EXECUTION
     logs: LogLimits = LogLimits()
     notify: NotifyPolicy = field(default_factory=NotifyPolicy)
 
@@ -296,6 +369,8 @@ class Config:
                 project["setup"] = {"run": project["setup"]}
         if "suspicion" in (review := items.get("review") or {}):
             items["review"] = {**review, "suspicion": {**to_mapping(SUSPICION), **review["suspicion"]}}
+        if "execution_limits" in items:
+            items["execution_limits"] = ExecutionLimits.fill_in(items["execution_limits"] or {})
         items["routing"] = {kind: _route(each) for kind, each in (items.get("routing") or {}).items()}
         config = from_mapping(cls, items)
         return replace(
@@ -331,6 +406,9 @@ class Terms:
     checks: tuple[Check, ...]
     minutes: int
     target: str
+    tokens: int | None = None
+    """What all its runs together may use; None: no limit."""
+    microusd: int | None = None
 
 
 def terms(config: Config, project: Project, spec: JobSpec, *, allowance: int = 0) -> Terms:
@@ -348,4 +426,14 @@ def terms(config: Config, project: Project, spec: JobSpec, *, allowance: int = 0
         checks=project.checks if spec.checks is None else spec.checks,
         minutes=wishes.minutes or limits.minutes,
         target=spec.target or project.target,
+        tokens=_times(wishes.tokens or config.execution_limits.job.tokens, sets),
+        microusd=_times(_microusd(wishes) or config.execution_limits.job.microusd, sets),
     )
+
+
+def _times(limit: int | None, sets: int) -> int | None:
+    return None if limit is None else limit * sets
+
+
+def _microusd(wishes: LimitWishes) -> int | None:
+    return None if wishes.usd is None else round(wishes.usd * 1_000_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
-from orchestrator.core.actions import Action, Ask, CheckBase, Hold
+from orchestrator.core.actions import Action, Ask, CheckBase, Hold, SetPressure
 from orchestrator.core.agent import Soul
 from orchestrator.core.board import AgentView, Board, ProjectView, run_kind
 from orchestrator.core.config import Config, Project
@@ -45,7 +45,9 @@ def _is_handled(state: State, table: Mapping[Event, Legal], decide: Decide) -> b
     if ActorKind.ENGINE not in leads_on:
         return False
     # To be held or to ask somebody is no way on, where nothing stands in the way.
-    due = (action for action in decide(_board(job), _NOW) if not isinstance(action, CheckBase | Hold | Ask))
+    due = (
+        action for action in decide(_board(job), _NOW) if not isinstance(action, CheckBase | SetPressure | Hold | Ask)
+    )
     return run_kind(job) is not None or any(action.job == job.id for action in due)
 
 

@@ -8,6 +8,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 from orchestrator.core.codec import from_mapping
+from orchestrator.core.tally import NOTHING, Reservation, Tally
 
 
 class Kind(StrEnum):
@@ -178,6 +179,9 @@ class LimitWishes:
     minutes: int | None = None
     starts: int | None = None
     reviews: int | None = None
+    tokens: int | None = None
+    """What all runs of the job together may use."""
+    usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +381,10 @@ class Standing:
     """Number of the newest card."""
     run: str = ""
     """The live run, '' if there is none."""
+    reserved: Reservation | None = None
+    """What is set aside for it, where it asks a model; None without such a run."""
+    used: Tally = NOTHING
+    """What the ended runs of the job used."""
     agent: str = ""
     """The worker that makes the attempts."""
     author: Worker | None = None

@@ -21,6 +21,7 @@ from orchestrator.core.rounds import (
 from orchestrator.core.step import NO_MERGE, Step
 from orchestrator.core.suspicion import another_opinion, approved_before, doubted, drawn, is_extra, rests_on_nothing
 from orchestrator.core.transitions import Event, Move
+from orchestrator.core.usage import reserve
 from orchestrator.core.verdict import Judgement
 
 UNCLEAR_VERDICTS = 2
@@ -42,7 +43,7 @@ def review_started(job: Job, review: ReviewRecord, now: str) -> Move:
     }
     step = Step(Event.REVIEW, job, now, {f"review-{review.number}": review}, facts=facts)
     told = f"review {review.number} by {review.reviewer.agent}"
-    changes = {"run": review.run, "review": review.number, "starts": job.at.starts + 1}
+    changes = {"run": review.run, "review": review.number, "starts": job.at.starts + 1, "reserved": reserve(review)}
     return step.to(State.REVIEWING, told, **changes, reason=reviewing(review.reviewer.agent))
 
 

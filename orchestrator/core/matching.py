@@ -120,9 +120,10 @@ class Matching:
         asked = ((job.spec.backend, backends), (job.spec.model, models))
         return "".join(guess(name, sorted(known)) for name, known in asked if name and name not in known)
 
-    def reviewer(self, job: Job) -> StartReview | Ask | Stand:
+    def reviewer(self, job: Job, capped: Set[str] = frozenset()) -> StartReview | Ask | Stand | None:
         """The reviewer farthest from the author that may judge; a card if there is none, or without one that was drawn
-        to judge it twice the approval that is there already.
+        to judge it twice the approval that is there already. None where one only has to be waited for: of those that
+        are `capped`, for they have reached a limit, or others would be less far from the author.
 
         Ties: the order in which the job names them, the fewest reviews at once, the name.
         """
@@ -149,7 +150,10 @@ class Matching:
             if second is not None:
                 return _without_another(job, second, context)
             return Ask(job.id, CardKind.NO_REVIEWER, f"No reviewer can judge {job.id}. Look at it yourself?", context)
-        name = min(candidates)[-1]
+        free = [each for each in candidates if each[-1] not in capped]
+        if not free or min(free)[0] > min(candidates)[0]:
+            return None
+        name = min(free)[-1]
         return StartReview(job.id, name, independence_of_all(authors, self._board.agents[name].worker()))
 
     def note_review(self, reviewer: str) -> None:

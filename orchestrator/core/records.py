@@ -14,6 +14,7 @@ from orchestrator.core.config import Suspicion
 from orchestrator.core.criteria import Checks
 from orchestrator.core.job import Fix, Worker
 from orchestrator.core.said import Trouble, Usage
+from orchestrator.core.tally import Estimate
 
 
 class RunStatus(StrEnum):
@@ -136,6 +137,8 @@ class Attempt:
     identity: str = ""
     """`degraded` where the program has no system prompt, so that the soul stands in front of the message."""
     parts: tuple[PromptPart, ...] = ()
+    estimate: Estimate | None = None
+    """What it was expected to use; None where an older version asked for nothing."""
     session: str = ""
     """The session of the agent's program; '' if it has none that could go on."""
     resumed: bool = False
@@ -446,6 +449,8 @@ class ReviewRecord:
     diff: str = ""
     """Blob id of the patch that stood in the message."""
     parts: tuple[PromptPart, ...] = ()
+    estimate: Estimate | None = None
+    """As in `Attempt`."""
     ended: str = ""
     status: RunStatus | None = None
     exit: int | None = None

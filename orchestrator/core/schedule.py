@@ -7,7 +7,7 @@ age. One attempt at a time for each agent; one merge at a time for each target b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Set
+from collections.abc import Iterable, Set
 from datetime import datetime
 
 from orchestrator.core.actions import (
@@ -24,6 +24,7 @@ from orchestrator.core.actions import (
     Land,
     Release,
     Remind,
+    SetPressure,
     Stand,
     StartAttempt,
     StartChecks,
@@ -44,12 +45,16 @@ from orchestrator.core.board import (
 )
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, Priority, State
+from orchestrator.core.limits import Book, Scope, is_engaged, live_runs
 from orchestrator.core.matching import Matching
 from orchestrator.core.needs import Holds
 from orchestrator.core.records import CardKind
+from orchestrator.core.skills import tokens_of
 from orchestrator.core.step import is_due
 from orchestrator.core.suspicion import is_extra
+from orchestrator.core.tally import Reservation
 from orchestrator.core.times import iso
+from orchestrator.core.usage import estimate, learned_path, what_of
 from orchestrator.core.waits import needs_reminder
 
 __all__ = [
@@ -71,6 +76,7 @@ __all__ = [
     "ProjectView",
     "Release",
     "Remind",
+    "SetPressure",
     "Stand",
     "StartAttempt",
     "StartChecks",
@@ -88,27 +94,40 @@ def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple
     """
     backlog = backlog if backlog is not None else Backlog()
     matching = Matching(board)
-    holds = Holds(board, now, matching)
+    looked = backlog.look(board, now, Holds(board, now, matching))
     if board.broken:
         # What waits to start is told why; all else stays as it is until there are gates again that can judge it.
-        return tuple(backlog.look(board, now, holds))
-    taken = _Slots(board)
-    actions: list[Action] = []
+        return tuple(looked)
+    pressure = _pressure(board, backlog.ready)
+    actions: list[Action] = [pressure] if pressure is not None else []
     actions += _landings(board, now, matching)
     collected = oldest_first(unheld(board), State.COLLECTED)
     actions += [Gather(job.id) for job in collected if is_due(job.at.not_before, now)]
     actions += _checks(board, now)
-    actions += _reviews(board, now, taken, matching)
-    actions += _red_bases(board)
+    red = list(_red_bases(board))
+    asking = {action.job for action in red if isinstance(action, Ask)}
+    attempts = _Attempts(board, backlog, asking, matching, pressure)
+    actions += _reviews(board, now, attempts, matching)
+    actions += red
     actions += _expired(board, now)
-    looked = backlog.look(board, now, holds)
     settled = {action.job for action in (*actions, *looked) if isinstance(action, ApplyDefault | Freed)}
     late = (job for job in board.active if needs_reminder(job, now) and job.id not in settled)
     actions += [Remind(job.id) for job in sorted(late, key=age)]
-    asking = {action.job for action in actions if isinstance(action, Ask)}
     actions += [action for action in looked if action.job not in asking]
-    actions += _attempts(board, backlog, asking, taken, matching)
+    actions += attempts.start()
     return tuple(actions)
+
+
+def _pressure(board: Board, ready: int) -> SetPressure | None:
+    """The change of what may begin that follows from the last minutes; None if there is none."""
+    was, limits = _was_engaged(board), board.config.execution_limits
+    used = Book(limits, board.spending, live_runs(board.active), engaged=was).in_window
+    is_now = is_engaged(was, used, limits.window_tokens, ready, board.config.slots)
+    return SetPressure(is_now, ready) if is_now is not was else None
+
+
+def _was_engaged(board: Board) -> bool:
+    return board.spending.pressure is not None and board.spending.pressure.engaged
 
 
 def _landings(board: Board, now: datetime, matching: Matching) -> Iterable[Action]:
@@ -226,7 +245,9 @@ _UNLANDED = (State.COLLECTED, State.CHECKING, State.REVIEWING, State.MERGING, St
 class _Slots:
     """Slots and agents that are taken, counted up as actions are decided."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, book: Book) -> None:
+        self._board, self.book = board, book
+        self._capped: frozenset[str] | None = None
         self._unlanded = Counter(job.at.project for job in unheld(board) if job.state in _UNLANDED)
         self._most_unlanded = max(LEAST_UNLANDED, UNLANDED_PER_SLOT * board.config.slots)
         runs = [job for job in board.active if run_kind(job) in (RunKind.ATTEMPT, RunKind.REVIEW)]
@@ -234,12 +255,30 @@ class _Slots:
         self.background = sum(job.priority >= Priority.P3 for job in runs)
         self.busy = {job.at.agent for job in runs if run_kind(job) is RunKind.ATTEMPT} | board.occupied
 
-    def take(self, job: Job, agent: str = "") -> None:
-        """A run of this job, by this agent if it is an attempt, is decided."""
+    def take(self, job: Job, agent: str, *, review: bool = False) -> None:
+        """A run of this job, by this agent, is decided."""
         self.used += 1
         self.background += job.priority >= Priority.P3
-        if agent:
+        if not review:
             self.busy.add(agent)
+        self.book.take(job.at.project, self._expected(job, agent, review=review))
+        self._capped = None
+
+    def _expected(self, job: Job, agent: str, *, review: bool) -> Reservation:
+        """About what will be set aside: of its prompt only what the job itself says is known by now."""
+        model, spending = self._board.agents[agent].model, self._board.spending
+        known = self._board.config.models.get(model)
+        learned = spending.learned.get(learned_path(what_of(job, review=review), model))
+        expected = estimate(learned, tokens_of(job.spec.prompt), price=known.price if known else None)
+        return Reservation(agent, expected.tokens, expected.microusd)
+
+    @property
+    def capped(self) -> frozenset[str]:
+        """The agents that have reached a limit of theirs."""
+        if self._capped is None:
+            refused = (name for name in self._board.agents if self.book.refusal(Scope.AGENT, name))
+            self._capped = frozenset(refused)
+        return self._capped
 
     def is_behind(self, job: Job) -> bool:
         """Whether a job is to wait until more of its project's work has landed. What was begun or is urgent is not."""
@@ -259,7 +298,8 @@ class _Slots:
         return self.used == self.slots and job.priority is Priority.P0 and job.at.origin == "human"
 
 
-def _reviews(board: Board, now: datetime, taken: _Slots, matching: Matching) -> Iterable[Action]:
+def _reviews(board: Board, now: datetime, attempts: _Attempts, matching: Matching) -> Iterable[Action]:
+    taken = attempts.taken
     waiting = oldest_first(unheld(board), State.REVIEWING)
     for job in sorted(waiting, key=lambda each: each.priority):
         if job.at.run:
@@ -269,13 +309,17 @@ def _reviews(board: Board, now: datetime, taken: _Slots, matching: Matching) -> 
             continue
         if not is_due(job.at.not_before, now):
             continue
-        action = _over_ceiling(board, job, review=True) or matching.reviewer(job)
+        action = _over_ceiling(board, job, review=True) or matching.reviewer(job, taken.capped)
         if isinstance(action, Ask | Stand):
             yield action
-        elif taken.free_for(job) and not board.stopping:
-            taken.take(job)
-            matching.note_review(action.reviewer)
-            yield action
+        elif action is not None and taken.free_for(job) and not (board.stopping or taken.book.refusal_of(job)):
+            yield from attempts.start_share(job)
+            # That may have taken the last slot, or reached a limit.
+            may = taken.free_for(job) and action.reviewer not in taken.capped and not taken.book.refusal_of(job)
+            if may:
+                taken.take(job, action.reviewer, review=True)
+                matching.note_review(action.reviewer)
+                yield action
 
 
 def _why_no_second(board: Board, job: Job) -> str:
@@ -298,58 +342,76 @@ def _over_ceiling(board: Board, job: Job, *, review: bool = False) -> Ask | None
     if review and job.at.review >= agreed.reviews:
         question = f"{job.id} has used all of its {agreed.reviews} reviews. Grant another set?"
         return Ask(job.id, CardKind.CEILING, question)
+    used = job.at.used
+    if agreed.tokens is not None and used.tokens >= agreed.tokens:
+        question = f"{job.id} has used {used.tokens:,} tokens, of {agreed.tokens:,}. Grant another set?"
+        return Ask(job.id, CardKind.CEILING, question)
+    if agreed.microusd is not None and used.microusd >= agreed.microusd:
+        cost, most = used.microusd / 1_000_000, agreed.microusd / 1_000_000
+        question = f"{job.id} has cost {cost:,.2f} US dollars, of {most:,.2f}. Grant another set?"
+        return Ask(job.id, CardKind.CEILING, question)
     return None
 
 
-def _attempts(board: Board, backlog: Backlog, asking: Set[str], taken: _Slots, matching: Matching) -> Iterable[Action]:
-    if board.stopping:
-        return
-    started: set[str] = set()
-    order = backlog.in_order()
-    for job in order:
-        if taken.keeps_last_for_background(job):
-            # The last free slot goes to the background lane, if something of it can start and nothing of it runs.
-            started |= yield from _start(board, backlog.in_order(low=True), asking, taken, matching, most=1)
-            taken.background = max(taken.background, 1)  # Tried once: if nothing could start, the slot is anybody's.
-        if job.id in started:
-            continue
-        if not taken.free_for(job):
-            if job.priority > Priority.P0:
-                return
-            continue
-        yield from _start(board, order, asking, taken, matching, first=job)
+class _Attempts:
+    """The attempts that one decision starts."""
 
+    def __init__(
+        self, board: Board, backlog: Backlog, asking: Set[str], matching: Matching, pressure: SetPressure | None
+    ) -> None:
+        self._board, self._backlog, self._matching = board, backlog, matching
+        self._asking = set(asking)
+        is_pressed = pressure.engaged if pressure is not None else _was_engaged(board)
+        limits = board.config.execution_limits
+        self.taken = _Slots(board, Book(limits, board.spending, live_runs(board.active), engaged=is_pressed))
+        self._started: set[str] = set()
 
-def _start(
-    board: Board,
-    order: Order,
-    asking: Set[str],
-    taken: _Slots,
-    matching: Matching,
-    *,
-    first: Job | None = None,
-    most: int = 0,
-) -> Generator[Action, None, set[str]]:
-    """Start `first` if it can, or with `most` so many of an order. Returns the ids of those that were started."""
-    started: set[str] = set()
-    for job in (first,) if first is not None else order:
-        if job.id in asking:
-            continue
-        if taken.is_behind(job):
+    def start(self) -> Iterable[Action]:
+        """Start all that can be started, in the order of service."""
+        if self._board.stopping:
+            return
+        order = self._backlog.in_order()
+        for job in order:
+            yield from self.start_share(job)
+            if job.id in self._started:
+                continue
+            if not self.taken.free_for(job):
+                if job.priority > Priority.P0:
+                    return
+                continue
+            yield from self._start(job, order)
+
+    def start_share(self, job: Job) -> Iterable[Action]:
+        """Before `job` takes the last free slot: that goes to the background lane, if something of it can start and
+        nothing of it runs."""
+        if not self.taken.keeps_last_for_background(job):
+            return
+        order, number = self._backlog.in_order(low=True), len(self._started)
+        for each in order:
+            yield from self._start(each, order)
+            if len(self._started) > number:
+                break
+        self.taken.background = max(
+            self.taken.background, 1
+        )  # Tried once: if nothing could start, the slot is anybody's.
+
+    def _start(self, job: Job, order: Order) -> Iterable[Action]:
+        """Start a job if it can be; if none like it can, the rest of its line is left out."""
+        if job.id in self._asking or job.id in self._started:
+            return
+        if self.taken.is_behind(job) or self.taken.book.refusal_of(job):
             order.drop_line()
-            continue
-        if over := _over_ceiling(board, job):
+            return
+        if over := _over_ceiling(self._board, job):
+            self._asking.add(job.id)
             yield over
-            continue
-        base = board.projects[job.at.project].base
+            return
+        base = self._board.projects[job.at.project].base
         is_known = base not in (BaseState.UNKNOWN, BaseState.RUNNING) or job.spec.repairs_base
-        chosen = matching.worker(job, taken.busy) if is_known else None
+        chosen = self._matching.worker(job, self.taken.busy | self.taken.capped) if is_known else None
         if chosen is None:
             order.drop_line()
-            continue
-        taken.take(job, chosen[0])
-        started.add(job.id)
+            return
+        self.taken.take(job, chosen[0])
+        self._started.add(job.id)
         yield StartAttempt(job.id, *chosen)
-        if most and len(started) >= most:
-            break
-    return started

@@ -49,8 +49,9 @@ class Chosen:
 
 
 def tokens_of(text: str) -> int:
-    """About how many tokens a text is: a quarter of its characters."""
-    return (len(text) + 3) // 4
+    """About how many tokens a text is: a quarter of its letters, and two for three Chinese, Japanese or Korean ones."""
+    dense = 0 if text.isascii() else sum("\u2e80" <= char <= "\uffdc" for char in text)
+    return (len(text) - dense + 3) // 4 + (2 * dense + 2) // 3
 
 
 def skill_path(name: str) -> str:

@@ -123,8 +123,10 @@ def check_kind(ws: Workspace, parsed: JobText, name: str = "") -> None:
         raise InvalidFileError(slip, file=name, line=parsed.lines.get(("kind",), 0), key="kind")
 
 
-def new_job(ws: Workspace, parsed: JobText, id_: str, *, source: str, priority: Priority, actor: Actor) -> Move:
-    """The step that makes a job of a file."""
+def new_job(
+    ws: Workspace, parsed: JobText, id_: str, *, source: str, priority: Priority, actor: Actor, lowered: str = ""
+) -> Move:
+    """The step that makes a job of a file; `lowered` as in `accept`."""
     return accept(
         parsed.text,
         parsed.spec,
@@ -135,6 +137,7 @@ def new_job(ws: Workspace, parsed: JobText, id_: str, *, source: str, priority: 
         actor=actor,
         priority=priority,
         project=project_of(ws, parsed.spec),
+        lowered=lowered,
     )
 
 

@@ -35,6 +35,7 @@ from orchestrator.core.sessions import Plan
 from orchestrator.core.skills import Chosen, choose_skills
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
+from orchestrator.core.usage import what_of
 from orchestrator.engine.agents import backend_for, launch_spec, soul_of
 from orchestrator.engine.bases import find_start, mirror_with
 from orchestrator.engine.conflicts import collision_for, conflict_files, merge_again
@@ -47,6 +48,7 @@ from orchestrator.engine.sessions import new_session_id, plan_for, session_of, t
 from orchestrator.engine.skill_files import FOLDER as SKILLS
 from orchestrator.engine.skill_files import files_of, skills_folder, used_skill, with_files
 from orchestrator.engine.skills import find_skill
+from orchestrator.engine.usage import expect
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -76,6 +78,7 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
         return Reserved(not_started(job, error.message, ws.config.limits, now))
     run = next_run(job, Kind.ATTEMPT)
     plan, used = prepared.plan, prepared.used
+    going_on = session_of(ws, agent.soul.name, job.at.project) if plan.resume else None
     session = plan.resume or (new_session_id(str(run)) if prepared.can.names_session else "")
     attempt = Attempt(
         number=run.number,
@@ -94,6 +97,7 @@ def reserve_attempt(ws: Workspace, job: Job, action: StartAttempt, agent: AgentV
         system=blob_id(prepared.system) if prepared.system else "",
         identity="" if prepared.system else "degraded",
         parts=prepared.parts,
+        estimate=expect(ws, what_of(job), agent.model, prepared.parts, going_on),
         session=session,
         resumed=bool(plan.resume),
         why_fresh=plan.why_fresh,

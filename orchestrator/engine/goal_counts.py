@@ -1,4 +1,7 @@
-"""Steps of jobs, each with what it leads to for the goal of its project: the ledger gets both at once, or neither."""
+"""Steps of jobs, each with what its run used and what it leads to for the goal of its project.
+
+The ledger gets all of it at once, or nothing.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +23,31 @@ from orchestrator.core.ending import Read
 from orchestrator.core.goal import FinishCard, Goal, GoalMove, ProjectState, follow_step, is_about_goal
 from orchestrator.core.records import RECORDS
 from orchestrator.core.transitions import Move
+from orchestrator.engine.usage import account
 
 ReadFile = Callable[[str], bytes | None]
 """A file of the ledger by path; None if there is none."""
 _STEMS: Mapping[type[Any], str] = {kind: name for name, kind in RECORDS.items()}
 
 
-def put_step(writer: Writer, move: Move, now: datetime, files: Mapping[str, bytes] | None = None) -> None:
-    """Add a step of a job. Raises as `Writer.commit`, and leaves the chain as it was then."""
+def put_step(
+    writer: Writer, move: Move, now: datetime, files: Mapping[str, bytes] | None = None, *, day: str = ""
+) -> Move:
+    """Add a step of a job, with the run counted that it ends: to `day`, as in `account`. Returns it as it was added.
+
+    Raises as `Writer.commit`, and leaves the chain as it was then.
+    """
+    move, beside = account(writer, move, now, day)
     known = None
     if is_about_goal(move.was, move.job.state):
         known = read_goal(writer.read_file, move.job.at.project)
     is_more = move.was is None and known is not None and known.state is ProjectState.OPEN
     if known is None or not known.goal or is_more:
-        writer.commit(move, now, files=files)
-        return
+        writer.commit(move, now, files=files, beside=beside)
+        return move
     was = writer.folder(move.job.id)
     with writer.all_or_nothing():
-        writer.commit(move, now, files=files)
+        writer.commit(move, now, files=files, beside=beside)
         # By what was written, as whoever reads the ledger finds it.
         after = writer.folder(move.job.id)
         assert after is not None
@@ -45,6 +55,7 @@ def put_step(writer: Writer, move: Move, now: datetime, files: Mapping[str, byte
         step = follow_step(known, card, before, after.job, _reader(writer, after), _reader(writer, was))
         if step is not None:
             writer.file(filing_of(step), now)
+    return move
 
 
 def _reader(writer: Writer, folder: Folder | None) -> Read:

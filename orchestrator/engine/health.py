@@ -22,9 +22,11 @@ from orchestrator.core.alerts import (
     look_at_open,
 )
 from orchestrator.core.funnel import DAY_S, FACTS, Funnel, Happened, Tally
+from orchestrator.core.limits import Refusal
 from orchestrator.core.times import parse
 from orchestrator.core.trials import Broken, find_broken
 from orchestrator.engine.history import read_log
+from orchestrator.engine.limits import book_of, list_refusals
 from orchestrator.engine.notes import read_note
 from orchestrator.engine.project_lines import ProjectLine, project_lines
 from orchestrator.engine.scars import find_odd_gates
@@ -65,6 +67,8 @@ class HealthReport:
     """From when on all was read: later than the period where that has more steps than are read."""
     projects: tuple[ProjectLine, ...] = ()
     """Those that have a goal."""
+    limits: tuple[Refusal, ...] = ()
+    """What keeps something from beginning now."""
 
     @property
     def cards(self) -> Oldest | None:
@@ -97,6 +101,7 @@ def look_at_health(ws: Workspace, period_s: int = WEEK_S) -> HealthReport:
         steps=number,
         counted_since=now - period_s if is_whole else max(now - period_s, first),
         projects=project_lines(ws),
+        limits=tuple(list_refusals(ws, book_of(ws))),
     )
 
 

@@ -17,6 +17,7 @@ from orchestrator.core.schedule import Board, ProjectView
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.bases import view_project
 from orchestrator.engine.launch import RunState, state_of
+from orchestrator.engine.limits import look_at_spending
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -120,6 +121,7 @@ def look(
         occupied=_occupied(ws, {job.at.run for job in active}),
         stopping=stopping,
         broken=broken,
+        spending=look_at_spending(ws, shown),
     )
 
 

@@ -21,8 +21,10 @@ from orchestrator.core.board import run_kind
 from orchestrator.core.handlers import find_unhandled
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, State
+from orchestrator.engine.agents import view_agents
 from orchestrator.engine.health import alarms_of
 from orchestrator.engine.launch import RunState, folder_of, state_of
+from orchestrator.engine.limits import waits_for_tomorrow
 from orchestrator.engine.notes import note_engine, read_note
 from orchestrator.engine.project_queue import Projection
 from orchestrator.engine.tick import LEDGER, Engine, look_at_health, tell_notices, tick
@@ -114,8 +116,13 @@ def is_idle(engine: Engine) -> bool:
         doing = (folder.job for folder in shown.active)
         return not any(run_kind(job) is RunKind.ATTEMPT and _is_there(ws, job.at.run) for job in doing)
     # There are few of the first: as long as anything is done at one of them, the many that wait are not looked at.
-    if any(_goes_on(ws, folder.job) for folder in shown.active) or any(map(_may_start, shown.backlog.values())):
+    if any(_goes_on(ws, folder.job) for folder in shown.active):
         return False
+    if any(map(_may_start, shown.backlog.values())):
+        ready = filter(_may_start, shown.backlog.values())
+        # As with a date, what a day has to end for first is not waited for.
+        if not waits_for_tomorrow(ws, ready, view_agents(ws)[0]):
+            return False
     # Runs that nobody waits for any more are being stopped, and their work is still to be sealed.
     return not any(_is_there(ws, path.name) for path in ws.paths.runs.glob("[!.]*"))
 

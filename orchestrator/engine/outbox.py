@@ -315,6 +315,7 @@ class _Look:
             actor=ENGINE,
             priority=priority,
             project=project,
+            lowered=note,
         )
         return move, note
 

@@ -122,10 +122,10 @@ def _job_of(ws: Workspace, schedule: Schedule, slot: datetime, actor: Actor) -> 
     keys = fill_in(schedule, slot, slot.astimezone(zone_of(schedule.tz)))
     parsed, wanted = judge_new(ws, dump(keys).encode(), f"{schedule.name}.yaml")
     # What nobody asks for at that moment takes no slot that is kept for whoever does.
-    priority, _ = lower_priority(wanted)
+    priority, note = lower_priority(wanted)
     source = f"schedule {schedule.name} {iso(slot)}"
     id_ = slot_job_id(schedule.name, slot, by_hand=actor != ENGINE)
-    return new_job(ws, parsed, id_, source=source, priority=priority, actor=actor)
+    return new_job(ws, parsed, id_, source=source, priority=priority, actor=actor, lowered=note)
 
 
 def taken_filing(name: str, taken: SlotsTaken, why: str, moves: tuple[Move, ...] = ()) -> Filing:

@@ -11,15 +11,17 @@ from typing import Any
 from orchestrator.adapters.ledger import Folder
 from orchestrator.core.hot import HotFile
 from orchestrator.core.job import Job, Lane, State
+from orchestrator.core.limits import Refusal
 from orchestrator.core.needs import blocked_by, needed_by
 from orchestrator.core.possible import find_impossible
 from orchestrator.core.waits import Wait, wait_of
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.hot import hot_files
+from orchestrator.engine.limits import Reasons
 from orchestrator.engine.needs import Need, long_held, rejected_files, stuck_jobs
 from orchestrator.engine.project_lines import PENDING, ProjectLine, project_lines
 from orchestrator.engine.recurring import schedule_problems
-from orchestrator.engine.routing import routing_problems
+from orchestrator.engine.routing import limits_problems, routing_problems
 from orchestrator.engine.workspace import Workspace
 
 ERRORS_SHOWN = 50
@@ -63,6 +65,8 @@ class Summary:
     """Files in which work has collided again and again lately."""
     projects: tuple[ProjectLine, ...] = ()
     """Those that have a goal."""
+    limits: tuple[Refusal, ...] = ()
+    """What keeps something from beginning now."""
 
     @property
     def all_done(self) -> bool:
@@ -78,6 +82,7 @@ class Summary:
             "counts": dict(self.counts),
             "hot": [asdict(each) for each in self.hot],
             "projects": [each.to_json() for each in self.projects],
+            "limits": [refusal_json(each) for each in self.limits],
         }
 
     def closing_line(self) -> str:
@@ -104,7 +109,8 @@ def summarize(ws: Workspace, *, errors: bool = True) -> Summary:
     jobs = sorted((each.job for each in folders), key=lambda job: (order.index(job.lane), job.priority, job.at.created))
     told = _last_errors(ws, jobs) if errors else {}
     now = ws.now()
-    lines = tuple(replace(line_of(job, now), error=told.get(job.id, "")) for job in jobs)
+    reasons = Reasons(ws, view_agents(ws)[0])
+    lines = tuple(_line(job, now, told.get(job.id, ""), reasons) for job in jobs)
     asking = [each for each in folders if each.job.state is State.DECIDE]
     needed = needed_by(jobs) if asking else {}
     needs = sorted((_need(ws, each, needed) for each in asking), key=lambda need: need.id)
@@ -118,7 +124,18 @@ def summarize(ws: Workspace, *, errors: bool = True) -> Summary:
         counts={lane.value: counts[lane] for lane in order if counts[lane]},
         hot=tuple(each for name in ws.config.projects for each in hot_files(ws, name)),
         projects=projects,
+        limits=tuple(reasons.refusals),
     )
+
+
+def _line(job: Job, now: datetime, error: str, reasons: Reasons) -> Line:
+    line, refusal = replace(line_of(job, now), error=error), reasons.of(job)
+    return replace(line, reason=refusal.told) if refusal is not None else line
+
+
+def refusal_json(refusal: Refusal) -> dict[str, Any]:
+    """As `--json` shows it."""
+    return {**asdict(refusal), "told": refusal.told}
 
 
 def line_of(job: Job, now: datetime) -> Line:
@@ -178,4 +195,5 @@ def list_problems(ws: Workspace) -> list[str]:
     problems = [f"orc.yaml: {ws.config_problem} (the last good one is in force)"] if ws.config_problem else []
     agents, unusable = view_agents(ws)
     impossible = [f"{each.what}: {each.text} ({each.hint})" for each in find_impossible(ws.config, agents)]
-    return [*problems, *unusable, *schedule_problems(ws), *map(str, routing_problems(ws, agents)), *impossible]
+    named = (*routing_problems(ws, agents), *limits_problems(ws, agents))
+    return [*problems, *unusable, *schedule_problems(ws), *map(str, named), *impossible]

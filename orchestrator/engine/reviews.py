@@ -27,6 +27,7 @@ from orchestrator.core.records import UNANSWERED, Answer, Attempt, Evidence, Lat
 from orchestrator.core.schedule import AgentView, StartReview
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
+from orchestrator.core.usage import what_of
 from orchestrator.engine.agents import backend_for, launch_spec, may_be_asked_again, soul_of, suspicion_of
 from orchestrator.engine.attempts import Reserved, library_filing
 from orchestrator.engine.checks import export_tree
@@ -35,6 +36,7 @@ from orchestrator.engine.evidence import reviewed_patch
 from orchestrator.engine.launch import Start, folder_of, spec_for
 from orchestrator.engine.rules import rules_for_prompt
 from orchestrator.engine.sessions import new_session_id
+from orchestrator.engine.usage import expect
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -50,7 +52,8 @@ def reserve_review(ws: Workspace, job: Job, action: StartReview, agent: AgentVie
         suspicion, share = suspicion_of(ws.config, agent.soul), ws.config.review.second
         # To be asked once more is one more start.
         again = may_be_asked_again(ws.config, agent.soul) and job.at.starts + 1 < ws.terms(job).starts
-        review = replace(review, suspicion=suspicion, lately=lately, share=share, again=again)
+        expected = expect(ws, what_of(job, review=True), agent.model, review.parts)
+        review = replace(review, suspicion=suspicion, lately=lately, share=share, again=again, estimate=expected)
     except OrcError as error:
         return Reserved(not_started(job, error.message, ws.config.limits, now))
     filing = library_filing(ws, [review.soul] if review.soul else [])

@@ -1,4 +1,4 @@
-"""Routing: whether `routing:` in orc.yaml names agents that are there and may do that kind of work."""
+"""Whether `routing:` and `execution_limits:` in orc.yaml name agents that are there, and that may do that work."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ def routing_problems(ws: Workspace, agents: Mapping[str, AgentView]) -> Iterator
             why = f"no agent that may do work of kind {kind} has a model of the tier {route.tier!r}"
             line = line_in_config(ws.paths.root, "routing", kind, "tier")
             yield InvalidFileError(why, file=FILE_NAME, line=line, key=f"routing.{kind}.tier")
+
+
+def limits_problems(ws: Workspace, agents: Mapping[str, AgentView]) -> Iterator[InvalidFileError]:
+    """Limits of agents that are not there: whoever is meant has others."""
+    for name in ws.config.execution_limits.agents:
+        if name not in agents:
+            path = ("execution_limits", "agents", name)
+            why = f"agent {name!r} has no usable file in souls/{guess(name, agents)}"
+            yield InvalidFileError(why, file=FILE_NAME, line=line_in_config(ws.paths.root, *path), key=".".join(path))
 
 
 def _why_not(name: str, kind: str, agents: Mapping[str, AgentView]) -> str:

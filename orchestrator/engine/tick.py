@@ -30,7 +30,6 @@ from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, State
 from orchestrator.core.records import CardKind
 from orchestrator.core.schedule import (
-    Action,
     ApplyDefault,
     Ask,
     BaseMended,
@@ -44,6 +43,7 @@ from orchestrator.core.schedule import (
     Land,
     Release,
     Remind,
+    SetPressure,
     Stand,
     StartAttempt,
     StartChecks,
@@ -66,6 +66,7 @@ from orchestrator.engine.evidence import gather, known_result
 from orchestrator.engine.goal import look_at_goal
 from orchestrator.engine.health import Alarms
 from orchestrator.engine.launch import RunState, folder_of, launch, state_of
+from orchestrator.engine.limits import ToldLimits, set_pressure
 from orchestrator.engine.look import Noted, look
 from orchestrator.engine.merge import build_merge, land, watch_landing
 from orchestrator.engine.notes import note_engine
@@ -133,6 +134,7 @@ class Engine:
     notices: Notices = field(default_factory=Notices)
     verdicts: Verdicts = field(default_factory=Verdicts)
     trials: Trials = field(default_factory=Trials)
+    limits: ToldLimits = field(default_factory=ToldLimits)
     blocked: bool = False
     """Whether the ledger could not be written, so that nothing more is decided in this tick."""
 
@@ -228,7 +230,23 @@ def _decide(engine: Engine) -> bool:
     since, noted = engine.backlog.version, engine.noted
     told = engine.trials.told
     board = look(engine.ws, history=engine.history, stopping=engine.stopping, since=since, noted=noted, broken=told)
-    return _perform(engine, board, decide(board, engine.ws.now(), engine.backlog))
+    actions = decide(board, engine.ws.now(), engine.backlog)
+    # What is decided with it rests on it, so it is on the ledger before.
+    pressed = [
+        _guarded(engine, "limits", partial(_press, engine, each)) for each in actions if isinstance(each, SetPressure)
+    ]
+    for line in engine.limits.news(board):
+        engine.listener(line)
+        log.warning(line)
+    rest = [each for each in actions if not isinstance(each, SetPressure)]
+    return _perform(engine, board, rest) or any(pressed)
+
+
+def _press(engine: Engine, action: SetPressure) -> bool:
+    if subject := set_pressure(engine.ws, action):
+        engine.listener(subject)
+        log.warning(subject)
+    return bool(subject)
 
 
 def _look_at_goals(engine: Engine) -> bool:
@@ -242,7 +260,7 @@ def _look_at_goals(engine: Engine) -> bool:
     return moved
 
 
-def _perform(engine: Engine, board: Board, actions: Iterable[Action]) -> bool:
+def _perform(engine: Engine, board: Board, actions: Iterable[JobAction | CheckBase]) -> bool:
     moves: list[Move] = []
     filings: list[Filing] = []
     files: dict[str, dict[str, bytes]] = {}
@@ -276,7 +294,7 @@ def _with_follow_ups(engine: Engine, steps: Iterable[Move]) -> tuple[list[Move],
     return moves, filings
 
 
-def _act(engine: Engine, board: Board, action: Action) -> Move | Reserved | Filing | None:
+def _act(engine: Engine, board: Board, action: JobAction | CheckBase) -> Move | Reserved | Filing | None:
     """What an action comes to: a step to commit, perhaps with files, or nothing."""
     ws = engine.ws
     if isinstance(action, CheckBase):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.config_file import read_config
+from orchestrator.adapters.days import day_and_end
 from orchestrator.adapters.git import Git, Reader, common_dir
 from orchestrator.adapters.ledger import Filing, Folder, Ledger, open_ledger
 from orchestrator.adapters.shims import spawn_shim
@@ -93,6 +94,10 @@ class Workspace:
         """The current time."""
         return clock.now()
 
+    def day_of(self, now: datetime) -> str:
+        """To which day a moment counts, such as 2026-11-22: that of the time zone in `execution_limits`."""
+        return day_and_end(now, self.config.execution_limits.tz)[0]
+
     def stamp(self) -> str:
         """The current time as the ledger writes it."""
         return iso(self.now())
@@ -168,8 +173,7 @@ class Workspace:
                 try:
                     stands = not move.with_step_of or move.with_step_of in {each.job.id for each in done}
                     if stands and writer.fits(move):
-                        put_step(writer, move, now, (files or {}).get(move.job.id))
-                        done.append(move)
+                        done.append(put_step(writer, move, now, (files or {}).get(move.job.id), day=self.day_of(now)))
                 except (ValueError, TypeError, LedgerError) as error:
                     bad.append((move, str(error)))
             left_out = {move.job.id for move in moves} - {move.job.id for move in done}

@@ -46,7 +46,7 @@ def test_an_honest_ledger_holds_in_every_rule(root: Path) -> None:
     report = w.verify(root)
     assert report.lies == ()
     assert report.unverifiable == ()
-    assert report.jobs == 11
+    assert report.jobs == 13
 
 
 def test_the_honest_ledger_takes_every_step_that_is_proved(root: Path) -> None:

@@ -208,6 +208,38 @@ def test_with_two_slots_the_background_gets_none_of_them() -> None:
     assert started_jobs(ready(1), ready(2), ready(4, 4), slots=2) == [numbered_id(1), numbered_id(2)]
 
 
+def test_a_review_does_not_take_the_last_slot_from_the_background() -> None:
+    board = a_board(
+        running(1, "agent-00"),
+        running(2, "agent-01"),
+        in_review(3),
+        ready(4, 4),
+        agents=(*MANY, CRITIC),
+        config=Config(slots=3),
+    )
+    assert [each.job for each in decide(board, NOON) if isinstance(each, StartAttempt | StartReview)] == [
+        numbered_id(4)
+    ]
+
+
+def test_a_review_takes_the_last_slot_if_nothing_of_the_background_can_start() -> None:
+    held = ready(4, 4, spec=a_spec(hold=""), held=Held("human:ada", NOW))
+    for low in ((), (held,), (ready(4, 4), running(5, "agent-05", 4))):
+        runs = [running(number, f"agent-{number:02d}") for number in range(3 - 1 - (len(low) > 1))]
+        board = a_board(*runs, in_review(3), *low, agents=(*MANY, CRITIC), config=Config(slots=3))
+        assert [type(each) for each in decide(board, NOON) if isinstance(each, StartAttempt | StartReview)] == [
+            StartReview
+        ]
+
+
+def test_a_job_of_the_background_over_its_ceiling_is_asked_about_once() -> None:
+    spent = ready(4, 4, starts=12, attempt=1)
+    board = a_board(
+        running(1, "agent-00"), running(2, "agent-01"), spent, ready(5), agents=MANY, config=Config(slots=3)
+    )
+    assert [each.job for each in decide(board, NOON) if isinstance(each, Ask)] == [spent.id]
+
+
 def test_the_background_gets_no_second_share_while_one_of_it_runs() -> None:
     jobs = [running(9, "agent-00", 3), ready(1), ready(2), ready(4, 4)]
     assert started_jobs(*jobs, slots=3) == [numbered_id(1), numbered_id(2)]

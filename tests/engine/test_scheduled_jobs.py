@@ -169,6 +169,8 @@ def test_nobody_but_a_person_gets_the_slot_for_what_is_urgent(scheduled: World, 
         time.at(0)
         tick(engine)
     assert scheduled.job("inbox").at.priority == 1
+    told = git(scheduled.root, "log", "orc/state", "--format=%(trailers:key=Lowered,valueonly)", "--grep=^accept:")
+    assert told == "P0 is for people, so it became P1"
 
 
 def test_one_that_is_switched_off_makes_nothing(scheduled: World, time: Clock) -> None:
