@@ -21,6 +21,7 @@ from orchestrator.adapters.audit_chain import (
     owner_of,
     pointer_path,
 )
+from orchestrator.adapters.audit_costs import is_of_costs, judge_costs
 from orchestrator.adapters.audit_decisions import ALWAYS, DECISIONS
 from orchestrator.adapters.audit_goals import judge_goal, not_said, owed_after, projects_in
 from orchestrator.adapters.audit_reviews import NO_NONCE, proposing_run
@@ -166,11 +167,11 @@ class _Audit:
         if not ids:
             self._note(commit, "", check_filing(commit, changes))
             return
-        strangers = [path for path, (id_, _, _) in owners.items() if id_ != ids[0]]
+        strangers = [path for path, (id_, _, _) in owners.items() if id_ != ids[0] and not is_of_costs(path)]
         for path in strangers[:5]:
             self._note(commit, ids[0], [(Rule.SCOPE, f"changes {path} beside the folder of {ids[0]}")])
         folders = {folder for id_, folder, _ in owners.values() if id_ == ids[0] and folder}
-        self._judge(commit, ids[0], root, folders)
+        self._judge(commit, ids[0], root, folders, [path for path in changes if is_of_costs(path)])
 
     def _settle(self, commit: Commit, paths: Iterable[str]) -> None:
         """What the step before leads to for the goal of a project is said by the next commit, and by no other."""
@@ -192,7 +193,7 @@ class _Audit:
         self.owed = owed_after(step)
         yield from ()
 
-    def _judge(self, commit: Commit, id_: str, root: str, folders: set[str]) -> None:
+    def _judge(self, commit: Commit, id_: str, root: str, folders: set[str], paths: list[str]) -> None:
         self.jobs.add(id_)
         if commit.word not in {event.value for event in Event}:
             self._note(commit, id_, [(Rule.STEP, f"says {commit.word!r}, which is no step of a job")])
@@ -211,6 +212,7 @@ class _Audit:
         self._note(commit, id_, _guarded(self._check_lately(step)))
         self._note(commit, id_, _guarded(self._note_owed(step)))
         self._note(commit, id_, _guarded(self._check_proposed(step)))
+        self._note(commit, id_, _guarded(judge_costs(step, old_root=root, paths=paths)))
         self._prove(step)
 
     def _folder(self, root: str, folders: set[str]) -> Records:

@@ -420,9 +420,17 @@ class Writer:
             before = ended.job
         return move.was is before.state and before.at.seq == move.job.at.seq - 1
 
-    def commit(self, move: Move, now: datetime, *, files: Mapping[str, bytes] | None = None) -> None:
-        """Add one step. Raises LedgerError if it does not fit: ask `fits` first.
+    def commit(
+        self,
+        move: Move,
+        now: datetime,
+        *,
+        files: Mapping[str, bytes] | None = None,
+        beside: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Add one step, with more `files` in the folder of its job, and what it changes `beside` that, by path.
 
+        Raises LedgerError if it does not fit: ask `fits` first.
         Raises ValueError or TypeError, and leaves the chain as it was, if the step holds what no file can.
         """
         if not self.fits(move):
@@ -436,7 +444,8 @@ class Writer:
         old_path = self._path_of(job, move)
         old = objects.find(self._root, old_path) if old_path else None
         tree = objects.change_tree(old.oid if old else EMPTY_TREE, changes)
-        self._file(job, old_path, Entry(TREE_MODE, tree), move, now)
+        more = {path: self._blob(data) for path, data in (beside or {}).items()}
+        self._file(job, old_path, Entry(TREE_MODE, tree), move, now, more)
         self._jobs[job.id] = None if job.state.ended else job
 
     def _path_of(self, job: Job, move: Move) -> str:
@@ -447,9 +456,11 @@ class Writer:
         folder = self._ledger.closed(job.id, self._root)
         return folder.path if folder else ""
 
-    def _file(self, job: Job, old_path: str, entry: Entry, move: Move, now: datetime) -> None:
+    def _file(
+        self, job: Job, old_path: str, entry: Entry, move: Move, now: datetime, more: Mapping[str, Entry]
+    ) -> None:
         new_path = closed_path(job.id, parse(job.at.since)) if job.state.ended else open_path(job.id)
-        changes: dict[str, Entry | None] = {new_path: entry}
+        changes: dict[str, Entry | None] = {**more, new_path: entry}
         if old_path and old_path != new_path:
             changes[old_path] = None
         if job.state.ended:

@@ -128,6 +128,13 @@ class Expects(StrEnum):
     NO_CHANGE = "no_change"
 
 
+class Purpose(StrEnum):
+    """Whether a job brings what somebody wants, or keeps the house in order; by that costs are told apart."""
+
+    WORK = "work"
+    MAINTENANCE = "maintenance"
+
+
 class Area(StrEnum):
     """What a job must declare before it may change it without a person being asked."""
 
@@ -185,6 +192,7 @@ class JobSpec:
     prompt: str
     title: str = ""
     kind: Kind = Kind.CODE
+    purpose: Purpose = Purpose.WORK
     priority: Priority | None = None
     project: str = ""
     target: str = ""

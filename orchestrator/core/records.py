@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from orchestrator.core.config import Suspicion
+from orchestrator.core.config import Price, Suspicion
 from orchestrator.core.criteria import Checks
 from orchestrator.core.job import Fix, Worker
 from orchestrator.core.said import Trouble, Usage
@@ -87,6 +87,8 @@ class Spoke:
     """Millionths of a US dollar; None if neither the program nor a price says it."""
     priced: str = ""
     """Where the cost comes from: `reported`, or the date of the price in orc.yaml."""
+    price: Price | None = None
+    """That price, so that anybody can work the cost out again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""Steps of jobs, each with what it leads to for the goal of its project: the ledger gets both at once, or neither."""
+"""Steps of jobs, each with what it adds to the costs of its day, and what it leads to for the goal of its project.
+
+The ledger gets all of it at once, or nothing.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from orchestrator.adapters.ledger import (
     goal_path,
     parse_record,
 )
+from orchestrator.core.costs import added_files, costs_anything
 from orchestrator.core.ending import Read
 from orchestrator.core.goal import FinishCard, Goal, GoalMove, ProjectState, follow_step, is_about_goal
 from orchestrator.core.records import RECORDS
@@ -28,16 +32,17 @@ _STEMS: Mapping[type[Any], str] = {kind: name for name, kind in RECORDS.items()}
 
 def put_step(writer: Writer, move: Move, now: datetime, files: Mapping[str, bytes] | None = None) -> None:
     """Add a step of a job. Raises as `Writer.commit`, and leaves the chain as it was then."""
+    costs = _costs(writer, move, now)
     known = None
     if is_about_goal(move.was, move.job.state):
         known = read_goal(writer.read_file, move.job.at.project)
     is_more = move.was is None and known is not None and known.state is ProjectState.OPEN
     if known is None or not known.goal or is_more:
-        writer.commit(move, now, files=files)
+        writer.commit(move, now, files=files, beside=costs)
         return
     was = writer.folder(move.job.id)
     with writer.all_or_nothing():
-        writer.commit(move, now, files=files)
+        writer.commit(move, now, files=files, beside=costs)
         # By what was written, as whoever reads the ledger finds it.
         after = writer.folder(move.job.id)
         assert after is not None
@@ -45,6 +50,26 @@ def put_step(writer: Writer, move: Move, now: datetime, files: Mapping[str, byte
         step = follow_step(known, card, before, after.job, _reader(writer, after), _reader(writer, was))
         if step is not None:
             writer.file(filing_of(step), now)
+
+
+def _costs(writer: Writer, move: Move, now: datetime) -> dict[str, bytes]:
+    """The files of the day's costs to which a step adds, as they are after it."""
+    was = writer.folder(move.job.id) if move.was is not None else None
+    if was is None:
+        return {}
+
+    def read(kind: type[Any], number: int) -> Any:
+        stem = f"{_STEMS[kind]}-{number}"
+        if stem in move.records:
+            # By what is written, as whoever reads the ledger finds it.
+            return parse_record(kind, format_record(move.records[stem]), stem)
+        return writer.record(kind, was, stem)
+
+    if not costs_anything(was.job, move.job):
+        return {}
+    known = read_goal(writer.read_file, was.job.at.project)
+    goal = known.goal if known is not None else ""
+    return added_files(was.job, move.job, read, goal, int(now.timestamp()), writer.read_file)
 
 
 def _reader(writer: Writer, folder: Folder | None) -> Read:
