@@ -25,7 +25,16 @@ from orchestrator.adapters.audit_costs import is_of_costs, judge_costs
 from orchestrator.adapters.audit_decisions import ALWAYS, DECISIONS
 from orchestrator.adapters.audit_goals import judge_goal, not_said, owed_after, projects_in
 from orchestrator.adapters.audit_reviews import NO_NONCE, proposing_run
-from orchestrator.adapters.audit_rules import Finding, GoneError, Rule, Step, check_commit, check_filing, check_root
+from orchestrator.adapters.audit_rules import (
+    Finding,
+    GoneError,
+    Rule,
+    Step,
+    check_commit,
+    check_filing,
+    check_root,
+    differ,
+)
 from orchestrator.adapters.audit_steps import GENERAL
 from orchestrator.adapters.audit_work import PROOFS, Projects
 from orchestrator.adapters.git import Git, rev_parse
@@ -37,6 +46,7 @@ from orchestrator.core.records import CLEAR, Lately, ReviewRecord, Verdict
 from orchestrator.core.suspicion import LATELY, LOOKED_BACK
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Event
+from orchestrator.core.twins import Works, key_of, may_repeat
 from orchestrator.errors import LedgerError, NotFoundError, OrcError
 
 Progress = Callable[[int, int], None]
@@ -128,12 +138,20 @@ class _Audit:
     """Of each reviewer's newest clear verdicts: the number of the commit, and whether it was an approval."""
     lies: list[Lie] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
+    works: Works = field(default_factory=Works)
+    """The open jobs by what they ask for."""
+    keyed: bool = False
+    """Whether a job has said by what its work is known: from then on each one does."""
     owed: GoalMove | None = None
     """What the next commit must say of the goal of a project, after the step of a job."""
 
     def begin(self, start: str | None) -> None:
         """Believe the commit `start`; None to believe nothing."""
         self.parent, self.whole = (self.store.commit(start), False) if start else (None, True)
+        place = self.store.find(self.parent.tree, "open") if self.parent is not None else None
+        buckets = self.store.tree(place.oid).values() if place is not None else ()
+        for name, entry in ((n, e) for each in buckets for n, e in self.store.tree(each.oid).items()):
+            self.works.follow(name, Records(self.store, entries=self.store.tree(entry.oid)).job())
 
     def look_at(self, oid: str) -> None:
         """Check one commit against the one before it."""
@@ -212,6 +230,7 @@ class _Audit:
         self._note(commit, id_, _guarded(self._check_lately(step)))
         self._note(commit, id_, _guarded(self._note_owed(step)))
         self._note(commit, id_, _guarded(self._check_proposed(step)))
+        self._note(commit, id_, _guarded(self._check_twin(step)))
         self._note(commit, id_, _guarded(judge_costs(step, old_root=root, paths=paths)))
         self._prove(step)
 
@@ -254,6 +273,16 @@ class _Audit:
             first = self.proposed.setdefault((str(run), spec.title, spec.prompt), step.id)
             if first != step.id:
                 yield Rule.REVIEW, f"makes a second job of what {run} proposed once, after {first}"
+
+    def _check_twin(self, step: Step) -> Iterator[Finding]:
+        """A new job says by what its work is known, and while a job with that key is open, there is no second."""
+        said = step.commit.trailer("Work") if step.event is Event.ACCEPT else None
+        if step.event is Event.ACCEPT and (said is not None or self.keyed):
+            self.keyed, key = True, key_of(step.after)
+            yield from differ(Rule.MESSAGE, "the trailer Work", said or "", key)
+            if (twins := self.works.named(key)) and not may_repeat(step.after):
+                yield Rule.TWIN, f"accepts {step.id}, though {twins[0]} asks for the same work and is open"
+        self.works.follow(step.id, None if step.after.state.ended else step.after)
 
     def _check_lately(self, step: Step) -> Iterator[Finding]:
         """What a reviewer is said to have judged lately is what the ledger has of it."""

@@ -59,6 +59,8 @@ class Rule(StrEnum):
     LIMIT = "limit"
     GOAL = "goal"
     """Where a project stands that is to be finished, and that a person said so."""
+    TWIN = "twin"
+    """No new job asks for the very same work as one that is open, unless it says so."""
     COST = "cost"
     """What a run has cost, and that each is counted once, on its day and for its job."""
     FILING = "filing"

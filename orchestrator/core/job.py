@@ -203,6 +203,10 @@ class JobSpec:
     voice: str = "on"
     """`off`: without the agent's voice."""
     needs: tuple[str, ...] = ()
+    dedup_key: str = ""
+    """Jobs of a project with the same one ask for the same work, whatever else they say."""
+    again: bool = False
+    """It is to be done although an open job asks for the same work."""
     not_before: str = ""
     hold: str | None = None
     """Why a person keeps it from going on, '' without a reason; None: nobody does."""
