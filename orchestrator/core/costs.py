@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any
 
 from orchestrator.core.ending import Read
@@ -222,41 +221,58 @@ def day_of(seconds: int) -> str:
 def added_files(
     was: Job | None, job: Job, read: Read, goal: str, seconds: int, read_file: Callable[[str], bytes | None]
 ) -> dict[str, bytes]:
-    """The files that a step writes which is committed at a time, whole; empty if it adds nothing. Raises ValueError.
+    """The files that a step writes which is committed at a time, whole; empty if it adds nothing.
 
-    `read_file` finds a file as it was before the step.
+    `read_file` finds a file as it was before the step. Raises ValueError if the line to add to cannot be read.
     """
     charges, day = charges_of(was, job, read, goal), day_of(seconds)
     if not charges:
         return {}
     parts = {day_path(day): charges, jobs_path(day, job.id): by_job(charges, job.id)}
-    return {path: format_lines(add_up((parse_lines(read_file(path) or b""), more))) for path, more in parts.items()}
+    return {path: add_to(read_file(path) or b"", more) for path, more in parts.items()}
 
 
 def add_up(parts: Iterable[Lines]) -> dict[Facts, Sums]:
-    """All together, in one order."""
+    """All together."""
     found: dict[Facts, Sums] = {}
     for lines in parts:
         for facts, sums in lines.items():
             found[facts] = found.get(facts, NOTHING).plus(sums)
-    return dict(sorted(found.items(), key=lambda each: _order(each[0])))
+    return found
 
 
-def _order(facts: Facts) -> tuple[str, ...]:
-    return tuple(getattr(facts, name) for name in _FACTS)
+def add_to(data: bytes, more: Lines) -> bytes:
+    """A file with more in it. Only the lines that are added to are read: a busy day has hundreds of others."""
+    lines = data.splitlines()
+    for facts, sums in more.items():
+        head = _json(_mapping(facts, _FACTS)).encode()[:-1]
+        # After all of the facts comes the first of the sums.
+        heads = tuple(head + f'{"," * (head != b"{")}"{name}":'.encode() for name in _SUMS)
+        place = next((at for at, line in enumerate(lines) if line.startswith(heads)), None)
+        if place is None:
+            lines.append(_line(facts, sums))
+        else:
+            lines[place] = _line(facts, parse_lines(lines[place])[facts].plus(sums))
+    return b"".join(line + b"\n" for line in sorted(lines))
 
 
 def format_lines(lines: Lines) -> bytes:
     """One object in JSON on each line, without what is empty or zero."""
-    told = (_mapping(facts, _FACTS) | _mapping(sums, _SUMS) for facts, sums in lines.items())
-    return "".join(f"{json.dumps(each, separators=(',', ':'))}\n" for each in told).encode()
+    return b"".join(line + b"\n" for line in sorted(_line(facts, sums) for facts, sums in lines.items()))
+
+
+def _line(facts: Facts, sums: Sums) -> bytes:
+    return _json(_mapping(facts, _FACTS) | _mapping(sums, _SUMS)).encode()
+
+
+def _json(value: Mapping[str, object]) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _mapping(value: Facts | Sums, names: Iterable[str]) -> dict[str, object]:
     return {name: item for name in names if (item := getattr(value, name))}
 
 
-@lru_cache(maxsize=32)  # The next run of the day is added to what was written for the one before.
 def parse_lines(data: bytes) -> Lines:
     """The inverse of `format_lines`. Raises ValueError."""
     found: dict[Facts, Sums] = {}
