@@ -130,7 +130,7 @@ def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> No
     check("run", "--until-idle", code=1)
     check("show", "nothing", code=3)
     check("show", code=2)
-    third = str(check("submit", "-", "--name", "greet", stdin="title: greet\nprompt: greet\n")["job"])
+    third = str(check("submit", "-", "--name", "greet", stdin="title: greet\nprompt: greet\nagain: true\n")["job"])
     check("run", "--until-idle", code=1)
     check("approve", third, code=4)
     check("approve", f"{third}.card-1")
