@@ -21,7 +21,7 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -387,11 +387,12 @@ BATCH = 500
 
 
 def accept_moves(ws: Workspace, count: int, text: str, name: str = "waiting") -> list[Move]:
-    """The steps that make so many new jobs of one text."""
+    """The steps that make so many new jobs of one text, each with a key of its own."""
     spec = parse_job(text.encode(), name="job.yaml").spec
     keys = {"markdown": False, "source": "bench", "actor": ADA, "priority": Priority.P2, "project": "main"}
-    ids = (f"{name}-{secrets.token_hex(4)}" for _ in range(count))
-    return [accept(text, spec, id_=id_, now=ws.stamp(), **keys) for id_ in ids]  # type: ignore[arg-type]
+    ids = [f"{name}-{secrets.token_hex(4)}" for _ in range(count)]
+    texts = {id_: (f"{text}dedup_key: {id_}\n", replace(spec, dedup_key=id_)) for id_ in ids}
+    return [accept(*each, id_=id_, now=ws.stamp(), **keys) for id_, each in texts.items()]  # type: ignore[arg-type]
 
 
 def add_waiting(root: Path, count: int) -> None:

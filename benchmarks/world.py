@@ -64,7 +64,8 @@ printf '"findings":[],"summary":"It does what was asked."}\\n'
 """
 )
 
-JOB = "title: Write a file\nprompt: |\n  Write the file that this job is about, and nothing else.\n"
+JOB = "title: Write a file\nprompt: |\n  Write the file {name} that this job is about, and nothing else.\n"
+"""Each asks for another file: what asks for the same while it is open becomes no second job."""
 
 
 def run(
@@ -170,10 +171,10 @@ def write_configuration(root: Path, *, slots: int = 1, tick_seconds: float = 10)
     (root / "orc.yaml").write_text(dump(config))
 
 
-def drop(root: Path, name: str, text: str = JOB) -> int:
+def drop(root: Path, name: str, text: str = "") -> int:
     """Save a file in `queue/` by an atomic rename; the moment, on the clock of `time.monotonic_ns`."""
     temporary = root / "queue" / "inbox" / f".{name}.part"
-    temporary.write_text(text)
+    temporary.write_text(text or JOB.format(name=name))
     moment = time.monotonic_ns()
     temporary.rename(root / "queue" / "inbox" / f"{name}.yaml")
     return moment

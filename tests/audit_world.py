@@ -73,6 +73,7 @@ from orchestrator.core.tamper import (
 )
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Actor, Move
+from orchestrator.core.twins import key_of, work_key
 from orchestrator.core.usage import PRESSURE_PATH, WINDOW_PATH, Learned, Window, estimate, learned_path
 from orchestrator.core.verdict import Question, blot_nonce, hash_nonce, judge_reply
 from orchestrator.core.waits import remind
@@ -186,8 +187,11 @@ def git(*args: str) -> None:
 
 
 def accept(world: World, id_: str, text: str) -> str:
-    """A person drops a job."""
+    """A person drops a job, once more if an open one asks for the same."""
     spec = parse_job(text.encode(), name="job.yaml").spec
+    if any(work_key(spec, "main") == key_of(job) for job in world.ledger.snapshot().jobs.values()):
+        text = f"{text}again: true\n"
+        spec = replace(spec, again=True)
     now, name = iso(world.now()), f"{id_}.yaml"
     keys: dict[str, Any] = {"markdown": False, "source": f"queue/{name}", "actor": ADA, "project": "main"}
     world.commit(accepting.accept(text, spec, id_=id_, now=now, priority=Priority.P2, **keys))

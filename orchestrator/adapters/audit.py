@@ -21,11 +21,21 @@ from orchestrator.adapters.audit_chain import (
     owner_of,
     pointer_path,
 )
+from orchestrator.adapters.audit_costs import is_of_costs, judge_costs
 from orchestrator.adapters.audit_decisions import ALWAYS, DECISIONS
 from orchestrator.adapters.audit_follow_ups import Owed, judge_owed, owed_by, proposing_run
 from orchestrator.adapters.audit_goals import judge_goal, not_said, owed_after, projects_in
 from orchestrator.adapters.audit_reviews import NO_NONCE
-from orchestrator.adapters.audit_rules import Finding, GoneError, Rule, Step, check_commit, check_filing, check_root
+from orchestrator.adapters.audit_rules import (
+    Finding,
+    GoneError,
+    Rule,
+    Step,
+    check_commit,
+    check_filing,
+    check_root,
+    differ,
+)
 from orchestrator.adapters.audit_schedules import Slots
 from orchestrator.adapters.audit_steps import GENERAL
 from orchestrator.adapters.audit_usage import PRESSURE, check_counted, is_usage, judge_pressure
@@ -39,6 +49,7 @@ from orchestrator.core.records import CLEAR, Lately, ReviewRecord, Verdict
 from orchestrator.core.suspicion import LATELY, LOOKED_BACK
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Event
+from orchestrator.core.twins import Works, key_of, may_repeat
 from orchestrator.errors import LedgerError, NotFoundError, OrcError
 
 Progress = Callable[[int, int], None]
@@ -132,6 +143,10 @@ class _Audit:
     doubts: list[Doubt] = field(default_factory=list)
     proposals: dict[str, Owed] = field(default_factory=dict)
     """What jobs have to be made of before their next steps, or refused."""
+    works: Works = field(default_factory=Works)
+    """The open jobs by what they ask for."""
+    keyed: bool = False
+    """Whether a job has said by what its work is known: from then on each one does."""
     owed: GoalMove | None = None
     """What the next commit must say of the goal of a project, after the step of a job."""
     slots: Slots = field(default_factory=Slots)
@@ -140,6 +155,10 @@ class _Audit:
         """Believe the commit `start`; None to believe nothing."""
         self.parent, self.whole = (self.store.commit(start), False) if start else (None, True)
         self.slots.sure = self.whole
+        place = self.store.find(self.parent.tree, "open") if self.parent is not None else None
+        buckets = self.store.tree(place.oid).values() if place is not None else ()
+        for name, entry in ((n, e) for each in buckets for n, e in self.store.tree(each.oid).items()):
+            self.works.follow(name, Records(self.store, entries=self.store.tree(entry.oid)).job())
 
     def look_at(self, oid: str) -> None:
         """Check one commit against the one before it."""
@@ -178,11 +197,13 @@ class _Audit:
             self._note(commit, "", check_filing(commit, changes))
             return
         usage = {path for path in changes if is_usage(path)}
-        strangers = [path for path, (id_, _, _) in owners.items() if id_ != ids[0] and path not in usage]
+        costs = [path for path in changes if is_of_costs(path)]
+        known = usage.union(costs)
+        strangers = [path for path, (id_, _, _) in owners.items() if id_ != ids[0] and path not in known]
         for path in strangers[:5]:
             self._note(commit, ids[0], [(Rule.SCOPE, f"changes {path} beside the folder of {ids[0]}")])
         folders = {folder for id_, folder, _ in owners.values() if id_ == ids[0] and folder}
-        self._judge(commit, ids[0], root, folders, usage)
+        self._judge(commit, ids[0], root, folders, usage, costs)
 
     def _settle(self, commit: Commit, paths: Iterable[str]) -> None:
         """What the step before leads to for the goal of a project is said by the next commit, and by no other."""
@@ -214,7 +235,7 @@ class _Audit:
         if (owed := owed_by(step)) is not None:
             self.proposals[step.id] = owed
 
-    def _judge(self, commit: Commit, id_: str, root: str, folders: set[str], usage: set[str]) -> None:
+    def _judge(self, commit: Commit, id_: str, root: str, folders: set[str], usage: set[str], costs: list[str]) -> None:
         self.jobs.add(id_)
         if commit.word not in {event.value for event in Event}:
             self._note(commit, id_, [(Rule.STEP, f"says {commit.word!r}, which is no step of a job")])
@@ -235,6 +256,8 @@ class _Audit:
         self._note(commit, id_, _guarded(self._note_owed(step)))
         self._note(commit, id_, _guarded(self._check_proposed(step)))
         self._note(commit, id_, _guarded(self.slots.accepted(step)))
+        self._note(commit, id_, _guarded(self._check_twin(step)))
+        self._note(commit, id_, _guarded(judge_costs(step, old_root=root, paths=costs)))
         self._prove(step)
 
     def _folder(self, root: str, folders: set[str]) -> Records:
@@ -276,6 +299,16 @@ class _Audit:
             first = self.proposed.setdefault((str(run), spec.title, spec.prompt), step.id)
             if first != step.id:
                 yield Rule.REVIEW, f"makes a second job of what {run} proposed once, after {first}"
+
+    def _check_twin(self, step: Step) -> Iterator[Finding]:
+        """A new job says by what its work is known, and while a job with that key is open, there is no second."""
+        said = step.commit.trailer("Work") if step.event is Event.ACCEPT else None
+        if step.event is Event.ACCEPT and (said is not None or self.keyed):
+            self.keyed, key = True, key_of(step.after)
+            yield from differ(Rule.MESSAGE, "the trailer Work", said or "", key)
+            if (twins := self.works.named(key)) and not may_repeat(step.after):
+                yield Rule.TWIN, f"accepts {step.id}, though {twins[0]} asks for the same work and is open"
+        self.works.follow(step.id, None if step.after.state.ended else step.after)
 
     def _check_lately(self, step: Step) -> Iterator[Finding]:
         """What a reviewer is said to have judged lately is what the ledger has of it."""

@@ -63,6 +63,10 @@ class Rule(StrEnum):
     """Each slot of a schedule becomes one job at most."""
     USAGE = "usage"
     """What runs were expected to use and what they used, and that each is counted once."""
+    TWIN = "twin"
+    """No new job asks for the very same work as one that is open, unless it says so."""
+    COST = "cost"
+    """What a run has cost, and that each is counted once, on its day and for its job."""
     FILING = "filing"
 
 

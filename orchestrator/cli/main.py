@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "Work on what is in queue/."),
     "status": ("status", "What needs you, what is going on, what ended."),
     "health": ("health", "What comes out, why jobs drop out, and alerts; for monitors."),
+    "costs": ("costs", "What was used and spent: by model, job, schedule and more."),
     "ps": ("ps", "What is running now, and what is left over."),
     "workers": ("workers", "Your agents: what each is doing, and what it did lately."),
     "show": ("show", "Everything about one job."),

@@ -16,9 +16,10 @@ from orchestrator.errors import HostileFileError, InvalidFileError, NotFoundErro
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True, readable=False))
 @click.option("--name", default="job", help="With - as FILE: the name that the job's id begins with.")
+@click.option("--again", is_flag=True, help="Also while an open job asks for the same: writes `again: true` into it.")
 @json_option
 @pass_app
-def submit(app: App, file: Path, name: str) -> None:
+def submit(app: App, file: Path, name: str, again: bool) -> None:
     """Hand in FILE (YAML, or Markdown with front matter; - reads YAML from standard input) and print the job's id.
 
     The same as dropping it into queue/inbox/, but what is wrong with it is told here. Inside a run it hands in a
@@ -35,6 +36,7 @@ def submit(app: App, file: Path, name: str) -> None:
         data, name = sys.stdin.buffer.read(300_000), f"{name}.yaml"
     else:
         data, name = _read(file), file.name
+    data = _with_again(data, name) if again else data
     if inside:
         _follow_up(app, data, name)
         return
@@ -45,6 +47,15 @@ def submit(app: App, file: Path, name: str) -> None:
     if note:
         click.echo(clean_line(f"! {note}"), err=True)
     app.emit({"job": move.job.id, "lane": move.job.lane.value}, move.job.id)
+
+
+def _with_again(data: bytes, name: str) -> bytes:
+    """The same file with the key. Raises InvalidFileError."""
+    from orchestrator.adapters.job_file import parse_job
+    from orchestrator.adapters.job_text import find_key, set_key
+
+    parsed = parse_job(data, name=name)
+    return set_key(parsed.text, find_key("again"), True, markdown=parsed.markdown).encode()
 
 
 def _read(file: Path) -> bytes:

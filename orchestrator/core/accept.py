@@ -9,6 +9,7 @@ from orchestrator.core.job import KEEP_APPROVAL, Held, Job, JobSpec, Priority, S
 from orchestrator.core.records import Card
 from orchestrator.core.step import NOT_APPROVED, Step, another_go
 from orchestrator.core.transitions import Actor, Event, Move, make_move
+from orchestrator.core.twins import work_key
 from orchestrator.core.waits import comes_by_itself
 
 
@@ -39,6 +40,7 @@ def accept(
         held=_held(spec, None, now, actor),
     )
     facts = {"source": source, "priority": priority.name, "kind": spec.kind, "project": project, "lowered": lowered}
+    facts["work"] = work_key(spec, project)
     told = f"from {source}: {spec.heading}"
     return make_move(Event.ACCEPT, None, Job(text, markdown, spec, at), told, actor=actor, facts=facts)
 

@@ -131,6 +131,13 @@ class Expects(StrEnum):
     NO_CHANGE = "no_change"
 
 
+class Purpose(StrEnum):
+    """Whether a job brings what somebody wants, or keeps the house in order; by that costs are told apart."""
+
+    WORK = "work"
+    MAINTENANCE = "maintenance"
+
+
 class Area(StrEnum):
     """What a job must declare before it may change it without a person being asked."""
 
@@ -192,6 +199,7 @@ class JobSpec:
     title: str = ""
     kind: str = Kind.CODE.value
     """What sort of work it is; the criteria and the evidence that is asked for depend on it."""
+    purpose: Purpose = Purpose.WORK
     priority: Priority | None = None
     project: str = ""
     target: str = ""
@@ -202,6 +210,10 @@ class JobSpec:
     voice: str = "on"
     """`off`: without the agent's voice."""
     needs: tuple[str, ...] = ()
+    dedup_key: str = ""
+    """Jobs of a project with the same one ask for the same work, whatever else they say."""
+    again: bool = False
+    """It is to be done although an open job asks for the same work."""
     not_before: str = ""
     hold: str | None = None
     """Why a person keeps it from going on, '' without a reason; None: nobody does."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from orchestrator.core.config import Suspicion
+from orchestrator.core.config import Price, Suspicion
 from orchestrator.core.criteria import Checks
 from orchestrator.core.job import Fix, Worker
 from orchestrator.core.said import Trouble, Usage
@@ -90,6 +90,8 @@ class Spoke:
     """Where the cost comes from: `reported`, or the date of the price in orc.yaml."""
     sandbox: str = ""
     """What kept its tools to the tree, such as `landlock 7`; `none` and why where nothing did; '' if it is not told."""
+    price: Price | None = None
+    """That price, so that anybody can work the cost out again."""
 
 
 @dataclass(frozen=True, slots=True)

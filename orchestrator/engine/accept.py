@@ -22,9 +22,10 @@ from orchestrator.adapters.ledger import Filing, Snapshot
 from orchestrator.adapters.queue_folder import GONE_S, MAX_SHOWN_BYTES, SETTLE_S, Difference, QueueFolder, Seen
 from orchestrator.core.accept import accept
 from orchestrator.core.ids import is_job_id, job_id, slug
-from orchestrator.core.job import JobSpec, Lane, Priority
+from orchestrator.core.job import Job, JobSpec, Lane, Priority
 from orchestrator.core.requests import Drop, judge_drop
 from orchestrator.core.transitions import Actor, IllegalStepError, Move
+from orchestrator.core.twins import refusal
 from orchestrator.engine.change import Change, View, judge_card, judge_file, judge_leftover, judge_review, other_file
 from orchestrator.engine.criteria import kind_problem, slip_in
 from orchestrator.engine.people import person_of
@@ -97,8 +98,16 @@ def submit(ws: Workspace, data: bytes, name: str, *, lane: Lane | None = None, s
         actor=person_of(ws.paths.git_dir),
     )
     if not ws.commit([move]):
+        refuse_twin(ws, move.job)
         raise LedgerError(f"{move.job.id} exists already", hint="try again")
     return move
+
+
+def refuse_twin(ws: Workspace, job: Job) -> None:
+    """Raise RefusedError, which names it, if an open job asks for the very same work as a new one."""
+    twin = ws.twin_of(job)
+    if twin is not None:
+        raise RefusedError(refusal(twin), hint=f"orc show {twin.id}")
 
 
 def judge_new(ws: Workspace, data: bytes, name: str, lane: Lane = Lane.INBOX) -> tuple[JobText, Priority]:
@@ -296,6 +305,7 @@ class _Intake:
         self._check_skills(parsed.spec)
         priority, actor = request.priority, self.view.actor
         move = new_job(self.ws, parsed, id_, source=source, priority=priority, actor=actor)
+        refuse_twin(self.ws, move.job)
         path = seen.path
         if not seen.claimed_id:
             path = self.queue.claim(path, id_, ".md" if parsed.markdown else ".yaml")

@@ -189,7 +189,8 @@ def spoke_of(ws: Workspace, said: Said | None, worker: Worker) -> Spoke | None:
     if said is None:
         return None
     known = ws.config.models.get(worker.model)
-    cost, priced = cost_of(said.usage, known.price if known else None)
+    price = known.price if known and said.usage is not None else None
+    cost, priced = cost_of(said.usage, price)
     return Spoke(
         usage=said.usage,
         so_far=said.so_far,
@@ -203,6 +204,7 @@ def spoke_of(ws: Workspace, said: Said | None, worker: Worker) -> Spoke | None:
         cost_microusd=cost,
         priced=priced,
         sandbox=said.sandbox[:200],
+        price=price,
     )
 
 

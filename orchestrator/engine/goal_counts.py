@@ -1,4 +1,5 @@
-"""Steps of jobs, each with what its run used and what it leads to for the goal of its project.
+"""Steps of jobs, each with what its run used, what that adds to the costs of its day, and what it leads to for the goal
+of its project.
 
 The ledger gets all of it at once, or nothing.
 """
@@ -19,6 +20,7 @@ from orchestrator.adapters.ledger import (
     goal_path,
     parse_record,
 )
+from orchestrator.core.costs import added_files, costs_anything
 from orchestrator.core.ending import Read
 from orchestrator.core.goal import FinishCard, Goal, GoalMove, ProjectState, follow_step, is_about_goal
 from orchestrator.core.records import RECORDS
@@ -38,6 +40,7 @@ def put_step(
     Raises as `Writer.commit`, and leaves the chain as it was then.
     """
     move, beside = account(writer, move, now, day)
+    beside = {**beside, **_costs(writer, move, now)}
     known = None
     if is_about_goal(move.was, move.job.state):
         known = read_goal(writer.read_file, move.job.at.project)
@@ -56,6 +59,26 @@ def put_step(
         if step is not None:
             writer.file(filing_of(step), now)
     return move
+
+
+def _costs(writer: Writer, move: Move, now: datetime) -> dict[str, bytes]:
+    """The files of the day's costs to which a step adds, as they are after it."""
+    was = writer.folder(move.job.id) if move.was is not None else None
+    if was is None:
+        return {}
+
+    def read(kind: type[Any], number: int) -> Any:
+        stem = f"{_STEMS[kind]}-{number}"
+        if stem in move.records:
+            # By what is written, as whoever reads the ledger finds it.
+            return parse_record(kind, format_record(move.records[stem]), stem)
+        return writer.record(kind, was, stem)
+
+    if not costs_anything(was.job, move.job):
+        return {}
+    known = read_goal(writer.read_file, was.job.at.project)
+    goal = known.goal if known is not None else ""
+    return added_files(was.job, move.job, read, goal, int(now.timestamp()), writer.read_file)
 
 
 def _reader(writer: Writer, folder: Folder | None) -> Read:

@@ -46,7 +46,8 @@ from orchestrator.core.records import Card, FollowUp, ReviewRecord, Verdict
 from orchestrator.core.requests import Drop, judge_drop
 from orchestrator.core.suspicion import approved_before
 from orchestrator.core.transitions import ENGINE, Event, Move
-from orchestrator.engine.accept import project_problem
+from orchestrator.core.twins import key_of
+from orchestrator.engine.accept import project_problem, refuse_twin
 from orchestrator.engine.criteria import kind_problem
 from orchestrator.engine.launch import folder_of
 from orchestrator.engine.skills import skills_problem
@@ -237,7 +238,7 @@ class _Look:
             named = f"{proposed.title}.yaml"
             request = Request(kind=RequestKind.SUBMIT, job=text, name=named)
             asked = self._submit(asked, request, digest, with_step_of=self.job.id)
-        self._file(name, asked, digest, {}, with_step_of=self.job.id)
+        self._file(name, asked, digest, {}, with_step_of=asked.job or self.job.id)
         self.known[name] = asked
 
     def _twin(self, proposed: FollowUp) -> str:
@@ -266,7 +267,8 @@ class _Look:
             case RequestKind.PROGRESS:
                 pass
         if not asked.refused:
-            self._file(record_name(self.run, asked.kind, digest), asked, digest, files)
+            # Where another job came first, there is none of this one, and it is judged again.
+            self._file(record_name(self.run, asked.kind, digest), asked, digest, files, with_step_of=asked.job)
         return asked
 
     def _question(self, asked: Requested, request: Request) -> Requested:
@@ -317,6 +319,11 @@ class _Look:
             project=project,
             lowered=note,
         )
+        refuse_twin(self.ws, move.job)
+        key = key_of(move.job)
+        twin = next((each.job for each in self.taken.moves if key_of(each.job) == key), None)
+        if twin is not None:
+            raise OrcError(f"{twin.id} asks for the same work")
         return move, note
 
     def _free_id(self, request: Request, digest: str) -> str:

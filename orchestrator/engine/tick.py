@@ -222,7 +222,9 @@ def _collect(engine: Engine) -> bool:
     follow_ups = [move for each in taken for move in each.moves]
     moved = commit_steps(engine, [*steps, *follow_ups], [*bases, *sessions, *asked, *proposed])
     for each in taken if not engine.blocked else ():
-        _guarded(engine, "outbox", partial(engine.outboxes.acknowledge, each))
+        # What was handed in a moment after its twin is judged again.
+        if all(move.job.id in ws.ledger.snapshot().folders for move in each.moves):
+            _guarded(engine, "outbox", partial(engine.outboxes.acknowledge, each))
     return moved
 
 

@@ -13,12 +13,13 @@ from orchestrator.adapters import clock
 from orchestrator.adapters.config_file import read_config
 from orchestrator.adapters.days import day_and_end
 from orchestrator.adapters.git import Git, Reader, common_dir
-from orchestrator.adapters.ledger import Filing, Folder, Ledger, open_ledger
+from orchestrator.adapters.ledger import Filing, Folder, Ledger, Writer, open_ledger
 from orchestrator.adapters.shims import spawn_shim
 from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.job import Job
 from orchestrator.core.times import iso
-from orchestrator.core.transitions import Move
+from orchestrator.core.transitions import Event, Move
+from orchestrator.core.twins import Works, key_of, may_repeat
 from orchestrator.errors import LedgerError, NotFoundError, OrcError, RefusedError
 
 
@@ -87,6 +88,9 @@ class Workspace:
     config_problem: str = ""
     spawn: Callable[[Path, int], object] = spawn_shim
     """Starts the process that supervises the run in a folder, with its lease. An engine starts them more quickly."""
+    works: Works = field(default_factory=Works)
+    """The open jobs by what they ask for, as of the commit `works_at`: made where it is asked for first."""
+    works_at: str = ""
     _git_dirs: dict[str, Path] = field(default_factory=dict)
     _readers: dict[Path, Reader] = field(default_factory=dict)
 
@@ -158,9 +162,32 @@ class Workspace:
             raise RefusedError(f"{id_} is {ended.job.state} already", hint=f"orc show {id_}")
         return found
 
+    def twin_of(self, job: Job, writer: Writer | None = None, fresh: Works | None = None) -> Job | None:
+        """The open job that asks for the very same work; None if a new one may be made of `job`.
+
+        With the `writer` that is to commit it and what is `fresh` in that: with the steps that it has already.
+        """
+        if may_repeat(job):
+            return None
+        snapshot = writer.start if writer is not None else self.ledger.snapshot()
+        changed = self.ledger.changed_since(self.works_at)
+        if changed is None:
+            self.works.begin(snapshot.jobs)
+        else:
+            for id_ in changed:
+                self.works.follow(id_, snapshot.jobs.get(id_))
+        self.works_at, key = snapshot.tip, key_of(job)
+        for id_ in (*self.works.named(key), *(fresh.named(key) if fresh is not None else ())):
+            # What is known of it may be older than the steps of the writer: only the job itself is believed.
+            found = writer.job(id_) if writer is not None else snapshot.jobs.get(id_)
+            if found is not None and id_ != job.id and key_of(found) == key:
+                return found
+        return None
+
     def commit(self, moves: Iterable[Move], filings: Iterable[Filing] = (), files: FilesOf | None = None) -> list[Move]:
         """Commit steps, all in one update of the ref. Returns those that still fitted; the others are dropped.
 
+        A new job is dropped too while an open one asks for the very same work: ask `twin_of` which.
         Raises UnwritableError if some hold what no file of the ledger can; all others are committed then.
         """
         from orchestrator.engine.goal_counts import put_step  # Slow to load, and who only looks needs none.
@@ -168,12 +195,16 @@ class Workspace:
         moves, now = list(moves), self.now()
         done: list[Move] = []
         bad: list[tuple[Move, str]] = []
+        fresh = Works()
         with self.ledger.writing() as writer:
             for move in moves:
                 try:
                     stands = not move.with_step_of or move.with_step_of in {each.job.id for each in done}
-                    if stands and writer.fits(move):
+                    is_twin = move.was is None and self.twin_of(move.job, writer, fresh) is not None
+                    if stands and not is_twin and writer.fits(move):
                         done.append(put_step(writer, move, now, (files or {}).get(move.job.id), day=self.day_of(now)))
+                        if move.was is None or move.was.ended or move.event is Event.EDIT:
+                            fresh.follow(move.job.id, writer.job(move.job.id))
                 except (ValueError, TypeError, LedgerError) as error:
                     bad.append((move, str(error)))
             left_out = {move.job.id for move in moves} - {move.job.id for move in done}

@@ -138,7 +138,7 @@ def test_a_job_is_cancelled_and_given_another_go_by_its_name(root: Path) -> None
 
 def test_a_name_that_may_mean_several_is_refused(root: Path) -> None:
     first = w.submit(root, "prompt: greet\n", name="greet")
-    second = w.submit(root, "prompt: greet\n", name="greet")
+    second = w.submit(root, "prompt: greet\nagain: true\n", name="greet")
     done = w.orc(root, "cancel", "greet", code=ExitCode.NOT_FOUND)
     assert first in done.err
     assert second in done.err
@@ -147,7 +147,7 @@ def test_a_name_that_may_mean_several_is_refused(root: Path) -> None:
 
 def test_the_exact_name_wins_over_a_longer_one(root: Path) -> None:
     exact = w.submit(root, "prompt: greet\n", name="greet")
-    w.submit(root, "prompt: greet\n", name="greet-again")
+    w.submit(root, "prompt: greet\nagain: true\n", name="greet-again")
     assert w.orc(root, "cancel", "greet", "--json", code=0).json()["job"] == exact
 
 

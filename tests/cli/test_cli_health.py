@@ -22,7 +22,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace whose agent says that it has done it all, and changes nothing."""
     root = w.new_workspace(tmp_path_factory.mktemp("refused") / "work", NOTHING)
     for number in range(2):
-        w.submit(root, "prompt: greet\n", name=f"greet-{number}")
+        w.submit(root, f"prompt: greet {number}\n", name=f"greet-{number}")
     w.orc(root, "run", "--until-idle", "--quiet", code=1)
     return root
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_told_is_neither_well_nor_an_alert(tmp_path: Path, *, has
 def test_the_run_itself_tells_the_alert_and_only_the_first_time(tmp_path: Path) -> None:
     root = w.new_workspace(tmp_path / "work", NOTHING)
     for number in range(2):
-        w.submit(root, "prompt: greet\n", name=f"greet-{number}")
+        w.submit(root, f"prompt: greet {number}\n", name=f"greet-{number}")
     assert w.orc(root, "run", "--until-idle", code=1).out.count("! 6 of 6 tries") == 1
     assert "tries" not in w.orc(root, "run", "--until-idle", code=1).out
 

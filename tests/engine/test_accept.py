@@ -249,13 +249,13 @@ def test_a_vanished_file_is_put_back_with_a_note(desk: Desk) -> None:
 
 def test_a_removed_queue_is_made_again(desk: Desk) -> None:
     for number in range(3):
-        desk.accepted(name=f"job-{number}.yaml")
+        desk.accepted(name=f"job-{number}.yaml", text=f"{PROMPT}again: true\n")
     files = desk.files()
     shutil.rmtree(desk.ws.paths.queue)
     desk.until(lambda: desk.files() == files)
     assert (desk.ws.paths.queue / "inbox").is_dir()
     assert (desk.ws.paths.queue / ".gitignore").exists()
-    desk.accepted(name="after.yaml")
+    desk.accepted(name="after.yaml", text=f"{PROMPT}again: true\n")
 
 
 # --- cards ---

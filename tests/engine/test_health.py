@@ -51,7 +51,7 @@ def test_a_house_that_refuses_everything_for_one_reason_is_alerted_of_it_once_an
     world.plays = [attempt()]
     world.set_up()
     for name in ("one", "two"):
-        world.drop(f"{name}.yaml", "prompt: greet\n")
+        world.drop(f"{name}.yaml", f"prompt: greet {name}\n")
     world.run()
     assert [world.state(name) for name in ("one", "two")] == [State.DECIDE] * 2
     (told,) = alerts_told(world)
@@ -85,7 +85,7 @@ def test_a_house_that_ships_is_well(world: World) -> None:
     world.plays = [attempt(run="echo new > made-$ORC_JOB.py")]
     world.set_up()
     for number in range(5):
-        world.drop(f"job-{number}.yaml", "prompt: greet\n")
+        world.drop(f"job-{number}.yaml", f"prompt: greet {number}\n")
     world.run()
     report = seen(world)
     assert report.alerts == ()

@@ -58,7 +58,7 @@ def watcher(workspace: Workspace) -> Watcher:
 
 
 def add(ws: Workspace, *needs: str) -> Job:
-    return submit(ws, f"prompt: Go on.\nneeds: [{', '.join(needs)}]\n".encode(), "job.yaml").job
+    return submit(ws, f"prompt: Go on.\nagain: true\nneeds: [{', '.join(needs)}]\n".encode(), "job.yaml").job
 
 
 def now(ws: Workspace, job: Job) -> Job:

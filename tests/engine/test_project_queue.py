@@ -45,13 +45,20 @@ class Screen:
         found = sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())
         return [name for name in found if name != ".gitignore"]
 
-    def submit(self, name: str = "fix-login.yaml", text: str = "prompt: Put it right.\n") -> Job:
+    def submit(self, name: str = "fix-login.yaml", text: str = "prompt: Put it right.\nagain: true\n") -> Job:
         return submit(self.ws, text.encode(), name).job
 
     def accept(self, id_: str) -> Job:
         """A new job with this id."""
         keys: dict[str, Any] = {"markdown": False, "source": "test", "actor": ADA, "project": "main"}
-        move = accept("prompt: x\n", JobSpec("x"), id_=id_, now=self.ws.stamp(), priority=Priority.P2, **keys)
+        move = accept(
+            "prompt: x\nagain: true\n",
+            JobSpec("x", again=True),
+            id_=id_,
+            now=self.ws.stamp(),
+            priority=Priority.P2,
+            **keys,
+        )
         self.ws.commit([move])
         return move.job
 
