@@ -403,6 +403,12 @@ def live(world: World) -> dict[str, Expected]:
         # It goes on beside the engine: an engine that died meanwhile had its objects packed without coming to the end.
         world.clutter()
         world.settle()
+    # Last, so that no engine tells anything at its own times.
+    with (world.root / "orc.yaml").open("a") as file:
+        file.write("notify: {about: [rejected], to: {mine: {command: ['true']}}}\n")
+    for verb in ("send", "test"):
+        world.act("notify", verb)
+    world.git("checkout", "--quiet", "orc.yaml")
     return {
         "plain": Expected(),
         "fixes": Expected(attempts=2, reviews=2),

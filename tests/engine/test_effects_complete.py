@@ -55,7 +55,7 @@ READING = {
 
 ALLOWED = (
     # Locks: taking one opens its file. Whether it is held is the kernel's to say, not the file's.
-    r"open .*/\.git/orc/(engine|ledger)\.lock ",
+    r"open .*/\.git/orc/(engine|ledger|notices)\.lock ",
     r"open .*/\.git/orc/(mirrors|trees)/[^ ]+\.lock ",
     r"open .*/\.git/orc/leases/",
     # A note of the engine about itself, by which nothing is decided.
