@@ -59,6 +59,8 @@ class Rule(StrEnum):
     LIMIT = "limit"
     GOAL = "goal"
     """Where a project stands that is to be finished, and that a person said so."""
+    SERVICE = "service"
+    """What is known of the service behind a backend, from the runs that ended."""
     FILING = "filing"
 
 
@@ -154,7 +156,18 @@ def check_root(commit: Commit, names: set[str]) -> Iterator[Finding]:
         yield Rule.HISTORY, "is the first of the ledger, but does not begin one"
 
 
-FILED = ("rejected", "reverts", "projects", "library", "workers", "missions", "schedules", "memory", "requests")
+FILED = (
+    "rejected",
+    "reverts",
+    "projects",
+    "library",
+    "workers",
+    "missions",
+    "schedules",
+    "memory",
+    "requests",
+    "services",
+)
 """Folders of the ledger that are about something other than one job."""
 
 

@@ -47,6 +47,8 @@ def status(app: App) -> None:
     _tell_needs(app, summary)
     for problem in problems:
         click.echo(clean(f"! {problem}"))
+    for service in summary.services:
+        click.echo(clean_line(f"{'!' if service.state == 'shut' else '-'} {service.text}"))
     for each in summary.hot[:HOT_SHOWN]:
         click.echo(clean_line(f"! hot file of {each.project}: {each.path}, {each.conflicts} conflicts in 7 days"))
     _tell_jobs(app, summary)

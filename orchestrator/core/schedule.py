@@ -87,7 +87,7 @@ def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple
     `backlog` is what was kept from the decision before; without it the same comes out, later.
     """
     backlog = backlog if backlog is not None else Backlog()
-    matching = Matching(board)
+    matching = Matching(board, now)
     holds = Holds(board, now, matching)
     if board.broken:
         # What waits to start is told why; all else stays as it is until there are gates again that can judge it.
@@ -272,6 +272,8 @@ def _reviews(board: Board, now: datetime, taken: _Slots, matching: Matching) -> 
         action = _over_ceiling(board, job, review=True) or matching.reviewer(job)
         if isinstance(action, Ask | Stand):
             yield action
+        elif action is None:
+            continue  # The services of all that may judge it take nothing now.
         elif taken.free_for(job) and not board.stopping:
             taken.take(job)
             matching.note_review(action.reviewer)
@@ -292,10 +294,10 @@ def _why_no_second(board: Board, job: Job) -> str:
 def _over_ceiling(board: Board, job: Job, *, review: bool = False) -> Ask | None:
     """The durable ceilings, which hold whatever loops."""
     agreed = terms_of(board, job)
-    if job.at.starts >= agreed.starts:
+    if job.at.starts - job.at.unserved >= agreed.starts:
         question = f"{job.id} has used all of its {agreed.starts} starts. Grant another set?"
         return Ask(job.id, CardKind.CEILING, question)
-    if review and job.at.review >= agreed.reviews:
+    if review and job.at.review - job.at.unserved_reviews >= agreed.reviews:
         question = f"{job.id} has used all of its {agreed.reviews} reviews. Grant another set?"
         return Ask(job.id, CardKind.CEILING, question)
     return None
@@ -348,6 +350,7 @@ def _start(
             order.drop_line()
             continue
         taken.take(job, chosen[0])
+        matching.note_attempt(chosen[0])
         started.add(job.id)
         yield StartAttempt(job.id, *chosen)
         if most and len(started) >= most:

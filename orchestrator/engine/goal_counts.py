@@ -1,4 +1,5 @@
-"""Steps of jobs, each with what it leads to for the goal of its project: the ledger gets both at once, or neither."""
+"""Steps of jobs, each with what it leads to for the goal of its project and for the services of backends: the ledger
+gets all of it at once, or nothing."""
 
 from __future__ import annotations
 
@@ -15,36 +16,74 @@ from orchestrator.adapters.ledger import (
     format_record,
     goal_path,
     parse_record,
+    service_path,
 )
+from orchestrator.core.config import Config
 from orchestrator.core.ending import Read
 from orchestrator.core.goal import FinishCard, Goal, GoalMove, ProjectState, follow_step, is_about_goal
-from orchestrator.core.records import RECORDS
-from orchestrator.core.transitions import Move
+from orchestrator.core.job import State
+from orchestrator.core.records import RECORDS, Evidence
+from orchestrator.core.service import SPEAKS, Went, ended_by, use_of
+from orchestrator.core.transitions import Event, Move
+from orchestrator.engine.services import follow_run
 
 ReadFile = Callable[[str], bytes | None]
 """A file of the ledger by path; None if there is none."""
 _STEMS: Mapping[type[Any], str] = {kind: name for name, kind in RECORDS.items()}
 
 
-def put_step(writer: Writer, move: Move, now: datetime, files: Mapping[str, bytes] | None = None) -> None:
-    """Add a step of a job. Raises as `Writer.commit`, and leaves the chain as it was then."""
+def put_step(
+    writer: Writer, move: Move, now: datetime, config: Config, files: Mapping[str, bytes] | None = None
+) -> None:
+    """Add a step of a job, and what follows from it for its project and for services.
+
+    Raises as `Writer.commit`, and leaves the chain as it was then.
+    """
     known = None
     if is_about_goal(move.was, move.job.state):
         known = read_goal(writer.read_file, move.job.at.project)
     is_more = move.was is None and known is not None and known.state is ProjectState.OPEN
-    if known is None or not known.goal or is_more:
+    goal = known if known is not None and known.goal and not is_more else None
+    speaks = _speaks(writer, move, config)
+    if goal is None and not speaks:
         writer.commit(move, now, files=files)
         return
     was = writer.folder(move.job.id)
+    before = was.job if was is not None else None
+    # How many runs there were when this one ended.
+    uses = [use for job in writer.doing() if (use := use_of(job)) is not None] if speaks else []
     with writer.all_or_nothing():
         writer.commit(move, now, files=files)
         # By what was written, as whoever reads the ledger finds it.
         after = writer.folder(move.job.id)
         assert after is not None
-        card, before = read_card(writer.read_file, known), was.job if was is not None else None
-        step = follow_step(known, card, before, after.job, _reader(writer, after), _reader(writer, was))
-        if step is not None:
-            writer.file(filing_of(step), now)
+        reader = _reader(writer, after)
+        if goal is not None:
+            card = read_card(writer.read_file, goal)
+            step = follow_step(goal, card, before, after.job, reader, _reader(writer, was))
+            if step is not None:
+                writer.file(filing_of(step), now)
+        run = ended_by(move.event, before, after.job, reader) if speaks else None
+        filing = follow_run(writer.read_file, run, uses, config) if run is not None else None
+        if filing is not None:
+            writer.file(filing, now)
+
+
+def _speaks(writer: Writer, move: Move, config: Config) -> bool:
+    """Whether a step may change what is known of a service. Of most that go well there is nothing to write down."""
+    before = writer.job(move.job.id)
+    if before is None or move.event not in SPEAKS:
+        return False
+    worker = before.at.reviewer if before.state is State.REVIEWING else before.at.author
+    if worker is None:
+        return False
+    if any(writer.read_file(service_path(name)) is not None for name in config.same_key(worker.backend)):
+        return True
+    if move.event is Event.EVIDENCE:
+        return not any(each.paths for each in move.records.values() if isinstance(each, Evidence))
+    found = {type(each): each for each in move.records.values()}
+    run = ended_by(move.event, before, move.job, lambda kind, _: found.get(kind))
+    return run is not None and run.went is not Went.WELL
 
 
 def _reader(writer: Writer, folder: Folder | None) -> Read:

@@ -19,6 +19,8 @@ from orchestrator.engine.hot import hot_files
 from orchestrator.engine.needs import Need, long_held, rejected_files, stuck_jobs
 from orchestrator.engine.project_lines import PENDING, ProjectLine, project_lines
 from orchestrator.engine.routing import routing_problems
+from orchestrator.engine.services import Told, told_services
+from orchestrator.engine.waiting import why_waiting
 from orchestrator.engine.workspace import Workspace
 
 ERRORS_SHOWN = 50
@@ -62,6 +64,8 @@ class Summary:
     """Files in which work has collided again and again lately."""
     projects: tuple[ProjectLine, ...] = ()
     """Those that have a goal."""
+    services: tuple[Told, ...] = ()
+    """Those that take nothing, or less than they may."""
 
     @property
     def all_done(self) -> bool:
@@ -77,6 +81,7 @@ class Summary:
             "counts": dict(self.counts),
             "hot": [asdict(each) for each in self.hot],
             "projects": [each.to_json() for each in self.projects],
+            "services": [each.to_json() for each in self.services],
         }
 
     def closing_line(self) -> str:
@@ -103,7 +108,12 @@ def summarize(ws: Workspace, *, errors: bool = True) -> Summary:
     jobs = sorted((each.job for each in folders), key=lambda job: (order.index(job.lane), job.priority, job.at.created))
     told = _last_errors(ws, jobs) if errors else {}
     now = ws.now()
-    lines = tuple(replace(line_of(job, now), error=told.get(job.id, "")) for job in jobs)
+    services = tuple(told_services(ws))
+    resting = why_waiting(ws, jobs) if any(each.until for each in services) else {}
+    lines = tuple(
+        replace(line, error=told.get(line.id, ""), reason=resting.get(line.id, line.reason))
+        for line in (line_of(job, now) for job in jobs)
+    )
     asking = [each for each in folders if each.job.state is State.DECIDE]
     needed = needed_by(jobs) if asking else {}
     needs = sorted((_need(ws, each, needed) for each in asking), key=lambda need: need.id)
@@ -117,6 +127,7 @@ def summarize(ws: Workspace, *, errors: bool = True) -> Summary:
         counts={lane.value: counts[lane] for lane in order if counts[lane]},
         hot=tuple(each for name in ws.config.projects for each in hot_files(ws, name)),
         projects=projects,
+        services=services,
     )
 
 

@@ -168,7 +168,7 @@ class Workspace:
                 try:
                     stands = not move.with_step_of or move.with_step_of in {each.job.id for each in done}
                     if stands and writer.fits(move):
-                        put_step(writer, move, now, (files or {}).get(move.job.id))
+                        put_step(writer, move, now, self.config, (files or {}).get(move.job.id))
                         done.append(move)
                 except (ValueError, TypeError, LedgerError) as error:
                     bad.append((move, str(error)))
