@@ -17,7 +17,7 @@ from typing import Any
 from orchestrator.core.job import Expects, Job, State, Worker
 from orchestrator.core.records import Attempt, Evidence, ReviewRecord, RunStatus, Spoke
 from orchestrator.core.said import Trouble
-from orchestrator.core.step import FIRST_PAUSE_S, LONGEST_PAUSE_S, later
+from orchestrator.core.step import FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_WAIT_S, later
 from orchestrator.core.transitions import Event, one_line
 
 FAILURES = 3
@@ -27,8 +27,6 @@ EMPTY_RUNS, EMPTY_JOBS = 5, 3
 AT_ONCE_S = 30.0
 """A run that took less has hardly done anything."""
 FIRST_SHUT_S, LONGEST_SHUT_S = 300, 4 * 3600
-LONGEST_REST_S = 24 * 3600
-"""Whatever a service states: after so long one run may ask again."""
 CLEAN_RUNS = 20
 """After so many clean runs in a row, each of them while at least half was in use, it gets one more at once."""
 LESS = 0.9
@@ -294,7 +292,7 @@ def _rest(known: Service, run: Ended) -> Service:
     old = known.rest_of(run.worker.model)
     is_same = old is not None and run.began < old.until
     times = (old.times + (not is_same)) if old is not None else 1
-    stated = min(run.wait_s, LONGEST_REST_S)
+    stated = min(run.wait_s, LONGEST_WAIT_S)
     own = FIRST_PAUSE_S * 2 ** min(times - 1, 20) if times > 1 or not stated else 0
     wait = max(stated, min(own, LONGEST_PAUSE_S))
     until = later(run.at, math.ceil(wait) + _jitter(run.run, wait))

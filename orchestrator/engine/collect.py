@@ -343,6 +343,7 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
             before,
             ended=now,
             status=result.status,
+            seconds=round(result.seconds, 2),
             verdict=Verdict.INCONCLUSIVE,
             why=why,
             spoke=spoke_of(ws, result.said, before.reviewer),

@@ -19,7 +19,6 @@ from orchestrator.core.service import (
     CLEAN_RUNS,
     EMPTY_RUNS,
     FAILURES,
-    LONGEST_REST_S,
     LONGEST_SHUT_S,
     Capacity,
     Ended,
@@ -35,7 +34,7 @@ from orchestrator.core.service import (
     use_of,
     went_of,
 )
-from orchestrator.core.step import LONGEST_PAUSE_S
+from orchestrator.core.step import LONGEST_PAUSE_S, LONGEST_WAIT_S
 from orchestrator.core.times import iso, parse
 
 FRESH = Service("api")
@@ -304,7 +303,7 @@ def test_whatever_comes_the_bounds_hold(runs: list[Ended], most: int, used: int)
         assert known.limit >= 1 or known.limit == 0
         assert len(known.rests) == len({rest.model for rest in known.rests}) <= 2
         for until in (*(rest.until for rest in known.rests if rest not in was.rests),):
-            assert seconds_of(until, each.at) <= LONGEST_REST_S + 601
+            assert seconds_of(until, each.at) <= LONGEST_WAIT_S + 601
         if known.shut is not None and known.shut != was.shut:
             assert seconds_of(known.shut.until, each.at) <= LONGEST_SHUT_S + 601
         if known.shut is not None and was.shut is None:
