@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from builders import COMMIT, NOON, a_board, a_job, a_run, a_spec, an_agent, numb
 from orchestrator.core.board import Board
 from orchestrator.core.config import BackendConfig, Config
 from orchestrator.core.ids import RunKind
-from orchestrator.core.job import Fix, Job, Second, SecondWhy, State, Worker
+from orchestrator.core.job import Fix, Independence, Job, Priority, ReviewWishes, Second, SecondWhy, State, Worker
 from orchestrator.core.matching import Matching, rule_words
 from orchestrator.core.schedule import Stand, StartAttempt, StartReview, decide
 from orchestrator.core.service import Rest, Service, Shut, Went
@@ -46,7 +47,7 @@ def in_review(**at: Any) -> Job:
 
 def running(number: int, agent: str, since: float) -> Job:
     id_ = numbered_id(number, "run")
-    author = Worker(agent, "north", "north-1", "api")
+    author = Worker(agent, "north", "north-1", "web" if agent == "bob" else "api")
     run = a_run(id_, RunKind.ATTEMPT)
     return a_job(id_, State.RUNNING, run=run, agent=agent, author=author, since=moment(since))
 
@@ -58,6 +59,10 @@ def board(*jobs: Job, service: Service = SHUT, agents: Any = (ADA, BOB, CRITIC, 
 def begun(board: Board) -> list[tuple[str, str]]:
     found = [each for each in decide(board, NOON) if isinstance(each, StartAttempt)]
     return [(each.agent, each.rule) for each in found]
+
+
+def reviews(board: Board) -> list[str]:
+    return [each.reviewer for each in decide(board, NOON) if isinstance(each, StartReview)]
 
 
 @pytest.mark.parametrize("service", [SHUT, resting("north-1")])
@@ -147,3 +152,24 @@ def test_a_job_says_what_it_waits_for_and_until_when() -> None:
     assert matching.why_resting(ready()).startswith(f"api is shut until {moment(5)}: its key was refused 3 times")
     assert Matching(board(ready()), NOON).why_resting(ready()) == "", "bob can take it"
     assert Matching(board(ready(), agents=(ADA, CRITIC))).why_resting(ready()) == "", "nobody asks about now"
+
+
+def test_a_reviewer_whose_service_has_no_room_is_waited_for_and_nobody_nearer_asked_instead() -> None:
+    near = an_agent("near", family="west", model="west-9", roles=("review",), backend="web")
+    few = {"backends": {"api": BackendConfig("api", at_once=1)}, "slots": 3}
+    job = in_review(spec=a_spec(review=ReviewWishes(independence=Independence.MODEL)))
+    agents = (ADA, CRITIC, near)
+    full = board(job, running(9, "ada", since=-1), service=Service("api"), agents=agents, **few)
+    assert reviews(full) == []
+    assert reviews(board(job, service=Service("api"), agents=agents, **few)) == ["critic"]
+    assert reviews(board(job, service=resting(CRITIC.model), agents=agents, **few)) == ["near"], "that takes long"
+
+
+def test_one_run_tries_a_service_and_not_also_the_review_that_gave_way_to_the_background() -> None:
+    low = ready(3, at={"priority": Priority.P4}, agent="ada")
+    others = [running(number, "bob", since=-1) for number in (8, 9)]
+    tried = replace(SHUT, shut=Shut(moment(-9), moment(-1), Went.REFUSED, "401"))
+    urgent = in_review(priority=Priority.P0, origin="human")
+    both = board(urgent, low, *others, service=tried, agents=(ADA, BOB, CRITIC), slots=3)
+    assert (begun(both), reviews(both)) == ([("ada", "asked for")], [])
+    assert reviews(board(urgent, *others, service=tried, agents=(ADA, BOB, CRITIC), slots=3)) == ["critic"]
