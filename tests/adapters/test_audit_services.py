@@ -17,6 +17,7 @@ from orchestrator.core.attempt import not_started, unserved
 from orchestrator.core.config import Config, Limits
 from orchestrator.core.criteria import criteria_file
 from orchestrator.core.ids import RunKind
+from orchestrator.core.job import Worker
 from orchestrator.core.judge import review_started
 from orchestrator.core.records import Attempt, Evidence, PromptPart, ReviewRecord, RunStatus, Spoke, Used, Verdict
 from orchestrator.core.review import independence_of
@@ -55,8 +56,8 @@ def turned_away(world: w.World, spoke: Spoke, seconds: float = 2.0) -> Move:
     return unserved(job, "no", now, records={f"attempt-{attempt.number}": ended})
 
 
-def review_turned_away(world: w.World) -> Move:
-    """The same of a review, once the work is there."""
+def review_turned_away(world: w.World, says: Worker = w.CRITIC) -> Move:
+    """The same of a review, once the work is there, of which the job `says` by whom it is."""
     w.start(world, AWAY, expected=EXPECTED)
     w.collect(world, AWAY, {"m.py": "m = 1\n"})
     w.look(world, AWAY)
@@ -81,7 +82,9 @@ def review_turned_away(world: w.World) -> Move:
         estimate=EXPECTED,
         parts=(PromptPart("task", EXPECTED.prompt),),
     )
-    job = world.commit(review_started(job, record, now), {criteria_file(run.number, "review"): w.CRITERIA})
+    begun = review_started(job, record, now)
+    begun = replace(begun, job=replace(begun.job, at=replace(begun.job.at, reviewer=says)))
+    job = world.commit(begun, {criteria_file(run.number, "review"): w.CRITERIA})
     now = iso(world.now())
     away = replace(record, ended=now, status=RunStatus.ENDED, verdict=Verdict.INCONCLUSIVE, why="429", spoke=LIMITED)
     return unserved(job, "429", now, records={f"review-{run.number}": away})
@@ -113,6 +116,12 @@ def test_a_run_that_was_not_turned_away_is_not_left_out_of_the_ceilings(world: w
     move = turned_away(world, replace(REFUSED, trouble=Trouble.NONE))
     world.commit(move)
     assert lies(world) == {Rule.COUNTER}
+
+
+def test_a_review_that_the_job_says_another_makes_is_found_out(world: w.World) -> None:
+    """Else it were counted as a run on that one's service."""
+    review_turned_away(world, replace(w.CRITIC, backend="other"))
+    assert lies(world) == {Rule.REVIEW}
 
 
 def test_a_run_that_nobody_counted_for_its_service_is_found_out(world: w.World) -> None:
