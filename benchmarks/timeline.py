@@ -112,6 +112,8 @@ def read_steps(root: Path, spans: Sequence[Span], *, since: str = "") -> dict[st
         if each.what != "ledger":
             continue
         old, _, new = each.name.partition("..")
+        if new not in place:
+            continue  # It was not published: whoever tried was stopped, or lost to another, and began anew.
         for _, job, subject in rows[place.get(old, -1) + 1 : place[new] + 1]:
             if job:
                 steps[job].append(Moment(each.end, f"ledger {subject.partition(':')[0]}"))

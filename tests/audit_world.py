@@ -611,8 +611,12 @@ def metered(world: World) -> None:
     start(world, METERED, expected=estimate(None, 10))
     lose(world, METERED)
     start(world, METERED, expected=estimate(None, 10))
-    used = Spoke(Usage(1000, 200, cost_microusd=77), cost_microusd=77, priced="reported")
-    collect(world, METERED, {"m.py": "m = 1\n"}, spoke=used)
+    collect(
+        world,
+        METERED,
+        {"m.py": "m = 1\n"},
+        spoke=Spoke(Usage(1000, 200, cost_microusd=77), cost_microusd=77, priced="reported"),
+    )
     look(world, METERED)
     check(world, METERED, FAILED)
     learned = parse_record(Learned, world.ledger.read_file(learned_path("code", "north-1")) or b"", "learned")

@@ -212,7 +212,7 @@ def _library(ws: Workspace) -> Iterator[Finding]:
             yield Finding(
                 "criteria", Health.WARN, text, f"if it is meant for jobs of the kind {near[0]}, rename the file"
             )
-    unspelled = [kind for kind, each in scan_criteria(root).good.items() if each.checks.spelling]
+    unspelled = sorted(kind for kind, each in scan_criteria(root).good.items() if each.checks.spelling)
     if unspelled and not speller():
         text = (
             f"not checked for {' and '.join(unspelled)}: codespell is not installed; no other kind of job asks for it"

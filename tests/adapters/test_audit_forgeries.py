@@ -32,7 +32,12 @@ def forged(arena: Path) -> Iterator[Path]:
     update_ref(door, REF, honest, rev_parse(door, REF) or "")
 
 
-@pytest.mark.parametrize("name", FORGERIES)
+EACH = 8
+"""Of so many one is tried with the quick tests; all are of the same make, and each takes a ledger of its own."""
+SLOW = [pytest.param(name, marks=pytest.mark.slow if at % EACH else ()) for at, name in enumerate(FORGERIES)]
+
+
+@pytest.mark.parametrize("name", SLOW)
 def test_a_forgery_is_found_out(forged: Path, name: str) -> None:
     forgery = FORGERIES[name]
     w.forge(forged, forgery.forge)

@@ -54,9 +54,9 @@ def now() -> str:
 
 def accepted(id_: str) -> Move:
     """The step that makes a job."""
-    spec, keys = JobSpec(prompt="Do it."), {"markdown": False, "source": "queue/it.yaml", "project": "main"}
+    spec, keys = JobSpec(prompt="Do it.", again=True), {"markdown": False, "source": "queue/it.yaml", "project": "main"}
     return accepting.accept(
-        "prompt: Do it.\n",
+        "prompt: Do it.\nagain: true\n",
         spec,
         id_=id_,
         now=now(),

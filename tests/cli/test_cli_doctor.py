@@ -99,7 +99,7 @@ def test_a_list_of_misspellings_that_is_missing_is_told(
     install_list(tmp_path / "packages", text)
     path = os.pathsep.join((str(tmp_path / "packages"), str(w.SOURCE)))
     out = w.orc(root, "doctor", env={"PYTHONPATH": path}, code=0).out
-    assert ("not checked for writing: codespell is not installed" in out) is told
+    assert ("not checked for other and writing: codespell is not installed" in out) is told
 
 
 def test_criteria_of_a_kind_that_there_is_not_are_told_with_the_nearest_one(root: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_card_of_a_held_job_may_be_answered_and_nothing_follows_from_the_answe
 
 
 def test_several_jobs_are_held_at_once_and_a_mistake_changes_none(root: Path) -> None:
-    one, two = (w.submit(root, JOB, name=name) for name in ("one", "two"))
+    one, two = (w.submit(root, f"{JOB}again: true\n", name=name) for name in ("one", "two"))
     assert w.orc(root, "hold", "one", "nobody").code == ExitCode.NOT_FOUND
     assert why(root, one) == ""
     assert len(w.orc(root, "hold", "one", "two", "one", "--json", code=0).json()["jobs"]) == 2

@@ -38,7 +38,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     ids = []
     for text in (OLD, NEW):
         write(root, "skills/greeting/SKILL.md", text)
-        ids.append(w.submit(root, "title: greet\nprompt: greet the world\nskills: [greeting]\n", name="greet"))
+        ids.append(
+            w.submit(root, "title: greet\nprompt: greet the world\nskills: [greeting]\nagain: true\n", name="greet")
+        )
         w.orc(root, "run", "--until-idle", "--quiet", code=1)
     return root, ids[0], ids[1]
 

@@ -14,7 +14,7 @@ from fake_models import FakeModels
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind, ReviewRecord, Verdict
 
-pytestmark = pytest.mark.usefixtures("no_lies")
+pytestmark = [pytest.mark.usefixtures("no_lies"), pytest.mark.slow]
 SOUL = "---\nbackend: api\nmodel: strong-1\nroles: [review]\n---\nYou look twice.\n"
 WRITES = attempt(write={"code.py": "print('new')\n"})
 USAGE = {"input": 1000, "output": 100, "cache_read": 0, "cache_write": 0}

@@ -18,6 +18,8 @@ from orchestrator.core.records import Attempt
 from orchestrator.engine.sessions import session_of, session_path
 from orchestrator.engine.workspace import Workspace, open_workspace
 
+pytestmark = pytest.mark.slow
+
 SOUL = """---
 backend: api
 model: strong-1

@@ -23,6 +23,8 @@ from orchestrator.engine.report import summarize
 from orchestrator.engine.workspace import Workspace, open_workspace
 from orchestrator.errors import RefusedError
 
+pytestmark = pytest.mark.slow
+
 JOB = "prompt: late\n"
 
 

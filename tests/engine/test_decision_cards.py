@@ -26,6 +26,8 @@ from orchestrator.engine.tick import tick
 from orchestrator.engine.workspace import open_workspace
 from orchestrator.errors import RefusedError
 
+pytestmark = pytest.mark.slow
+
 WRITES = {"code.py": "print('new')\n"}
 PAGES = ["/login", {"key": "both", "label": "Both pages", "consequence": "Twice the tests."}]
 QUESTION: dict[str, Any] = {"protocol": 1, "kind": "ask", "text": "Which page is meant?", "options": PAGES}

@@ -16,6 +16,8 @@ from orchestrator.core.records import CardKind
 from orchestrator.engine.prompt import show_review
 from orchestrator.engine.workspace import open_workspace
 
+pytestmark = pytest.mark.slow
+
 TWO = {"ada": "alpha work", "bea": "beta review", "cid": "gamma review"}
 FINDING = {
     "file": "code.py", "line": 1, "problem": "no colon", "fix": "add one", "check": "python3 -m py_compile code.py",

@@ -17,6 +17,8 @@ from orchestrator.core.job import State
 from orchestrator.core.records import CardKind, RunStatus
 from orchestrator.core.step import HELD
 
+pytestmark = pytest.mark.slow
+
 MADE = {"code.py": "print('what the agent made')\n", "lib/more.py": "print('more of it')\n"}
 
 

@@ -13,6 +13,8 @@ from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.core import gate
 from orchestrator.core.job import State
 
+pytestmark = pytest.mark.slow
+
 WRITES = {"code.py": "print('new')\n"}
 COMMITS = (
     'git add -A && git commit -q {} -m "Greet" && echo "Committed as $(git rev-parse --short=8 HEAD)." > "$ORC_RESULT"'

@@ -21,6 +21,8 @@ from orchestrator.engine.find import find_job
 from orchestrator.engine.story import asked_so_far
 from orchestrator.engine.workspace import open_workspace
 
+pytestmark = pytest.mark.slow
+
 WRITES = attempt(write={"code.py": "print('new')\n"}, match={"title": "greet"})
 OTHERS = attempt(run="echo $ORC_JOB > $ORC_JOB.py")
 MORE = {"title": "Mend the clock", "prompt": "It is an hour late.\n\nMend it, with a test."}
