@@ -78,7 +78,8 @@ def same_family(draft: w.Draft) -> None:
 def undeclared_family(draft: w.Draft) -> None:
     """The reviewer's family is not known."""
     if draft.job == LOGIN:
-        draft.swap_all("  family: south\n", "")
+        for deep in ("    ", "  "):  # In the job, and in the record.
+            draft.swap_all(f"{deep}family: south\n", "")
         draft.trailers = [(k, v) for k, v in draft.trailers if k != "Reviewer-Family"]
 
 

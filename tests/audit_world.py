@@ -134,7 +134,7 @@ class World:
     def commit(self, move: Move, files: Mapping[str, bytes] | None = None) -> Job:
         """Put a step on the ledger."""
         with self.ledger.writing() as writer:
-            put_step(writer, move, self.now(), files)
+            put_step(writer, move, self.now(), Config(), files)
         return move.job
 
     def file(self, subject: str, files: Mapping[str, bytes]) -> None:

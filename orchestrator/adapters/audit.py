@@ -37,6 +37,7 @@ from orchestrator.adapters.audit_rules import (
     differ,
 )
 from orchestrator.adapters.audit_schedules import Slots
+from orchestrator.adapters.audit_services import Spoken, judge_service, not_counted, services_in, spoken_by
 from orchestrator.adapters.audit_steps import GENERAL
 from orchestrator.adapters.audit_usage import PRESSURE, check_counted, is_usage, judge_pressure
 from orchestrator.adapters.audit_work import PROOFS, Projects
@@ -147,6 +148,8 @@ class _Audit:
     """The open jobs by what they ask for."""
     keyed: bool = False
     """Whether a job has said by what its work is known: from then on each one does."""
+    spoken: Spoken | None = None
+    """What the step before says of a service."""
     owed: GoalMove | None = None
     """What the next commit must say of the goal of a project, after the step of a job."""
     slots: Slots = field(default_factory=Slots)
@@ -189,6 +192,7 @@ class _Audit:
         owners = {path: owner_of(path) for path in changes}
         self._settle(commit, changes)
         self._note(commit, "", _guarded(self.slots.judge(self.store, commit, changes)))
+        self._settle_service(commit, changes)
         ids = sorted({id_ for id_, _, _ in owners.values() if id_})
         if not ids and commit.word == PRESSURE:
             self._note(commit, "", _guarded(judge_pressure(self.store, commit, self.parent, set(changes))))
@@ -215,8 +219,27 @@ class _Audit:
         elif owed is not None:
             self._note(commit, "", [not_said(owed)])
 
+    def _settle_service(self, commit: Commit, paths: Iterable[str]) -> None:
+        """What the step before says of a service is counted by the next commit that is not about a project's goal."""
+        assert self.parent is not None
+        if projects_in(paths):
+            return
+        spoken, self.spoken = self.spoken, None
+        if services_in(paths):
+            sure = self.whole or self.walked > 1
+            self._note(commit, "", _guarded(judge_service(self.store, commit, self.parent, paths, spoken, sure=sure)))
+        elif spoken is not None and spoken.must:
+            self._note(commit, "", [not_counted(spoken)])
+
+    def _note_spoken(self, step: Step) -> Iterator[Finding]:
+        """What the next commit is to count; it is no finding yet."""
+        self.spoken = spoken_by(step)
+        yield from ()
+
     def end(self) -> None:
         """After the newest commit nothing may be owed: both are written at once."""
+        if self.spoken is not None and self.spoken.must and self.parent is not None:
+            self._note(self.parent, "", [not_counted(self.spoken)])
         if self.owed is not None and self.parent is not None:
             self._note(self.parent, "", [not_said(self.owed)])
         if self.parent is not None:
@@ -254,6 +277,7 @@ class _Audit:
         self._note(commit, id_, _guarded(self._check_nonce(step)))
         self._note(commit, id_, _guarded(self._check_lately(step)))
         self._note(commit, id_, _guarded(self._note_owed(step)))
+        self._note(commit, id_, _guarded(self._note_spoken(step)))
         self._note(commit, id_, _guarded(self._check_proposed(step)))
         self._note(commit, id_, _guarded(self.slots.accepted(step)))
         self._note(commit, id_, _guarded(self._check_twin(step)))

@@ -38,6 +38,7 @@ from orchestrator.core.records import (
 from orchestrator.core.reproduction import SHOWN, is_reproduction_due, judge_reproduction, must_be_asked
 from orchestrator.core.requests import changed_keys
 from orchestrator.core.rounds import dispute_of, same_dispute
+from orchestrator.core.service import TURNED_AWAY, ended_by
 from orchestrator.core.sessions import Session
 from orchestrator.core.tamper import held_for
 from orchestrator.core.times import parse
@@ -136,6 +137,18 @@ def judge_lost(step: Step) -> Iterator[Finding]:
     review = step.new.get(ReviewRecord, step.was.review)
     if review is not None and review != step.old.get(ReviewRecord, step.was.review):
         yield from differ(Rule.VERDICT, "the verdict", review.verdict, Verdict.INCONCLUSIVE)
+    yield from _check_unserved(step)
+
+
+def _check_unserved(step: Step) -> Iterator[Finding]:
+    """What a service turned away, and nothing else, is not counted against a job."""
+    run = ended_by(step.event, step.before, step.after, step.new.get)
+    is_unserved = run is not None and run.went in TURNED_AWAY
+    is_review = step.before is not None and step.before.state is State.REVIEWING
+    for name, counts in (("unserved", is_unserved), ("unserved_reviews", is_unserved and is_review)):
+        grown = getattr(step.at, name) - getattr(step.was, name)
+        if grown and not (counts and grown == 1):
+            yield Rule.COUNTER, f"takes {name} from {getattr(step.was, name)} to {getattr(step.at, name)}"
 
 
 # --- checks -------------------------------------------------------------------------------------------------------

@@ -63,6 +63,8 @@ def judge_review(step: Step) -> Iterator[Finding]:
     attempt = step.new.get(Attempt, step.was.attempt)
     yield from differ(Rule.REVIEW, "the run", review.run, str(RunId(step.id, RunKind.REVIEW, review.number)))
     yield from differ(Rule.REVIEW, "the job's run", step.at.run, review.run)
+    if step.at.reviewer is not None:  # Ledgers of before did not say it there.
+        yield from differ(Rule.REVIEW, "the reviewer", step.at.reviewer, review.reviewer)
     if evidence is None or attempt is None:
         yield Rule.REVIEW, "asks for a review of work that nobody looked at"
         return

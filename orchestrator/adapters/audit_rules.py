@@ -67,6 +67,8 @@ class Rule(StrEnum):
     """No new job asks for the very same work as one that is open, unless it says so."""
     COST = "cost"
     """What a run has cost, and that each is counted once, on its day and for its job."""
+    SERVICE = "service"
+    """What is known of the service behind a backend, from the runs that ended."""
     FILING = "filing"
 
 
@@ -162,7 +164,18 @@ def check_root(commit: Commit, names: set[str]) -> Iterator[Finding]:
         yield Rule.HISTORY, "is the first of the ledger, but does not begin one"
 
 
-FILED = ("rejected", "reverts", "projects", "library", "workers", "missions", "schedules", "memory", "requests")
+FILED = (
+    "rejected",
+    "reverts",
+    "projects",
+    "library",
+    "workers",
+    "missions",
+    "schedules",
+    "memory",
+    "requests",
+    "services",
+)
 """Folders of the ledger that are about something other than one job."""
 
 

@@ -116,6 +116,7 @@ _STARTED |= {"former"}
 _JUDGED = frozenset({"run", "crashes", "failed_starts", "approved", "fixes", "weak", "rounds", "inconclusive"})
 _JUDGED |= {"excluded", "second", "asked", "starts"}
 _STOOD = frozenset({"crashes", "failed_starts", "not_before", "approved", "fixes", "weak", "second"})
+_UNSERVED = frozenset({"unserved", "unserved_reviews"})
 MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.ACCEPT: frozenset({*FIRST, "held"}),
     Event.EDIT: frozenset({"priority", "held"}),
@@ -124,11 +125,11 @@ MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.START: _STARTED,
     Event.COLLECT: frozenset({"run", "tip", "crashes", "failed_starts", "second", "expires"}) | _BACK,
     Event.LOST: frozenset({"run", "crashes", "not_before", "tip", "card"}),
-    Event.NOT_STARTED: frozenset({"run", "failed_starts", "not_before", "card", "tip"}),
+    Event.NOT_STARTED: frozenset({"run", "failed_starts", "not_before", "card", "tip"}) | _UNSERVED,
     Event.EVIDENCE: frozenset({"evidence", "protected", "tampering", "tests"}) | _BACK,
     Event.CHECK: frozenset({"run", "starts"}),
     Event.CHECKED: frozenset({"run", "tests", "crashes", "failed_starts"}) | _BACK | _NEW_BASE,
-    Event.REVIEW: frozenset({"run", "review", "starts"}),
+    Event.REVIEW: frozenset({"run", "review", "starts", "reviewer"}),
     Event.VERDICT: _JUDGED | _NEW_MERGE | {"card"},
     Event.STAND: _STOOD | _NEW_MERGE | {"card"},
     Event.CARD: frozenset({"card", "asked_base", "stuck"}),
@@ -221,9 +222,13 @@ def check_limits(step: Step) -> Iterator[Finding]:
     if step.before is None:
         return
     wishes, sets = step.before.spec.limits, 1 + step.was.allowance
-    if step.event in _STARTS and wishes.starts and step.was.starts >= wishes.starts * sets:
+    if step.event in _STARTS and wishes.starts and step.was.starts - step.was.unserved >= wishes.starts * sets:
         yield Rule.LIMIT, f"starts a run beyond the {wishes.starts * sets} that the job allows"
-    if step.event is Event.REVIEW and wishes.reviews and step.was.review >= wishes.reviews * sets:
+    if (
+        step.event is Event.REVIEW
+        and wishes.reviews
+        and step.was.review - step.was.unserved_reviews >= wishes.reviews * sets
+    ):
         yield Rule.LIMIT, f"starts a review beyond the {wishes.reviews * sets} that the job allows"
     used_up = wishes.attempts and step.at.spent >= wishes.attempts * sets
     if used_up and step.at.spent > step.was.spent and step.after.state is State.READY:

@@ -388,6 +388,12 @@ class Writer:
         folder = self.start.folders.get(id_)
         return folder.job if folder else None
 
+    def doing(self) -> Iterator[Job]:
+        """The jobs at which something is being done, with the steps of this writer: few."""
+        ids = dict.fromkeys((*(id_ for id_ in self.start.doing), *self._jobs))
+        found = (self.job(id_) for id_ in ids)
+        return (job for job in found if job is not None and job.state not in IN_BACKLOG)
+
     def folder(self, id_: str) -> Folder | None:
         """A job's folder as it is now, open or ended, with the steps of this writer."""
         path = open_path(id_)
@@ -530,6 +536,14 @@ PROJECTS = "projects"
 def finish_path(project: str, number: int) -> str:
     """Where a card lies that asks whether a project is finished."""
     return f"projects/{project}/finish-{number}.yaml"
+
+
+SERVICES = "services"
+
+
+def service_path(backend: str) -> str:
+    """Where the ledger keeps what is known of the service behind a backend."""
+    return f"{SERVICES}/{backend}.yaml"
 
 
 def _pointer(id_: str) -> str:

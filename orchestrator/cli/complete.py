@@ -86,6 +86,22 @@ def complete_agent(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return _agents(ctx, incomplete, "souls")
 
 
+def complete_backend(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of backends of which the ledger knows something, that begin so."""
+    root = _root(ctx)
+    if root is None:
+        return []
+    from orchestrator.engine.services import read_services
+    from orchestrator.engine.workspace import open_workspace
+    from orchestrator.errors import OrcError
+
+    try:
+        with open_workspace(root, lean=True) as ws:
+            return [name for name in read_services(ws) if name.startswith(incomplete)]
+    except OrcError:
+        return []
+
+
 def complete_retired(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of agents that begin so; after --undo, of those that are retired."""
     return _agents(ctx, incomplete, "souls/retired" if ctx.params.get("undo") else "souls")

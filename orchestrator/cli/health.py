@@ -72,8 +72,9 @@ def health(app: App, since: int, prometheus: bool) -> None:
     """What comes out: how many jobs were accepted, started, produced, reviewed and merged, and why others were not.
 
     \b
-    Alerts, all but the first about the last 24 hours:
+    Alerts, all but the first two about the last 24 hours:
       gate_broken   a gate fails its own test, so that nothing is merged
+      service_shut  a backend's key is refused, or its program fails, again and again
       nothing_done  10 runs or more have ended, and no job was done
       one_reason    of 5 tries or more to reach a stage, 80 % failed for one reason
       stage_empty   5 jobs or more reached a stage an hour ago, and none the next
@@ -125,6 +126,9 @@ def _tell(app: App, report: HealthReport, *, engine: bool) -> None:
         click.echo("      orc scars; orc gate selftest")
     for refusal in report.limits:
         click.secho(f"? limit: {clean_line(refusal.told)}", fg="yellow", color=paints)
+    for service in report.services:
+        if service.state != "shut":
+            click.echo(clean_line(f"- {service.text}"))
     if cards := report.cards:
         click.echo(_cards_line(cards))
     for each in report.projects:
@@ -283,6 +287,7 @@ def _json(report: HealthReport) -> dict[str, Any]:
             for each in report.alerts
         ],
         "warnings": list(report.warnings),
+        "services": [each.to_json() for each in report.services],
         "day": _funnel_json(report.day),
         "period": _funnel_json(report.period),
         "days": [_funnel_json(each) for each in report.days],

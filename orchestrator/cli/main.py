@@ -44,6 +44,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "hold": ("hold", "Keep jobs from going on, until you release them."),
     "release": ("release", "Let held jobs go on where they were."),
     "drain": ("drain", "Give an agent nothing new; what it is at, it brings to its end."),
+    "reopen": ("reopen", "Have a backend tried at once that rests or is shut."),
     "retire": ("retire", "Take an agent out of service; its soul is kept."),
     "revert": ("revert", "Undo a job that was merged, as a new commit."),
     "gate": ("gate", "Judge a branch or pull request of any repository, without a workspace."),

@@ -34,18 +34,30 @@ def ps(app: App, tree: bool) -> None:
     PROCS   its processes, without its supervisor, which is PID
     """
     from orchestrator.engine.ps import look_at_runs
+    from orchestrator.engine.services import told_services
 
     with app.workspace(lean=True) as ws:
         found = look_at_runs(ws, commands=tree)
+        services = told_services(ws)
     if app.json:
         runs, left = ([_json(each, tree=tree) for each in part] for part in (found.runs, found.leftovers))
-        app.emit({"engine": asdict(found.engine), "runs": runs, "leftovers": left}, "")
+        app.emit(
+            {
+                "engine": asdict(found.engine),
+                "runs": runs,
+                "leftovers": left,
+                "services": [each.to_json() for each in services],
+            },
+            "",
+        )
         return
     click.echo(_engine_line(found.engine))
     if found.runs:
         _tell_runs(app, found.runs, tree=tree)
     else:
         click.echo("Nothing is running.")
+    for service in services:
+        click.echo(clean_line(f"{'!' if service.state == 'shut' else '-'} {service.text}"))
     _tell_leftovers(app, found, tree=tree)
 
 

@@ -50,6 +50,8 @@ def status(app: App) -> None:
         click.echo(clean(f"! {problem}"))
     for refusal in summary.limits:
         click.echo(clean_line(f"! limit: {refusal.told}"))
+    for service in summary.services:
+        click.echo(clean_line(f"{'!' if service.state == 'shut' else '-'} {service.text}"))
     for each in summary.hot[:HOT_SHOWN]:
         click.echo(clean_line(f"! hot file of {each.project}: {each.path}, {each.conflicts} conflicts in 7 days"))
     _tell_jobs(app, summary)

@@ -45,21 +45,27 @@ def workers(app: App, name: str | None) -> None:
     JUDGED  verdicts it gave           All counted over the newest steps of the ledger only.
     SESSION jobs of its conversation   TOKENS  used by it so far
     """
+    from orchestrator.engine.services import told_services
     from orchestrator.engine.workers import find_worker, look_at_workers, trees_of
 
     with app.workspace(lean=True) as ws:
         found = look_at_workers(ws)
+        services = told_services(ws)
         shown = [find_worker(found, name)] if name else list(found.workers)
         trees, kept = trees_of(ws, name) if name else ([], [])
     if app.json:
         data = {"workers": [_json(each) for each in shown], "problems": list(found.problems)}
+        data["services"] = [each.to_json() for each in services]
         places = {"trees": [{**asdict(each), "path": str(each.path)} for each in trees], "set_aside": _texts(kept)}
         app.emit({**data, "counted": {"steps": found.steps, "since": found.since}, **places}, "")
         return
     if name:
         click.echo("\n".join(_about(shown[0], trees, kept, found)))
-        return
-    _tell_all(app, found)
+    else:
+        _tell_all(app, found)
+    for service in services:
+        if name is None or service.backend == shown[0].backend:
+            click.echo(clean_line(f"{'!' if service.state == 'shut' else '-'} {service.text}"))
 
 
 def _json(worker: WorkerNow) -> dict[str, Any]:

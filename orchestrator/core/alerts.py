@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from orchestrator.core.funnel import DAY_S, ENOUGH, SLOT_S, STAGES, YOU_ASKED, Funnel, Stage, Tally
 from orchestrator.core.job import Job, State
+from orchestrator.core.service import Service, what_to_do
 from orchestrator.core.times import parse
 from orchestrator.core.trials import Broken, tell_broken
 
@@ -103,6 +104,7 @@ class AlertKind(StrEnum):
     TOO_OLD = "too_old"
     GATE_BROKEN = "gate_broken"
     FALSE_REPORTS = "false_reports"
+    SERVICE_SHUT = "service_shut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,20 @@ def alerts_of_gates(broken: Iterable[Broken]) -> tuple[Alert, ...]:
     told = tell_broken(broken)
     return tuple(
         Alert(AlertKind.GATE_BROKEN, name, f"{text}; nothing is merged", "orc doctor") for name, text in told.items()
+    )
+
+
+def alerts_of_services(services: Iterable[Service]) -> tuple[Alert, ...]:
+    """An alert for each service that is shut. It stands until a run on it does well, or a person has it tried."""
+    return tuple(
+        Alert(
+            AlertKind.SERVICE_SHUT,
+            each.backend,
+            f"backend {each.backend} is shut: {what_to_do(each)}",
+            f"orc reopen {each.backend}",
+        )
+        for each in services
+        if each.shut is not None
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.core.config import Limits, Terms
-from orchestrator.core.job import Fix, Job, Standing, State, Worker
+from orchestrator.core.job import MOST_UNSERVED, Fix, Job, Standing, State, Worker
 from orchestrator.core.records import Attempt, CardKind, RunStatus
 from orchestrator.core.rounds import dispute_of
 from orchestrator.core.sessions import Session
-from orchestrator.core.step import LONGEST_WAIT_S, NOT_APPROVED, Step, later, pause_until
+from orchestrator.core.step import NOT_APPROVED, Step, pause_until
 from orchestrator.core.suspicion import is_extra
 from orchestrator.core.transitions import Event, Move
 from orchestrator.core.usage import reserve
@@ -120,39 +120,33 @@ def not_started(
     now: str,
     *,
     records: Mapping[str, Any] | None = None,
-    wait_s: float = 0,
-    service_of: str = "",
     tip: str = "",
     pauses: bool = True,
 ) -> Move:
-    """A run could not be started, or its tree not be made ready. It spends no attempt, pauses, and stops at a limit.
-
-    `service_of`: it is the service behind this agent that failed. `wait_s`: for how long that asks to be left alone, in
-    seconds.
-    """
+    """A run could not be started, or its tree not be made ready. It spends no attempt, pauses, and stops at a limit."""
     failed = job.at.failed_starts + 1
-    until = max(pause_until(now, failed), later(now, min(wait_s, LONGEST_WAIT_S))) if pauses else ""
+    until = pause_until(now, failed) if pauses else ""
     changes = {"run": "", "failed_starts": failed, "not_before": until, "tip": tip or job.at.tip}
     step = Step(Event.NOT_STARTED, job, now, records or {}, changes, {"run": job.at.run, "error": why})
     if failed >= limits.failed_starts and not is_extra(job):
-        told = f"The service behind {service_of} failed" if service_of else f"{job.id} could not be started"
-        way = "Try again?" if service_of else "Put it right and try again?"
-        return step.ask(CardKind.CANNOT_START, f"{told} {failed} times in a row. {way}", why, told=why)
+        question = f"{job.id} could not be started {failed} times in a row. Put it right and try again?"
+        return step.ask(CardKind.CANNOT_START, question, why, told=why)
     return step.to(_before_run(job), why, reason=why)
 
 
-def service_failed(job: Job, attempt: Attempt, limits: Limits, now: str, *, wait_s: float = 0) -> Move:
-    """The service behind the agent of an attempt failed, or its login did: see `not_started`."""
-    return not_started(
-        job,
-        attempt.error or "its service failed",
-        limits,
-        now,
-        records={f"attempt-{attempt.number}": attempt},
-        wait_s=wait_s,
-        service_of=attempt.worker.agent,
-        tip=attempt.tip,
-    )
+def unserved(job: Job, why: str, now: str, *, records: Mapping[str, Any], until: str = "", tip: str = "") -> Move:
+    """The service behind a run turned it away: that says nothing of the job, and costs it nothing.
+
+    It does not pause either: it begins again as soon as that service, or one that may stand in for it, takes more.
+    `until`: why and until when that one takes nothing, '' if it does.
+    """
+    at = job.at
+    changes: dict[str, Any] = {"run": "", "tip": tip or at.tip, "unserved": min(MOST_UNSERVED, at.unserved + 1)}
+    if job.state is State.REVIEWING:
+        changes["unserved_reviews"] = min(MOST_UNSERVED, at.unserved_reviews + 1)
+    step = Step(Event.NOT_STARTED, job, now, records, changes, {"run": at.run, "error": why})
+    told = until or why
+    return step.to(_before_run(job), told, reason=told[:400])
 
 
 def session_gone(job: Job, attempt: Attempt, limits: Limits, now: str) -> Move:

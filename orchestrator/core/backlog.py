@@ -268,7 +268,7 @@ class Order(Iterator[Job]):
 def line_of(job: Job) -> Line:
     """The line in which a job waits."""
     spec = job.spec
-    wishes = (spec.agent, spec.backend, spec.model, spec.kind)
+    wishes = (spec.agent, spec.backend, spec.model, spec.kind, spec.fallback)
     # Whether it was begun, or is urgent: then it does not wait for the work before it to land.
     goes_on = job.at.attempt > 0 or job.priority <= Priority.P1
     # Its author goes first with fixes, and may go on with it while it drains.

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from orchestrator.core.agent import Soul
 from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Job, State, Worker
 from orchestrator.core.limits import Spending
+
+if TYPE_CHECKING:
+    from orchestrator.core.service import Service
 
 NOTHING_SPENT = Spending()
 IN_BACKLOG = (State.READY, State.WAITING)
@@ -84,6 +88,8 @@ class Board:
     """Jobs an agent has worked on, by agent and project."""
     occupied: frozenset[str] = frozenset()
     """Agents whose trees are still in use by a run that nobody waits for any more: one of a cancelled job."""
+    services: Mapping[str, Service] = field(default_factory=dict)
+    """What is known of those behind backends, by backend; of most there is nothing to know."""
     stopping: bool = False
     """No new runs are started."""
     spending: Spending = NOTHING_SPENT

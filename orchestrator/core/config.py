@@ -93,6 +93,8 @@ class BackendConfig:
     """Whether it may use the person's own login, with their HOME, instead of a key."""
     max_turns: int = 0
     """The most turns of one run; 0 means what the program does by itself."""
+    at_once: int = 0
+    """The most runs at once; 0 for as many as there are slots."""
     quick: bool | None = None
     """Whether it may well answer within seconds; None: as its type says."""
     env: dict[str, str] = field(default_factory=dict)
@@ -351,6 +353,8 @@ class Config:
     """What is known of models. With any here, an agent may use no other."""
     routing: dict[str, Route] = field(default_factory=dict)
     """Which agents are to be taken first for a kind of work."""
+    fallback: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Who may stand in, in this order, for an agent whose service takes nothing for some time."""
     sessions: SessionLimits = SessionLimits()
     review: ReviewDefaults = ReviewDefaults()
     limits: Limits = Limits()
@@ -378,6 +382,22 @@ class Config:
             projects={name: replace(each, name=name) for name, each in config.projects.items()},
             backends={name: replace(each, name=name) for name, each in config.backends.items()},
         )
+
+    def at_once(self, backend: str) -> int:
+        """The most runs at once on a backend, as configured. With all slots there is the one for a person's P0."""
+        own = self.backends[backend].at_once if backend in self.backends else 0
+        return own or self.slots + 1
+
+    def same_key(self, backend: str) -> tuple[str, ...]:
+        """The backends whose key or login is the same as that of this one, with itself."""
+        wanted = self._key_of(backend)
+        return (backend, *(name for name in self.backends if name != backend and self._key_of(name) == wanted))
+
+    def _key_of(self, backend: str) -> tuple[object, ...]:
+        each = self.backends.get(backend, BackendConfig(name=backend, type=backend))
+        if each.type in ("command", "scripted"):
+            return (backend,)  # What they are let in by is not known.
+        return (each.type, each.base_url, each.login, each.key_env, each.env.get(each.key_env))
 
     def tier_of(self, model: str) -> str:
         """The tier of a model, '' if nothing is said of it."""

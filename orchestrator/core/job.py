@@ -204,6 +204,8 @@ class JobSpec:
     project: str = ""
     target: str = ""
     agent: str = ""
+    fallback: tuple[str, ...] = ()
+    """Who may take it, in this order, while the service of whoever is to do it takes nothing."""
     backend: str = ""
     model: str = ""
     skills: tuple[str, ...] = ()
@@ -263,6 +265,8 @@ def _hold_of(value: Any) -> str | None:
     return " ".join(str(value).split())
 
 
+MOST_UNSERVED = 100
+"""Then what a service turns away counts against the job as well: nothing goes on for ever."""
 EDITABLE_ALWAYS = frozenset({"title", "priority", "hold", "merge", "review", "limits"})
 """Keys that may change while a job is open; every other key only before its first attempt, or while it waits."""
 KEEP_APPROVAL = frozenset({"title", "priority", "hold", "comments"})
@@ -377,8 +381,12 @@ class Standing:
     """Starts in a row that came to nothing."""
     starts: int = 0
     """Runs of any kind ever reserved for this job."""
+    unserved: int = 0
+    """Those of them that their service turned away. They are not counted against the job, up to `MOST_UNSERVED`."""
     review: int = 0
     """Serial number of the newest review."""
+    unserved_reviews: int = 0
+    """The same of reviews."""
     allowance: int = 0
     """How often a human has granted a fresh set of attempts, starts and reviews."""
     rounds: int = 0
@@ -401,6 +409,8 @@ class Standing:
     """The worker that makes the attempts."""
     author: Worker | None = None
     """Who made the newest attempt, and what it ran on."""
+    reviewer: Worker | None = None
+    """Who makes the newest review, and what it runs on."""
     former: tuple[Worker, ...] = ()
     """Who else had a hand in the work that the newest attempt goes on with."""
     base: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from orchestrator.core.config import Terms
 from orchestrator.core.gate import CHECKED
@@ -43,7 +44,8 @@ def review_started(job: Job, review: ReviewRecord, now: str) -> Move:
     }
     step = Step(Event.REVIEW, job, now, {f"review-{review.number}": review}, facts=facts)
     told = f"review {review.number} by {review.reviewer.agent}"
-    changes = {"run": review.run, "review": review.number, "starts": job.at.starts + 1, "reserved": reserve(review)}
+    changes: dict[str, Any] = {"run": review.run, "review": review.number, "starts": job.at.starts + 1}
+    changes |= {"reserved": reserve(review), "reviewer": review.reviewer}
     return step.to(State.REVIEWING, told, **changes, reason=reviewing(review.reviewer.agent))
 
 

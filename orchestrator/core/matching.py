@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Set
+from datetime import datetime
 
 from orchestrator.core.actions import Ask, Stand, StartReview
 from orchestrator.core.board import AgentView, Board, run_kind, terms_of
@@ -13,7 +14,11 @@ from orchestrator.core.job import Independence, Job, Second, SecondWhy, Worker
 from orchestrator.core.nearest import guess
 from orchestrator.core.records import CardKind
 from orchestrator.core.review import STRONG, independence_of_all, is_enough, reviewing
+from orchestrator.core.service_load import Services
+from orchestrator.core.suspicion import is_extra
 
+STANDS_IN = "fallback for"
+"""How the rule begins by which an agent was chosen because the service of another took nothing."""
 _Wishes = tuple[str, str, str, str, str, str]
 _RULE_WORDS = {
     "given": "a person gave the job to it",
@@ -22,6 +27,7 @@ _RULE_WORDS = {
     "routed": "`routing:` names it",
     "project": "it is an agent of the project",
     "idle": "free, and nobody goes before it",
+    STANDS_IN: "it stands in for another, whose service took nothing",
 }
 """In the order of matching."""
 
@@ -34,7 +40,7 @@ _RULE_NUMBERS = {rule: number for number, rule in enumerate(_RULE_WORDS, 1)}
 def rule_number(rule: str) -> int:
     """Which rule of the order of matching that is, 1 for the first; 0 for one that is not in it."""
     kind = "routed" if rule.startswith("tier ") else "given" if rule == _GIVEN_CONFLICT else rule
-    return _RULE_NUMBERS.get(kind, 0)
+    return _RULE_NUMBERS.get(STANDS_IN if _stands_in_for(rule) else kind, 0)
 
 
 def tell_rule(rule: str) -> str:
@@ -45,33 +51,79 @@ def tell_rule(rule: str) -> str:
 
 def rule_words(rule: str) -> str:
     """Why an agent was chosen, as people read it; the rule itself if these words are not known."""
+    if name := _stands_in_for(rule):
+        return f"it stands in for {name}, whose service took nothing"
     told, _, tier = rule.partition(" ")
     return f"`routing:` asks for the tier {tier}" if told == "tier" and tier else _RULE_WORDS.get(rule, rule)
+
+
+def _stands_in_for(rule: str) -> str:
+    return rule.removeprefix(STANDS_IN).strip() if rule.startswith(f"{STANDS_IN} ") else ""
 
 
 class Matching:
     """The agents of one board; jobs with the same wishes share one search."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, now: datetime | None = None) -> None:
+        """`now`: it is asked who begins at this time; None: who could at any."""
         self._board = board
+        self._services = Services(board, now)
         self._able: dict[_Wishes, Mapping[str, AgentView]] = {}
         self._reviews = Counter(job.at.reason for job in board.active if run_kind(job) is RunKind.REVIEW)
 
     def worker(self, job: Job, busy: Set[str]) -> tuple[str, str] | None:
-        """The agent for an attempt and the rule that chose it; None if those that could are busy.
+        """The agent for an attempt and the rule that chose it; None if those that could are busy, or their services
+        take nothing now and nobody may stand in.
 
         Order (`rule_number`): who was given the work; the author of what is being fixed; whom the job asks for; those
         that `routing:` names for its kind, or that have a model of the tier it names; one of the project; any idle
-        one. Ties: most jobs in this project, then the name.
+        one; whoever may stand in for those. Ties: most jobs in this project, then the name.
         """
         able = {name: agent for name, agent in self._fitting(job).items() if not agent.unavailable_for(job)}
+        busy = busy | {name for name, agent in able.items() if self._services.why_not(agent)}
         if job.at.given:
             return None if job.at.given in busy or job.at.given not in able else (job.at.given, _given(job))
         if job.at.fixes and job.at.agent in able:
-            return None if job.at.agent in busy else (job.at.agent, "same author")
+            chosen = None if job.at.agent in busy else (job.at.agent, "same author")
+            return chosen or self._stand_in(job, (job.at.agent,), busy)
         if job.spec.agent:
-            return None if job.spec.agent in busy or job.spec.agent not in able else (job.spec.agent, "asked for")
-        return self._best(job, {name: agent for name, agent in able.items() if name not in busy})
+            is_free = job.spec.agent not in busy and job.spec.agent in able
+            return (job.spec.agent, "asked for") if is_free else self._stand_in(job, (job.spec.agent,), busy)
+        free = {name: agent for name, agent in able.items() if name not in busy}
+        return self._best(job, free) or self._stand_in(job, tuple(able), busy)
+
+    def _stand_in(self, job: Job, wanted: tuple[str, ...], busy: Set[str]) -> tuple[str, str] | None:
+        """Who takes a job while the services of all that are to do it rest; None if nobody may. Whom the job names goes
+        before those that `fallback:` of orc.yaml names for the one that is to do it."""
+        agents = self._board.agents
+        if not wanted or not all(name in agents and self._services.resting(agents[name]) for name in wanted):
+            return None
+        usual = [each for name in wanted for each in self._board.config.fallback.get(name, ())]
+        for name in job.spec.fallback or dict.fromkeys(usual):
+            agent = agents.get(name)
+            if agent is None or name in busy or name in wanted or agent.unavailable_for(job):
+                continue
+            if _may_work(agent, job) and not self._services.why_not(agent):
+                return name, f"{STANDS_IN} {', '.join(wanted)}"
+        return None
+
+    def note_attempt(self, agent: str) -> None:
+        """An attempt has been given to an agent: its service has one more run."""
+        self._services.note(self._board.agents[agent])
+
+    def why_resting(self, job: Job) -> str:
+        """Why no service of those that could take a job does for some time; '' if one does, or could when free."""
+        able = {name: agent for name, agent in self._fitting(job).items() if not agent.unavailable_for(job)}
+        if job.at.fixes and job.at.agent in able:
+            able = {job.at.agent: able[job.at.agent]}
+        told = [self._services.resting(agent) for agent in able.values()]
+        return "; ".join(dict.fromkeys(told)) if told and all(told) else ""
+
+    def why_unjudged(self, job: Job) -> str:
+        """The same for those that could judge it."""
+        could = (agent for agent in self._board.agents.values() if "review" in agent.soul.roles)
+        told = dict.fromkeys(self._services.resting(agent) for agent in could)
+        return "; ".join(filter(None, told)) if self.reviewer(job) is None else ""
 
     def heir(self, job: Job) -> str:
         """Who would take over work that has collided: not its author, nobody that drains; '' if there is none."""
@@ -123,7 +175,8 @@ class Matching:
     def reviewer(self, job: Job, capped: Set[str] = frozenset()) -> StartReview | Ask | Stand | None:
         """The reviewer farthest from the author that may judge; a card if there is none, or without one that was drawn
         to judge it twice the approval that is there already. None where one only has to be waited for: of those that
-        are `capped`, for they have reached a limit, or others would be less far from the author.
+        are `capped`, for they have reached a limit, or whose service has no room, others would be less far from the
+        author; or the services of all that may judge it rest.
 
         Ties: the order in which the job names them, the fewest reviews at once, the name.
         """
@@ -134,6 +187,7 @@ class Matching:
         spent = {*job.at.excluded, *(second.reviewers if second else ())}
         candidates: list[tuple[bool, int, int, str]] = []
         unusable: list[str] = []
+        rests = False
         for name, agent in sorted(self._board.agents.items()):
             if "review" not in agent.soul.roles or name in spent or (agreed.by and name not in agreed.by):
                 continue
@@ -143,22 +197,33 @@ class Matching:
             if agent.unavailable:
                 unusable.append(f"{name}: {agent.unavailable}")
                 continue
+            if why := self._services.resting(agent):
+                unusable.append(f"{name}: {why}")
+                rests = True
+                continue
             order = agreed.by.index(name) if agreed.by else 0
             candidates.append((far != STRONG, order, self._reviews[reviewing(name)], name))
+        if not candidates and rests and not is_extra(job):
+            return None  # What was drawn keeps no work waiting.
         if not candidates:
             context = "; ".join(unusable) or _why_no_reviewer(job, agreed)
             if second is not None:
                 return _without_another(job, second, context)
             return Ask(job.id, CardKind.NO_REVIEWER, f"No reviewer can judge {job.id}. Look at it yourself?", context)
-        free = [each for each in candidates if each[-1] not in capped]
+        free = [each for each in candidates if each[-1] not in capped and self.has_room(each[-1])]
         if not free or min(free)[0] > min(candidates)[0]:
             return None
         name = min(free)[-1]
         return StartReview(job.id, name, independence_of_all(authors, self._board.agents[name].worker()))
 
+    def has_room(self, agent: str) -> bool:
+        """Whether something may begin on the service of an agent now."""
+        return not self._services.why_not(self._board.agents[agent])
+
     def note_review(self, reviewer: str) -> None:
         """A review has been given to `reviewer`: the next one goes to somebody with fewer."""
         self._reviews[reviewing(reviewer)] += 1
+        self._services.note(self._board.agents[reviewer])
 
     def _fitting(self, job: Job) -> Mapping[str, AgentView]:
         spec = job.spec
@@ -178,11 +243,19 @@ def _able(agent: AgentView, job: Job) -> bool:
     if job.at.given:  # Whoever gave it to an agent of another sort meant just that.
         return soul.name == job.at.given and "work" in soul.roles
     return (
-        "work" in soul.roles
+        _may_work(agent, job)
         and (not spec.agent or spec.agent == soul.name)
         and (not spec.backend or spec.backend == soul.backend)
         and (not spec.model or spec.model == agent.model)
-        and (not soul.kinds or spec.kind in soul.kinds)
+    )
+
+
+def _may_work(agent: AgentView, job: Job) -> bool:
+    """Whether a job is one for this agent, whomever or whatever it asks for."""
+    soul = agent.soul
+    return (
+        "work" in soul.roles
+        and (not soul.kinds or job.spec.kind in soul.kinds)
         and (not soul.projects or job.at.project in soul.projects)
     )
 

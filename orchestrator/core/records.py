@@ -83,6 +83,8 @@ class Spoke:
     denials: tuple[str, ...] = ()
     retries: int = 0
     fallbacks: tuple[str, ...] = ()
+    retry_after_s: float = 0.0
+    """How long its service asks to be left alone, in seconds; 0 if it does not say."""
     tool_calls: int = 0
     cost_microusd: int | None = None
     """Millionths of a US dollar; None if neither the program nor a price says it."""

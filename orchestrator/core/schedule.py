@@ -93,7 +93,7 @@ def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple
     `backlog` is what was kept from the decision before; without it the same comes out, later.
     """
     backlog = backlog if backlog is not None else Backlog()
-    matching = Matching(board)
+    matching = Matching(board, now)
     looked = backlog.look(board, now, Holds(board, now, matching))
     if board.broken:
         # What waits to start is told why; all else stays as it is until there are gates again that can judge it.
@@ -314,9 +314,9 @@ def _reviews(board: Board, now: datetime, attempts: _Attempts, matching: Matchin
             yield action
         elif action is not None and taken.free_for(job) and not (board.stopping or taken.book.refusal_of(job)):
             yield from attempts.start_share(job)
-            # That may have taken the last slot, or reached a limit.
+            # That may have taken the last slot, or reached a limit, or what its reviewer's service has room for.
             may = taken.free_for(job) and action.reviewer not in taken.capped and not taken.book.refusal_of(job)
-            if may:
+            if may and matching.has_room(action.reviewer):
                 taken.take(job, action.reviewer, review=True)
                 matching.note_review(action.reviewer)
                 yield action
@@ -336,10 +336,10 @@ def _why_no_second(board: Board, job: Job) -> str:
 def _over_ceiling(board: Board, job: Job, *, review: bool = False) -> Ask | None:
     """The durable ceilings, which hold whatever loops."""
     agreed = terms_of(board, job)
-    if job.at.starts >= agreed.starts:
+    if job.at.starts - job.at.unserved >= agreed.starts:
         question = f"{job.id} has used all of its {agreed.starts} starts. Grant another set?"
         return Ask(job.id, CardKind.CEILING, question)
-    if review and job.at.review >= agreed.reviews:
+    if review and job.at.review - job.at.unserved_reviews >= agreed.reviews:
         question = f"{job.id} has used all of its {agreed.reviews} reviews. Grant another set?"
         return Ask(job.id, CardKind.CEILING, question)
     used = job.at.used
@@ -413,5 +413,6 @@ class _Attempts:
             order.drop_line()
             return
         self.taken.take(job, chosen[0])
+        self._matching.note_attempt(chosen[0])
         self._started.add(job.id)
         yield StartAttempt(job.id, *chosen)

@@ -23,7 +23,7 @@ HELD = "Changed, and not allowed by the job:"
 """What stands on a card above what the tamper guard found, before anything else."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5, 900
 LONGEST_WAIT_S = 24 * 3600.0
-"""For so long a service may ask to be left alone: no pause is longer."""
+"""No pause is longer, of a job or of a service, whatever that asks for."""
 
 RESUMED = frozenset({CardKind.CEILING, CardKind.CRASHES, CardKind.CANNOT_START})
 """Cards that interrupt a step: trying again takes up that step, which the card names as its fact `step`."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator.core.config import Price
 from orchestrator.core.job import Job
 from orchestrator.core.records import Attempt, PromptPart, ReviewRecord, RunStatus
+from orchestrator.core.service import AT_ONCE_S
 from orchestrator.core.tally import NOTHING, Estimate, Reservation, Tally
 from orchestrator.core.transitions import Event
 
@@ -133,10 +134,13 @@ def charge_of(before: Job, after: Job, event: Event, record: Attempt | ReviewRec
     held = before.at.reserved
     if held is None or (after.at.run == before.at.run and not after.state.ended):
         return None
-    project = before.at.project
-    never_began = event is Event.NOT_STARTED and (record is None or record.status in _NEVER_BEGAN)
-    usage = record.spoke.usage if record is not None and record.spoke is not None else None
-    if never_began and usage is None:
+    project, came_back = before.at.project, event is Event.NOT_STARTED
+    spoke = record.spoke if record is not None else None
+    usage = spoke.usage if spoke is not None else None
+    never_began = came_back and (record is None or record.status in _NEVER_BEGAN)
+    turned_away = came_back and spoke is not None and spoke.trouble.is_of_service
+    at_once = record is not None and record.seconds < AT_ONCE_S
+    if usage is None and (never_began or (turned_away and at_once)):
         return Charge(project, held.agent, Tally(1))
     if record is None or record.spoke is None or usage is None:
         unpriced = int(not held.microusd)
@@ -145,7 +149,8 @@ def charge_of(before: Job, after: Job, event: Event, record: Attempt | ReviewRec
     tally = Tally(1, _sane(usage.total), _sane(cost or 0), unpriced=int(cost is None))
     is_review = isinstance(record, ReviewRecord)
     worker = record.reviewer if isinstance(record, ReviewRecord) else record.worker
-    learned = Learned(what_of(before, review=is_review), worker.model)
+    # What was turned away says nothing of what such work takes.
+    learned = None if turned_away else Learned(what_of(before, review=is_review), worker.model)
     return Charge(project, held.agent, tally, learned, record.estimate)
 
 

@@ -159,7 +159,7 @@ def launch_soul(
     can = backend.capabilities
     session = order.resume or (order.session if can.names_session else "")
     keeps_form = settings.type in BUILT_IN
-    more = {"backend": settings.type if keeps_form else "", "state": str(order.state)}
+    more = {"backend": settings.type if keeps_form or settings.type == "command" else "", "state": str(order.state)}
     spec = launch.to_spec(**more, session=session, before=before)
     if not (again and may_be_asked_again(config, soul)):
         return spec

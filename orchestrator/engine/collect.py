@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.git import GitError, rev_parse, tree_of
@@ -21,8 +22,8 @@ from orchestrator.core.attempt import (
     not_started,
     place_in_session,
     run_lost,
-    service_failed,
     session_gone,
+    unserved,
 )
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.gate import judge_checks
@@ -40,8 +41,9 @@ from orchestrator.core.records import (
 )
 from orchestrator.core.report import parse_answers
 from orchestrator.core.said import Said, Trouble, cost_of
+from orchestrator.core.service import Capacity, after_run, broke_at_once, ended_by
 from orchestrator.core.suspicion import doubts_of
-from orchestrator.core.transitions import Move
+from orchestrator.core.transitions import Event, Move
 from orchestrator.core.verdict import Judgement, Question, blot_nonce, hash_nonce, judge_reply
 from orchestrator.engine.attempts import attempt_ref, attempt_tree
 from orchestrator.engine.bases import base_filing, base_record, not_checked, remember_checks
@@ -49,6 +51,7 @@ from orchestrator.engine.escapes import with_escapes
 from orchestrator.engine.evidence import checks_result
 from orchestrator.engine.launch import RunState, folder_of, state_of
 from orchestrator.engine.run_logs import put_away
+from orchestrator.engine.services import service_of
 from orchestrator.engine.sessions import session_of, tree_folder
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
@@ -150,6 +153,12 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
         return _lost(ws, job, ended, now, error=f"ended {result.status.value}: {result.error}"[:500])
     if result.said is not None and result.said.trouble.is_of_service and result.status in _BY_ITSELF:
         return _not_its_fault(ws, job, ended, result.said, now)
+    if result.status is RunStatus.ENDED and broke_at_once(result.exit, ended.spoke, ended.seconds):
+        start = job.at.tip or before.base
+        if tip and ended.tree == _tree(ws, job, start):
+            # It never set about the work: that is its program's fault, or its configuration's.
+            why = f"its program ended at once and did nothing: {result.error or f'exit {result.exit}'}"
+            return not_started(job, why, ws.config.limits, now, records={f"attempt-{run.number}": ended}, tip=tip)
     stands = Path(tree_folder(ws, before.worker.agent, job.at.project)).is_dir()
     if not tip and stands and result.status is RunStatus.ENDED and result.error:
         # The supervisor says why the work cannot be taken, such as too many files: that is the author's to mend.
@@ -163,9 +172,25 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
 
 def _not_its_fault(ws: Workspace, job: Job, attempt: Attempt, said: Said, now: str) -> Move:
     """The service is at fault, not the agent: it costs no attempt, and what was done by then is gone on from."""
-    if said.trouble is Trouble.SESSION and attempt.resumed:
-        return session_gone(job, attempt, ws.config.limits, now)
-    return service_failed(job, attempt, ws.config.limits, now, wait_s=said.retry_after_s)
+    records = {f"attempt-{attempt.number}": attempt}
+    if said.trouble is Trouble.SESSION:
+        if attempt.resumed:
+            return session_gone(job, attempt, ws.config.limits, now)
+        return not_started(job, attempt.error or "its session is gone", ws.config.limits, now, records=records)
+    why = attempt.error or "its service failed"
+    until = _why_resting(ws, Event.NOT_STARTED, job, records)
+    return unserved(job, why, now, records=records, until=until, tip=attempt.tip)
+
+
+def _why_resting(ws: Workspace, event: Event, job: Job, records: Mapping[str, Any]) -> str:
+    """Why nothing more begins on the service of a run that has just ended, and until when; '' if something may."""
+    record = next(iter(records.values()))
+    run = ended_by(event, job, job, lambda kind, _: record if isinstance(record, kind) else None)
+    if run is None:
+        return ""
+    known = service_of(ws.ledger.read_file, run.worker.backend)
+    after = after_run(known, run, most=ws.config.at_once(run.worker.backend), used=1)
+    return Capacity(after, 0, run.at).resting(run.worker.model)
 
 
 def _lost(ws: Workspace, job: Job, attempt: Attempt, now: str, *, error: str = "") -> Move:
@@ -179,6 +204,8 @@ def _session(before: Attempt, said: Said | None) -> str:
         return ""
     if said.trouble is Trouble.SESSION:
         return ""
+    if said.trouble.is_of_service and not before.resumed and not (said.usage and said.usage.total):
+        return ""  # It was turned away before a conversation began.
     # Who was cut off before it could tell is in the session that it was begun in; whoever fails otherwise gave that up.
     stands = said.ok or said.trouble is Trouble.CUT or said.trouble.is_of_service
     return said.session or (before.session if stands else "")
@@ -200,6 +227,7 @@ def spoke_of(ws: Workspace, said: Said | None, worker: Worker) -> Spoke | None:
         denials=tuple(each[:200] for each in said.denials[:20]),
         retries=said.retries,
         fallbacks=tuple(each[:200] for each in said.fallbacks[:20]),
+        retry_after_s=round(max(0.0, said.retry_after_s), 3),
         tool_calls=said.tool_calls,
         cost_microusd=cost,
         priced=priced,
@@ -315,13 +343,16 @@ def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunRe
             before,
             ended=now,
             status=result.status,
+            seconds=round(result.seconds, 2),
             verdict=Verdict.INCONCLUSIVE,
             why=why,
             spoke=spoke_of(ws, result.said, before.reviewer),
         )
-        wait_s = result.said.retry_after_s if failed and result.said is not None else 0
-        records, service_of = {f"review-{run.number}": ended}, before.reviewer.agent if failed else ""
-        return not_started(job, why, ws.config.limits, now, records=records, wait_s=wait_s, service_of=service_of)
+        records = {f"review-{run.number}": ended}
+        if failed and result.said is not None and result.said.trouble is not Trouble.SESSION:
+            until = _why_resting(ws, Event.NOT_STARTED, job, records)
+            return unserved(job, why, now, records=records, until=until)
+        return not_started(job, why, ws.config.limits, now, records=records)
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{before.evidence}")
     ended, judgement = end_review(before, evidence, result, read_nonce(place), now)
     ended = replace(ended, spoke=spoke_of(ws, result.said, before.reviewer))

@@ -68,7 +68,7 @@ def answer_goal(
         step = answer_finish(present, newest, key, message, open_jobs, iso(now), actor=actor)
         writer.file(filing_of(step), now)
         if job is not None:
-            put_step(writer, job, now)
+            put_step(writer, job, now, ws.config)
     return step, job
 
 

@@ -1,5 +1,5 @@
 """Steps of jobs, each with what its run used, what that adds to the costs of its day, and what it leads to for the goal
-of its project.
+of its project and for the services of backends.
 
 The ledger gets all of it at once, or nothing.
 """
@@ -19,12 +19,17 @@ from orchestrator.adapters.ledger import (
     format_record,
     goal_path,
     parse_record,
+    service_path,
 )
+from orchestrator.core.config import Config
 from orchestrator.core.costs import added_files, costs_anything
 from orchestrator.core.ending import Read
 from orchestrator.core.goal import FinishCard, Goal, GoalMove, ProjectState, follow_step, is_about_goal
-from orchestrator.core.records import RECORDS
-from orchestrator.core.transitions import Move
+from orchestrator.core.job import State
+from orchestrator.core.records import RECORDS, Evidence
+from orchestrator.core.service import SPEAKS, Went, ended_by, use_of
+from orchestrator.core.transitions import Event, Move
+from orchestrator.engine.services import follow_run
 from orchestrator.engine.usage import account
 
 ReadFile = Callable[[str], bytes | None]
@@ -33,11 +38,18 @@ _STEMS: Mapping[type[Any], str] = {kind: name for name, kind in RECORDS.items()}
 
 
 def put_step(
-    writer: Writer, move: Move, now: datetime, files: Mapping[str, bytes] | None = None, *, day: str = ""
+    writer: Writer,
+    move: Move,
+    now: datetime,
+    config: Config,
+    files: Mapping[str, bytes] | None = None,
+    *,
+    day: str = "",
 ) -> Move:
-    """Add a step of a job, with the run counted that it ends: to `day`, as in `account`. Returns it as it was added.
+    """Add a step of a job, and what follows from it for its project and for services. Returns it as it was added.
 
-    Raises as `Writer.commit`, and leaves the chain as it was then.
+    The run that it ends is counted to `day`, as in `account`. Raises as `Writer.commit`, and leaves the chain as it was
+    then.
     """
     move, beside = account(writer, move, now, day)
     beside = {**beside, **_costs(writer, move, now)}
@@ -45,19 +57,30 @@ def put_step(
     if is_about_goal(move.was, move.job.state):
         known = read_goal(writer.read_file, move.job.at.project)
     is_more = move.was is None and known is not None and known.state is ProjectState.OPEN
-    if known is None or not known.goal or is_more:
+    goal = known if known is not None and known.goal and not is_more else None
+    speaks = _speaks(writer, move, config)
+    if goal is None and not speaks:
         writer.commit(move, now, files=files, beside=beside)
         return move
     was = writer.folder(move.job.id)
+    before = was.job if was is not None else None
+    # How many runs there were when this one ended.
+    uses = [use for job in writer.doing() if (use := use_of(job)) is not None] if speaks else []
     with writer.all_or_nothing():
         writer.commit(move, now, files=files, beside=beside)
         # By what was written, as whoever reads the ledger finds it.
         after = writer.folder(move.job.id)
         assert after is not None
-        card, before = read_card(writer.read_file, known), was.job if was is not None else None
-        step = follow_step(known, card, before, after.job, _reader(writer, after), _reader(writer, was))
-        if step is not None:
-            writer.file(filing_of(step), now)
+        reader = _reader(writer, after)
+        if goal is not None:
+            card = read_card(writer.read_file, goal)
+            step = follow_step(goal, card, before, after.job, reader, _reader(writer, was))
+            if step is not None:
+                writer.file(filing_of(step), now)
+        run = ended_by(move.event, before, after.job, reader) if speaks else None
+        filing = follow_run(writer.read_file, run, uses, config) if run is not None else None
+        if filing is not None:
+            writer.file(filing, now)
     return move
 
 
@@ -79,6 +102,23 @@ def _costs(writer: Writer, move: Move, now: datetime) -> dict[str, bytes]:
     known = read_goal(writer.read_file, was.job.at.project)
     goal = known.goal if known is not None else ""
     return added_files(was.job, move.job, read, goal, int(now.timestamp()), writer.read_file)
+
+
+def _speaks(writer: Writer, move: Move, config: Config) -> bool:
+    """Whether a step may change what is known of a service. Of most that go well there is nothing to write down."""
+    before = writer.job(move.job.id)
+    if before is None or move.event not in SPEAKS:
+        return False
+    worker = before.at.reviewer if before.state is State.REVIEWING else before.at.author
+    if worker is None:
+        return False
+    if any(writer.read_file(service_path(name)) is not None for name in config.same_key(worker.backend)):
+        return True
+    if move.event is Event.EVIDENCE:
+        return not any(each.paths for each in move.records.values() if isinstance(each, Evidence))
+    found = {type(each): each for each in move.records.values()}
+    run = ended_by(move.event, before, move.job, lambda kind, _: found.get(kind))
+    return run is not None and run.went is not Went.WELL
 
 
 def _reader(writer: Writer, folder: Folder | None) -> Read:

@@ -17,6 +17,7 @@ from orchestrator.core.alerts import (
     Oldest,
     Stands,
     alerts_of_gates,
+    alerts_of_services,
     find_alerts,
     find_oldest,
     look_at_open,
@@ -30,6 +31,7 @@ from orchestrator.engine.limits import book_of, list_refusals
 from orchestrator.engine.notes import read_note
 from orchestrator.engine.project_lines import ProjectLine, project_lines
 from orchestrator.engine.scars import find_odd_gates
+from orchestrator.engine.services import Told, read_services, told_services
 from orchestrator.engine.workspace import Workspace
 
 WEEK_S = 7 * DAY_S
@@ -65,6 +67,8 @@ class HealthReport:
     """How many steps of the ledger were read."""
     counted_since: int
     """From when on all was read: later than the period where that has more steps than are read."""
+    services: tuple[Told, ...] = ()
+    """Those that take nothing, or less than they may."""
     projects: tuple[ProjectLine, ...] = ()
     """Those that have a goal."""
     limits: tuple[Refusal, ...] = ()
@@ -96,10 +100,15 @@ def look_at_health(ws: Workspace, period_s: int = WEEK_S) -> HealthReport:
         days=tuple(tally.count(max(start, now - period_s), min(start + DAY_S - 1, now)) for start in starts),
         oldest=oldest,
         parked=len(stands.parked),
-        alerts=(*_broken_gates(ws), *_alerts(ws, tally, now, oldest, stands)),
+        alerts=(
+            *_broken_gates(ws),
+            *alerts_of_services(read_services(ws).values()),
+            *_alerts(ws, tally, now, oldest, stands),
+        ),
         warnings=find_odd_gates(ws),
         steps=number,
         counted_since=now - period_s if is_whole else max(now - period_s, first),
+        services=tuple(told_services(ws)),
         projects=project_lines(ws),
         limits=tuple(list_refusals(ws, book_of(ws))),
     )
@@ -168,7 +177,8 @@ class Alarms:
         self._count(ws, now)
         stands = look_at_open(ws.ledger.snapshot().jobs)
         oldest = find_oldest(self._tally, stands, now)
-        found = (*alerts_of_gates(self.broken), *_alerts(ws, self._tally, now, oldest, stands))
+        shut = alerts_of_services(read_services(ws).values())
+        found = (*alerts_of_gates(self.broken), *shut, *_alerts(ws, self._tally, now, oldest, stands))
         before, self.standing = self.standing, {each.key: each for each in found}
         self.looked = ws.stamp() if found else ""
         took = time.monotonic() - begin

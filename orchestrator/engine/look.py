@@ -18,6 +18,7 @@ from orchestrator.engine.agents import view_agents
 from orchestrator.engine.bases import view_project
 from orchestrator.engine.launch import RunState, state_of
 from orchestrator.engine.limits import look_at_spending
+from orchestrator.engine.services import read_services
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -118,6 +119,7 @@ def look(
         agents=view_agents(ws)[0],
         ended=noted.ended,
         history=history or {},
+        services=read_services(ws),
         occupied=_occupied(ws, {job.at.run for job in active}),
         stopping=stopping,
         broken=broken,

@@ -21,6 +21,7 @@ from orchestrator.core.board import run_kind
 from orchestrator.core.handlers import find_unhandled
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, State
+from orchestrator.core.times import iso
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.health import alarms_of
 from orchestrator.engine.launch import RunState, folder_of, state_of
@@ -85,7 +86,7 @@ class Loop:
         """Nothing will move any more, or what should move cannot and no run is alive that could change that."""
         if is_idle(self.engine):
             return self.engine.look_again is None
-        return bool(self.engine.problems) and quiet_s > STUCK_S and not live_runs(self.engine)
+        return bool(self.engine.problems or self.engine.shut) and quiet_s > STUCK_S and not live_runs(self.engine)
 
     def _pause(self) -> float:
         """Seconds until the next look, if no event comes before."""
@@ -116,7 +117,8 @@ def is_idle(engine: Engine) -> bool:
         doing = (folder.job for folder in shown.active)
         return not any(run_kind(job) is RunKind.ATTEMPT and _is_there(ws, job.at.run) for job in doing)
     # There are few of the first: as long as anything is done at one of them, the many that wait are not looked at.
-    if any(_goes_on(ws, folder.job) for folder in shown.active):
+    rests = engine.rests_until > iso(ws.now())
+    if any(_goes_on(ws, folder.job, rests=rests) for folder in shown.active):
         return False
     if any(map(_may_start, shown.backlog.values())):
         ready = filter(_may_start, shown.backlog.values())
@@ -127,11 +129,12 @@ def is_idle(engine: Engine) -> bool:
     return not any(_is_there(ws, path.name) for path in ws.paths.runs.glob("[!.]*"))
 
 
-def _goes_on(ws: Workspace, job: Job) -> bool:
+def _goes_on(ws: Workspace, job: Job, *, rests: bool) -> bool:
     at = job.at
     if job.is_held:
         return bool(at.run) and _is_there(ws, at.run)
-    paused = at.not_before and at.state in (State.CHECKING, State.REVIEWING, State.MERGING)
+    # A review may wait for a service that rests.
+    paused = (at.not_before or rests) and at.state in (State.CHECKING, State.REVIEWING, State.MERGING)
     return bool(at.run or paused or at.state in (State.COLLECTED, State.LANDING))
 
 

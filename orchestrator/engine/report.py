@@ -22,6 +22,8 @@ from orchestrator.engine.needs import Need, long_held, rejected_files, stuck_job
 from orchestrator.engine.project_lines import PENDING, ProjectLine, project_lines
 from orchestrator.engine.recurring import schedule_problems
 from orchestrator.engine.routing import limits_problems, routing_problems
+from orchestrator.engine.services import Told, told_services
+from orchestrator.engine.waiting import why_waiting
 from orchestrator.engine.workspace import Workspace
 
 ERRORS_SHOWN = 50
@@ -67,6 +69,8 @@ class Summary:
     """Those that have a goal."""
     limits: tuple[Refusal, ...] = ()
     """What keeps something from beginning now."""
+    services: tuple[Told, ...] = ()
+    """Those that take nothing, or less than they may."""
 
     @property
     def all_done(self) -> bool:
@@ -83,6 +87,7 @@ class Summary:
             "hot": [asdict(each) for each in self.hot],
             "projects": [each.to_json() for each in self.projects],
             "limits": [refusal_json(each) for each in self.limits],
+            "services": [each.to_json() for each in self.services],
         }
 
     def closing_line(self) -> str:
@@ -109,8 +114,9 @@ def summarize(ws: Workspace, *, errors: bool = True) -> Summary:
     jobs = sorted((each.job for each in folders), key=lambda job: (order.index(job.lane), job.priority, job.at.created))
     told = _last_errors(ws, jobs) if errors else {}
     now = ws.now()
-    reasons = Reasons(ws, view_agents(ws)[0])
-    lines = tuple(_line(job, now, told.get(job.id, ""), reasons) for job in jobs)
+    reasons, services = Reasons(ws, view_agents(ws)[0]), tuple(told_services(ws))
+    resting = why_waiting(ws, jobs) if any(each.until for each in services) else {}
+    lines = tuple(_line(job, now, told.get(job.id, ""), reasons, resting.get(job.id, "")) for job in jobs)
     asking = [each for each in folders if each.job.state is State.DECIDE]
     needed = needed_by(jobs) if asking else {}
     needs = sorted((_need(ws, each, needed) for each in asking), key=lambda need: need.id)
@@ -125,12 +131,14 @@ def summarize(ws: Workspace, *, errors: bool = True) -> Summary:
         hot=tuple(each for name in ws.config.projects for each in hot_files(ws, name)),
         projects=projects,
         limits=tuple(reasons.refusals),
+        services=services,
     )
 
 
-def _line(job: Job, now: datetime, error: str, reasons: Reasons) -> Line:
-    line, refusal = replace(line_of(job, now), error=error), reasons.of(job)
-    return replace(line, reason=refusal.told) if refusal is not None else line
+def _line(job: Job, now: datetime, error: str, reasons: Reasons, resting: str) -> Line:
+    line, refusal = line_of(job, now), reasons.of(job)
+    waits_for = refusal.told if refusal is not None else resting
+    return replace(line, error=error, reason=waits_for or line.reason)
 
 
 def refusal_json(refusal: Refusal) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from orchestrator.adapters.shims import Nursery
 from orchestrator.adapters.spans import span
 from orchestrator.core import merge as merging
 from orchestrator.core.accept import hold, release
-from orchestrator.core.alerts import AlertKind
+from orchestrator.core.alerts import AlertKind, alerts_of_services
 from orchestrator.core.answer import apply_default
 from orchestrator.core.attempt import not_started
 from orchestrator.core.backlog import Backlog
@@ -51,6 +51,7 @@ from orchestrator.core.schedule import (
     WatchLanding,
     decide,
 )
+from orchestrator.core.service import until_of
 from orchestrator.core.step import Step
 from orchestrator.core.transitions import Event, Move
 from orchestrator.core.waits import freed, remind
@@ -135,6 +136,9 @@ class Engine:
     verdicts: Verdicts = field(default_factory=Verdicts)
     trials: Trials = field(default_factory=Trials)
     limits: ToldLimits = field(default_factory=ToldLimits)
+    rests_until: str = ""
+    """Until when the last of the services rests or is shut that do; and the keys of the alerts about those shut."""
+    shut: frozenset[str] = frozenset()
     blocked: bool = False
     """Whether the ledger could not be written, so that nothing more is decided in this tick."""
 
@@ -232,6 +236,7 @@ def _decide(engine: Engine) -> bool:
     since, noted = engine.backlog.version, engine.noted
     told = engine.trials.told
     board = look(engine.ws, history=engine.history, stopping=engine.stopping, since=since, noted=noted, broken=told)
+    _note_services(engine, board)
     actions = decide(board, engine.ws.now(), engine.backlog)
     # What is decided with it rests on it, so it is on the ledger before.
     pressed = [
@@ -249,6 +254,17 @@ def _press(engine: Engine, action: SetPressure) -> bool:
         engine.listener(subject)
         log.warning(subject)
     return bool(subject)
+
+
+def _note_services(engine: Engine, board: Board) -> None:
+    """What became of services; one that is shut, or open again, is told at once."""
+    pauses = [until for each in board.services.values() for until in until_of(each)]
+    engine.rests_until = max(pauses, default="")
+    shut = frozenset(alert.key for alert in alerts_of_services(board.services.values()))
+    known = {key for key, each in engine.alarms.standing.items() if each.kind is AlertKind.SERVICE_SHUT}
+    if shut != engine.shut or shut != known:
+        engine.shut = shut
+        look_at_health(engine)
 
 
 def _look_at_goals(engine: Engine) -> bool:

@@ -202,7 +202,8 @@ class Workspace:
                     stands = not move.with_step_of or move.with_step_of in {each.job.id for each in done}
                     is_twin = move.was is None and self.twin_of(move.job, writer, fresh) is not None
                     if stands and not is_twin and writer.fits(move):
-                        done.append(put_step(writer, move, now, (files or {}).get(move.job.id), day=self.day_of(now)))
+                        own = (files or {}).get(move.job.id)
+                        done.append(put_step(writer, move, now, self.config, own, day=self.day_of(now)))
                         if move.was is None or move.was.ended or move.event is Event.EDIT:
                             fresh.follow(move.job.id, writer.job(move.job.id))
                 except (ValueError, TypeError, LedgerError) as error:

@@ -12,8 +12,11 @@ import click
 import pytest
 from jsonschema import Draft202012Validator
 
+from orchestrator.adapters.ledger import Filing, format_record, service_path
 from orchestrator.adapters.schemas import load_schema
 from orchestrator.cli.main import VERBS
+from orchestrator.core.service import Service, Shut, Went
+from orchestrator.engine.workspace import open_workspace
 
 SCHEMA = dict(load_schema("cli"))
 
@@ -154,6 +157,15 @@ def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> No
     check("gate", "selftest", "--reviewer", "critic", code=1)
     check("scars")
     check("verify")
+    check("reopen", "player", code=4)
+    with open_workspace(root) as ws, ws.ledger.writing() as writer:
+        refused = Shut("2026-11-20T12:00:00Z", "2099-11-20T12:00:00Z", Went.REFUSED, "401")
+        known = format_record(Service("player", 1, refused=3, shut=refused))
+        writer.file(Filing("service: player shut", {service_path("player"): known}), ws.now())
+    for command in ("status", "workers", "ps"):
+        assert check(command)["services"]
+    assert check("health", code=1)["services"]
+    check("reopen", "player")
     assert seen == {*commands(), "error"} - {"demo"}  # Its own test plays it.
 
 

@@ -160,7 +160,7 @@ def test_a_dead_run_and_one_that_nobody_waits_for_are_left_over(place: Place) ->
 def test_where_nothing_runs_it_says_so(place: Place) -> None:
     assert w.orc(place.root, "ps", code=0).out == "No engine is at work here: orc run\nNothing is running.\n"
     assert place.ps() == {
-        **{"schema": "orc/cli/v1", "command": "ps", "runs": [], "leftovers": []},
+        **{"schema": "orc/cli/v1", "command": "ps", "runs": [], "leftovers": [], "services": []},
         "engine": {"running": False, "pid": None, "since": None, "seconds": None},
     }
     w.orc(place.go.parent, "ps", code=ExitCode.NOT_FOUND)

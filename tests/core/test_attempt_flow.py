@@ -21,7 +21,7 @@ from builders import (
     the_terms,
 )
 
-from orchestrator.core.attempt import attempt_ended, not_started, run_lost, session_gone, start_attempt
+from orchestrator.core.attempt import attempt_ended, not_started, run_lost, session_gone, start_attempt, unserved
 from orchestrator.core.evidence import checks_ended, checks_started, evidence_found
 from orchestrator.core.job import Fix, Job, LimitWishes, State
 from orchestrator.core.records import CardKind, Evidence, Failure, Outcome, RunStatus
@@ -136,14 +136,17 @@ def test_a_run_that_does_not_start_pauses_and_leads_back_and_spends_no_attempt(s
     assert at.not_before == iso(NOON + timedelta(seconds=10))
 
 
-def test_a_service_is_left_alone_for_as_long_as_it_asks_and_named_in_the_card() -> None:
-    job = a_job(state=State.REVIEWING, run="x")
-    at = not_started(job, "rate limited", LIMITS, NOW, wait_s=300, service_of="vera").job.at
-    assert at.not_before == iso(NOON + timedelta(seconds=300))
-    assert not_started(job, "gone", LIMITS, NOW, wait_s=1e9).job.at.not_before == iso(NOON + timedelta(days=1))
-    last = a_job(state=State.REVIEWING, run="x", failed_starts=LIMITS.failed_starts - 1)
-    asked = not_started(last, "rate limited", LIMITS, NOW, service_of="vera").job.at.reason
-    assert "The service behind vera failed" in asked
+def test_what_a_service_turns_away_costs_the_job_nothing_and_does_not_pause_it() -> None:
+    job = started(a_job(spent=1, failed_starts=4, tip="old"))
+    turned_away = an_attempt(job, RunStatus.ENDED, tip=COMMIT, error="429")
+    move = unserved(job, "429", NOW, records={"attempt-1": turned_away}, until="api rests until then", tip=COMMIT)
+    at = move.job.at
+    assert (at.state, at.spent, at.failed_starts, at.not_before, at.tip) == (State.READY, 1, 4, "", COMMIT)
+    assert (at.starts, at.unserved, at.unserved_reviews) == (1, 1, 0)
+    assert at.reason == "api rests until then"
+    review = unserved(a_job(state=State.REVIEWING, run="x", review=2), "529", NOW, records={}).job.at
+    assert (review.state, review.unserved, review.unserved_reviews) == (State.REVIEWING, 1, 1)
+    assert unserved(a_job(state=State.RUNNING, run="x", unserved=100), "429", NOW, records={}).job.at.unserved == 100
 
 
 def test_a_session_that_is_gone_costs_no_attempt_and_no_pause_and_says_what_comes() -> None:

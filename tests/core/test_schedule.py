@@ -311,6 +311,8 @@ def test_while_those_that_a_kind_is_routed_to_are_busy_the_next_ones_take_it() -
 def test_each_rule_of_the_order_has_its_number() -> None:
     told = ("given", "given the conflict", "same author", "asked for", "routed", "tier strong", "project", "idle")
     assert [rule_number(rule) for rule in told] == [1, 1, 2, 3, 4, 4, 5, 6]
+    assert [rule_number(rule) for rule in ("fallback for ada", "fallback for ada, bob", "fallback")] == [7, 7, 0]
+    assert tell_rule("fallback for ada") == "rule 7, it stands in for ada, whose service took nothing"
     assert tell_rule("asked for") == "rule 3, the job asks for it"
     assert (rule_number(""), rule_number("of old"), tell_rule("of old")) == (0, 0, "of old")
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.accept import cancel
-from orchestrator.core.attempt import attempt_ended, not_started, run_lost, start_attempt
+from orchestrator.core.attempt import attempt_ended, not_started, run_lost, start_attempt, unserved
 from orchestrator.core.config import Price
 from orchestrator.core.job import Job, State
 from orchestrator.core.records import Attempt, PromptPart, ReviewRecord, RunStatus, Spoke
-from orchestrator.core.said import Usage
+from orchestrator.core.said import Trouble, Usage
 from orchestrator.core.skills import tokens_of
-from orchestrator.core.tally import NOTHING, Estimate, Tally
+from orchestrator.core.tally import NOTHING, Estimate, Reservation, Tally
 from orchestrator.core.transitions import Event, Move
 from orchestrator.core.usage import (
     EXPECTED,
@@ -139,6 +139,38 @@ def test_a_service_that_failed_without_a_word_is_counted_as_was_expected() -> No
     job = running()
     record = ended(job, Spoke(None))
     assert tally_of(job, not_started(job, "429", LIMITS, LATER, records={}), record).tokens == 1000
+
+
+AWAY = Spoke(None, trouble=Trouble.RATE_LIMITED)
+
+
+@pytest.mark.parametrize(
+    ("spoke", "seconds", "expected"),
+    [
+        (AWAY, 2.0, Tally(1)),
+        (AWAY, 40.0, Tally(1, 1000, 70, estimated=1)),
+        (replace(AWAY, trouble=Trouble.CUT), 2.0, Tally(1, 1000, 70, estimated=1)),
+        (replace(USED, trouble=Trouble.AUTH), 2.0, Tally(1, 127, 55)),
+    ],
+)
+def test_a_run_that_was_turned_away_used_what_it_told_and_else_nothing_if_that_was_at_once(
+    spoke: Spoke, seconds: float, expected: Tally
+) -> None:
+    job = running()
+    record = replace(ended(job, spoke), seconds=seconds)
+    move = unserved(job, "429", LATER, records={"attempt-1": record})
+    assert tally_of(job, move, record) == expected
+    charge = charge_of(job, move.job, move.event, record)
+    assert charge is not None
+    assert charge.learned is None or spoke.trouble is Trouble.CUT, "it says nothing of what such work takes"
+
+
+def test_a_review_that_was_turned_away_used_nothing() -> None:
+    held = Reservation("critic", 1000, 70)
+    at_review = a_job(state=State.REVIEWING, tip="a" * 40, reserved=held, review=1, run=running().at.run)
+    record = replace(a_review(at_review), estimate=EXPECTS, spoke=AWAY, status=RunStatus.ENDED, seconds=1.0)
+    move = unserved(at_review, "429", LATER, records={"review-1": record})
+    assert (tally_of(at_review, move, record), move.job.at.unserved_reviews) == (Tally(1), 1)
 
 
 @pytest.mark.parametrize("told", [Usage(-5, -5), Usage(10**30)])

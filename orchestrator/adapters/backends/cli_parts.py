@@ -31,7 +31,7 @@ SERVICE_DOWN = re.compile(
 )
 BUSY = re.compile(r"rate.?limit|too many requests|RESOURCE_EXHAUSTED|insufficient_quota", re.I)
 BAD_KEY = re.compile(r"API key (not valid|expired|not found)|invalid (api|x-api-)key|UNAUTHENTICATED", re.I)
-OF_EVERY_TYPE = ("name", "type", "family", "model", "quick")
+OF_EVERY_TYPE = ("name", "type", "family", "model", "quick", "at_once")
 """Settings that are not the backend's own."""
 OWN_CODE = (
     "import sys; from importlib import import_module; sys.path[:0] = sys.argv[1].split(':'); "

@@ -5,16 +5,26 @@ Its report is what it writes to the file named by ORC_RESULT, else what it print
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, Standing, text_list, text_map
-from orchestrator.adapters.backends.cli_parts import require_right, unused_setting
+from orchestrator.adapters.backends.cli_parts import last_line, require_right, unused_setting
 from orchestrator.adapters.processes import program_problem
-from orchestrator.core.said import Said
+from orchestrator.core.said import Said, Trouble
 
+TURNED_AWAY = {
+    69: (Trouble.OVERLOADED, "it says that its service cannot be reached (exit code 69)"),
+    75: (Trouble.RATE_LIMITED, "it says that its service is limited (exit code 75)"),
+    77: (Trouble.AUTH, "it says that its key was refused (exit code 77)"),
+}
+"""Exit codes of sysexits.h (unavailable, try again later, no permission), and what each means here."""
+RETRY_AFTER = re.compile(r"^retry-after:[ \t]{0,8}([0-9]{1,9})[ \t]*\r?$", re.I | re.M)
+TAIL_BYTES = 4096
+"""Whether it says when to come back is looked for in so much of the end of its output."""
 USED = ("argv", "env", "pass_env")
 
 
@@ -50,8 +60,19 @@ class CommandBackend:
         )
 
     def read(self, output: Output) -> Said | None:
-        """None: its whole output is its answer."""
-        return None
+        """None, for its whole output is its answer; unless its exit code says that its service turned it away."""
+        if not output.ended or output.exit not in TURNED_AWAY:
+            return None
+        output.stdout.seek(max(0, output.stdout.seek(0, 2) - TAIL_BYTES))
+        printed = output.stdout.read(TAIL_BYTES).decode("utf-8", "replace")
+        waits = RETRY_AFTER.findall(f"{printed}\n{output.stderr[-TAIL_BYTES:]}")
+        trouble, told = TURNED_AWAY[output.exit]
+        line = last_line(output.stderr)
+        return Said(
+            trouble=trouble,
+            why=f"{told}{f': {line}' if line else ''}",
+            retry_after_s=float(waits[-1]) if waits and trouble is not Trouble.AUTH else 0.0,
+        )
 
 
 def _wrong_settings(settings: Mapping[str, Any]) -> str:
