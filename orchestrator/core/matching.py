@@ -230,7 +230,7 @@ class Matching:
         wishes = (job.at.given, spec.agent, spec.backend, spec.model, spec.kind, job.at.project)
         if wishes not in self._able:
             agents = self._board.agents.items()
-            self._able[wishes] = {name: agent for name, agent in agents if _able(agent, job)}
+            self._able[wishes] = {name: agent for name, agent in agents if fits(agent, job)}
         return self._able[wishes]
 
 
@@ -238,7 +238,8 @@ def _given(job: Job) -> str:
     return _GIVEN_CONFLICT if job.at.conflicts else "given"
 
 
-def _able(agent: AgentView, job: Job) -> bool:
+def fits(agent: AgentView, job: Job) -> bool:
+    """Whether an agent is one for a job, by what both say; it may be busy, or unable to start."""
     spec, soul = job.spec, agent.soul
     if job.at.given:  # Whoever gave it to an agent of another sort meant just that.
         return soul.name == job.at.given and "work" in soul.roles

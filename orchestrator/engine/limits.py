@@ -10,6 +10,7 @@ from orchestrator.adapters.ledger import Filing, Snapshot, format_record, parse_
 from orchestrator.core.board import AgentView, Board
 from orchestrator.core.job import Job, State
 from orchestrator.core.limits import Book, Pressure, Refusal, Scope, Spending, is_engaged, live_runs
+from orchestrator.core.matching import fits
 from orchestrator.core.schedule import SetPressure
 from orchestrator.core.times import iso
 from orchestrator.core.usage import LEARNED_FOLDER, PRESSURE_PATH, Learned
@@ -117,10 +118,11 @@ def _who_could(job: Job, agents: Mapping[str, AgentView]) -> list[str]:
     """The agents that could take a job further, as far as it is told without looking at everything."""
     if job.state is State.REVIEWING:
         spent = (job.at.author.agent if job.at.author else "", *job.at.excluded)
-        return [name for name, each in agents.items() if "review" in each.soul.roles and name not in spent]
+        reviewers = (name for name, each in agents.items() if "review" in each.soul.roles and not each.unavailable)
+        return [name for name in reviewers if name not in spent]
     if named := job.at.given or (job.at.agent if job.at.fixes else "") or job.spec.agent:
         return [named]
-    return [name for name, each in agents.items() if "work" in each.soul.roles]
+    return [name for name, each in agents.items() if fits(each, job) and not each.unavailable_for(job)]
 
 
 class Reasons:

@@ -64,6 +64,17 @@ def test_an_agents_runs_in_a_day_are_bounded_told_and_go_on_the_day_after(
     assert world.state(left) is State.DONE
 
 
+def test_whoever_cannot_begin_anyway_keeps_nobody_waiting_for_the_limit_of_another(world: World) -> None:
+    set_up(world, {"agents": {"ada": {"runs": 1}}}, backends={"gone": {"type": "command", "argv": ["/absent"]}})
+    text = "---\nbackend: gone\nfamily: west\nroles: [work]\n---\nYou work.\n"
+    (world.root / "souls" / "zoe.md").write_text(text)
+    drop(world, 1, 2)
+    world.run()
+    assert {world.state("job-1"), world.state("job-2")} == {State.DONE, State.READY}
+    (line,) = status(world)["jobs"]
+    assert line["reason"].startswith("agent ada: 1 of 1 runs today")
+
+
 def test_a_limit_that_is_raised_holds_at_once_and_a_broken_file_leaves_the_one_before(world: World) -> None:
     set_up(world, {"total": {"runs": 1}})
     drop(world, 1)
