@@ -30,7 +30,7 @@ from orchestrator.engine.mend import (
     look_at_run_folders,
 )
 from orchestrator.engine.mend_git import look_at_kept, look_at_locks, look_at_trees
-from orchestrator.engine.routing import routing_problems
+from orchestrator.engine.routing import fallback_problems, routing_problems
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -151,8 +151,11 @@ def _agents(ws: Workspace) -> Iterator[Finding]:
 
 
 def _routing(ws: Workspace) -> Iterator[Finding]:
-    for problem in routing_problems(ws, view_agents(ws)[0]):
+    agents = view_agents(ws)[0]
+    for problem in routing_problems(ws, agents):
         yield Finding("routing", Health.FAIL, str(problem), "orc workers; until then the other agents take such jobs")
+    for problem in fallback_problems(ws, agents):
+        yield Finding("fallback", Health.FAIL, str(problem), "orc workers; until then nobody stands in by this line")
 
 
 def _reviewers(ws: Workspace) -> Iterator[Finding]:

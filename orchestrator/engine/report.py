@@ -21,7 +21,7 @@ from orchestrator.engine.limits import Reasons
 from orchestrator.engine.needs import Need, long_held, rejected_files, stuck_jobs
 from orchestrator.engine.project_lines import PENDING, ProjectLine, project_lines
 from orchestrator.engine.recurring import schedule_problems
-from orchestrator.engine.routing import limits_problems, routing_problems
+from orchestrator.engine.routing import fallback_problems, limits_problems, routing_problems
 from orchestrator.engine.services import Told, told_services
 from orchestrator.engine.waiting import why_waiting
 from orchestrator.engine.workspace import Workspace
@@ -203,5 +203,5 @@ def list_problems(ws: Workspace) -> list[str]:
     problems = [f"orc.yaml: {ws.config_problem} (the last good one is in force)"] if ws.config_problem else []
     agents, unusable = view_agents(ws)
     impossible = [f"{each.what}: {each.text} ({each.hint})" for each in find_impossible(ws.config, agents)]
-    named = (*routing_problems(ws, agents), *limits_problems(ws, agents))
+    named = (*routing_problems(ws, agents), *fallback_problems(ws, agents), *limits_problems(ws, agents))
     return [*problems, *unusable, *schedule_problems(ws), *map(str, named), *impossible]

@@ -37,9 +37,10 @@ def retire_agent(ws: Workspace, name: str) -> Moved:
     Raises NotFoundError, RefusedError while it has work or orc.yaml names it.
     """
     path = soul_file(ws, name)
-    named = [kind for kind, route in ws.config.routing.items() if name in route.agents]
+    named = [f"routing.{kind}" for kind, route in ws.config.routing.items() if name in route.agents]
+    named += [f"fallback.{each}" for each, others in ws.config.fallback.items() if name in (each, *others)]
     if named:
-        keys = ", ".join(f"routing.{kind}" for kind in named)
+        keys = ", ".join(named)
         raise RefusedError(f"orc.yaml names {name} under {keys}", hint=f"take it out there, then: orc retire {name}")
     work = work_of(ws, name)
     if work:

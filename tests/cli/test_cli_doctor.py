@@ -332,6 +332,16 @@ def test_routing_to_nobody_fails_and_is_told_wherever_problems_are(root: Path) -
     assert "no model under models: has one" in w.orc(root, "status", code=ExitCode.INVALID_FILE).err
 
 
+def test_a_stand_in_that_is_nobody_fails_and_is_told_wherever_problems_are(root: Path) -> None:
+    config = root / "orc.yaml"
+    line = config.read_text().count("\n") + 1
+    config.write_text(f"{config.read_text()}fallback: {{worker: [workr]}}\n")
+    told = f"orc.yaml:{line}: fallback.worker: agent 'workr' has no usable file in souls/; did you mean 'worker'?"
+    assert [(each["what"], each["text"]) for each in look(root, code=1)] == [("fallback", told)]
+    assert f"! {told}" in w.orc(root, "status", code=0).out
+    assert f"! {told}" in w.orc(root, "run", "--once").out
+
+
 def test_a_program_of_another_version_and_one_that_nobody_uses_are_told_and_are_no_failure(tmp_path: Path) -> None:
     root = w.new_workspace(tmp_path / "work")
     programs = tmp_path / "programs"

@@ -251,9 +251,9 @@ def test_what_somebody_writes_meanwhile_is_not_written_over(root: Path) -> None:
 def test_an_agent_that_the_configuration_names_stays(root: Path) -> None:
     config = root / "orc.yaml"
     text = config.read_text()
-    config.write_text(f"{text}routing:\n  code: [worker, other]\n")
+    config.write_text(f"{text}routing:\n  code: [worker, other]\nfallback:\n  worker: [other]\n")
     refused = w.orc(root, "retire", "other", code=ExitCode.REFUSED).err
-    assert "orc.yaml names other under routing.code" in refused
+    assert "orc.yaml names other under routing.code, fallback.worker" in refused
     assert soul(root).read_text() == OTHER
     config.write_text(text)
     w.orc(root, "retire", "other", code=0)
