@@ -80,7 +80,7 @@ from orchestrator.engine.sessions import filings_after
 from orchestrator.engine.trials import Trials
 from orchestrator.engine.upkeep import Upkeep
 from orchestrator.engine.verdicts import Verdicts
-from orchestrator.engine.workspace import UnwritableError, Workspace
+from orchestrator.engine.workspace import UnwritableError, Workspace, filed_with
 from orchestrator.errors import BusyError, OrcError
 
 log = logging.getLogger("orc.tick")
@@ -460,9 +460,11 @@ def _write(engine: Engine, moves: list[Move], filings: list[Filing], files: dict
     except UnwritableError as error:
         done, bad = error.done, error.bad
     engine.verdicts.note(done)
-    for filing in filings:
+    # What was left out has moved nothing: to look again at once would come to the same.
+    filed = filed_with(filings, moves, done)
+    for filing in filed:
         engine.listener(filing.subject)
-    moved = _tell(engine, done) or bool(filings)
+    moved = _tell(engine, done) or bool(filed)
     for move, why in bad:
         engine.problems[move.job.id] = f"the step `{move.event}` cannot be written to the ledger: {why}"
     asked = [card for move, why in bad if (card := _ask_about(engine.ws, move, why)) is not None]

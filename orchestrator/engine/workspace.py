@@ -208,13 +208,17 @@ class Workspace:
                             fresh.follow(move.job.id, writer.job(move.job.id))
                 except (ValueError, TypeError, LedgerError) as error:
                     bad.append((move, str(error)))
-            left_out = {move.job.id for move in moves} - {move.job.id for move in done}
-            for filing in filings:
-                if filing.with_step_of not in left_out:
-                    writer.file(filing, now)
+            for filing in filed_with(filings, moves, done):
+                writer.file(filing, now)
         if bad:
             raise UnwritableError(done, bad)
         return done
+
+
+def filed_with(filings: Iterable[Filing], moves: Iterable[Move], done: Iterable[Move]) -> list[Filing]:
+    """Of the filings that go with these moves those that are committed where only `done` of the moves still fitted."""
+    left_out = {move.job.id for move in moves} - {move.job.id for move in done}
+    return [filing for filing in filings if filing.with_step_of not in left_out]
 
 
 FilesOf = Mapping[str, Mapping[str, bytes]]

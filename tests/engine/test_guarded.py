@@ -17,7 +17,7 @@ import pytest
 from engine_world import World, attempt, git
 
 from orchestrator.adapters.audit import audit
-from orchestrator.adapters.ledger import REF, format_record
+from orchestrator.adapters.ledger import REF, Filing, format_record
 from orchestrator.adapters.run_values import LARGEST, MAX_ITEMS, PROTOCOL, RunResult
 from orchestrator.core.accept import hold
 from orchestrator.core.evidence import KEPT_PATHS
@@ -156,6 +156,23 @@ def test_a_step_that_no_file_can_hold_becomes_a_card_and_others_go_on(world: Wor
     assert world.state("bad") is State.DECIDE
     assert world.card("bad").kind is CardKind.CANNOT_START
     assert "18 digits" in world.card("bad").context
+
+
+def test_what_is_left_out_with_its_step_is_no_movement_and_nobody_is_told_of_it(world: World) -> None:
+    world.set_up()
+    world.drop("one.yaml", "prompt: Do it\nhold: true\n")
+    with world.engine() as engine:
+        ticks_until(engine, lambda: bool(engine.ws.ledger.snapshot().jobs))
+        (job,) = engine.ws.ledger.snapshot().jobs.values()
+        late = hold(replace(job, at=replace(job.at, seq=job.at.seq + 3)), "too late", engine.ws.stamp(), needs={})
+        note = Filing("library: a note of it", {"library/note": b"it\n"}, with_step_of=job.id)
+        tip, told = engine.ws.ledger.tip(), len(world.subjects)
+        assert not commit_steps(engine, [late], [note])
+        assert (engine.ws.ledger.tip(), world.subjects[told:]) == (tip, [])
+        other = replace(note, subject="library: another", with_step_of="")
+        assert commit_steps(engine, [late], [note, other])
+        assert world.subjects[told:] == ["library: another"]
+        assert engine.ws.ledger.read_file("library/note") == b"it\n"
 
 
 def result(**keys: Any) -> dict[str, Any]:
