@@ -27,7 +27,7 @@ def status(app: App) -> None:
     """What needs you, what is going on, what ended lately, what is wrong."""
     from orchestrator.adapters.files import lock_is_free
     from orchestrator.engine.history import read_ended
-    from orchestrator.engine.notes import read_note
+    from orchestrator.engine.notes import read_note, tell_silence
     from orchestrator.engine.report import summarize
 
     with app.workspace(lean=True) as ws:
@@ -36,7 +36,8 @@ def status(app: App) -> None:
         engine = not lock_is_free(ws.paths.orcdir / "engine.lock")
         note = read_note(ws)
         # An engine that is at work meets some of the same.
-        problems = list(dict.fromkeys([*summary.problems, *(_engine_problems(note) if engine else [])]))
+        met = [*_engine_problems(note), *filter(None, [tell_silence(ws, note)])] if engine else []
+        problems = list(dict.fromkeys([*summary.problems, *met]))
         alerts = _alerts_of(ws, note)
     if app.json:
         shown = [_ended_json(step) for step in ended]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
+from orchestrator.adapters.files import lock_is_free
 from orchestrator.adapters.git import version
 from orchestrator.adapters.library import Shelf, scan_criteria, scan_rules, scan_schedules, scan_skills
 from orchestrator.adapters.spelling import speller
@@ -30,6 +31,7 @@ from orchestrator.engine.mend import (
     look_at_run_folders,
 )
 from orchestrator.engine.mend_git import look_at_kept, look_at_locks, look_at_trees
+from orchestrator.engine.notes import read_note, tell_silence
 from orchestrator.engine.routing import fallback_problems, routing_problems
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
@@ -42,7 +44,7 @@ def examine(ws: Workspace) -> list[Finding]:
     """Everything that was looked at, in an order in which it can be put right. Changes nothing."""
     findings: list[Finding] = []
     for look_at in (
-        *(_git, look_at_locks, _states, _gates, _config, _projects, _possible, _agents, _routing, _reviewers),
+        *(_git, look_at_locks, _engine, _states, _gates, _config, _projects, _possible, _agents, _routing, _reviewers),
         *(_library, look_at_rules, look_at_ignores, look_at_souls, look_at_skills_lint),
         *(look_at_queue, look_at_run_folders, look_at_half_made, look_at_trees, look_at_kept, _disk),
     ):
@@ -92,6 +94,13 @@ def _config(ws: Workspace) -> Iterator[Finding]:
         number = len(ws.config.projects)
         text = f"{number} project{'s' if number > 1 else ''}, {ws.config.slots} slots"
         yield Finding("orc.yaml", Health.OK, text)
+
+
+def _engine(ws: Workspace) -> Iterator[Finding]:
+    if lock_is_free(ws.paths.orcdir / "engine.lock"):
+        return
+    told = tell_silence(ws, read_note(ws))
+    yield Finding("engine", Health.WARN if told else Health.OK, told or "at work")
 
 
 def _states(ws: Workspace) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from orchestrator.adapters.files import ensure_folder, hold_lock, sync_filesyste
 from orchestrator.adapters.ledger import Snapshot
 from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.adapters.shims import Nursery, spawn_shim
+from orchestrator.adapters.spans import span
 from orchestrator.adapters.watch import Watch
 from orchestrator.core.board import run_kind
 from orchestrator.core.handlers import find_unhandled
@@ -63,7 +64,8 @@ class Loop:
             while True:
                 self.wake.clear()
                 self.engine.hints, self.engine.arrived = watch.take(), watch.take_arrived()
-                moved = tick(self.engine)
+                with span("tick", ""):
+                    moved = tick(self.engine)
                 self.on_tick(self.engine)
                 if moved:
                     quiet_since = time.monotonic()

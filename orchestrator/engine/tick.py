@@ -70,7 +70,7 @@ from orchestrator.engine.launch import RunState, folder_of, launch, state_of
 from orchestrator.engine.limits import ToldLimits, set_pressure
 from orchestrator.engine.look import Noted, look
 from orchestrator.engine.merge import build_merge, land, watch_landing
-from orchestrator.engine.notes import note_engine
+from orchestrator.engine.notes import BEAT_S, note_engine
 from orchestrator.engine.notices import Notices
 from orchestrator.engine.outbox import Outboxes, Taken, take_follow_ups
 from orchestrator.engine.project_queue import Projection
@@ -119,6 +119,8 @@ class Engine:
     """Attempts of each agent on each project since the engine began: who knows a project is preferred for it."""
     note: tuple[dict[str, str], dict[str, Any]] = ({}, {})
     """What the note of this engine says: its problems, and the alerts."""
+    beat: float = field(default_factory=time.monotonic)
+    """When that was last written, on the clock of `time.monotonic`."""
     hints: set[Path] | None = None
     """Where in `queue/` something happened since the last tick; None: anywhere."""
     arrived: set[Path] = field(default_factory=set)
@@ -434,10 +436,10 @@ def look_at_health(engine: Engine) -> None:
 
 def _note(engine: Engine) -> None:
     """What goes wrong in the engine and what comes out of it, for `orc status`, which is another process."""
-    now = (dict(engine.problems), engine.alarms.to_note())
-    if now != engine.note:
+    now, at = (dict(engine.problems), engine.alarms.to_note()), time.monotonic()
+    if now != engine.note or at - engine.beat >= BEAT_S:
         note_engine(engine.ws, *now)
-        engine.note = now
+        engine.note, engine.beat = now, at
 
 
 def commit_steps(

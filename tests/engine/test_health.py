@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cli_world import orc
 from engine_world import World, attempt
 
 from orchestrator.adapters import clock
@@ -15,12 +19,14 @@ from orchestrator.core.accept import cancel
 from orchestrator.core.alerts import AlertKind
 from orchestrator.core.funnel import DAY_S, STAGES, Happened, Stage, Tally
 from orchestrator.core.job import State
+from orchestrator.core.times import iso
 from orchestrator.core.transitions import Actor
 from orchestrator.engine import health
 from orchestrator.engine.accept import submit
 from orchestrator.engine.health import Alarms, alarms_of, look_at_health, standing_alerts
 from orchestrator.engine.loop import Loop
-from orchestrator.engine.notes import note_engine, read_note
+from orchestrator.engine.notes import BEAT_S, note_engine, read_note, tell_silence
+from orchestrator.engine.tick import tick
 from orchestrator.engine.workspace import Workspace, open_workspace
 
 ADA = Actor("human:ada")
@@ -231,6 +237,39 @@ def test_the_alerts_of_a_note_are_the_next_engines_and_out_of_date_after_a_day(w
     assert [alert.about for alert in standing_alerts(workspace, note)] == ["accepted not_accepted"]
     old = {**note, "looked": "2020-01-01T00:00:00Z"}
     assert standing_alerts(workspace, old) == []
+
+
+def test_an_engine_says_every_half_minute_that_it_still_looks_and_nothing_more_often(world: World) -> None:
+    world.set_up()
+    path = world.root / ".git" / "orc" / "engine.json"
+    with world.engine() as engine:
+        tick(engine)
+        said = path.stat().st_ino
+        tick(engine)
+        assert path.stat().st_ino == said
+        engine.beat -= BEAT_S
+        tick(engine)
+        assert path.stat().st_ino != said
+        assert time.monotonic() - engine.beat < BEAT_S
+
+
+def test_an_engine_that_hangs_is_told(world: World) -> None:
+    world.set_up()
+    with world.engine() as engine:
+        ws, note = engine.ws, read_note(engine.ws)
+        assert tell_silence(ws, note) == ""
+        assert "engine at work" not in orc(world.root, "status", code=0).out
+        longest = 3 * (BEAT_S + ws.config.tick_seconds)
+        for seconds, is_told in ((longest - 2, False), (longest + 2, True)):
+            at = iso(ws.now() - timedelta(seconds=seconds))
+            assert bool(tell_silence(ws, {**note, "at": at})) is is_told
+        (world.root / ".git" / "orc" / "engine.json").write_text(json.dumps({**note, "at": at}))
+        told = f"the engine at work (process {os.getpid()}) has looked at nothing since {at}"
+        assert f"! {told}" in orc(world.root, "status", code=0).out
+        assert f"warn  engine: {told}" in orc(world.root, "doctor").out
+    assert "engine at work" not in orc(world.root, "status", code=0).out
+    for odd in ({}, {"at": 3}, {"at": "soon"}):
+        assert tell_silence(ws, odd) == ""
 
 
 @pytest.mark.parametrize("note", [{}, {"alerts": None}, {"alerts": ["odd", {"kind": "odd"}], "looked": "odd"}])
