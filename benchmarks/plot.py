@@ -59,5 +59,5 @@ def _line(axis: Any, each: Result) -> None:
     axis.set_ylim(0, 1.15 * max(y for _, y in each.series))
     axis.set_title(f"{each.figure}  {each.name}", fontsize=8)
     axis.set_ylabel("MiB" if each.figure == "5" else each.unit, fontsize=8)
-    axis.set_xlabel("seconds" if each.figure == "5" else "tenth of the jobs", fontsize=8)
+    axis.set_xlabel("seconds" if each.figure in ("5", "11") else "tenth of the jobs", fontsize=8)
     axis.tick_params(labelsize=7)

@@ -26,6 +26,7 @@ NAMES = {
     "disk": "disk",
     "many": "many_jobs",
     "agents": "agent_runs",
+    "load": "many_agents",
     "gate": "gate_branch",
 }
 """What can be asked for with --only, and the module that measures it."""

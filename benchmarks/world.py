@@ -34,7 +34,7 @@ DURABLE = (
 ADA = Actor("human:ada")
 
 # One of two hundred files, by the number in the name of the job: the tree stays as large as it is.
-_CHOOSE = """n=${ORC_JOB%-*}
+CHOOSE = """n=${ORC_JOB%-*}
 n=${n##*[!0-9]}
 while :; do case $n in 0?*) n=${n#0};; *) break;; esac; done
 file=out/$((${n:-0} % 200)).py
@@ -42,14 +42,14 @@ file=out/$((${n:-0} % 200)).py
 
 AGENT = f"""#!/bin/sh
 cat > /dev/null
-{_CHOOSE}mkdir -p out
+{CHOOSE}mkdir -p out
 echo "done = '$ORC_JOB'" > "$file"
 echo "I wrote the file that was asked for."
 """
 
 # No process but the shell: the facts are one key to a line.
 REVIEWER = (
-    f"#!/bin/sh\n{_CHOOSE}"
+    f"#!/bin/sh\n{CHOOSE}"
     + """
 while IFS='"' read -r _ key _ value _; do
   case $key in nonce) nonce=$value;; commit) commit=$value;; esac

@@ -86,6 +86,21 @@ def test_the_short_form_measures_what_an_idle_engine_and_many_jobs_take(tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_short_form_measures_agents_that_are_at_work_at_once(tmp_path: Path) -> None:
+    results = bench(tmp_path, "load")["load"]
+    assert {each["figure"] for each in results} == {"11"}
+    assert named(results, "99th")["runs"] >= 20
+    assert named(results, "processor")["value"] > 0
+    for whose in ("of a run", "of the engine"):
+        life = named(results, f"the oldest sign of life {whose}")
+        assert 0 < life["value"] <= 2 * life["limit"]
+    assert named(results, "slots at work")["value"] >= 10
+    assert named(results, "P0")["value"] > 0
+    assert named(results, "jobs lost")["value"] == 0
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_git_never_tidies_up_the_persons_repository_because_of_orc(tmp_path: Path) -> None:
     root = make_workspace(tmp_path / "project", 3)
