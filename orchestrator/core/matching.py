@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from datetime import datetime
 
 from orchestrator.core.actions import Ask, Stand, StartReview
@@ -79,33 +79,44 @@ class Matching:
         that `routing:` names for its kind, or that have a model of the tier it names; one of the project; any idle
         one; whoever may stand in for those. Ties: most jobs in this project, then the name.
         """
-        able = {name: agent for name, agent in self._fitting(job).items() if not agent.unavailable_for(job)}
+        able = self._able_for(job)
         busy = busy | {name for name, agent in able.items() if self._services.why_not(agent)}
         if job.at.given:
             return None if job.at.given in busy or job.at.given not in able else (job.at.given, _given(job))
         if job.at.fixes and job.at.agent in able:
             chosen = None if job.at.agent in busy else (job.at.agent, "same author")
-            return chosen or self._stand_in(job, (job.at.agent,), busy)
-        if job.spec.agent:
+        elif job.spec.agent:
             is_free = job.spec.agent not in busy and job.spec.agent in able
-            return (job.spec.agent, "asked for") if is_free else self._stand_in(job, (job.spec.agent,), busy)
-        free = {name: agent for name, agent in able.items() if name not in busy}
-        return self._best(job, free) or self._stand_in(job, tuple(able), busy)
+            chosen = (job.spec.agent, "asked for") if is_free else None
+        else:
+            chosen = self._best(job, {name: agent for name, agent in able.items() if name not in busy})
+        return chosen or self._stand_in(job, able, busy)
 
-    def _stand_in(self, job: Job, wanted: tuple[str, ...], busy: Set[str]) -> tuple[str, str] | None:
-        """Who takes a job while the services of all that are to do it rest; None if nobody may. Whom the job names goes
-        before those that `fallback:` of orc.yaml names for the one that is to do it."""
+    def _able_for(self, job: Job) -> Mapping[str, AgentView]:
+        return {name: agent for name, agent in self._fitting(job).items() if not agent.unavailable_for(job)}
+
+    def _stand_in(self, job: Job, able: Mapping[str, AgentView], busy: Set[str]) -> tuple[str, str] | None:
+        wanted = _wanted(job, able)
+        for name in self._standing_in(job, wanted):
+            if name not in busy and not self._services.why_not(self._board.agents[name]):
+                return name, f"{STANDS_IN} {', '.join(wanted)}"
+        return None
+
+    def stand_ins(self, job: Job) -> list[str]:
+        """Who takes a job that is ready while the services of all that are to do it rest, be they free or not."""
+        return [] if job.at.given else list(self._standing_in(job, _wanted(job, self._able_for(job))))
+
+    def _standing_in(self, job: Job, wanted: tuple[str, ...]) -> Iterator[str]:
+        """Nobody while a service of those that are wanted takes something. Whom the job names goes before those that
+        `fallback:` of orc.yaml names for the one that is to do it."""
         agents = self._board.agents
         if not wanted or not all(name in agents and self._services.resting(agents[name]) for name in wanted):
-            return None
+            return
         usual = [each for name in wanted for each in self._board.config.fallback.get(name, ())]
         for name in job.spec.fallback or dict.fromkeys(usual):
             agent = agents.get(name)
-            if agent is None or name in busy or name in wanted or agent.unavailable_for(job):
-                continue
-            if _may_work(agent, job) and not self._services.why_not(agent):
-                return name, f"{STANDS_IN} {', '.join(wanted)}"
-        return None
+            if agent is not None and name not in wanted and not agent.unavailable_for(job) and _may_work(agent, job):
+                yield name
 
     def note_attempt(self, agent: str) -> None:
         """An attempt has been given to an agent: its service has one more run."""
@@ -113,7 +124,7 @@ class Matching:
 
     def why_resting(self, job: Job) -> str:
         """Why no service of those that could take a job does for some time; '' if one does, or could when free."""
-        able = {name: agent for name, agent in self._fitting(job).items() if not agent.unavailable_for(job)}
+        able = self._able_for(job)
         if job.at.fixes and job.at.agent in able:
             able = {job.at.agent: able[job.at.agent]}
         told = [self._services.resting(agent) for agent in able.values()]
@@ -232,6 +243,13 @@ class Matching:
             agents = self._board.agents.items()
             self._able[wishes] = {name: agent for name, agent in agents if fits(agent, job)}
         return self._able[wishes]
+
+
+def _wanted(job: Job, able: Mapping[str, AgentView]) -> tuple[str, ...]:
+    """Whom a job is to go to, of those that are able: its author, if there is something to put right; whom it names."""
+    if job.at.fixes and job.at.agent in able:
+        return (job.at.agent,)
+    return (job.spec.agent,) if job.spec.agent else tuple(able)
 
 
 def _given(job: Job) -> str:

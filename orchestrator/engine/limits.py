@@ -10,10 +10,12 @@ from orchestrator.adapters.ledger import Filing, Snapshot, format_record, parse_
 from orchestrator.core.board import AgentView, Board
 from orchestrator.core.job import Job, State
 from orchestrator.core.limits import Book, Pressure, Refusal, Scope, Spending, is_engaged, live_runs
-from orchestrator.core.matching import fits
+from orchestrator.core.matching import Matching, fits
 from orchestrator.core.schedule import SetPressure
+from orchestrator.core.service import until_of
 from orchestrator.core.times import iso
 from orchestrator.core.usage import LEARNED_FOLDER, PRESSURE_PATH, Learned
+from orchestrator.engine.services import read_services
 from orchestrator.engine.usage import ReadFile, read_day, read_window
 from orchestrator.engine.workspace import Workspace
 
@@ -104,13 +106,18 @@ def _live_agents(ws: Workspace) -> Iterator[tuple[str, str]]:
     return ((project, reserved.agent) for project, reserved in live_runs(jobs))
 
 
-def find_refusal(book: Book, job: Job, agents: Mapping[str, AgentView]) -> Refusal | None:
-    """Which limit keeps a job that is ready, or is to be reviewed, from going on; None if none does, or not surely."""
+def find_refusal(
+    book: Book, job: Job, agents: Mapping[str, AgentView], stand_ins: Iterable[str] = ()
+) -> Refusal | None:
+    """Which limit keeps a job that is ready, or is to be reviewed, from going on; None if none does, or not surely.
+
+    `stand_ins`: who may take it as well, because the services of the others rest.
+    """
     if job.is_held or job.at.run or job.state not in (State.READY, State.REVIEWING):
         return None
     if refusal := book.refusal_of(job):
         return refusal
-    refused = [book.refusal(Scope.AGENT, name) for name in _who_could(job, agents)]
+    refused = [book.refusal(Scope.AGENT, name) for name in (*_who_could(job, agents), *stand_ins)]
     return refused[0] if refused and all(refused) else None
 
 
@@ -131,10 +138,23 @@ class Reasons:
     def __init__(self, ws: Workspace, agents: Mapping[str, AgentView]) -> None:
         self._agents, self._book = agents, book_of(ws)
         self.refusals = list_refusals(ws, self._book)
+        self._matching = _matching_of(ws) if self.refusals else None
 
     def of(self, job: Job) -> Refusal | None:
         """As `find_refusal`."""
-        return find_refusal(self._book, job, self._agents) if self.refusals else None
+        if not self.refusals:
+            return None
+        matching = self._matching if job.state is State.READY else None
+        return find_refusal(self._book, job, self._agents, matching.stand_ins(job) if matching is not None else ())
+
+
+def _matching_of(ws: Workspace) -> Matching | None:
+    """Who does what now; None while nothing rests, so that nobody stands in for anybody."""
+    if not any(until_of(each) for each in read_services(ws).values()):
+        return None
+    from orchestrator.engine.look import look  # It looks at this module's spending.
+
+    return Matching(look(ws), ws.now())
 
 
 def waits_for_tomorrow(ws: Workspace, jobs: Iterable[Job], agents: Mapping[str, AgentView]) -> bool:

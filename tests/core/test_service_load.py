@@ -105,6 +105,16 @@ def test_who_stands_in(wishes: dict[str, Any], config: dict[str, Any], expected:
         assert wishes.get("agent") == "bob" or rule_words(rule) == "it stands in for ada, whose service took nothing"
 
 
+def test_who_stands_in_is_told_be_they_free_or_not() -> None:
+    job = ready(agent="ada", fallback=("nobody", "critic", "bob"))
+    assert Matching(board(job, running(9, "bob", since=-1)), NOON).stand_ins(job) == ["bob"]
+    assert Matching(board(job, service=Service("api")), NOON).stand_ins(job) == [], "its service takes something"
+    fixes = ready(at={"agent": "ada", "fixes": (Fix("F1", "wrong"),), "attempt": 1})
+    assert Matching(board(fixes, fallback={"ada": ("bob",)}), NOON).stand_ins(fixes) == ["bob"]
+    given = ready(at={"given": "ada", "attempt": 1})
+    assert Matching(board(given, fallback={"ada": ("bob",)}), NOON).stand_ins(given) == []
+
+
 def test_fixes_wait_for_their_author_unless_somebody_may_stand_in() -> None:
     at = {"agent": "ada", "fixes": (Fix("F1", "wrong"),), "attempt": 1}
     assert begun(board(ready(at=at))) == []

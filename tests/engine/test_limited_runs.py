@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +12,14 @@ from cli_world import orc
 from engine_world import World, attempt, git
 
 from orchestrator.adapters import clock
+from orchestrator.adapters.ledger import Filing, format_record, service_path
+from orchestrator.core.config import AGENT_CAPS
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind
+from orchestrator.core.service import Service, Shut, Went
+from orchestrator.core.times import iso
+from orchestrator.engine.agents import view_agents
+from orchestrator.engine.limits import Reasons, waits_for_tomorrow
 from orchestrator.engine.tick import tick
 from orchestrator.engine.workspace import open_workspace
 
@@ -73,6 +80,36 @@ def test_whoever_cannot_begin_anyway_keeps_nobody_waiting_for_the_limit_of_anoth
     assert {world.state("job-1"), world.state("job-2")} == {State.DONE, State.READY}
     (line,) = status(world)["jobs"]
     assert line["reason"].startswith("agent ada: 1 of 1 runs today")
+
+
+def test_the_limit_of_an_agent_whose_service_rests_holds_nothing_back_that_another_may_take(world: World) -> None:
+    set_up(world, {"agents": {"ada": {"runs": 1}}}, backends={"other": {"type": "scripted", "script": "plays.yaml"}})
+    soul = "---\nbackend: other\nfamily: west\nroles: [work]\n---\nYou work.\n"
+    (world.root / "souls" / "cyd.md").write_text(soul)
+    for number in (1, 2):
+        world.drop(f"job-{number}.yaml", f"title: job {number}\nprompt: Do {number}\nagent: ada\n")
+    world.run()
+    honest = git(world.root, "rev-parse", "orc/state")
+    (left,) = [name for name in ("job-1", "job-2") if world.state(name) is State.READY]
+    with open_workspace(world.root) as ws:
+        job, now = ws.open_job(world.id(left)).job, ws.now()
+        shut = Shut(iso(now), iso(now + timedelta(hours=1)), Went.BROKEN, "it broke")
+        known = {service_path("player"): format_record(Service("player", 1, broken=3, shut=shut))}
+        with ws.ledger.writing() as writer:
+            writer.file(Filing("service: player shut", known), now)
+        agents = view_agents(ws)[0]
+        refusal = Reasons(ws, agents).of(job)
+        assert refusal is not None
+        assert (refusal.code, refusal.name) == ("runs", "ada")
+        assert waits_for_tomorrow(ws, [job], agents)
+        ws.config = replace(ws.config, fallback={"ada": ("cyd",)})
+        assert Reasons(ws, agents).of(job) is None
+        assert not waits_for_tomorrow(ws, [job], agents)
+        caps = replace(AGENT_CAPS, at_once=0)
+        limits = ws.config.execution_limits
+        ws.config = replace(ws.config, execution_limits=replace(limits, agents={**limits.agents, "cyd": caps}))
+        assert Reasons(ws, agents).of(job) == refusal
+    git(world.root, "update-ref", "refs/heads/orc/state", honest)
 
 
 def test_a_limit_that_is_raised_holds_at_once_and_a_broken_file_leaves_the_one_before(world: World) -> None:
