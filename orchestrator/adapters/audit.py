@@ -150,6 +150,8 @@ class _Audit:
     """Whether a job has said by what its work is known: from then on each one does."""
     spoken: Spoken | None = None
     """What the step before says of a service."""
+    heard: bool = True
+    """Whether it is known what that step says: not of one that is believed."""
     owed: GoalMove | None = None
     """What the next commit must say of the goal of a project, after the step of a job."""
     slots: Slots = field(default_factory=Slots)
@@ -157,7 +159,7 @@ class _Audit:
     def begin(self, start: str | None) -> None:
         """Believe the commit `start`; None to believe nothing."""
         self.parent, self.whole = (self.store.commit(start), False) if start else (None, True)
-        self.slots.sure = self.whole
+        self.slots.sure = self.heard = self.whole
         place = self.store.find(self.parent.tree, "open") if self.parent is not None else None
         buckets = self.store.tree(place.oid).values() if place is not None else ()
         for name, entry in ((n, e) for each in buckets for n, e in self.store.tree(each.oid).items()):
@@ -224,9 +226,8 @@ class _Audit:
         assert self.parent is not None
         if projects_in(paths):
             return
-        spoken, self.spoken = self.spoken, None
+        spoken, sure, self.spoken, self.heard = self.spoken, self.heard, None, True
         if services_in(paths):
-            sure = self.whole or self.walked > 1
             self._note(commit, "", _guarded(judge_service(self.store, commit, self.parent, paths, spoken, sure=sure)))
         elif spoken is not None and spoken.must:
             self._note(commit, "", [not_counted(spoken)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from orchestrator.adapters.git import Git
 from orchestrator.adapters.ledger import REF, Filing, format_record, goal_path
 from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.core import accept as accepting
+from orchestrator.core.attempt import unserved
 from orchestrator.core.goal import (
     FinishCard,
     Goal,
@@ -26,6 +28,8 @@ from orchestrator.core.goal import (
     ask_finish,
     next_step,
 )
+from orchestrator.core.records import Attempt, RunStatus, Spoke
+from orchestrator.core.said import Trouble
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import ENGINE
 from orchestrator.engine.goal_counts import filing_of, read_card, read_goal
@@ -159,6 +163,38 @@ def test_the_newest_step_of_a_job_is_to_be_counted_as_well(world: w.World) -> No
     w.forge(world.root, drop(GoalEvent.COUNT, 1))
     [lie] = lies(world)
     assert lie.text.startswith("says nothing of it that main is open")
+
+
+def test_a_step_that_is_about_the_goal_and_about_a_service_is_followed_by_a_commit_for_each(world: w.World) -> None:
+    look(world)
+    w.accept(world, w.REPORT, "prompt: Find out why.\nkind: research\nexpects: no_change\n")
+    for _ in range(3):  # From then on the service gets two at once, and each clean run counts.
+        w.start(world, w.REPORT)
+        job, now = world.job(w.REPORT), iso(world.now())
+        attempt = world.record(Attempt, w.REPORT, job.at.attempt)
+        away = replace(attempt, ended=now, status=RunStatus.ENDED, exit=1, spoke=Spoke(trouble=Trouble.RATE_LIMITED))
+        world.commit(unserved(job, "429", now, records={f"attempt-{attempt.number}": away}))
+    world.clock += timedelta(hours=1)
+    w.start(world, w.REPORT)
+    w.collect(world, w.REPORT, {}, "It fails because the cache is never emptied.")
+    w.look(world, w.REPORT)
+    w.check(world, w.REPORT, ())
+    w.review(world, w.REPORT)
+    newest = Git(world.root / ".git").text("log", "-3", "--format=%H %s", REF).splitlines()
+    assert [line.split()[1] for line in newest] == ["service:", "count:", "verdict:"]
+    assert stands(world)[0].done == 1
+    assert lies(world) == []
+    for line in newest:
+        assert w.verify(world.root, since=line.split()[0]).lies == ()
+    tip = newest[0].split()[0]
+    for left_out, rule in (("service", Rule.SERVICE), ("count", Rule.GOAL)):
+
+        def forger(draft: w.Draft, word: str = left_out) -> None:
+            draft.dropped = draft.event == word and f" {draft.old.oid} " in f" {tip} {newest[1].split()[0]} "
+
+        w.forge(world.root, forger)
+        assert rule in {each.rule for each in lies(world)}, left_out
+        Git(world.root / ".git").run("update-ref", REF, tip)
 
 
 def test_a_question_that_was_not_withdrawn_is_noticed(world: w.World) -> None:
