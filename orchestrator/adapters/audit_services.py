@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 
 from orchestrator.adapters.audit_chain import Commit, Records, Store
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, clean_name, differ, show
@@ -18,12 +19,15 @@ from orchestrator.core.service import (
     Service,
     after_run,
     after_run_elsewhere,
+    bounded,
     ended_by,
     reopened,
+    told_of_bound,
     told_of_change,
     trailers_of,
     use_of,
 )
+from orchestrator.core.times import iso
 from orchestrator.core.transitions import Actor, ActorKind
 
 _PATH = re.compile(rf"{SERVICES}/(?P<backend>[^/]+)\.yaml\Z")
@@ -71,7 +75,8 @@ def not_counted(spoken: Spoken) -> Finding:
 def judge_service(
     store: Store, commit: Commit, parent: Commit, paths: Iterable[str], spoken: Spoken | None, *, sure: bool
 ) -> Iterator[Finding]:
-    """A commit about services says what follows from the step before it, or that a person has one tried at once.
+    """A commit about services says what follows from the step before it, that a person has one tried at once, or that a
+    pause which a clock that was ahead began is no longer than one can be.
 
     `sure`: whether `spoken` is known; it is not for the first commit after those that are believed.
     """
@@ -79,10 +84,12 @@ def judge_service(
     backends = services_in(paths)
     for path in sorted(paths - {service_path(name) for name in backends}):
         yield Rule.SERVICE, f"changes {path} beside services"
-    if Actor(commit.author.name).kind is ActorKind.HUMAN:
+    is_by_person = Actor(commit.author.name).kind is ActorKind.HUMAN
+    if is_by_person or commit.trailer("Went") is None:
         if spoken is not None and spoken.must:
             yield not_counted(spoken)
-        yield from _judge_reopened(store, commit, parent, backends)
+        judge = _judge_reopened if is_by_person else _judge_bounded
+        yield from judge(store, commit, parent, backends)
     elif spoken is not None:
         yield from _judge_counted(store, commit, parent, backends, spoken)
     elif sure:
@@ -98,6 +105,14 @@ def _judge_reopened(store: Store, commit: Commit, parent: Commit, backends: list
         yield from differ(Rule.MESSAGE, "its subject", commit.subject, f"service: {name} is to be tried at once")
     if clean_name(commit.trailer("Actor") or "") != commit.author.name:
         yield Rule.ACTOR, f"says that {commit.trailer('Actor')} did it, but its author is {commit.author.name}"
+
+
+def _judge_bounded(store: Store, commit: Commit, parent: Commit, backends: list[str]) -> Iterator[Finding]:
+    at = iso(datetime.fromtimestamp(commit.committer.seconds, UTC))
+    for name in backends:
+        wanted = bounded(_service_at(store, parent.tree, name), at)
+        yield from _compare(name, _service_at(store, commit.tree, name), wanted)
+        yield from differ(Rule.MESSAGE, "its subject", commit.subject, f"service: {name} {told_of_bound(wanted)}"[:200])
 
 
 def _judge_counted(

@@ -12,12 +12,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.core.job import Expects, Job, State, Worker
 from orchestrator.core.records import Attempt, Evidence, ReviewRecord, RunStatus, Spoke
 from orchestrator.core.said import Trouble
 from orchestrator.core.step import FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_WAIT_S, later
+from orchestrator.core.times import parse
 from orchestrator.core.transitions import Event, one_line
 
 FAILURES = 3
@@ -27,6 +28,8 @@ EMPTY_RUNS, EMPTY_JOBS = 5, 3
 AT_ONCE_S = 30.0
 """A run that took less has hardly done anything."""
 FIRST_SHUT_S, LONGEST_SHUT_S = 300, 4 * 3600
+MOST_ADDED_S = 601
+"""So much is added to a pause at most."""
 CLEAN_RUNS = 20
 """After so many clean runs in a row, each of them while at least half was in use, it gets one more at once."""
 LESS = 0.9
@@ -248,6 +251,27 @@ def reopened(known: Service) -> Service:
     return _numbered(known, Service(known.backend, known.seq))
 
 
+def bounded(known: Service, now: str) -> Service:
+    """The service without a pause that goes on from `now` for longer than any can: a clock that was ahead began it.
+
+    It is then as long as it was to be, at most as long as any, from now on: when it began is not known.
+    """
+    shut = known.shut and _by_this_clock(known.shut, now, LONGEST_SHUT_S)
+    rests = tuple(_by_this_clock(each, now, LONGEST_WAIT_S) for each in known.rests)
+    lowered = min(known.lowered, now) if known.lowered > later(now, MOST_ADDED_S) else known.lowered
+    return _numbered(known, replace(known, shut=shut, rests=rests, lowered=lowered))
+
+
+_Pause = TypeVar("_Pause", Rest, Shut)
+
+
+def _by_this_clock(pause: _Pause, now: str, longest_s: float) -> _Pause:
+    if pause.until <= later(now, longest_s + MOST_ADDED_S):
+        return pause
+    meant_s = (parse(pause.until) - parse(pause.since)).total_seconds()
+    return replace(pause, since=min(pause.since, now), until=later(now, max(0.0, min(meant_s, longest_s))))
+
+
 def _numbered(known: Service, found: Service) -> Service:
     return found if found == known else replace(found, seq=known.seq + 1)
 
@@ -356,6 +380,12 @@ def told_of_change(was: Service, now: Service) -> str:
     if now.limit != was.limit:
         return f"takes {f'{now.limit} at once' if now.limit else 'as many at once as it may'}"
     return f"counted: {now.refused + now.broken} failed in a row, {now.empty} empty, {now.clean} clean"
+
+
+def told_of_bound(now: Service) -> str:
+    """What became of a service that was `bounded`, for the subject of the commit."""
+    until = max(until_of(now), default="")
+    return f"is given more {f'from {until} on at the latest' if until else 'again'}: a clock was ahead"
 
 
 def is_state_change(was: Service, now: Service) -> bool:

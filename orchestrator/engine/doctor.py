@@ -33,6 +33,7 @@ from orchestrator.engine.mend import (
 from orchestrator.engine.mend_git import look_at_kept, look_at_locks, look_at_trees
 from orchestrator.engine.notes import read_note, tell_silence
 from orchestrator.engine.routing import fallback_problems, routing_problems
+from orchestrator.engine.services import told_services
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -44,7 +45,20 @@ def examine(ws: Workspace) -> list[Finding]:
     """Everything that was looked at, in an order in which it can be put right. Changes nothing."""
     findings: list[Finding] = []
     for look_at in (
-        *(_git, look_at_locks, _engine, _states, _gates, _config, _projects, _possible, _agents, _routing, _reviewers),
+        *(
+            _git,
+            look_at_locks,
+            _engine,
+            _states,
+            _gates,
+            _config,
+            _projects,
+            _possible,
+            _agents,
+            _services,
+            _routing,
+            _reviewers,
+        ),
         *(_library, look_at_rules, look_at_ignores, look_at_souls, look_at_skills_lint),
         *(look_at_queue, look_at_run_folders, look_at_half_made, look_at_trees, look_at_kept, _disk),
     ):
@@ -101,6 +115,12 @@ def _engine(ws: Workspace) -> Iterator[Finding]:
         return
     told = tell_silence(ws, read_note(ws))
     yield Finding("engine", Health.WARN if told else Health.OK, told or "at work")
+
+
+def _services(ws: Workspace) -> Iterator[Finding]:
+    for told in told_services(ws):
+        if told.state == "shut":
+            yield Finding(f"backend {told.backend}", Health.WARN, told.text)
 
 
 def _states(ws: Workspace) -> Iterator[Finding]:

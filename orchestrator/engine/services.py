@@ -14,7 +14,9 @@ from orchestrator.core.service import (
     Use,
     after_run,
     after_run_elsewhere,
+    bounded,
     reopened,
+    told_of_bound,
     told_of_change,
     told_of_rest,
     trailers_of,
@@ -74,6 +76,27 @@ def follow_run(read: ReadFile, run: Ended, uses: Iterable[Use], config: Config) 
     return Filing(f"service: {first.backend} {told}"[:200], files, trailers)
 
 
+def bound_services(ws: Workspace) -> list[str]:
+    """Put it on the ledger where a service would be waited for longer than any pause is, because a clock was ahead.
+
+    The subjects of the commits. Raises LedgerError.
+    """
+    now = iso(ws.now())
+    if all(bounded(known, now) == known for known in read_services(ws).values()):
+        return []
+    told = []
+    with ws.ledger.writing() as writer:
+        at = ws.now()
+        for backend in read_services(ws):
+            was = service_of(writer.read_file, backend)
+            known = bounded(was, iso(at))
+            if known != was:
+                subject = f"service: {backend} {told_of_bound(known)}"[:200]
+                writer.file(Filing(subject, {service_path(backend): format_record(known)}), at)
+                told.append(subject)
+    return told
+
+
 # --- a person -----------------------------------------------------------------------------------------------------
 
 
@@ -124,14 +147,21 @@ def told_services(ws: Workspace) -> list[Told]:
 
 
 def _told(service: Service, now: str) -> Iterator[Told]:
+    known = bounded(service, now)
     name, command = service.backend, f"orc reopen {service.backend}"
     if service.shut is not None:
-        shut = service.shut
-        when = f"until {shut.until}, then one run tries it" if now < shut.until else "but for one run that tries it"
+        when = _when(service.shut.until, now, known.shut.until if known.shut else "")
         text = f"backend {name} is shut {when}: {what_to_do(service)}, then: {command}"
-        yield Told(name, "shut", "", shut.until, text, command)
-    for rest in service.rests:
-        when = f"until {rest.until}, then one run tries it" if now < rest.until else "but for one run that tries it"
+        yield Told(name, "shut", "", service.shut.until, text, command)
+    for rest, soon in zip(service.rests, known.rests, strict=True):
+        when = _when(rest.until, now, soon.until)
         yield Told(name, "rests", rest.model, rest.until, f"backend {name} rests {when}: {told_of_rest(rest)}", command)
     if service.limit:
         yield Told(name, "less", "", "", f"backend {name} gets {service.limit} runs at once for now", command)
+
+
+def _when(until: str, now: str, bound: str) -> str:
+    """Until when nothing begins; an engine at work sees to it that this is at `bound` at the latest."""
+    if bound != until:
+        return f"until {until} by a clock that was ahead, which `orc run` makes {bound}"
+    return f"until {until}, then one run tries it" if now < until else "but for one run that tries it"

@@ -76,6 +76,7 @@ from orchestrator.engine.outbox import Outboxes, Taken, take_follow_ups
 from orchestrator.engine.project_queue import Projection
 from orchestrator.engine.recurring import Schedules
 from orchestrator.engine.reviews import let_stand, reserve_review
+from orchestrator.engine.services import bound_services
 from orchestrator.engine.sessions import filings_after
 from orchestrator.engine.trials import Trials
 from orchestrator.engine.upkeep import Upkeep
@@ -235,6 +236,10 @@ def _collect(engine: Engine) -> bool:
 
 
 def _decide(engine: Engine) -> bool:
+    bound = _guarded(engine, "services", partial(bound_services, engine.ws)) or []
+    for subject in bound:
+        engine.listener(subject)
+        log.warning(subject)
     since, noted = engine.backlog.version, engine.noted
     told = engine.trials.told
     board = look(engine.ws, history=engine.history, stopping=engine.stopping, since=since, noted=noted, broken=told)
@@ -248,7 +253,7 @@ def _decide(engine: Engine) -> bool:
         engine.listener(line)
         log.warning(line)
     rest = [each for each in actions if not isinstance(each, SetPressure)]
-    return _perform(engine, board, rest) or any(pressed)
+    return _perform(engine, board, rest) or any(pressed) or bool(bound)
 
 
 def _press(engine: Engine, action: SetPressure) -> bool:

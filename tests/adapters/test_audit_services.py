@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import audit_world as w
 import pytest
 
 from orchestrator.adapters.audit_rules import Rule
 from orchestrator.adapters.git import Git
-from orchestrator.adapters.ledger import REF, parse_record, service_path
+from orchestrator.adapters.ledger import REF, Filing, format_record, parse_record, service_path
 from orchestrator.adapters.library import blob_id
 from orchestrator.core.attempt import not_started, unserved
 from orchestrator.core.config import Config, Limits
@@ -22,10 +24,10 @@ from orchestrator.core.judge import review_started
 from orchestrator.core.records import Attempt, Evidence, PromptPart, ReviewRecord, RunStatus, Spoke, Used, Verdict
 from orchestrator.core.review import independence_of
 from orchestrator.core.said import Trouble, Usage
-from orchestrator.core.service import FAILURES, Service, Went
-from orchestrator.core.step import next_run
+from orchestrator.core.service import FAILURES, MOST_ADDED_S, Service, Went, bounded, told_of_bound
+from orchestrator.core.step import later, next_run
 from orchestrator.core.tally import Tally
-from orchestrator.core.times import iso
+from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import Move
 from orchestrator.core.usage import estimate
 from orchestrator.engine.goal_counts import put_step
@@ -146,3 +148,54 @@ def test_a_program_that_broke_at_once_is_a_start_that_failed_and_is_proved(world
     assert known(world).broken == 2
     assert world.job(AWAY).at.used == Tally(2, 2 * EXPECTED.tokens, estimated=2, unpriced=2)
     assert lies(world) == set()
+
+
+def shut_far_ahead(world: w.World) -> None:
+    """A service is shut by a clock that is years ahead, and then the clock is right again."""
+    right = world.clock
+    world.clock += timedelta(days=3650)
+    for _ in range(FAILURES):
+        world.commit(turned_away(world, REFUSED))
+    world.clock = right + timedelta(hours=1)
+
+
+def bind(world: w.World, wait_s: int = 0, subject: str = "") -> None:
+    """What the engine does about it, or says that it does."""
+    now = world.now()
+    found = bounded(known(world), iso(now))
+    assert found.shut is not None
+    if wait_s:
+        found = replace(found, shut=replace(found.shut, until=later(found.shut.until, wait_s)))
+    told = subject or f"service: command {told_of_bound(found)}"
+    with world.ledger.writing() as writer:
+        writer.file(Filing(told, {service_path("command"): format_record(found)}), now)
+
+
+def test_a_pause_that_was_bound_because_a_clock_was_ahead_is_proved(world: w.World) -> None:
+    shut_far_ahead(world)
+    bind(world)
+    # That the clock went back is told of the commit with which it did.
+    (lie,) = w.verify(world.root).lies
+    assert (lie.rule, lie.subject.partition(" 20")[0]) == (Rule.TIME, "service: command is given more from")
+    shut = known(world).shut
+    assert shut is not None
+    assert 300 <= (parse(shut.until) - world.clock).total_seconds() <= 300 + MOST_ADDED_S
+    tip = Git(world.root / ".git").text("rev-parse", f"{REF}~1").strip()
+    assert {each.rule for each in w.verify(world.root, since=tip).lies} == {Rule.TIME}
+
+
+@pytest.mark.parametrize("keys", [{"wait_s": 60}, {"wait_s": -60}, {"subject": "service: command is shut"}])
+def test_a_pause_that_was_bound_otherwise_is_found_out(world: w.World, keys: dict[str, Any]) -> None:
+    shut_far_ahead(world)
+    bind(world, **keys)
+    assert lies(world) - {Rule.TIME} != set()
+
+
+def test_no_pause_that_can_be_is_made_another(world: w.World) -> None:
+    for _ in range(FAILURES):
+        world.commit(turned_away(world, REFUSED))
+    honest = known(world)
+    assert honest.shut is not None
+    sooner = replace(honest, seq=honest.seq + 1, shut=replace(honest.shut, until=honest.shut.since))
+    world.file(f"service: command {told_of_bound(sooner)}", {service_path("command"): format_record(sooner)})
+    assert Rule.SERVICE in lies(world)

@@ -27,10 +27,12 @@ from orchestrator.core.service import (
     Went,
     after_run,
     after_run_elsewhere,
+    bounded,
     broke_at_once,
     is_state_change,
     reopened,
     told_of_change,
+    until_of,
     use_of,
     went_of,
 )
@@ -228,6 +230,40 @@ def test_runs_that_do_nothing_shut_it_only_over_different_jobs() -> None:
     later = seconds_of(known.shut.until, NOW)
     assert after(known, run(Went.WELL, later, later + 5)).shut is not None, "that it ended well says nothing"
     assert after(known, run(Went.MADE, later, later + 5)).shut is None
+
+
+def test_a_pause_that_a_clock_far_ahead_began_is_as_long_as_it_was_to_be_from_now_on() -> None:
+    year = 365 * 86400
+    shut = after(FRESH, *[run(Went.REFUSED, year, year + 10)] * 3)
+    limited = after(FRESH, run(Went.LIMITED, year, year + 10, wait_s=3600))
+    for known in (shut, limited):
+        (was,) = until_of(known)
+        found = bounded(known, at(0))
+        (until,) = until_of(found)
+        assert seconds_of(until, at(0)) == seconds_of(was, at(year + 10))
+        assert (found.seq, found.refused, found.limit) == (known.seq + 1, known.refused, known.limit)
+        assert found.lowered <= at(0)
+        assert bounded(found, at(0)) == found, "once is enough"
+    # A run that began after that time tries it, and ends the pause.
+    opened = after(bounded(shut, at(0)), run(Went.WELL, 5000, 5010))
+    assert opened.shut is None
+
+
+def test_a_pause_that_can_be_is_left_alone_and_none_is_longer_than_one_can_be() -> None:
+    known, began = after(FRESH, *[run(Went.REFUSED)] * 3), 0.0
+    for _ in range(10):
+        assert known.shut is not None
+        assert bounded(known, at(began + 10)) == known
+        began = seconds_of(known.shut.until, NOW)
+        known = after(known, run(Went.REFUSED, began, began + 10))
+    day = after(FRESH, run(Went.LIMITED, wait_s=LONGEST_WAIT_S))
+    assert bounded(day, at(10)) == day
+    assert known.shut is not None
+    earlier = bounded(known, at(-(10**8)))
+    assert earlier.shut is not None
+    assert seconds_of(earlier.shut.until, at(-(10**8))) == LONGEST_SHUT_S
+    assert bounded(replace(FRESH, lowered=at(5)), at(0)).lowered == at(5), "clocks differ by seconds"
+    assert bounded(replace(FRESH, lowered=at(5000)), at(0)).lowered == at(0)
 
 
 def test_a_refused_key_counts_for_all_that_have_the_same_and_nothing_else_does() -> None:

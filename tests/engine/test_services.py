@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,10 +21,11 @@ from orchestrator.adapters.audit import audit
 from orchestrator.adapters.audit_rules import Rule
 from orchestrator.adapters.ledger import Filing, format_record, service_path
 from orchestrator.core.job import State
-from orchestrator.core.service import Shut, Went, reopened
+from orchestrator.core.service import Service, Shut, Went, reopened
 from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import ENGINE, Actor
 from orchestrator.engine.services import read_services
+from orchestrator.engine.tick import tick
 from orchestrator.engine.workspace import open_workspace
 
 pytestmark = [pytest.mark.usefixtures("no_lies"), pytest.mark.timeout(240)]
@@ -281,4 +283,30 @@ def test_verify_finds_what_does_not_follow_from_a_run(world: World) -> None:
         with open_workspace(world.root) as ws, ws.ledger.writing() as writer:
             writer.file(Filing(says, {path: data}, facts, actor), ws.now())
         assert {lie.rule for lie in audit(git_dir, {"main": git_dir}).lies} & {Rule.SERVICE, Rule.MESSAGE}, what
+    git(world.root, "update-ref", "refs/heads/orc/state", honest)
+
+
+def test_a_backend_that_a_clock_far_ahead_shut_is_tried_as_soon_as_any(world: World) -> None:
+    with_program(world, "exit 9")
+    honest = git(world.root, "rev-parse", "orc/state")
+    with open_workspace(world.root) as ws, ws.ledger.writing() as writer:
+        now = ws.now()
+        then = now + timedelta(days=3650)
+        shut = Shut(iso(then), iso(then + timedelta(seconds=600)), Went.BROKEN, "it broke")
+        known = Service("own", 3, broken=3, shut=shut)
+        writer.file(Filing("service: own shut", {service_path("own"): format_record(known)}), now)
+    ahead = f"backend own is shut until {shut.until} by a clock that was ahead, which `orc run` makes 20"
+    assert ahead in orc(world.root, "status", code=0).out
+    assert f"warn  backend own: {ahead}" in orc(world.root, "doctor").out
+    with world.engine() as engine:
+        tick(engine)
+        tick(engine)
+    (told,) = [line for line in world.subjects if line.startswith("service: ")]
+    with open_workspace(world.root) as ws:
+        found = read_services(ws)["own"].shut
+    assert found is not None
+    assert told == f"service: own is given more from {found.until} on at the latest: a clock was ahead"
+    assert 595 <= (parse(found.until) - now).total_seconds() <= 700
+    assert f"backend own is shut until {found.until}, then one run tries it" in orc(world.root, "status", code=0).out
+    assert events(world) == ["service: own shut", told]
     git(world.root, "update-ref", "refs/heads/orc/state", honest)
