@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from orchestrator.core.config import Channel
 WEBHOOK_S, COMMAND_S = 15.0, 60.0
 MOST_SAID = 2_000
 _LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
+_SILENT = f"it did not answer within {WEBHOOK_S:g} s"
 _ON_MAC = ("on run argv", "display notification (item 2 of argv) with title (item 1 of argv)", "end run")
 
 
@@ -42,17 +44,39 @@ def address_problem(address: str) -> str:
     """What is wrong with the address of a webhook; '' if nothing is."""
     try:
         parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
+        host, _, user = parts.hostname, parts.port, parts.username
     except ValueError:
-        host, parts = None, urlsplit("")
+        host, parts, user = None, urlsplit(""), None
     if not host or not address.isascii() or not address.isprintable() or " " in address:
         return "the address is none: it is to be like https://example.org/hook"
+    if user is not None:
+        return "the address holds a user or a password, which orc does not send"
     if parts.scheme == "https" or (parts.scheme == "http" and host in _LOCAL):
         return ""
     return "the address does not begin with https://, so that others could read along (http:// is for this machine)"
 
 
+def told_address(address: str) -> str:
+    """An address as it may stand in words: without what may be a secret in it."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "what was given as the address"
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
+
+
 def _post(address: str, message: Mapping[str, Any]) -> str:
+    told: list[str] = []
+    # Who answers letter by letter keeps within each limit of a socket, and a name may be looked up for minutes.
+    thread = threading.Thread(target=lambda: told.append(_try_post(address, message)), daemon=True)
+    thread.start()
+    thread.join(WEBHOOK_S)
+    return told[0] if told else _SILENT
+
+
+def _try_post(address: str, message: Mapping[str, Any]) -> str:
     import urllib.error
     import urllib.request
 
@@ -66,14 +90,19 @@ def _post(address: str, message: Mapping[str, Any]) -> str:
         data=json.dumps(message).encode(),
         headers={"Content-Type": "application/json", "User-Agent": "orc", "Idempotency-Key": str(message["key"])},
     )
+    # What is for this machine does not leave it by a proxy.
+    near = [urllib.request.ProxyHandler({})] if urlsplit(address).hostname in _LOCAL else []
     try:
-        with urllib.request.build_opener(NoRedirect).open(request, timeout=WEBHOOK_S) as answer:
+        with urllib.request.build_opener(NoRedirect, *near).open(request, timeout=WEBHOOK_S) as answer:
             answer.read(MOST_SAID)
     except urllib.error.HTTPError as error:
         error.close()
-        return f"it answered {error.code}"
+        leads_on = ", and a redirection is not followed" if 300 <= error.code < 400 else ""
+        return f"it answered {error.code}{leads_on}"
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            return _SILENT
         return f"it cannot be reached: {getattr(reason, 'strerror', None) or type(reason).__name__}"
     except Exception as error:  # http.client has errors of its own, of no common kind.
         return f"it answered what cannot be read: {type(error).__name__}"
