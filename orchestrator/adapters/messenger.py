@@ -30,14 +30,25 @@ def send(channel: Channel, message: Mapping[str, Any], root: Path) -> str:
     `root`: the workspace, in which a program is started.
     """
     with effect(Effect.NOTICE_SEND):
+        if problem := way_problem(channel, root):
+            return problem
         if channel.command:
             return _start(channel.command, message, root)
-        if channel.desktop:
-            return _start(_desktop(message), message, root)
-        address = channel.webhook or os.environ.get(channel.webhook_env, "")
-        if not address:
-            return f"the variable {channel.webhook_env} is not set where orc runs"
-        return address_problem(address) or _post(address, message)
+        return _start(_desktop(message), message, root) if channel.desktop else _post(_address(channel), message)
+
+
+def way_problem(channel: Channel, root: Path) -> str:
+    """Why nobody can be told so, as far as that is seen without telling; '' if nothing is known. Starts nothing."""
+    if argv := channel.command or (_desktop({"title": "", "text": ""}) if channel.desktop else ()):
+        problem = program_problem(argv, path=os.environ.get("PATH", ""), cwd=root)
+        # Whoever reads it in a table is not helped by the list of folders.
+        return f"the program {argv[0]!r} is not on the PATH where orc runs" if "not on the PATH" in problem else problem
+    address = _address(channel)
+    return address_problem(address) if address else f"the variable {channel.webhook_env} is not set where orc runs"
+
+
+def _address(channel: Channel) -> str:
+    return channel.webhook or os.environ.get(channel.webhook_env, "")
 
 
 def address_problem(address: str) -> str:
@@ -122,8 +133,6 @@ def _start(argv: tuple[str, ...], message: Mapping[str, Any], root: Path) -> str
     env = {**os.environ, **{name: str(value) for name, value in told.items()}}
     program = shutil.which(argv[0], path=env.get("PATH", "")) if "/" not in argv[0] else argv[0]
     argv = (program or argv[0], *argv[1:])
-    if problem := program_problem(argv, path=env.get("PATH", ""), cwd=root):
-        return problem
     try:
         done = capture(
             argv,

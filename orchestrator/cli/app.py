@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from orchestrator.errors import ExitCode, OrcError, RefusedError
+from orchestrator.errors import ExitCode, OrcError, RefusedError, machine_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -212,6 +212,9 @@ def told_errors(app: App, *, as_json: bool) -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(int(ExitCode.OK))
     except Exception as error:
+        if isinstance(error, OSError) and (refused := machine_error(error)) is not None:
+            tell_error(app, refused, as_json=as_json or app.json)
+            sys.exit(int(refused.exit_code))
         import traceback
 
         click.echo(clean(traceback.format_exc()), err=True)

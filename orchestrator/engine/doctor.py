@@ -30,6 +30,7 @@ from orchestrator.engine.mend import (
     look_at_run_folders,
 )
 from orchestrator.engine.mend_git import look_at_kept, look_at_locks, look_at_trees
+from orchestrator.engine.notices import look_at_notices
 from orchestrator.engine.routing import routing_problems
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
@@ -44,7 +45,7 @@ def examine(ws: Workspace) -> list[Finding]:
     for look_at in (
         *(_git, look_at_locks, _states, _gates, _config, _projects, _possible, _agents, _routing, _reviewers),
         *(_library, look_at_rules, look_at_ignores, look_at_souls, look_at_skills_lint),
-        *(look_at_queue, look_at_run_folders, look_at_half_made, look_at_trees, look_at_kept, _disk),
+        *(look_at_queue, look_at_run_folders, look_at_half_made, look_at_trees, look_at_kept, look_at_notices, _disk),
     ):
         try:
             findings += look_at(ws)

@@ -17,7 +17,7 @@ from orchestrator.adapters.cron import zone_of
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, hold_lock
 from orchestrator.adapters.git import GitError
-from orchestrator.adapters.messenger import send
+from orchestrator.adapters.messenger import send, way_problem
 from orchestrator.adapters.notices import KEEP_S, NoticeBox, Place
 from orchestrator.adapters.processes import is_alive, start_in_background
 from orchestrator.core.alerts import AlertKind
@@ -43,6 +43,7 @@ from orchestrator.core.notice import (
 )
 from orchestrator.core.records import Card
 from orchestrator.core.times import iso, parse
+from orchestrator.engine.finding import Finding, Health
 from orchestrator.engine.health import standing_alerts
 from orchestrator.engine.history import read_log
 from orchestrator.engine.notes import read_note
@@ -238,3 +239,17 @@ def try_way(ws: Workspace, name: str) -> Sent:
     message = message_of([Notice(f"test-{now}", About.DONE, text, now)], ws.paths.root.name)
     message = {**message, "title": f"orc {ws.paths.root.name}: a test"}
     return Sent(name, (f"test-{now}",), str(message["title"]), send(channel, message, ws.paths.root))
+
+
+def look_at_notices(ws: Workspace) -> Iterator[Finding]:
+    """Each way to the person: whether it can be gone from here, and what waits for it in vain."""
+    waiting = box_of(ws).pending() if ws.config.notify.to else []
+    for way, channel in ws.config.notify.to.items():
+        failed = [one.failed[way] for one in waiting if way in one.failed and one.waits_for([way])]
+        if problem := way_problem(channel, ws.paths.root):
+            yield Finding(f"notify {way}", Health.WARN, problem, "mend it under notify: to: in orc.yaml, or here")
+        elif failed:
+            text = f"{len(failed)} notice{'' if len(failed) == 1 else 's'} could not be told yet: {failed[-1]}"
+            yield Finding(f"notify {way}", Health.WARN, text, f"orc notify test {way}")
+        else:
+            yield Finding(f"notify {way}", Health.OK, f"nothing speaks against it (orc notify test {way})")

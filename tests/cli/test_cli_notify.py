@@ -124,6 +124,24 @@ def test_on_a_terminal_the_list_shows_what_was_told_though_ways_failed(tmp_path:
     assert reasons[0].startswith(f"  way-a: {shutil.which('sh')} ended with 3: {words}")
 
 
+def test_the_doctor_knows_the_ways_that_lead_nowhere(tmp_path: Path) -> None:
+    ways = "a: {webhook_env: NO_HOOK}, b: {command: [absent]}, c: {command: ['false']}, d: {command: [./tell.sh]}"
+    root = workspace(tmp_path / "work", f"  to: {{{ways}}}\n")
+    w.asked(root)
+    w.wait_until(lambda: "failed" in w.orc(root, "notify", "list", code=0).out)
+
+    def found() -> dict[str, str]:
+        return {each["what"]: each["text"] for each in w.orc(root, "doctor", "--json").json()["findings"]}
+
+    w.wait_until(lambda: "yet" in found()["notify c"])
+    assert {name: text for name, text in found().items() if name.startswith("notify")} == {
+        "notify a": "the variable NO_HOOK is not set where orc runs",
+        "notify b": "the program 'absent' is not on the PATH where orc runs",
+        "notify c": f"1 notice could not be told yet: {shutil.which('false')} ended with 1",
+        "notify d": "nothing speaks against it (orc notify test d)",
+    }
+
+
 # --- a webhook ------------------------------------------------------------------------------------------------------
 
 
