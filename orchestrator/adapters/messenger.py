@@ -67,6 +67,11 @@ def address_problem(address: str) -> str:
     return "the address does not begin with https://, so that others could read along (http:// is for this machine)"
 
 
+def is_local(address: str) -> bool:
+    """Whether an address is one of this machine."""
+    return urlsplit(address).hostname in _LOCAL
+
+
 def told_address(address: str) -> str:
     """An address as it may stand in words: without what may be a secret in it."""
     try:
@@ -102,7 +107,7 @@ def _try_post(address: str, message: Mapping[str, Any]) -> str:
         headers={"Content-Type": "application/json", "User-Agent": "orc", "Idempotency-Key": str(message["key"])},
     )
     # What is for this machine does not leave it by a proxy.
-    near = [urllib.request.ProxyHandler({})] if urlsplit(address).hostname in _LOCAL else []
+    near = [urllib.request.ProxyHandler({})] if is_local(address) else []
     try:
         with urllib.request.build_opener(NoRedirect, *near).open(request, timeout=WEBHOOK_S) as answer:
             answer.read(MOST_SAID)
