@@ -5,6 +5,7 @@ An expected error is shown without a traceback. Anything else that escapes is a 
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 
@@ -93,3 +94,26 @@ class UnavailableError(OrcError):
 
 class LedgerError(OrcError):
     """The ledger cannot be read or written."""
+
+
+_OF_THE_MACHINE = {
+    errno.ENOSPC: "make room, then the same again; orc sweep --dry-run says what orc could give back",
+    errno.EDQUOT: "make room, then the same again; orc sweep --dry-run says what orc could give back",
+    errno.EROFS: "mount it so that it can be written, or work on a copy",
+    errno.EACCES: "look who may write there (ls -ld), or call orc as that user",
+    errno.EMFILE: "ulimit -n shows how many files may be open at once, and raises it",
+    errno.ENFILE: "ask for fewer runs at once (slots in orc.yaml)",
+}
+
+
+def machine_error(error: OSError) -> UnavailableError | None:
+    """What the machine refuses, in words; None for what no machine is to blame for."""
+    hint = _OF_THE_MACHINE.get(error.errno or 0)
+    if hint is None:
+        return None
+    where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+    return UnavailableError(
+        f"{where}{error.strerror}",
+        cause="The machine refuses it. What was committed before stands.",
+        hint=hint,
+    )

@@ -146,6 +146,13 @@ def _check_ways(document: Document, name: str) -> None:
             raise InvalidFileError(
                 problem, file=name, line=document.lines["notify", "quiet", "tz"], key="notify.quiet.tz"
             )
+        if quiet["start"] == quiet["end"]:
+            raise InvalidFileError(
+                "is as `start`, so that most would be told at no hour; `about` says what you are told of",
+                file=name,
+                line=document.lines["notify", "quiet", "end"],
+                key="notify.quiet.end",
+            )
     for way, channel in (notify.get("to") or {}).items():
         if "webhook" in channel:
             from orchestrator.adapters.messenger import address_problem

@@ -31,8 +31,8 @@ class Place:
 
     tip: str = ""
     """Up to which commit of the ledger was read."""
-    read: str = ""
-    """When."""
+    again: str = ""
+    """When something that waits is to be told; '' where that is not known."""
     swept: str = ""
     """When old files were last removed."""
     used: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -67,8 +67,12 @@ class NoticeBox:
             if not (self._told(notice.key).exists() or self._pending(notice.key).exists()):
                 self._write(self._pending(notice.key), to_mapping(Pending(notice)))
 
-    def has_pending(self) -> bool:
-        """Whether anything is to be told. Cheap."""
+    def is_due(self, tip: str, now: str) -> bool:
+        """Whether there is more to read than was read, or to tell by now. Cheap."""
+        place = self.place()
+        return place.tip != tip or (place.again <= now and self._has_pending())
+
+    def _has_pending(self) -> bool:
         try:
             with os.scandir(self.folder / "pending") as entries:
                 return next(entries, None) is not None

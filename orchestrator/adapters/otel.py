@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from orchestrator import __version__
-from orchestrator.adapters.messenger import address_problem
+from orchestrator.adapters.messenger import address_problem, is_local, told_address
 from orchestrator.core.trace import Trace
 from orchestrator.errors import OrcError, UnavailableError
 
 DEFAULT = "http://127.0.0.1:4318"
 """Where a collector on this machine listens."""
+PATH = "/v1/traces"
 TIMEOUT_S = 15.0
 MOST_SPANS = 500
 """So many go into one request."""
@@ -25,8 +27,12 @@ def send_traces(traces: Sequence[Trace], address: str, workspace: str) -> int:
     that is none, or that others could read along.
     """
     if problem := address_problem(address):
-        raise OrcError(f"{address}: {problem}", hint="orc help trace")
+        raise OrcError(
+            f"{told_address(address)}: {problem}",
+            hint="what the collector wants to be told goes into OTEL_EXPORTER_OTLP_HEADERS",
+        )
     try:
+        import requests
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import ReadableSpan
@@ -58,13 +64,32 @@ def send_traces(traces: Sequence[Trace], address: str, workspace: str) -> int:
                 )
             )
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # What went wrong is told below, once.
-    exporter = OTLPSpanExporter(endpoint=f"{address.rstrip('/')}/v1/traces", timeout=TIMEOUT_S)
+    session, answers = requests.Session(), list[Any]()
+    session.trust_env = not is_local(address)  # What is for this machine does not leave it by a proxy.
+    session.hooks["response"].append(lambda answer, *_, **__: answers.append(answer))
+    endpoint = f"{address.rstrip('/').removesuffix(PATH)}{PATH}"
+    exporter = OTLPSpanExporter(endpoint=endpoint, timeout=TIMEOUT_S, session=session)
     try:
         for at in range(0, len(spans), MOST_SPANS):
-            if exporter.export(spans[at : at + MOST_SPANS]) is not SpanExportResult.SUCCESS:
+            answers.clear()
+            done = exporter.export(spans[at : at + MOST_SPANS])
+            if (why := _why_not(answers)) or done is not SpanExportResult.SUCCESS:
                 raise UnavailableError(
-                    f"the collector at {address} does not take the traces", hint="is it at work there?"
+                    f"the collector at {told_address(address)} does not take the traces{why and f': {why}'}",
+                    hint="is it at work there? OTLP over HTTP usually has the port 4318",
                 )
     finally:
         exporter.shutdown()  # type: ignore[no-untyped-call]
     return len(spans)
+
+
+def _why_not(answers: Sequence[Any]) -> str:
+    """What is wrong with the last answer, if there was one. The SDK takes a redirection for a success, and any page."""
+    if not answers:
+        return ""
+    code, kind = answers[-1].status_code, str(answers[-1].headers.get("Content-Type", ""))
+    if 300 <= code < 400:
+        return f"it answered {code}, and a redirection is not followed"
+    if code >= 400:
+        return f"it answered {code}"
+    return "it answered with a web page, which no collector does" if kind.startswith("text/html") else ""

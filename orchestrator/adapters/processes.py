@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import selectors
+import shlex
 import signal
 import stat
 import subprocess
@@ -252,7 +253,7 @@ def _file_problem(file: str) -> str:
     if not stat.S_ISREG(mode):
         return f"The program {file} cannot be started: it is not a file. Correct the path."
     if not os.access(file, os.X_OK):
-        return f"The program {file} cannot be started: it is not executable. Run `chmod +x {file}`."
+        return f"The program {file} cannot be started: it is not executable. Run `chmod +x {shlex.quote(file)}`."
     return ""
 
 

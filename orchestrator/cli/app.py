@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from orchestrator.errors import ExitCode, OrcError, RefusedError
+from orchestrator.errors import ExitCode, OrcError, RefusedError, machine_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from orchestrator.engine.workspace import Workspace
 
 SCHEMA = "orc/cli/v1"
+TABLE_GAP = 2
+LEAST_WIDTH = 6
+"""Of a column that is cut."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -74,20 +77,22 @@ class App:
             click.echo(clean(text))
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table: cut to the width on a terminal, whole in a pipe. The last column takes the room that is left."""
+        """A table: cut to the width on a terminal, the widest columns first; whole in a pipe."""
+        every = [headings, *rows]
         if self.is_shown_on_terminal():
+            from rich.cells import cell_len
             from rich.table import Table
             from rich.text import Text
 
-            table = Table(box=None, pad_edge=False, expand=True)
-            for heading in headings:
-                ratio = 1 if heading == headings[-1] else None
-                table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold", ratio=ratio)
+            console, table = self.console(), Table(box=None, pad_edge=False)
+            needed = [max(cell_len(row[at]) for row in every) for at in range(len(headings))]
+            room = console.width - TABLE_GAP * (len(headings) - 1)
+            for heading, width in zip(headings, fit_columns(needed, room), strict=True):
+                table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold", width=width)
             for row in rows:
                 table.add_row(*(Text(cell) for cell in row))
-            self.console().print(table)
+            console.print(table)
             return
-        every = [headings, *rows]
         widths = [max(len(row[at]) for row in every) for at in range(len(headings) - 1)]
         for row in every:
             cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
@@ -122,6 +127,14 @@ class App:
 
 
 pass_app = click.make_pass_decorator(App)
+
+
+def fit_columns(needed: Sequence[int], room: int) -> list[int]:
+    """How wide columns become that need so much: the widest give way until all fit, none below what makes no sense."""
+    widest = max(needed)
+    while widest > LEAST_WIDTH and sum(min(each, widest) for each in needed) > room:
+        widest -= 1
+    return [min(each, widest) for each in needed]
 
 
 def allows_color(stream: IO[str]) -> bool:
@@ -199,6 +212,9 @@ def told_errors(app: App, *, as_json: bool) -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(int(ExitCode.OK))
     except Exception as error:
+        if isinstance(error, OSError) and (refused := machine_error(error)) is not None:
+            tell_error(app, refused, as_json=as_json or app.json)
+            sys.exit(int(refused.exit_code))
         import traceback
 
         click.echo(clean(traceback.format_exc()), err=True)

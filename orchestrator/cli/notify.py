@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -42,7 +43,10 @@ def list_(app: App, count: int) -> None:
     if not ways:
         click.echo("Nobody is told anything: orc.yaml has no notify.to.")
     if waiting or told:
-        app.table(HEADINGS, [_cells(one, ways) for one in (*told, *waiting)])
+        shown = [*told, *waiting]
+        app.table(HEADINGS, [_cells(one, ways) for one in shown])
+        for reason in _reasons(shown):
+            click.echo(f"  {reason}")
     elif ways:
         click.echo(f"Nothing was told yet, and nothing waits. The ways: {', '.join(ways)}")
 
@@ -64,17 +68,24 @@ def _facts(one: Pending) -> dict[str, object]:
 
 
 def _cells(one: Pending, ways: list[str]) -> tuple[str, ...]:
-    stands = []
+    """A row of the table. Why a way failed is told below it."""
+    by: dict[str, list[str]] = {}
     for way in sorted({*ways, *one.told, *one.given_up}):
-        if way in one.told:
-            stands.append(f"{way} told")
-        elif way in one.given_up:
-            stands.append(f"{way} given up ({clean_line(one.failed.get(way, ''))})")
-        elif way in one.failed:
-            stands.append(f"{way} failed ({clean_line(one.failed[way])})")
-        else:
-            stands.append(f"{way} waits")
-    return (one.notice.at, one.notice.about.value, "; ".join(stands), clean_line(one.notice.text))
+        by.setdefault(_stands(one, way), []).append(way)
+    stands = "; ".join(f"{' '.join(names)} {word}" for word, names in by.items())
+    return (one.notice.at, one.notice.about.value, stands, clean_line(one.notice.text))
+
+
+def _stands(one: Pending, way: str) -> str:
+    if way in one.told:
+        return "told"
+    return "given up" if way in one.given_up else "failed" if way in one.failed else "waits"
+
+
+def _reasons(shown: list[Pending]) -> Iterator[str]:
+    """Why each way could not be gone, where that was not made good since: the newest reason."""
+    newest = {way: one.failed[way] for one in shown for way in one.failed if way not in one.told}
+    yield from (clean_line(f"{way}: {newest[way]}") for way in sorted(newest))
 
 
 @notify.command()

@@ -61,13 +61,11 @@ def sweep(app: App, days: int, dry_run: bool) -> None:
         ],
     )
     for each in found:
-        for note in each.notes:
+        for note in (*([f"it stays: {each.why.removeprefix('it stays: ')}"] if each.why else []), *each.notes):
             click.echo(clean_line(f"  {each.name}: {note}"))
 
 
 def _stands(each: Swept, dry_run: bool) -> str:
     if each.gone:
         return "removed"
-    if each.why:
-        return clean_line(f"stays: {each.why}")
-    return "would go" if dry_run else "stays"
+    return "would go" if dry_run and not each.why else "stays"

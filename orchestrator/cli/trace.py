@@ -27,15 +27,15 @@ def trace(app: App, jobs: tuple[str, ...], since: int, address: str | None) -> N
     """Send each JOB to a collector as a trace, or the jobs that ended since WHEN.
 
     A span for the job, one for each state it was in, and one for each run of an agent with model, tokens and cost, by
-    the GenAI conventions. No prompt, no answer and no file is sent. Ids follow from the job's, so that to send it again
-    is no second trace. With --json nothing is sent: the spans are printed. Needs the extra otel.
+    the GenAI conventions. No prompt, no answer and no file is sent, but the job's title, and why it failed. Ids follow
+    from the job's, so that to send it again is no second trace. With --json nothing is sent: the spans are printed.
+    Needs the extra otel.
     """
     from orchestrator.engine.trace import ended_since, read_trace
 
     refuse_inside_run("orc trace")
     with app.workspace(lean=True) as ws:
-        names = jobs or tuple(ended_since(ws, since))
-        traces = [read_trace(ws, name) for name in names]
+        traces = {each.id: each for each in (read_trace(ws, name) for name in jobs or ended_since(ws, since))}.values()
         workspace = ws.paths.root.name
     if app.json:
         app.emit({"traces": [_facts(each) for each in traces]}, "")
@@ -43,12 +43,15 @@ def trace(app: App, jobs: tuple[str, ...], since: int, address: str | None) -> N
     if not traces:
         app.emit({}, "No job ended in that time.")
         return
+    from orchestrator.adapters.messenger import told_address
     from orchestrator.adapters.otel import DEFAULT, send_traces
 
     place = address or os.environ.get(VARIABLE) or DEFAULT
-    spans = send_traces(traces, place, workspace)
+    spans = send_traces(list(traces), place, workspace)
     one = len(traces) == 1
-    app.emit({}, clean_line(f"{len(traces)} trace{'' if one else 's'} with {spans} spans sent to {place}"))
+    app.emit(
+        {}, clean_line(f"{len(traces)} trace{'' if one else 's'} with {spans} spans sent to {told_address(place)}")
+    )
 
 
 def _facts(one: Trace) -> dict[str, Any]:

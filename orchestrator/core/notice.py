@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 
 from orchestrator.core.alerts import Alert
 from orchestrator.core.config import About, NotifyPolicy, Quiet
 from orchestrator.core.funnel import REJECT, Happened
+from orchestrator.core.goal import GoalEvent
 from orchestrator.core.job import State
 from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import Event
@@ -22,6 +23,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 60, HOUR_S
 """After a failure it is tried again so much later, twice as long after each further one."""
 GIVE_UP_S = DAY_S
 """Who cannot be reached for so long is not told of it any more; the notice says so."""
+MOST_FAILED = 3
+"""So often one way is tried in vain before what else is to go there waits: each try may take a minute."""
 MOST_TEXT = 300
 """Characters of one notice. Agents choose some of the words."""
 MOST_LINES, MOST_TOLD = 20, 100
@@ -77,21 +80,31 @@ def notices_of(step: Happened, commit: str, *, urgent: bool = False) -> Notice |
     about = _about(step)
     if about is None:
         return None
-    command = f"orc show {step.job}" if step.job else "orc status"
+    about_what = step.job or step.facts.get("Project", "")
     return Notice(
         f"{about.value}-{commit[:16]}",
         about,
         _words(step.told),
         iso_of(step.at),
         job=step.job,
-        command=command,
+        command=f"orc show {about_what}" if about_what else "orc status",
         urgent=urgent or about is About.CARD,
     )
+
+
+def ask(notice: Notice, question: str) -> Notice:
+    """The notice of a card, in the words of the card."""
+    reminder, _, waits = notice.text.partition(f"{Event.REMIND}: ")
+    if not reminder and waits:
+        return replace(notice, text=_words(f"{waits}: {question}"))
+    return replace(notice, text=_words(question if notice.job in question else f"{notice.job}: {question}"))
 
 
 def _about(step: Happened) -> About | None:
     if step.event == REJECT:
         return About.REJECTED
+    if step.event in (GoalEvent.PENDING, GoalEvent.REMINDER) and not step.job:
+        return About.CARD
     if step.event == Event.REMIND or (step.to == State.DECIDE and step.was != State.DECIDE):
         return About.CARD
     if step.was == step.to:
@@ -127,7 +140,7 @@ def plan(
 ) -> tuple[list[Delivery], datetime | None]:
     """What to tell now on each way, and when to look again; None: when something new has happened.
 
-    `lately`: when each way was last used for what `hourly` counts; `quiet_until`: when the quiet hours end in which
+    `lately`: when each way was last used for what `hourly` counts; `silent_until`: when the quiet hours end in which
     `now` lies.
     """
     found: list[Delivery] = []
@@ -137,9 +150,10 @@ def plan(
         due = []
         for each in pending:
             if way in each.waits_for([way]):
-                moment = each.next.get(way)
-                if moment and parse(moment) > now:
-                    again.append(parse(moment))
+                moment = parse(each.next[way]) if way in each.next else now
+                # A later one was noted by a clock that was wrong.
+                if now < moment <= now + timedelta(seconds=LONGEST_PAUSE_S):
+                    again.append(moment)
                 else:
                     due.append(each)
         found += [Delivery(way, (each.notice.key,)) for each in due if each.notice.urgent]
@@ -170,8 +184,8 @@ def quiet_until(quiet: Quiet, local: datetime) -> datetime | None:
 
 
 def within_the_hour(times: Iterable[str], now: datetime) -> list[str]:
-    """Those of these times that are less than an hour ago, the oldest first."""
-    return sorted(at for at in times if (now - parse(at)).total_seconds() < HOUR_S)
+    """Those of these times that are less than an hour ago, the oldest first. A clock that was wrong does not count."""
+    return sorted(at for at in times if abs((now - parse(at)).total_seconds()) < HOUR_S)
 
 
 def pause_s(tries: int) -> int:
@@ -184,9 +198,14 @@ def is_hopeless(notice: Notice, now: datetime) -> bool:
     return (now - parse(notice.at)).total_seconds() > GIVE_UP_S
 
 
+def is_news(at: int, now: datetime) -> bool:
+    """Whether what happened then, in seconds since 1970, is still to be told where nobody looked since."""
+    return now.timestamp() - at <= DAY_S
+
+
 def message_of(notices: Sequence[Notice], workspace: str) -> Mapping[str, object]:
     """The object that is sent. `text` says all of it in words."""
-    first = notices[0]
+    first, workspace = notices[0], _words(workspace)
     if len(notices) == 1:
         text = f"{first.text} ({first.command})" if first.command else first.text
         title = f"orc {workspace}: {_TITLES[first.about]}"

@@ -93,7 +93,8 @@ def _root(job: Job, stays: Sequence[Stay]) -> Span:
         "orc.job.origin": job.at.origin,
     }
     error = job.why or "failed" if job.state is State.FAILED else ""
-    return Span(ROOT, f"job {job.spec.heading}", stays[0].start, stays[-1].end, "", attributes, error)
+    # Without a title the heading would be a line of the prompt.
+    return Span(ROOT, f"job {job.spec.title or job.id}", stays[0].start, stays[-1].end, "", attributes, error)
 
 
 def _run_spans(

@@ -28,6 +28,7 @@ from orchestrator.core.config import BackendConfig, Config
 from orchestrator.core.said import Said
 from orchestrator.engine.agents import BUILT_IN, backend_of, backend_settings
 from orchestrator.engine.finding import Finding, Health
+from orchestrator.errors import NotFoundError
 
 QUESTION = "Answer with the one word READY and do nothing else.\n"
 TRY_S = 120.0
@@ -54,10 +55,17 @@ def look_at_programs(config: Config, root: Path, agents: Mapping[str, AgentView]
         yield _tell_backend(name, _version(backend, root), standing_of(backend, root))
     used = {backend.type for agent in agents.values() if (backend := backend_of(config, agent.soul.backend))}
     for name in sorted(BUILT_IN - used):
-        config_of = BackendConfig(name=name, type=name)
-        if find_backend(name).seen and shutil.which(name) and not standing_of(config_of, root).package:
-            text = f"{_version(config_of, root)}; no agent uses it; {_what_is_there(config_of, root)}"
-            yield Finding(f"backend {name}", Health.OK, text)
+        try:
+            yield from _tell_unused(BackendConfig(name=name, type=name), root)
+        except NotFoundError as error:
+            yield Finding(f"backend {name}", Health.WARN, f"{error.message}; no agent uses it", error.hint)
+
+
+def _tell_unused(backend: BackendConfig, root: Path) -> Iterator[Finding]:
+    name = backend.type
+    if find_backend(name).seen and shutil.which(name) and not standing_of(backend, root).package:
+        text = f"{_version(backend, root)}; no agent uses it; {_what_is_there(backend, root)}"
+        yield Finding(f"backend {name}", Health.OK, text)
 
 
 def _version(backend: BackendConfig, root: Path) -> str:

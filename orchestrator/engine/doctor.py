@@ -32,6 +32,7 @@ from orchestrator.engine.mend import (
 )
 from orchestrator.engine.mend_git import look_at_kept, look_at_locks, look_at_trees
 from orchestrator.engine.notes import read_note, tell_silence
+from orchestrator.engine.notices import look_at_notices
 from orchestrator.engine.routing import fallback_problems, routing_problems
 from orchestrator.engine.services import told_services
 from orchestrator.engine.workspace import Workspace
@@ -60,7 +61,7 @@ def examine(ws: Workspace) -> list[Finding]:
             _reviewers,
         ),
         *(_library, look_at_rules, look_at_ignores, look_at_souls, look_at_skills_lint),
-        *(look_at_queue, look_at_run_folders, look_at_half_made, look_at_trees, look_at_kept, _disk),
+        *(look_at_queue, look_at_run_folders, look_at_half_made, look_at_trees, look_at_kept, look_at_notices, _disk),
     ):
         try:
             findings += look_at(ws)

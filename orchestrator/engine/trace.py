@@ -11,7 +11,7 @@ from orchestrator.engine.history import read_history, read_log
 from orchestrator.engine.story import records_of
 from orchestrator.engine.workspace import Workspace
 
-MOST_STEPS = 10_000
+MOST_STEPS, MOST_OF_ALL = 10_000, 100_000
 """So many steps of one job are read, and so many of the ledger to find the jobs that ended in a time."""
 _ENDED = frozenset(state.value for state in State if state.ended)
 
@@ -19,7 +19,7 @@ _ENDED = frozenset(state.value for state in State if state.ended)
 def ended_since(ws: Workspace, seconds: int) -> list[str]:
     """The jobs that ended within so many seconds, the first to end first. Raises OrcError."""
     since = int(ws.now().timestamp()) - seconds
-    options = ("--reverse", "--first-parent", f"--max-age={since}", f"--max-count={MOST_STEPS}")
+    options = ("--reverse", "--first-parent", f"--max-age={since}", f"--max-count={MOST_OF_ALL}")
     found = read_log(ws, *options, ws.ledger.tip(), "--", keys=("Job", "To"))
     return list(dict.fromkeys(each.facts["Job"] for each in found if each.facts.get("To") in _ENDED))
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hostile_output import GARBAGE
 
+from orchestrator.adapters import backends
+from orchestrator.adapters.backends import registry
 from orchestrator.adapters.backends.base import Launch, Order, Output
 from orchestrator.adapters.backends.registry import BACKENDS, find_backend
+from orchestrator.core.config import Config
+from orchestrator.engine import agent_programs
+from orchestrator.engine.finding import Health
 
 SECRET = "sk-tell-nobody-4242"
 SYSTEM = "You are the one with the odd word zephyrine."
@@ -45,6 +51,32 @@ def whole(launch: Launch) -> str:
 
 def test_it_is_called_as_its_module(name: str) -> None:
     assert find_backend(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("x = nothing_of_the_kind\n", "NameError: name 'nothing_of_the_kind'"),
+        ("1 / 0\n", "ZeroDivisionError"),
+        ("class Brokenone: pass\n", "has no attribute 'BrokenoneBackend'"),
+        ("class BrokenoneBackend: name = 'brokenone'\n", "has no seen and no capabilities and no problem"),
+        ("def BrokenoneBackend(name): pass\n", "TypeError"),
+    ],
+)
+def test_a_file_that_is_no_backend_is_named_and_harms_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+) -> None:
+    (tmp_path / "brokenone.py").write_text(code)
+    monkeypatch.setattr(backends, "__path__", [*backends.__path__, str(tmp_path)])
+    monkeypatch.setattr(registry, "BACKENDS", (*BACKENDS, "brokenone"))
+    monkeypatch.setattr(agent_programs, "BUILT_IN", frozenset({"brokenone"}))
+    monkeypatch.delitem(sys.modules, f"{backends.__name__}.brokenone", raising=False)
+    (finding,) = agent_programs.look_at_programs(Config(), tmp_path, {})
+    assert (finding.what, finding.health) == ("backend brokenone", Health.WARN)
+    assert finding.text.startswith("the backend 'brokenone' cannot be loaded: ")
+    assert told in finding.text
+    assert finding.hint == "backends/brokenone.py must have a class BrokenoneBackend: docs/how-to/add-a-backend.md"
+    assert find_backend("claude").name == "claude"
 
 
 def test_what_it_promises_goes_together(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,6 +107,41 @@ def test_a_kill_loses_no_notice_and_its_key_tells_who_gets_it_twice(tmp_path: Pa
     assert w.orc(root, "notify", "send", code=0).out == ""
 
 
+def test_on_a_terminal_the_list_shows_what_was_told_though_ways_failed(tmp_path: Path) -> None:
+    words = "a long reason why this cannot be done in this place at this time"
+    ways = ", ".join(f"way-{each}: {{command: [sh, -c, 'echo {words}; exit 3']}}" for each in "abc")
+    root = workspace(tmp_path / "work", f"  to: {{{ways}}}\n")
+    id_ = w.asked(root)
+    w.wait_until(lambda: "way-c failed" in w.orc(root, "notify", "list", code=0).out)
+    terminal = w.Terminal(root, "notify", "list", env={"COLUMNS": "80", "NO_COLOR": "1"})
+    assert terminal.end() == 0
+    head, row, *reasons = [line.rstrip() for line in terminal.shown.splitlines()]
+    assert head.split() == ["AT", "ABOUT", "STANDS", "WHAT"]
+    assert "cards" in row
+    assert "way-a way-b way" in row
+    assert f"Merge {id_}"[:12] in row
+    assert len(row) <= 80
+    assert reasons[0].startswith(f"  way-a: {shutil.which('sh')} ended with 3: {words}")
+
+
+def test_the_doctor_knows_the_ways_that_lead_nowhere(tmp_path: Path) -> None:
+    ways = "a: {webhook_env: NO_HOOK}, b: {command: [absent]}, c: {command: ['false']}, d: {command: [./tell.sh]}"
+    root = workspace(tmp_path / "work", f"  to: {{{ways}}}\n")
+    w.asked(root)
+    w.wait_until(lambda: "failed" in w.orc(root, "notify", "list", code=0).out)
+
+    def found() -> dict[str, str]:
+        return {each["what"]: each["text"] for each in w.orc(root, "doctor", "--json").json()["findings"]}
+
+    w.wait_until(lambda: "yet" in found()["notify c"])
+    assert {name: text for name, text in found().items() if name.startswith("notify")} == {
+        "notify a": "the variable NO_HOOK is not set where orc runs",
+        "notify b": "the program 'absent' is not on the PATH where orc runs",
+        "notify c": f"1 notice could not be told yet: {shutil.which('false')} ended with 1",
+        "notify d": "nothing speaks against it (orc notify test d)",
+    }
+
+
 # --- a webhook ------------------------------------------------------------------------------------------------------
 
 
@@ -153,7 +189,7 @@ def test_a_webhook_that_refuses_or_leads_elsewhere_has_told_nobody(tmp_path: Pat
         root = workspace(tmp_path / "work", f"  to: {{a: {{webhook: '{broken}'}}, b: {{webhook: '{leads}'}}}}\n")
         found = w.orc(root, "notify", "test", code=1)
         assert "a: orc work: a test: it answered 500" in found.out
-        assert "b: orc work: a test: it answered 307" in found.out
+        assert "b: orc work: a test: it answered 307, and a redirection is not followed" in found.out
         assert got == []
         assert broken not in found.out
 
@@ -171,6 +207,11 @@ def test_a_webhook_that_refuses_or_leads_elsewhere_has_told_nobody(tmp_path: Pat
         ("  to: {a: {mail: x}}\n", "notify.to.a"),
         ("  quiet: {start: '22:00', end: '7', tz: UTC}\n", "notify.quiet.end"),
         ("  quiet: {start: '22:00', end: '07:00', tz: Europe/Berlim}\n", "did you mean Europe/Berlin?"),
+        ("  quiet: {start: '07:00', end: '07:00', tz: UTC}\n", "notify.quiet.end: is as `start`"),
+        (
+            "  to: {a: {webhook: 'https://ann:key@example.org'}}\n",
+            "holds a user or a password, which orc does not send",
+        ),
     ],
 )
 def test_a_wrong_way_is_told_with_its_line(tmp_path: Path, notify: str, told: str) -> None:

@@ -72,5 +72,43 @@ def test_a_collector_that_is_not_there_or_not_ours_is_told(tmp_path: Path) -> No
     found = w.orc(root, "trace", "greet", "--to", "http://127.0.0.1:9", env={"OTEL_EXPORTER_OTLP_TIMEOUT": "1"})
     assert found.code == 1
     assert "error: the collector at http://127.0.0.1:9 does not take the traces" in found.err
+    secret = w.orc(root, "trace", "greet", "--to", "https://ann:sesame@example.org/x?key=sesame", code=1)
+    assert "https://example.org/x: the address holds a user or a password" in secret.err
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in secret.err
+    assert "sesame" not in secret.err
     refused = w.orc(root, "trace", "greet", "--to", "http://example.org", code=1)
     assert "does not begin with https://" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "told"),
+    [
+        (302, {"Location": "http://127.0.0.1:9/"}, "it answered 302, and a redirection is not followed"),
+        (200, {"Content-Type": "text/html; charset=utf-8"}, "it answered with a web page, which no collector does"),
+        (404, {}, "it answered 404"),
+    ],
+)
+def test_what_does_not_take_traces_has_taken_none(
+    tmp_path: Path, code: int, headers: dict[str, str], told: str
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(code)
+            for name, value in {**headers, "Content-Length": "0"}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    root = w.new_workspace(tmp_path / "work")
+    w.submit(root, "title: greet\nprompt: greet\nhold: later\n", name="greet")
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        found = w.orc(root, "trace", "greet", "greet", "--to", f"{address}/v1/traces/", code=1)
+        server.shutdown()
+        thread.join()
+    assert f"error: the collector at {address}/v1/traces/ does not take the traces: {told}" in found.err

@@ -136,6 +136,20 @@ def test_a_defect_says_that_it_is_one(tmp_path: Path) -> None:
     assert "usually: A defect of orc itself." in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NOT TRIED: this system has no /dev/full")
+def test_a_full_disk_is_no_defect(root: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            w.orc_argv("status"), cwd=root, env=w.environment(), stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.stderr.splitlines()[:2] == [
+        "error: No space left on device",
+        "  usually: The machine refuses it. What was committed before stands.",
+    ]
+    assert "Traceback" not in done.stderr
+    assert done.returncode == ExitCode.FAILED
+
+
 @pytest.mark.parametrize("args", [["log", "-n", "1000"], ["--help"], ["status"], ["help", "--all"], ["diff", "greet"]])
 def test_it_is_quiet_when_nobody_reads_any_more(root: Path, args: list[str]) -> None:
     process = subprocess.Popen(

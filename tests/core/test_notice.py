@@ -18,7 +18,9 @@ from orchestrator.core.notice import (
     Delivery,
     Notice,
     Pending,
+    ask,
     is_hopeless,
+    is_news,
     message_of,
     notice_of_alert,
     notices_of,
@@ -50,6 +52,9 @@ def step(event: str, was: str, to: str, job: str = "fix-1") -> Happened:
         (step("accept", "", "ready"), None),
         (step("start", "ready", "running"), None),
         (step("cancel", "ready", "cancelled"), None),
+        (step("pending", "", "", job=""), About.CARD),
+        (step("reminder", "", "", job=""), About.CARD),
+        (step("withdraw", "", "", job=""), None),
     ],
 )
 def test_what_is_an_occasion_for_a_notice(happened: Happened, about: About | None) -> None:
@@ -84,6 +89,20 @@ def test_an_alert_is_told_once_a_day() -> None:
     assert keys[0] == keys[1] != notice_of_alert(alert, "2026-11-23T00:00:00Z").key
     other = Alert(AlertKind.TOO_OLD, "ready", "old", "orc status")
     assert notice_of_alert(other, "2026-11-22T01:00:00Z").key != keys[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "told"),
+    [
+        ("verdict: fix-1 approved", "Merge fix-1 into main?", "Merge fix-1 into main?"),
+        ("collect: fix-1 asks", "Red or\nblue?", "fix-1: Red or blue?"),
+        ("remind: fix-1 waits for you, reminder 1", "Red?", "fix-1 waits for you, reminder 1: Red?"),
+    ],
+)
+def test_a_card_is_told_in_its_own_words(text: str, question: str, told: str) -> None:
+    notice = Notice("a", About.CARD, text, iso(NOW), job="fix-1")
+    assert ask(notice, question).text == told
+    assert len(ask(notice, "x" * 1000).text) == MOST_TEXT
 
 
 # --- when -----------------------------------------------------------------------------------------------------------
@@ -121,6 +140,12 @@ def test_each_way_goes_by_itself() -> None:
     assert plan([one], {}, policy, NOW + timedelta(minutes=1), None)[0] == [Delivery("hook", ("a",))]
     assert one.waits_for(policy.to) == ["hook"]
     assert pending("a", given_up=("hook",), told={"desk": "x"}).waits_for(policy.to) == []
+
+
+def test_what_a_clock_noted_that_was_wrong_keeps_nothing_back() -> None:
+    later = iso(NOW + timedelta(days=900))
+    one = pending("a", next={"desk": later})
+    assert plan([one], {"desk": [later] * 9}, DESK, NOW, None) == ([Delivery("desk", ("a",))], None)
 
 
 @given(
@@ -167,6 +192,17 @@ def test_what_fails_is_tried_again_ever_later_and_given_up_after_a_day() -> None
     notice = pending("a").notice
     assert not is_hopeless(notice, NOW + timedelta(hours=23))
     assert is_hopeless(notice, NOW + timedelta(hours=25))
+
+
+def test_what_happened_more_than_a_day_ago_is_no_news() -> None:
+    at = int(NOW.timestamp())
+    assert is_news(at, NOW + timedelta(hours=23))
+    assert not is_news(at, NOW + timedelta(hours=25))
+
+
+def test_a_folder_may_have_any_name() -> None:
+    told = message_of([pending("a").notice], "a\udcff \x1b[31mshop\n")
+    assert told["title"] == "orc a [31mshop: a job failed"
 
 
 def test_a_message_tells_one_thing_or_a_digest() -> None:

@@ -52,6 +52,12 @@ def test_what_failed_is_an_error_with_its_reason() -> None:
     assert len(trace_of(ended, stays, [record], {}).spans) == 2  # A run that has not ended has no span yet.
 
 
+def test_no_line_of_a_prompt_is_the_name_of_a_trace() -> None:
+    plain = a_job()
+    plain = replace(plain, spec=replace(plain.spec, title="", prompt="The password is 1234."))
+    assert trace_of(plain, [Stay("ready", 0, 1)], [], {}).spans[0].name == f"job {plain.id}"
+
+
 def test_ids_follow_from_the_job_and_differ_within_it() -> None:
     stays = [Stay("ready", 0, 10), Stay("running", 10, 30)]
     one, again = (trace_of(a_job(), stays, [], {}) for _ in range(2))

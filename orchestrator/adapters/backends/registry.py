@@ -14,11 +14,13 @@ from orchestrator.adapters.backends.base import Backend
 from orchestrator.errors import NotFoundError
 
 _SHARED = ("base", "registry")
+_PARTS = ("name", "seen", "capabilities", "problem", "standing", "launch", "read")
+"""What makes a class a backend, see `base.Backend`."""
 
 
 def _find_names() -> tuple[str, ...]:
     names = {path.stem for path in Path(__file__).parent.glob("*.py")}
-    return tuple(sorted(name for name in names if name.isalnum() and name not in _SHARED))
+    return tuple(sorted(name for name in names if name.isalnum() and name.islower() and name not in _SHARED))
 
 
 BACKENDS = _find_names()
@@ -37,9 +39,11 @@ def find_backend(name: str) -> Backend:
     wanted = f"{name.capitalize()}Backend"
     try:
         backend: Backend = getattr(importlib.import_module(f"{__package__}.{name}"), wanted)()
-    except (ImportError, SyntaxError, AttributeError) as error:
+        if missing := [part for part in _PARTS if not hasattr(backend, part)]:
+            raise AttributeError(f"{wanted} has no {' and no '.join(missing)}")
+    except Exception as error:  # It is loaded for the first time: whatever is wrong with it is its own.
         raise NotFoundError(
-            f"the backend {name!r} cannot be loaded: {error}",
+            f"the backend {name!r} cannot be loaded: {type(error).__name__}: {error}",
             hint=f"backends/{name}.py must have a class {wanted}: docs/how-to/add-a-backend.md",
         ) from error
     return backend
