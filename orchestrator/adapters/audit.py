@@ -25,6 +25,7 @@ from orchestrator.adapters.audit_costs import is_of_costs, judge_costs
 from orchestrator.adapters.audit_decisions import ALWAYS, DECISIONS
 from orchestrator.adapters.audit_follow_ups import Owed, judge_owed, owed_by, proposing_run
 from orchestrator.adapters.audit_goals import judge_goal, not_said, owed_after, projects_in
+from orchestrator.adapters.audit_near import Nearness
 from orchestrator.adapters.audit_reviews import NO_NONCE
 from orchestrator.adapters.audit_rules import (
     Finding,
@@ -46,6 +47,7 @@ from orchestrator.adapters.ledger import FORMAT, REF, closed_path, open_path
 from orchestrator.adapters.objects import EMPTY_TREE, TREE_MODE, Entry, opened
 from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.core.goal import GoalMove
+from orchestrator.core.job import Job
 from orchestrator.core.records import CLEAR, Lately, ReviewRecord, Verdict
 from orchestrator.core.suspicion import LATELY, LOOKED_BACK
 from orchestrator.core.times import parse
@@ -146,6 +148,7 @@ class _Audit:
     """What jobs have to be made of before their next steps, or refused."""
     works: Works = field(default_factory=Works)
     """The open jobs by what they ask for."""
+    near: Nearness = field(default_factory=Nearness)
     keyed: bool = False
     """Whether a job has said by what its work is known: from then on each one does."""
     spoken: Spoken | None = None
@@ -162,8 +165,12 @@ class _Audit:
         self.slots.sure = self.heard = self.whole
         place = self.store.find(self.parent.tree, "open") if self.parent is not None else None
         buckets = self.store.tree(place.oid).values() if place is not None else ()
+        open_jobs: dict[str, Job] = {}
         for name, entry in ((n, e) for each in buckets for n, e in self.store.tree(each.oid).items()):
-            self.works.follow(name, Records(self.store, entries=self.store.tree(entry.oid)).job())
+            if (job := Records(self.store, entries=self.store.tree(entry.oid)).job()) is not None:
+                open_jobs[name] = job
+        self.works.begin(open_jobs)
+        self.near.begin(open_jobs)
 
     def look_at(self, oid: str) -> None:
         """Check one commit against the one before it."""
@@ -282,6 +289,7 @@ class _Audit:
         self._note(commit, id_, _guarded(self._check_proposed(step)))
         self._note(commit, id_, _guarded(self.slots.accepted(step)))
         self._note(commit, id_, _guarded(self._check_twin(step)))
+        self._note(commit, id_, _guarded(self.near.judge(step)))
         self._note(commit, id_, _guarded(judge_costs(step, old_root=root, paths=costs)))
         self._prove(step)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from orchestrator.adapters.audit_reviews import policies
 from orchestrator.adapters.audit_rules import SKEW_S, Finding, Rule, Step, check_trailers, differ
-from orchestrator.core.card import MOST_QUESTION, OPTIONS, Effect, choices_on, dropped, effect_of, shorten
+from orchestrator.core.card import MOST_QUESTION, OPTIONS, Effect, choices_on, dropped, effect_of, held_by_time, shorten
 from orchestrator.core.ids import card_id
 from orchestrator.core.job import Expects, Fix, MergePolicy, State
 from orchestrator.core.judge import after_approval
@@ -35,6 +35,7 @@ from orchestrator.core.transitions import ENGINE, Event
 from orchestrator.core.waits import is_forgotten, stale_question, wait_of
 
 _ASKS: Mapping[Event, frozenset[CardKind]] = {
+    Event.ACCEPT: frozenset({CardKind.LIKE}),
     Event.COLLECT: frozenset({CardKind.ATTEMPTS, CardKind.QUESTION}),
     Event.LOST: frozenset({CardKind.CRASHES}),
     Event.NOT_STARTED: frozenset({CardKind.CANNOT_START}),
@@ -112,7 +113,10 @@ def _judge_offer(step: Step, card: Card) -> Iterator[Finding]:
     for each in choices:
         if len(each.label) > MOST_LABEL or not each.consequence.startswith(CHOSEN):
             yield Rule.CARD, f"offers the answer {each.key!r}, which does not look like one of an agent"
-    if problem := offer_problem(choices, card.default, int(bool(card.expires))):
+    if card.kind is CardKind.LIKE:
+        if step.event is not Event.ACCEPT:
+            yield Rule.CARD, f"asks by {step.event} about a job that is like another, which is asked as it comes in"
+    elif problem := offer_problem(choices, card.default, int(bool(card.expires))):
         yield Rule.CARD, f"asks with a card that no agent may ask with: {problem}"
     if card.expires and card.expires <= card.asked:
         yield Rule.TIME, f"asks at {card.asked} with a card that expires at {card.expires}"
@@ -192,14 +196,14 @@ def _judge_told(step: Step, wanted: list[Fix], what: str) -> Iterator[Finding]:
 
 
 def judge_default(step: Step) -> Iterator[Finding]:
-    """Nobody has answered an agent's question in time: its default is its answer, given once, by the engine."""
+    """Nobody has answered in time: the card's default is its answer, given once, by the engine."""
     old, new = step.old.get(Card, step.was.card), step.new.get(Card, step.was.card)
     if old is None or new is None or not old.open:
         yield Rule.CARD, f"answers card {step.was.card} by default, which is no open question"
         return
     given = (new.answer, new.by, new.message)
     yield from differ(Rule.CARD, "the answer by default", given, (old.default, ENGINE.name, ""))
-    if new.answer not in {each.key for each in choices_on(old)}:
+    if new.answer not in held_by_time(old):
         yield Rule.CARD, f"gives the answer {new.answer!r} by default, which no agent has offered"
     if not old.expires or new.answered < old.expires:
         yield (
@@ -208,7 +212,8 @@ def judge_default(step: Step) -> Iterator[Finding]:
         )
     elif abs(parse(new.answered).timestamp() - step.commit.committer.seconds) > SKEW_S:
         yield Rule.TIME, f"answers {old.id} at {new.answered}, which is not when it was committed"
-    yield from _judge_told(step, [reply_of(new)], f"answers {new.id} by default")
+    told = [reply_of(new)] if old.kind is CardKind.QUESTION else []
+    yield from _judge_told(step, told, f"answers {new.id} by default")
     yield from check_trailers(step, {"Card": new.id, "Answer": new.answer, "Expired": old.expires})
 
 
@@ -271,7 +276,7 @@ def _led_to(step: Step, effect: Effect, card: Card) -> tuple[State, ...]:
         case Effect.RECHECK:
             return (State.READY,)
         case Effect.KEEP:
-            return (State.WAITING,)
+            return (State.READY if card.kind is CardKind.LIKE else State.WAITING,)
 
 
 _RESUMED: Mapping[str, State] = {

@@ -64,7 +64,7 @@ class Rule(StrEnum):
     USAGE = "usage"
     """What runs were expected to use and what they used, and that each is counted once."""
     TWIN = "twin"
-    """No new job asks for the very same work as one that is open, unless it says so."""
+    """No new job asks for the very same work as one that is open, or for nearly the same, unless it says so."""
     COST = "cost"
     """What a run has cost, and that each is counted once, on its day and for its job."""
     SERVICE = "service"

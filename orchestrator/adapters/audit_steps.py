@@ -118,7 +118,7 @@ _JUDGED |= {"excluded", "second", "asked", "starts"}
 _STOOD = frozenset({"crashes", "failed_starts", "not_before", "approved", "fixes", "weak", "second"})
 _UNSERVED = frozenset({"unserved", "unserved_reviews"})
 MAY_CHANGE: Mapping[Event, frozenset[str]] = {
-    Event.ACCEPT: frozenset({*FIRST, "held"}),
+    Event.ACCEPT: frozenset({*FIRST, "held", "card", "expires"}),
     Event.EDIT: frozenset({"priority", "held"}),
     Event.HOLD: frozenset({"needs", "stuck"}),
     Event.RELEASE: frozenset({"needs"}),

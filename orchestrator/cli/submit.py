@@ -44,9 +44,13 @@ def submit(app: App, file: Path, name: str, again: bool) -> None:
         move = accept.submit(ws, data, name, lane=None, source="submit")
         kind = move.job.spec.kind
         note = unknown_kind(kind, judged_as(ws.paths.root, kind))
-    if note:
-        click.echo(clean_line(f"! {note}"), err=True)
-    app.emit({"job": move.job.id, "lane": move.job.lane.value}, move.job.id)
+    notes, value = [note] if note else [], {"job": move.job.id, "lane": move.job.lane.value}
+    for card in move.records.values():
+        notes.append(f"{card.question} orc answer {card.id} {'|'.join(option.key for option in card.options)}")
+        value["asks"] = card.id
+    for each in notes:
+        click.echo(clean_line(f"! {each}"), err=True)
+    app.emit(value, move.job.id)
 
 
 def _with_again(data: bytes, name: str) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.core.card import Effect, choices_on, dropped, effect_of
+from orchestrator.core.card import Effect, dropped, effect_of, held_by_time
 from orchestrator.core.config import Terms
 from orchestrator.core.job import Expects, Fix, Job, MergePolicy, State
 from orchestrator.core.judge import FRESH_MERGE, after_approval
@@ -65,6 +65,8 @@ def answer(job: Job, card: Card, key: str, message: str, terms: Terms, now: str,
             return step.to(State.REVIEWING, told, **{**another_go(job), **NOT_APPROVED}, second=second)
         case Effect.DROP:
             return step.to(dropped(card.kind), told, reason=message or f"dropped: {card.question}")
+        case Effect.KEEP if card.kind is CardKind.LIKE:
+            return step.to(State.READY, told, **NOT_APPROVED, reason="a person has both done")
         case Effect.RECHECK:
             return step.to(State.READY, told, recheck=now, asked_base="")
         case _:
@@ -90,12 +92,13 @@ def _retried(card: Card) -> State:
 
 
 def apply_default(job: Job, card: Card, now: str) -> Move:
-    """Nobody has answered an agent's question in time: the default that it named holds. It is never more than a reply.
+    """Nobody has answered in time: the default holds. Of an agent's question it is a reply; a job that is like another
+    goes on as it would have without the question.
 
     Raises IllegalStepError if there is none, or if it is not due.
     """
     is_open = card.open and job.state is State.DECIDE and card.number == job.at.card and not job.is_held
-    if not is_open or card.default not in {option.key for option in choices_on(card)}:
+    if not is_open or card.default not in held_by_time(card):
         raise IllegalStepError(f"{card.id} has no default that could be applied")
     if not card.expires or now < card.expires:
         raise IllegalStepError(f"{card.id} has not expired")
@@ -103,7 +106,10 @@ def apply_default(job: Job, card: Card, now: str) -> Move:
     facts = {"card": card.id, "answer": card.default, "expired": card.expires}
     step = Step(Event.DEFAULT, job, now, {f"card-{card.number}": closed}, facts=facts)
     told = f"{card.default} ({card.id}) by default, nobody answered by {card.expires}"
-    return _replied(step, closed, told, "nobody has answered, so the default holds")
+    why = "nobody has answered, so the default holds"
+    if card.kind is CardKind.LIKE:
+        return step.to(State.READY, told, reason=why)
+    return _replied(step, closed, told, why)
 
 
 def points(message: str) -> list[str]:

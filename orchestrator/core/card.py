@@ -91,6 +91,10 @@ OPTIONS: Mapping[CardKind, tuple[Option, ...]] = {
         Option("give", "Give it to another agent", "The agent that your message names gets it, whatever its kind."),
         _DROP,
     ),
+    CardKind.LIKE: (
+        Option("keep", "Do both", "It is other work, or to be done once more: it goes on like any other job."),
+        Option("drop", "It is the same", "This job ends here; the open one that it is like goes on."),
+    ),
 }
 
 
@@ -162,6 +166,11 @@ def dropped(kind: CardKind) -> State:
 def choices_on(card: Card) -> tuple[Option, ...]:
     """The answers that an agent offers itself to its question: those before the ones that every question has."""
     return card.options[: -len(OPTIONS[card.kind])] if card.kind is CardKind.QUESTION else ()
+
+
+def held_by_time(card: Card) -> frozenset[str]:
+    """The answers that may hold because nobody has given one: an agent's own, and to do both of two like jobs."""
+    return frozenset({"keep"}) if card.kind is CardKind.LIKE else frozenset(each.key for each in choices_on(card))
 
 
 def effect_of(card: Card, key: str) -> Effect | None:

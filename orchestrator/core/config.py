@@ -42,6 +42,18 @@ PROTECTED = (
 
 
 @dataclass(frozen=True, slots=True)
+class Duplicates:
+    """From which likeness to an open job a new one is a question to the person, and from which it is refused."""
+
+    ask: float = 0.6
+    """0: nobody is asked."""
+    block: float = 0.8
+    """0: nothing is refused."""
+    hours: int = 24
+    """After so many a question that nobody has answered is over, and both jobs are done; 0: never."""
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """A command that makes a fresh tree ready for work (install dependencies, build). `timeout_s` in seconds."""
 
@@ -69,6 +81,8 @@ class Project:
     merge: MergePolicy = MergePolicy.ASK
     goal: str = ""
     """What is to be reached. With one, a person is asked whether the project is finished once no job of it is open."""
+    duplicates: Duplicates | None = None
+    """None: what holds in the whole workspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +374,7 @@ class Config:
     limits: Limits = Limits()
     execution_limits: ExecutionLimits = EXECUTION
     logs: LogLimits = LogLimits()
+    duplicates: Duplicates = Duplicates()
     notify: NotifyPolicy = field(default_factory=NotifyPolicy)
 
     @classmethod
@@ -371,6 +386,8 @@ class Config:
                 project["checks"] = [{"run": c} if isinstance(c, str) else c for c in project["checks"]]
             if isinstance(project.get("setup"), str):
                 project["setup"] = {"run": project["setup"]}
+            if "duplicates" in project:
+                project["duplicates"] = {**(items.get("duplicates") or {}), **project["duplicates"]}
         if "suspicion" in (review := items.get("review") or {}):
             items["review"] = {**review, "suspicion": {**to_mapping(SUSPICION), **review["suspicion"]}}
         if "execution_limits" in items:
@@ -382,6 +399,11 @@ class Config:
             projects={name: replace(each, name=name) for name, each in config.projects.items()},
             backends={name: replace(each, name=name) for name, each in config.backends.items()},
         )
+
+    def duplicates_of(self, project: str) -> Duplicates:
+        """What holds for jobs of a project that are like open ones."""
+        own = self.projects[project].duplicates if project in self.projects else None
+        return own or self.duplicates
 
     def at_once(self, backend: str) -> int:
         """The most runs at once on a backend, as configured. With all slots there is the one for a person's P0."""

@@ -548,6 +548,7 @@ class CardKind(StrEnum):
     SUSPICIOUS = "suspicious"
     DISPUTED = "disputed"
     STALE = "stale"
+    LIKE = "like"
 
 
 @dataclass(frozen=True, slots=True)

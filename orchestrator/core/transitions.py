@@ -85,7 +85,8 @@ _AGAIN: Mapping[State | None, Collection[State]] = {
 }
 """A run that came to nothing leads back to where it was started from, never further on."""
 TABLE: Mapping[Event, Legal] = {
-    Event.ACCEPT: _legal({None: {S.READY}}, *_BOTH),
+    # It begins with a question where an open job is like it.
+    Event.ACCEPT: _legal({None: {S.READY, S.DECIDE}}, *_BOTH),
     Event.EDIT: _legal({state: {state} for state in _OPEN}, *_HUMAN),
     Event.HOLD: _legal({S.READY: {S.WAITING}, S.WAITING: {S.WAITING}}),
     Event.RELEASE: _legal({S.WAITING: {S.READY}}),
@@ -120,7 +121,7 @@ TABLE: Mapping[Event, Legal] = {
         },
         *_HUMAN,
     ),
-    # Time answers nothing but an agent's question, with what that agent would take.
+    # Time answers an agent's question, with what that agent would take, and lets a job go on that is like another.
     Event.DEFAULT: _legal({S.DECIDE: {S.READY}}),
     Event.SUPERSEDE: _legal({S.DECIDE: {S.LANDING, S.MERGING, S.READY}}),
     Event.MERGE: _legal({S.MERGING: {S.MERGING, S.READY, S.DECIDE}}),

@@ -17,8 +17,15 @@ from orchestrator.core.job import Job, JobSpec
 
 BY_SCHEDULE = "schedule "
 """So the source of a job begins that a schedule made: whether a slot becomes one is that schedule's to say."""
+AGAIN = "if it is to be done once more all the same, write `again: true` into it"
 _ASKED = ("kind", "expects", "target", "agent", "backend", "model", "not_before")
 _ASKED_LISTS = ("needs", "paths", "deliverables", "skills")
+
+
+def settings_of(spec: JobSpec) -> tuple[object, ...]:
+    """What a job asks for beside its words: how, where, when, of whom. Jobs that differ in it are other work."""
+    lists = (tuple(sorted(getattr(spec, name))) for name in _ASKED_LISTS)
+    return (*(str(getattr(spec, name)) for name in _ASKED), *lists)
 
 
 def work_key(spec: JobSpec, project: str) -> str:
@@ -30,8 +37,7 @@ def work_key(spec: JobSpec, project: str) -> str:
     if spec.dedup_key:
         asked = ["key", project, _plain(spec.dedup_key)]
     else:
-        asked = ["text", project, _plain(spec.title), _plain(spec.prompt), *(str(getattr(spec, n)) for n in _ASKED)]
-        asked += [sorted(getattr(spec, name)) for name in _ASKED_LISTS]
+        asked = ["text", project, _plain(spec.title), _plain(spec.prompt), *settings_of(spec)]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
 
 
@@ -47,8 +53,7 @@ def may_repeat(job: Job) -> bool:
 
 def refusal(twin: Job) -> str:
     """Why a job is not accepted, and the way out."""
-    told = f"{twin.id} asks for the same work and is {twin.state}"
-    return f"{told}; if it is to be done once more all the same, write `again: true` into it"
+    return f"{twin.id} asks for the same work and is {twin.state}; {AGAIN}"
 
 
 def _plain(text: str) -> str:

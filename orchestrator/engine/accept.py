@@ -25,7 +25,6 @@ from orchestrator.core.ids import is_job_id, job_id, slug
 from orchestrator.core.job import Job, JobSpec, Lane, Priority
 from orchestrator.core.requests import Drop, judge_drop
 from orchestrator.core.transitions import Actor, IllegalStepError, Move
-from orchestrator.core.twins import refusal
 from orchestrator.engine.change import Change, View, judge_card, judge_file, judge_leftover, judge_review, other_file
 from orchestrator.engine.criteria import kind_problem, slip_in
 from orchestrator.engine.people import person_of
@@ -97,17 +96,19 @@ def submit(ws: Workspace, data: bytes, name: str, *, lane: Lane | None = None, s
         priority=priority,
         actor=person_of(ws.paths.git_dir),
     )
-    if not ws.commit([move]):
-        refuse_twin(ws, move.job)
+    done = ws.commit([move])
+    if not done:
+        refuse_twin(ws, move.job, file=name)
         raise LedgerError(f"{move.job.id} exists already", hint="try again")
-    return move
+    return done[0]
 
 
-def refuse_twin(ws: Workspace, job: Job) -> None:
-    """Raise RefusedError, which names it, if an open job asks for the very same work as a new one."""
-    twin = ws.twin_of(job)
-    if twin is not None:
-        raise RefusedError(refusal(twin), hint=f"orc show {twin.id}")
+def refuse_twin(ws: Workspace, job: Job, file: str = "") -> None:
+    """Raise RefusedError, which names it, if an open job asks for the same work as a new one, or nearly the same."""
+    judged = ws.refusing(job)
+    if judged is not None and judged.twin is not None:
+        why = f"{file}: {judged.refused}" if file else judged.refused
+        raise RefusedError(why, hint=f"orc show {judged.twin.id}")
 
 
 def judge_new(ws: Workspace, data: bytes, name: str, lane: Lane = Lane.INBOX) -> tuple[JobText, Priority]:
@@ -377,10 +378,10 @@ class _Intake:
         moves = [move for change in self.changes for move in change.moves]
         filings = [change.filing for change in self.changes if change.filing]
         done = self.ws.commit(moves, filings) if moves or filings else []
-        known = {id(move) for move in done}
+        known = {_step(move) for move in done}
         rejected: list[Rejected] = []
         for change in self.changes:
-            if not all(id(move) in known for move in change.moves):
+            if not all(_step(move) in known for move in change.moves):
                 self.wait(SETTLE_S)
                 continue
             try:
@@ -425,6 +426,10 @@ class _Intake:
             note = f"A change was not taken: {change.refusal}\nIt is kept as {self._relative(kept)}."
             self.queue.note(change.home, note)
         return (Rejected(kept, change.refusal),)
+
+
+def _step(move: Move) -> tuple[str, int]:
+    return (move.job.id, move.job.at.seq)
 
 
 def _asks_finish(name: str) -> bool:

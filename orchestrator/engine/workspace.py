@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,8 +18,8 @@ from orchestrator.adapters.shims import spawn_shim
 from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.job import Job
 from orchestrator.core.times import iso
-from orchestrator.core.transitions import Event, Move
-from orchestrator.core.twins import Works, key_of, may_repeat
+from orchestrator.core.transitions import Move
+from orchestrator.engine.twins import Judged, Twins
 from orchestrator.errors import LedgerError, NotFoundError, OrcError, RefusedError
 
 
@@ -88,9 +88,8 @@ class Workspace:
     config_problem: str = ""
     spawn: Callable[[Path, int], object] = spawn_shim
     """Starts the process that supervises the run in a folder, with its lease. An engine starts them more quickly."""
-    works: Works = field(default_factory=Works)
-    """The open jobs by what they ask for, as of the commit `works_at`: made where it is asked for first."""
-    works_at: str = ""
+    twins: Twins = field(default_factory=Twins)
+    """The open jobs by what they ask for: made where it is asked for first."""
     _git_dirs: dict[str, Path] = field(default_factory=dict)
     _readers: dict[Path, Reader] = field(default_factory=dict)
 
@@ -162,32 +161,15 @@ class Workspace:
             raise RefusedError(f"{id_} is {ended.job.state} already", hint=f"orc show {id_}")
         return found
 
-    def twin_of(self, job: Job, writer: Writer | None = None, fresh: Works | None = None) -> Job | None:
-        """The open job that asks for the very same work; None if a new one may be made of `job`.
-
-        With the `writer` that is to commit it and what is `fresh` in that: with the steps that it has already.
-        """
-        if may_repeat(job):
-            return None
-        snapshot = writer.start if writer is not None else self.ledger.snapshot()
-        changed = self.ledger.changed_since(self.works_at)
-        if changed is None:
-            self.works.begin(snapshot.jobs)
-        else:
-            for id_ in changed:
-                self.works.follow(id_, snapshot.jobs.get(id_))
-        self.works_at, key = snapshot.tip, key_of(job)
-        for id_ in (*self.works.named(key), *(fresh.named(key) if fresh is not None else ())):
-            # What is known of it may be older than the steps of the writer: only the job itself is believed.
-            found = writer.job(id_) if writer is not None else snapshot.jobs.get(id_)
-            if found is not None and id_ != job.id and key_of(found) == key:
-                return found
-        return None
+    def refusing(self, job: Job) -> Judged | None:
+        """The open job because of which a new one would not be accepted now, and why; None if it would."""
+        return self.twins.refusing(self.ledger, self.config, job)
 
     def commit(self, moves: Iterable[Move], filings: Iterable[Filing] = (), files: FilesOf | None = None) -> list[Move]:
         """Commit steps, all in one update of the ref. Returns those that still fitted; the others are dropped.
 
-        A new job is dropped too while an open one asks for the very same work: ask `twin_of` which.
+        A new job is dropped too while an open one asks for the same work: ask `refusing` which. One that is merely like
+        an open one comes back with that, and with a question to the person where that is due.
         Raises UnwritableError if some hold what no file of the ledger can; all others are committed then.
         """
         from orchestrator.engine.goal_counts import put_step  # Slow to load, and who only looks needs none.
@@ -195,17 +177,14 @@ class Workspace:
         moves, now = list(moves), self.now()
         done: list[Move] = []
         bad: list[tuple[Move, str]] = []
-        fresh = Works()
-        with self.ledger.writing() as writer:
+        with self._writing() as writer:
             for move in moves:
                 try:
                     stands = not move.with_step_of or move.with_step_of in {each.job.id for each in done}
-                    is_twin = move.was is None and self.twin_of(move.job, writer, fresh) is not None
-                    if stands and not is_twin and writer.fits(move):
+                    step = move if move.was is not None else self._admit(move, writer, done)
+                    if stands and step is not None and writer.fits(step):
                         own = (files or {}).get(move.job.id)
-                        done.append(put_step(writer, move, now, self.config, own, day=self.day_of(now)))
-                        if move.was is None or move.was.ended or move.event is Event.EDIT:
-                            fresh.follow(move.job.id, writer.job(move.job.id))
+                        done.append(put_step(writer, step, now, self.config, own, day=self.day_of(now)))
                 except (ValueError, TypeError, LedgerError) as error:
                     bad.append((move, str(error)))
             for filing in filed_with(filings, moves, done):
@@ -213,6 +192,18 @@ class Workspace:
         if bad:
             raise UnwritableError(done, bad)
         return done
+
+    def _admit(self, move: Move, writer: Writer, done: Sequence[Move]) -> Move | None:
+        return self.twins.admit(self.ledger, self.config, move, writer, done)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Writer]:
+        try:
+            with self.ledger.writing() as writer:
+                yield writer
+        except BaseException:
+            self.twins.forget()
+            raise
 
 
 def filed_with(filings: Iterable[Filing], moves: Iterable[Move], done: Iterable[Move]) -> list[Filing]:

@@ -17,6 +17,7 @@ from orchestrator.core.config import (
     SUSPICION,
     BackendConfig,
     Config,
+    Duplicates,
     Limits,
     LogLimits,
     Project,
@@ -166,6 +167,7 @@ SECTIONS: list[tuple[tuple[str, ...], type[Any], set[str]]] = [
     (("review",), ReviewDefaults, set()),
     (("limits",), Limits, set()),
     (("logs",), LogLimits, set()),
+    (("duplicates",), Duplicates, set()),
 ]
 
 
@@ -213,6 +215,23 @@ def _filled(path: tuple[str, ...], value: Any) -> Config:
     for name in reversed(path):
         value = {"main" if name == "additionalProperties" else name: value}
     return parse(dump({"version": 1, **value}))
+
+
+def test_a_project_has_its_own_bounds_of_likeness_and_those_of_the_workspace_for_the_rest() -> None:
+    text = "version: 1\nduplicates: {ask: 0.7, hours: 0}\nprojects: {main: {duplicates: {block: 0}}, other: {}}\n"
+    config = parse(text)
+    assert config.duplicates_of("main") == Duplicates(ask=0.7, block=0, hours=0)
+    assert config.duplicates_of("other") == config.duplicates_of("gone") == Duplicates(ask=0.7, block=0.8, hours=0)
+    assert parse("version: 1\n").duplicates_of("main") == Duplicates()
+
+
+@pytest.mark.parametrize("key", ["ask", "block"])
+@pytest.mark.parametrize("bound", ["0.1", "1.5", "-1", "high"])
+def test_a_bound_that_would_hold_up_what_has_nothing_in_common_is_refused(key: str, bound: str) -> None:
+    for where in ("", "projects:\n  main:\n    "):
+        with pytest.raises(InvalidFileError) as caught:
+            parse(f"version: 1\n{where}duplicates: {{{key}: {bound}}}\n")
+        assert caught.value.key.endswith(f"duplicates.{key}")
 
 
 def test_every_type_of_backend_is_told_in_a_new_file_and_none_is_listed_by_hand() -> None:
