@@ -277,11 +277,12 @@ def parse_criteria(name: str, data: bytes, file: str) -> Criteria:
 
 def _schedule(name: str, path: Path, file: str) -> Schedule:
     _check_name(name, file)
-    return _parse_schedule(name, safe_read(path, max_bytes=MOST_BYTES).data, file)
+    return parse_schedule(name, safe_read(path, max_bytes=MOST_BYTES).data, file)
 
 
 @lru_cache(maxsize=256)
-def _parse_schedule(name: str, data: bytes, file: str) -> Schedule:
+def parse_schedule(name: str, data: bytes, file: str) -> Schedule:
+    """The schedule `name` from the bytes of its file, which errors call `file`. Raises InvalidFileError."""
     from orchestrator.adapters.cron import problem_of
     from orchestrator.adapters.job_file import parse_job
 

@@ -235,6 +235,11 @@ class Backlog:
         """How many jobs could start, as far as their own reasons go."""
         return sum(map(len, self._lines.values()))
 
+    @property
+    def next_change(self) -> datetime | None:
+        """When the passing of time may next change what was found about a job, or raise it; None: never by itself."""
+        return self._due[0][0] if self._due else None
+
     def in_order(self, *, low: bool = False) -> Order:
         """The jobs that could start, in the order of service; `low`: those of the background lane only."""
         return Order({line: ranks for line, ranks in self._lines.items() if line[0] or not low}, self._known)

@@ -200,3 +200,12 @@ def is_engaged(was: bool, used: int, budget: int | None, ready: int, slots: int)
     if budget is None or used < RELEASE * budget:
         return False
     return was or (used > ENGAGE * budget and ready > DEEP * slots)
+
+
+def turn_of(
+    was: Pressure | None, used: int, limits: ExecutionLimits, ready: int, slots: int, now: str
+) -> Pressure | None:
+    """The pressure from now on, by what is used at this moment; None if it is as it `was`."""
+    was_engaged = was is not None and was.engaged
+    is_now = is_engaged(was_engaged, used, limits.window_tokens, ready, slots)
+    return None if is_now is was_engaged else Pressure(is_now, now, used, limits.window_tokens or 0, ready, slots)

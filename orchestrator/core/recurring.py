@@ -8,7 +8,7 @@ and a clock that is set back makes nothing due again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -184,6 +184,17 @@ def slot_job_id(name: str, slot: datetime, *, by_hand: bool = False) -> str:
     """
     what = f"{name} {iso(slot)}{' by hand' * by_hand}"
     return job_id(name, hashlib.sha256(what.encode()).hexdigest()[:8])
+
+
+def made_of(schedule: Schedule, turn: Turn, is_there: Callable[[str], bool]) -> tuple[dict[str, datetime], SlotsTaken]:
+    """The slots that become jobs, by the ids of those, oldest first; and what is kept then.
+
+    A job that is there already is none to make: to try it for ever would keep all later slots from coming.
+    """
+    ids = {slot_job_id(schedule.name, slot): slot for slot in turn.fire}
+    fire = {id_: slot for id_, slot in ids.items() if not is_there(id_)}
+    taken = replace(turn.taken, made=turn.taken.made - len(turn.fire) + len(fire))
+    return fire, replace(taken, job=list(fire)[-1]) if fire else taken
 
 
 def fill_in(schedule: Schedule, slot: datetime, local: datetime) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from orchestrator.core.service import Capacity, Service, Use, use_of
+from orchestrator.core.service import Capacity, Ended, Service, Use, after_run, after_run_elsewhere, use_of
 from orchestrator.core.times import iso
 
 if TYPE_CHECKING:
     from orchestrator.core.board import AgentView, Board
+    from orchestrator.core.config import Config
 
 
 class Services:
@@ -50,3 +53,27 @@ class Services:
     def _add(self, use: Use) -> None:
         if (capacity := self._capacities.get(use.backend)) is not None:
             capacity.uses.append(use)
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """What an ended run makes of the services that it says something of."""
+
+    changed: dict[str, tuple[Service, Service]]
+    """Those of which something else is known now, by backend: before, and now. The run's own stands first."""
+    used: int
+    """How many runs there were on its own when it ended."""
+    most: int
+
+
+def follow(run: Ended, uses: Iterable[Use], known: Callable[[str], Service], config: Config) -> Follow:
+    """What follows from a run for its service, and for those with the same key. `known`: what is known of a backend."""
+    backend = run.worker.backend
+    used, most = sum(each.backend == backend and each.is_run for each in uses), config.at_once(backend)
+    was = known(backend)
+    found = {backend: (was, after_run(was, run, most=most, used=used))}
+    for other in config.same_key(backend):
+        if other != backend:
+            was = known(other)
+            found[other] = (was, after_run_elsewhere(was, run))
+    return Follow({name: each for name, each in found.items() if each[0] != each[1]}, used, most)

@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from orchestrator.core.config import Price
-from orchestrator.core.job import Job
+from orchestrator.core.job import Job, State
 from orchestrator.core.records import Attempt, PromptPart, ReviewRecord, RunStatus
 from orchestrator.core.service import AT_ONCE_S
 from orchestrator.core.tally import NOTHING, Estimate, Reservation, Tally
-from orchestrator.core.transitions import Event
+from orchestrator.core.transitions import Event, Move
 
 EXPECTED = 4_000
 """Tokens that a run uses beside what it is told, before anything is known of runs like it."""
@@ -154,6 +155,13 @@ def charge_of(before: Job, after: Job, event: Event, record: Attempt | ReviewRec
     return Charge(project, held.agent, tally, learned, record.estimate)
 
 
+def ended_record(before: Job, move: Move) -> Attempt | ReviewRecord | None:
+    """What a step completes of the run that it ends; None if it says nothing of it."""
+    number = f"attempt-{before.at.attempt}" if before.state is State.RUNNING else f"review-{before.at.review}"
+    found = move.records.get(number)
+    return found if isinstance(found, Attempt | ReviewRecord) else None
+
+
 def _sane(number: int) -> int:
     return min(MOST, max(0, number))
 
@@ -197,6 +205,24 @@ def add_to_learned(known: Learned | None, charge: Charge) -> Learned | None:
         costs=costs[-REMEMBERED:],
         ratio=round(ratio, 4),
     )
+
+
+def counted(charge: Charge, now: int, day: str, read: Callable[[type[Any], str], Any]) -> Mapping[str, Any]:
+    """What the ledger keeps of usage with one more run, by path: its day, the last minutes, and what is learned.
+
+    `now` is when it ended, in seconds since 1970, and `day` the day to which it counts. `read` gives the value of a
+    type at a path; None if there is none.
+    """
+    window = add_to_window(read(Window, WINDOW_PATH) or Window(), charge, now)
+    values: dict[str, Any] = {
+        day_path(day): add_to_day(read(Day, day_path(day)) or Day(), charge),
+        WINDOW_PATH: window,
+    }
+    if charge.learned is not None:
+        path = learned_path(charge.learned.what, charge.learned.model)
+        if (learned := add_to_learned(read(Learned, path), charge)) is not None:
+            values[path] = learned
+    return values
 
 
 # --- where it lies ------------------------------------------------------------------------------------------------

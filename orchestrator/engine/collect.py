@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.git import GitError, rev_parse, tree_of
@@ -17,14 +17,7 @@ from orchestrator.adapters.run_folder import RunFolder, read_nonce, read_result
 from orchestrator.adapters.run_values import RunResult
 from orchestrator.adapters.worktrees import TreeSpec, seal_tree, was_sealed_torn
 from orchestrator.adapters.yaml_text import replace_unsafe
-from orchestrator.core.attempt import (
-    attempt_ended,
-    not_started,
-    place_in_session,
-    run_lost,
-    session_gone,
-    unserved,
-)
+from orchestrator.core.attempt import not_started, place_in_session, run_lost
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.gate import judge_checks
 from orchestrator.core.ids import RunId, RunKind
@@ -40,10 +33,10 @@ from orchestrator.core.records import (
     Verdict,
 )
 from orchestrator.core.report import parse_answers
+from orchestrator.core.run_end import Around, after_attempt, after_unmade_review, is_unmade, why_unmade
 from orchestrator.core.said import Said, Trouble, cost_of
-from orchestrator.core.service import Capacity, after_run, broke_at_once, ended_by
 from orchestrator.core.suspicion import doubts_of
-from orchestrator.core.transitions import Event, Move
+from orchestrator.core.transitions import Move
 from orchestrator.core.verdict import Judgement, Question, blot_nonce, hash_nonce, judge_reply
 from orchestrator.engine.attempts import attempt_ref, attempt_tree
 from orchestrator.engine.bases import base_filing, base_record, not_checked, remember_checks
@@ -59,11 +52,6 @@ from orchestrator.errors import OrcError
 log = logging.getLogger("orc.collect")
 REPORT_LIMIT = 8_000
 _NOT_BEGUN = (RunStatus.NOT_STARTED, RunStatus.PREPARE_FAILED, RunStatus.UNREADABLE)
-_BY_ITSELF = (RunStatus.ENDED, RunStatus.TIMEOUT, RunStatus.SILENT)
-"""Some programs wait for a service that asks for an hour until our own limit ends them."""
-_CANNOT_START = (RunStatus.NOT_STARTED, RunStatus.PREPARE_FAILED, RunStatus.SETUP_FAILED)
-_WORTHLESS = (RunStatus.BROKEN, RunStatus.UNREADABLE)
-"""What went wrong is orc's own or the machine's: nobody is blamed for it."""
 
 
 def running(ws: Workspace) -> list[Job]:
@@ -146,56 +134,16 @@ def _attempt(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunR
         session=session,
         session_job=place_in_session(session_of(ws, before.worker.agent, job.at.project), session, job.id),
     )
-    if result.status in _CANNOT_START:
-        why = f"{result.status.value.replace('_', ' ')}: {result.error}"
-        return not_started(job, why, ws.config.limits, now, records={f"attempt-{run.number}": ended})
-    if result.status in _WORTHLESS:
-        return _lost(ws, job, ended, now, error=f"ended {result.status.value}: {result.error}"[:500])
-    if result.said is not None and result.said.trouble.is_of_service and result.status in _BY_ITSELF:
-        return _not_its_fault(ws, job, ended, result.said, now)
-    if result.status is RunStatus.ENDED and broke_at_once(result.exit, ended.spoke, ended.seconds):
-        start = job.at.tip or before.base
-        if tip and ended.tree == _tree(ws, job, start):
-            # It never set about the work: that is its program's fault, or its configuration's.
-            why = f"its program ended at once and did nothing: {result.error or f'exit {result.exit}'}"
-            return not_started(job, why, ws.config.limits, now, records={f"attempt-{run.number}": ended}, tip=tip)
-    stands = Path(tree_folder(ws, before.worker.agent, job.at.project)).is_dir()
-    if not tip and stands and result.status is RunStatus.ENDED and result.error:
-        # The supervisor says why the work cannot be taken, such as too many files: that is the author's to mend.
-        agreed, told = ws.terms(job), replace(ended, status=RunStatus.OUTPUT_LIMIT)
-        return attempt_ended(job, told, agreed, now)
-    if not tip and result.status is not RunStatus.STOPPED:
-        # Nothing changed is a commit too. Without one the tree is gone or cannot be read: no fault of the agent's.
-        return _lost(ws, job, ended, now)
-    return attempt_ended(job, ended, ws.terms(job), now)
+
+    def is_untouched() -> bool:
+        return ended.tree == _tree(ws, job, job.at.tip or before.base)
+
+    has_tree = Path(tree_folder(ws, before.worker.agent, job.at.project)).is_dir()
+    return after_attempt(job, ended, _around(ws, job, now), is_untouched=is_untouched, has_tree=has_tree)
 
 
-def _not_its_fault(ws: Workspace, job: Job, attempt: Attempt, said: Said, now: str) -> Move:
-    """The service is at fault, not the agent: it costs no attempt, and what was done by then is gone on from."""
-    records = {f"attempt-{attempt.number}": attempt}
-    if said.trouble is Trouble.SESSION:
-        if attempt.resumed:
-            return session_gone(job, attempt, ws.config.limits, now)
-        return not_started(job, attempt.error or "its session is gone", ws.config.limits, now, records=records)
-    why = attempt.error or "its service failed"
-    until = _why_resting(ws, Event.NOT_STARTED, job, records)
-    return unserved(job, why, now, records=records, until=until, tip=attempt.tip)
-
-
-def _why_resting(ws: Workspace, event: Event, job: Job, records: Mapping[str, Any]) -> str:
-    """Why nothing more begins on the service of a run that has just ended, and until when; '' if something may."""
-    record = next(iter(records.values()))
-    run = ended_by(event, job, job, lambda kind, _: record if isinstance(record, kind) else None)
-    if run is None:
-        return ""
-    known = service_of(ws.ledger.read_file, run.worker.backend)
-    after = after_run(known, run, most=ws.config.at_once(run.worker.backend), used=1)
-    return Capacity(after, 0, run.at).resting(run.worker.model)
-
-
-def _lost(ws: Workspace, job: Job, attempt: Attempt, now: str, *, error: str = "") -> Move:
-    lost = {f"attempt-{attempt.number}": replace(attempt, status=RunStatus.LOST)}
-    return run_lost(job, ws.config.limits, now, records=lost, tip=attempt.tip, error=error)
+def _around(ws: Workspace, job: Job, now: str) -> Around:
+    return Around(ws.config, partial(ws.terms, job), partial(service_of, ws.ledger.read_file), now)
 
 
 def _session(before: Attempt, said: Said | None) -> str:
@@ -334,25 +282,18 @@ def _base_ended(ws: Workspace, name: str, record: BaseRecord, place: RunFolder) 
 def _review(ws: Workspace, job: Job, run: RunId, place: RunFolder, result: RunResult) -> Move:
     now, folder = ws.stamp(), ws.open_job(job.id)
     before = ws.ledger.record(ReviewRecord, folder, f"review-{run.number}")
-    failed = result.said is not None and result.said.trouble.is_of_service and result.status in _BY_ITSELF
-    if failed or result.status in (*_CANNOT_START, *_WORTHLESS, RunStatus.STOPPED):
-        # A reviewer whose service failed has said nothing: it may be asked again.
-        how = "could not be made" if failed else result.status.value.replace("_", " ")
-        why = f"the review {how}: {result.error}"
+    trouble = result.said.trouble if result.said is not None else Trouble.NONE
+    if is_unmade(result.status, trouble):
         ended = replace(
             before,
             ended=now,
             status=result.status,
             seconds=round(result.seconds, 2),
             verdict=Verdict.INCONCLUSIVE,
-            why=why,
+            why=why_unmade(result.status, trouble, result.error),
             spoke=spoke_of(ws, result.said, before.reviewer),
         )
-        records = {f"review-{run.number}": ended}
-        if failed and result.said is not None and result.said.trouble is not Trouble.SESSION:
-            until = _why_resting(ws, Event.NOT_STARTED, job, records)
-            return unserved(job, why, now, records=records, until=until)
-        return not_started(job, why, ws.config.limits, now, records=records)
+        return after_unmade_review(job, ended, _around(ws, job, now))
     evidence = ws.ledger.record(Evidence, folder, f"evidence-{before.evidence}")
     ended, judgement = end_review(before, evidence, result, read_nonce(place), now)
     ended = replace(ended, spoke=spoke_of(ws, result.said, before.reviewer))

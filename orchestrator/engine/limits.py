@@ -9,7 +9,7 @@ from orchestrator.adapters.days import day_and_end
 from orchestrator.adapters.ledger import Filing, Snapshot, format_record, parse_record
 from orchestrator.core.board import AgentView, Board
 from orchestrator.core.job import Job, State
-from orchestrator.core.limits import Book, Pressure, Refusal, Scope, Spending, is_engaged, live_runs
+from orchestrator.core.limits import Book, Pressure, Refusal, Scope, Spending, live_runs, turn_of
 from orchestrator.core.matching import Matching, fits
 from orchestrator.core.schedule import SetPressure
 from orchestrator.core.service import until_of
@@ -47,17 +47,14 @@ def set_pressure(ws: Workspace, action: SetPressure) -> str:
 
     It is worked out once more from what the ledger has at that moment. Raises LedgerError.
     """
-    budget, slots = ws.config.execution_limits.window_tokens or 0, ws.config.slots
     with ws.ledger.writing() as writer:
         now = ws.now()
         live = live_runs(folder.job for folder in writer.start.active)
         used = read_window(writer.read_file).used(int(now.timestamp())) + sum(each.tokens for _, each in live)
-        was = read_pressure(writer.read_file)
-        was_engaged = was is not None and was.engaged
-        is_now = is_engaged(was_engaged, used, budget or None, action.ready, slots)
-        if is_now is was_engaged:
+        was, limits = read_pressure(writer.read_file), ws.config.execution_limits
+        pressure = turn_of(was, used, limits, action.ready, ws.config.slots, iso(now))
+        if pressure is None:
             return ""
-        pressure = Pressure(is_now, iso(now), used, budget, action.ready, slots)
         filing = Filing(_subject(pressure), {PRESSURE_PATH: format_record(pressure)})
         writer.file(filing, now)
     return filing.subject

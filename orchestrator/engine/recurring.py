@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
@@ -21,6 +21,7 @@ from orchestrator.core.recurring import (
     fill_in,
     is_ahead,
     jitter_of,
+    made_of,
     reach_of,
     slot_job_id,
 )
@@ -42,11 +43,31 @@ class Due:
 
 
 @dataclass(slots=True)
+class Timetable:
+    """When schedules are due next, kept from look to look."""
+
+    next: dict[str, tuple[tuple[str, int, str], datetime | None]] = field(default_factory=dict)
+    """When each is, for one timing, one jitter and one newest slot; None: never."""
+
+    def when(self, schedule: Schedule, known: SlotsTaken | None, now: datetime) -> datetime | None:
+        """When something is to be done about a schedule: now, where it is to begin anew; None: never."""
+        wanted = schedule.timing if schedule.enabled else ""
+        if wanted != (known.timing if known is not None else ""):
+            return now
+        if known is None or not wanted:
+            return None
+        key = (schedule.timing, schedule.jitter_s, known.slot)
+        if self.next.get(schedule.name, (None, None))[0] != key:
+            slot = next(slots_after(schedule.cron, schedule.tz, parse(known.slot)), None)
+            self.next[schedule.name] = (key, slot and slot + jitter_of(schedule, slot))
+        return self.next[schedule.name][1]
+
+
+@dataclass(slots=True)
 class Schedules:
     """The schedules of a workspace, looked at in every tick."""
 
-    next: dict[str, tuple[tuple[str, int, str], datetime | None]] = field(default_factory=dict)
-    """When each is due next, for one timing, one jitter and one newest slot; None: never."""
+    timetable: Timetable = field(default_factory=Timetable)
 
     def look(self, ws: Workspace) -> tuple[list[Due], dict[str, str]]:
         """What is due now; and by place what is wrong with the files, or with the jobs that they would become."""
@@ -58,7 +79,8 @@ class Schedules:
                 known = taken_of(ws, schedule.name)
                 if ahead := ahead_problem(schedule, known, now):
                     problems[file] = ahead
-                if known is not None and self._is_early(schedule, known, now):
+                moment = self.timetable.when(schedule, known, now)
+                if moment is None or now < moment:
                     continue
                 due = make_due(ws, schedule, known, now)
             except OrcError as error:
@@ -67,26 +89,16 @@ class Schedules:
             found += [due] if due is not None else []
         return found, problems
 
-    def _is_early(self, schedule: Schedule, known: SlotsTaken, now: datetime) -> bool:
-        key = (schedule.timing, schedule.jitter_s, known.slot)
-        if not schedule.enabled or known.timing != schedule.timing:
-            return False
-        if self.next.get(schedule.name, (None, None))[0] != key:
-            slot = next(slots_after(schedule.cron, schedule.tz, parse(known.slot)), None)
-            self.next[schedule.name] = (key, slot and slot + jitter_of(schedule, slot))
-        moment = self.next[schedule.name][1]
-        return moment is None or now < moment
-
 
 def make_due(ws: Workspace, schedule: Schedule, known: SlotsTaken | None, now: datetime) -> Due | None:
     """What a schedule comes to now; None if nothing is due. Raises OrcError if its job cannot be accepted."""
-    slots = _slots(schedule, parse(known.slot), now) if known is not None else iter(())
+    slots = slots_due(schedule, parse(known.slot), now) if known is not None else iter(())
     is_open = known is not None and bool(known.job) and known.job in ws.ledger.snapshot().folders
     turn = decide(schedule, known, slots, now, is_open=is_open)
     return _due(ws, schedule, turn) if turn is not None else None
 
 
-def _slots(schedule: Schedule, after: datetime, now: datetime) -> Iterator[datetime]:
+def slots_due(schedule: Schedule, after: datetime, now: datetime) -> Iterator[datetime]:
     """The slots after `after` up to now; of very many only those that are counted, and those that can become a job."""
     for slot in islice(slots_after(schedule.cron, schedule.tz, after), MOST_SLOTS):
         if slot > now:
@@ -98,12 +110,8 @@ def _slots(schedule: Schedule, after: datetime, now: datetime) -> Iterator[datet
 
 
 def _due(ws: Workspace, schedule: Schedule, turn: Turn) -> Due:
-    # A job that is there already is none to make: to try it for ever would keep all later slots from coming.
-    fire = [slot for slot in turn.fire if not ws.ledger.has(slot_job_id(schedule.name, slot))]
-    moves = tuple(_job_of(ws, schedule, slot, ENGINE) for slot in fire)
-    taken = replace(turn.taken, made=turn.taken.made - len(turn.fire) + len(moves))
-    if moves:
-        taken = replace(taken, job=moves[-1].job.id)
+    fire, taken = made_of(schedule, turn, ws.ledger.has)
+    moves = tuple(_job_of(ws, schedule, slot, ENGINE) for slot in fire.values())
     return Due(moves, taken_filing(schedule.name, taken, turn.why, moves))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from orchestrator.adapters.ledger import SERVICES, Filing, format_record, parse_record, service_path
 from orchestrator.core.config import Config
@@ -12,8 +12,6 @@ from orchestrator.core.service import (
     Ended,
     Service,
     Use,
-    after_run,
-    after_run_elsewhere,
     bounded,
     reopened,
     told_of_bound,
@@ -22,6 +20,7 @@ from orchestrator.core.service import (
     trailers_of,
     what_to_do,
 )
+from orchestrator.core.service_load import follow
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Actor
 from orchestrator.engine.agents import backend_of
@@ -57,23 +56,13 @@ def service_of(read: ReadFile, backend: str) -> Service:
 
 def follow_run(read: ReadFile, run: Ended, uses: Iterable[Use], config: Config) -> Filing | None:
     """What an ended run makes of its service, and of those with the same key; None if nothing changes."""
-    backend = run.worker.backend
-    used = sum(each.backend == backend and each.is_run for each in uses)
-    was = service_of(read, backend)
-    now = after_run(was, run, most=config.at_once(backend), used=used)
-    changed = {backend: now} if now != was else {}
-    for other in config.same_key(backend):
-        known = service_of(read, other) if other != backend else None
-        after = after_run_elsewhere(known, run) if known is not None else None
-        if after is not None and after != known:
-            changed[other] = after
-    if not changed:
+    found = follow(run, uses, partial(service_of, read), config)
+    if not found.changed:
         return None
-    first = next(iter(changed.values()))
-    told = told_of_change(was if first is now else service_of(read, first.backend), first)
-    trailers = (*trailers_of(run, used), ("Most", str(config.at_once(backend))))
-    files = {service_path(name): format_record(each) for name, each in changed.items()}
-    return Filing(f"service: {first.backend} {told}"[:200], files, trailers)
+    was, now = next(iter(found.changed.values()))
+    trailers = (*trailers_of(run, found.used), ("Most", str(found.most)))
+    files = {service_path(name): format_record(each) for name, (_, each) in found.changed.items()}
+    return Filing(f"service: {now.backend} {told_of_change(was, now)}"[:200], files, trailers)
 
 
 def bound_services(ws: Workspace) -> list[str]:

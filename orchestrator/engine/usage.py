@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.adapters.ledger import Writer, format_record, parse_record
-from orchestrator.core.job import Job, State
-from orchestrator.core.records import Attempt, PromptPart, ReviewRecord
+from orchestrator.core.records import PromptPart
 from orchestrator.core.tally import Estimate
 from orchestrator.core.transitions import Move
 from orchestrator.core.usage import (
@@ -18,12 +17,11 @@ from orchestrator.core.usage import (
     Day,
     Learned,
     Window,
-    add_to_day,
-    add_to_learned,
-    add_to_window,
     charge_of,
     charged,
+    counted,
     day_path,
+    ended_record,
     estimate,
     learned_path,
     prompt_tokens,
@@ -53,24 +51,9 @@ def account(writer: Writer, move: Move, now: datetime, day: str = "") -> tuple[M
     return replace(move, job=charged(move.job, charge)), files
 
 
-def ended_record(before: Job, move: Move) -> Attempt | ReviewRecord | None:
-    """What a step completes of the run that it ends; None if it says nothing of it."""
-    number = f"attempt-{before.at.attempt}" if before.state is State.RUNNING else f"review-{before.at.review}"
-    found = move.records.get(number)
-    return found if isinstance(found, Attempt | ReviewRecord) else None
-
-
 def _files(read: ReadFile, charge: Charge, now: datetime, day: str) -> Mapping[str, bytes]:
-    window = add_to_window(read_window(read), charge, int(now.timestamp()))
-    files = {
-        day_path(day): format_record(add_to_day(read_day(read, day), charge)),
-        WINDOW_PATH: format_record(window),
-    }
-    if charge.learned is not None:
-        path = learned_path(charge.learned.what, charge.learned.model)
-        if (learned := add_to_learned(read_learned(read, path), charge)) is not None:
-            files[path] = format_record(learned)
-    return files
+    values = counted(charge, int(now.timestamp()), day, lambda kind, path: _read(read, kind, path))
+    return {path: format_record(value) for path, value in values.items()}
 
 
 def expect(

@@ -1,0 +1,107 @@
+"""A second book of a made-up house: what really runs and was really used, added up without what is on trial."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from orchestrator.core.config import Caps, ExecutionLimits
+from orchestrator.core.job import Priority
+
+WINDOW_S = 300
+_ABOVE = 1.1
+"""So far a person's P0 may go beyond the window."""
+Key = tuple[str, str]
+"""Whose it is: `total`, or a project or an agent by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """A run that asks a model, with what was expected of it."""
+
+    job: str
+    project: str
+    agent: str
+    backend: str
+    priority: Priority
+    began: float
+    tokens: int
+    microusd: int
+    is_review: bool = False
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Whose run it is."""
+        return (("total", ""), ("project", self.project), ("agent", self.agent))
+
+
+@dataclass(slots=True)
+class Used:
+    """What the runs used that ended on a day."""
+
+    runs: int = 0
+    tokens: int = 0
+    microusd: int = 0
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts on its own."""
+
+    limits: ExecutionLimits
+    live: dict[str, LiveRun] = field(default_factory=dict)
+    days: dict[tuple[str, Key], Used] = field(default_factory=dict)
+    _recent: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def begin(self, run: str, live: LiveRun) -> None:
+        """A run begins."""
+        self.live[run] = live
+
+    def end(self, run: str, day: str, now: float, tokens: int, microusd: int) -> LiveRun:
+        """A run has ended, and used so much."""
+        live = self.live.pop(run)
+        for key in live.keys:
+            used = self.days.setdefault((day, key), Used())
+            used.runs += 1
+            used.tokens += tokens
+            used.microusd += microusd
+        self._recent.append((now, tokens))
+        return live
+
+    def window(self, now: float) -> int:
+        """Tokens of the last five minutes, with what is expected of what runs."""
+        while self._recent and self._recent[0][0] <= now - WINDOW_S:
+            self._recent.popleft()
+        return sum(tokens for _, tokens in self._recent) + sum(each.tokens for each in self.live.values())
+
+    def reached(self, key: Key, day: str) -> str:
+        """Which limit of somebody is reached, in words; '' if none is."""
+        live = [each for each in self.live.values() if key in each.keys]
+        used = self.days.get((day, key), Used())
+        caps = self._caps(key)
+        for what, limit, now in (
+            ("runs at once", caps.at_once, len(live)),
+            ("runs", caps.runs, used.runs + len(live)),
+            ("tokens", caps.tokens, used.tokens + sum(each.tokens for each in live)),
+            ("millionths of a dollar", caps.microusd, used.microusd + sum(each.microusd for each in live)),
+        ):
+            if limit is not None and now >= limit:
+                return f"{' '.join(filter(None, key))}: {now:,} of {limit:,} {what}"
+        return ""
+
+    def refusals(self, project: str, agent: str, day: str) -> Iterator[str]:
+        """The limits that are reached of all for whom a run would count."""
+        keys: tuple[Key, ...] = (("total", ""), ("project", project), ("agent", agent))
+        return filter(None, (self.reached(key, day) for key in keys))
+
+    def is_window_full(self, now: float, *, is_urgent: bool) -> bool:
+        """Whether nothing may begin because of the last minutes. `is_urgent`: a P0 of a person's."""
+        budget = self.limits.window_tokens
+        return budget is not None and self.window(now) >= budget * (_ABOVE if is_urgent else 1)
+
+    def _caps(self, key: Key) -> Caps:
+        scope, name = key
+        if scope == "project":
+            return self.limits.projects.get(name, self.limits.project)
+        return self.limits.agents.get(name, self.limits.agent) if scope == "agent" else self.limits.total
