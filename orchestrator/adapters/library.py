@@ -102,10 +102,32 @@ def scan_skills(root: Path) -> Shelf[Skill]:
 
 def scan_criteria(root: Path) -> Shelf[Criteria]:
     """The usable criteria by kind, and the problems of the others. A broken file leaves the shipped ones in force."""
-    with as_file(files("orchestrator").joinpath("criteria")) as shipped:
-        base = _scan(_pages(shipped, ".yaml"), shipped, _criteria).all_good()
     own = _scan(_pages(root / "criteria", ".yaml"), root, _criteria)
-    return Shelf({**base, **own.good}, own.problems)
+    shipped = {name: _shipped(name) for name in _shipped_files()}
+    return Shelf({**shipped, **own.good}, own.problems)
+
+
+def find_criteria(root: Path, kind: str) -> Criteria | None:
+    """The criteria of one kind; None if there is no file for it. Raises InvalidFileError if its own one is broken."""
+    own = ((name, path) for name, path in _pages(root / "criteria", ".yaml") if name == kind)
+    found = _scan(own, root, _criteria).all_good().get(kind)
+    return found or (_shipped(kind) if kind in _shipped_files() else None)
+
+
+def list_kinds(root: Path) -> tuple[str, ...]:
+    """The kinds for which there is a file, be it broken or not: the shipped ones first, then the workspace's own."""
+    return tuple(dict.fromkeys((*_shipped_files(), *(name for name, _ in _pages(root / "criteria", ".yaml")))))
+
+
+@cache
+def _shipped_files() -> Mapping[str, bytes]:
+    with as_file(files("orchestrator").joinpath("criteria")) as folder:
+        return {name: path.read_bytes() for name, path in _pages(folder, ".yaml")}
+
+
+def _shipped(kind: str) -> Criteria:
+    # orc's own tests hold these against the schema: to load the validator takes longer than all else that a look does.
+    return parse_criteria(kind, _shipped_files()[kind], f"{kind}.yaml", checked=False)
 
 
 def scan_schedules(root: Path) -> Shelf[Schedule]:
@@ -263,9 +285,12 @@ def _criteria(name: str, path: Path, file: str) -> Criteria:
 
 
 @lru_cache(maxsize=64)
-def parse_criteria(name: str, data: bytes, file: str) -> Criteria:
-    """The criteria of a kind from the bytes of their file, which errors call `file`. Raises InvalidFileError."""
-    _, facts = _load(data, "criteria", file)
+def parse_criteria(name: str, data: bytes, file: str, *, checked: bool = True) -> Criteria:
+    """The criteria of a kind from the bytes of their file, which errors call `file`. Raises InvalidFileError.
+
+    `checked` is False for a file that has been held against the schema before.
+    """
+    _, facts = _load(data, "criteria", file, checked=checked)
     items = tuple(Item(one["id"], one["question"], one.get("required", False)) for one in facts["items"])
     ids = [item.id for item in items]
     if repeated := sorted({one for one in ids if ids.count(one) > 1}):
@@ -312,10 +337,11 @@ def _parse_schedule(name: str, data: bytes, file: str) -> Schedule:
     return schedule
 
 
-def _load(data: bytes, schema_name: str, file: str) -> tuple[Lines, Any]:
-    """A file that is one mapping: where its keys stand, and the mapping, checked against the schema."""
+def _load(data: bytes, schema_name: str, file: str, *, checked: bool = True) -> tuple[Lines, Any]:
+    """A file that is one mapping: where its keys stand, and the mapping, checked against the schema if asked for."""
     document = load_mapping(data, file=file)
-    validate(document.value, schema_name, file=file, lines=document.lines)
+    if checked:
+        validate(document.value, schema_name, file=file, lines=document.lines)
     return document.lines, document.value
 
 
