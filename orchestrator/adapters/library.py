@@ -14,18 +14,21 @@ from datetime import UTC, date, datetime
 from functools import cache, lru_cache, partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from orchestrator.adapters.files import safe_read
 from orchestrator.adapters.schemas import Lines, validate
 from orchestrator.adapters.strict_yaml import dump, load_mapping
-from orchestrator.core.agent import BODY_LIMIT, Skill, Soul
 from orchestrator.core.codec import from_mapping
 from orchestrator.core.criteria import Checks, Criteria, Item
-from orchestrator.core.prompt import Templates
-from orchestrator.core.recurring import Catchup, Overlap, Schedule, fill_in
-from orchestrator.core.rules import Enforcement, Incident
 from orchestrator.errors import InvalidFileError
+
+if TYPE_CHECKING:
+    # Who reads one sort of file needs the values of that sort only.
+    from orchestrator.core.agent import Skill, Soul
+    from orchestrator.core.prompt import Templates
+    from orchestrator.core.recurring import Schedule
+    from orchestrator.core.rules import Incident
 
 MOST_BYTES = 256 * 1024
 """A larger file is none that a person wrote for a prompt."""
@@ -160,6 +163,8 @@ def _scan(entries: Iterator[tuple[str, Path]], root: Path, read: Callable[[str, 
 
 
 def _incident(name: str, path: Path, file: str) -> Incident:
+    from orchestrator.core.rules import Enforcement, Incident
+
     named = _RULE_NAME.fullmatch(name)
     if named is None:
         raise InvalidFileError("a rule's file is named NNNN-slug.md, such as 0001-no-single-pass.md", file=file)
@@ -184,6 +189,8 @@ def _soul(name: str, path: Path, file: str, *, known: Path | None = None) -> Sou
 
 def parse_soul(name: str, data: bytes, file: str, *, known: Path | None = None) -> Soul:
     """The agent `name` from the bytes of its soul; `file` is what errors call it. Raises InvalidFileError."""
+    from orchestrator.core.agent import BODY_LIMIT, Soul
+
     page = _parse_page(data, "soul", file, known)
     if len(page.body) > BODY_LIMIT:
         raise InvalidFileError(f"the text has {len(page.body)} characters; at most {BODY_LIMIT} fit", file=file)
@@ -207,6 +214,8 @@ def parse_soul(name: str, data: bytes, file: str, *, known: Path | None = None) 
 
 def parse_skill(name: str, data: bytes, file: str) -> Skill:
     """The skill `name` from the bytes of a SKILL.md; `file` is what errors call it. Raises InvalidFileError."""
+    from orchestrator.core.agent import Skill
+
     page = _parse_page(data, "skill", file, None)
     facts = page.facts
     if facts["name"] != name:
@@ -309,6 +318,7 @@ def _schedule(name: str, path: Path, file: str) -> Schedule:
 def _parse_schedule(name: str, data: bytes, file: str) -> Schedule:
     from orchestrator.adapters.cron import problem_of
     from orchestrator.adapters.job_file import parse_job
+    from orchestrator.core.recurring import Catchup, Overlap, Schedule, fill_in
 
     lines, facts = _load(data, "schedule", file)
     schedule = Schedule(
@@ -391,6 +401,8 @@ def _decode(data: bytes, file: str) -> str:
 @cache
 def prompt_templates(name: str) -> Templates:
     """The two parts of a prompt as orc ships them: what the system prompt and the message begin as."""
+    from orchestrator.core.prompt import Templates
+
     folder = files("orchestrator").joinpath("prompts")
     system, message = (folder.joinpath(f"{name}{part}.md").read_text(encoding="utf-8") for part in (".system", ""))
     return Templates(system, message)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.adapters.library import find_criteria, list_kinds, scan_criteria
 from orchestrator.adapters.places import find_root
 from orchestrator.core.config import terms
 from orchestrator.core.criteria import Criteria, criteria_for, slip_of_kind
-from orchestrator.core.job import Job, JobSpec, Kind
-from orchestrator.engine.workspace import Workspace
+from orchestrator.core.job import Kind
 from orchestrator.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from orchestrator.core.job import Job, JobSpec
+    from orchestrator.engine.workspace import Workspace
 
 _SHIPPED = frozenset(map(str, Kind))
 
