@@ -6,7 +6,6 @@ Nothing here reads or writes a file of a work tree.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -108,7 +107,9 @@ def lay_over(git: Git, base: str, changes: Iterable[Change]) -> str:
         f"0 {gone}\t{each.path}" if each.status == "D" else f"{each.new_mode} {each.new_oid}\t{each.path}"
         for each in changes
     ]
-    with tempfile.TemporaryDirectory(prefix="orc-tree-") as made:
+    from tempfile import TemporaryDirectory  # Slow to load.
+
+    with TemporaryDirectory(prefix="orc-tree-") as made:
         door = replace(git, index=Path(made) / "index")
         door.run("read-tree", base)
         door.run("update-index", "-z", "--index-info", stdin=b"".join(os.fsencode(f"{line}\0") for line in lines))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.app import App, clean_line, json_option, pass_app
-from orchestrator.cli.complete import complete_branch
+from orchestrator.cli.complete import complete_branch, complete_kind
 from orchestrator.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -65,7 +66,14 @@ class Gate(click.Command):
     "--allow", "allows", multiple=True, type=click.Choice(AREAS), help="Let it touch this; may be given again."
 )
 @click.option("--reproduces", is_flag=True, help="It mends a defect: its tests must fail without the rest of it.")
-@click.option("--kind", metavar="NAME", default="code", show_default=True, help="What sort of work it is.")
+@click.option(
+    "--kind",
+    metavar="NAME",
+    default="code",
+    show_default=True,
+    help="What sort of work it is.",
+    shell_complete=complete_kind,
+)
 @click.option(
     "--task", default="", metavar="TEXT", help="What the branch is for, told to the reviewer; - reads it from stdin."
 )
@@ -92,16 +100,20 @@ def gate(app: App, /, branch: str, markdown: bool, **given: Any) -> None:
 
     Exit codes: 0 pass, 1 a check failed or nothing can be said, 4 refused.
     """
-    from orchestrator.cli.gate_text import tell_gated
-    from orchestrator.engine.gate import gate_branch
+    from orchestrator.adapters.shims import Nursery
 
     if markdown and app.json:
         raise click.UsageError("--json and --markdown cannot both be printed.")
     if given["base"] and ".." in branch:
         raise click.UsageError("BASE..TIP names the base already: leave --base out.")
-    asked = _asked(branch, **given)
-    with Progress() as progress:
-        found = gate_branch(app.start, asked, progress.tell)
+    with closing(Nursery()) as nursery, Progress() as progress:
+        nursery.warm()  # It loads what runs need while the rest is loaded here.
+        from orchestrator.engine.gate import gate_branch
+
+        asked = _asked(branch, **given)
+        found = gate_branch(app.start, asked, progress.tell, nursery=nursery)
+    from orchestrator.cli.gate_text import tell_gated
+
     tell_gated(app, found, _again(found, asked), markdown=markdown)
     if code := _exit_code(found.conclusion):
         sys.exit(int(code))

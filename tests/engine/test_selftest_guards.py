@@ -21,6 +21,7 @@ from orchestrator.core.job import MergePolicy
 from orchestrator.core.records import Item, Verdict
 from orchestrator.core.rule_words import ESCAPE_WORDS
 from orchestrator.core.selftest import Case, Gate, Needs, Result
+from orchestrator.core.trials import GATES as TRIALS
 from orchestrator.core.verdict import Judgement
 from orchestrator.engine import scars, selftest
 from orchestrator.engine.gate_runs import open_workshop
@@ -142,6 +143,12 @@ BROKEN = {
         ["duplicate_passage", "dead_link", "missing_claims", "dead_locator", "not_viewable"],
     ),
     "claims that nobody looks up": ("claims", "orchestrator.engine.collect.judge_reply", approve, ["contradicted"]),
+    "an approval that nobody doubts": (
+        "suspicion",
+        "orchestrator.engine.collect.doubts_of",
+        lambda *_: (),
+        ["quick", "bare", "silent", "always"],
+    ),
     "a gate whose rules are never asked": (
         "branch",
         "orchestrator.engine.diff_facts.judge_diff",
@@ -211,6 +218,12 @@ def test_every_guard_has_a_case_a_test_and_an_incident(gate: Gate, guard: Any) -
     assert guard.incident in read_incidents()
     file, _, name = guard.test.partition("::")
     assert name in functions_of(PROJECT / file), guard.test
+
+
+def test_every_gate_that_an_engine_tries_is_in_the_register() -> None:
+    assert set(TRIALS) <= set(GATES)
+    for name in ("diff", "tamper", "kinds", "suspicion"):
+        assert set(TRIALS[name]().refused) == set(GATES[name].guards)
 
 
 def test_every_rule_of_the_program_is_a_guard() -> None:
