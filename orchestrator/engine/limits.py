@@ -106,7 +106,7 @@ def _live_agents(ws: Workspace) -> Iterator[tuple[str, str]]:
 
 def find_refusal(book: Book, job: Job, agents: Mapping[str, AgentView]) -> Refusal | None:
     """Which limit keeps a job that is ready, or is to be reviewed, from going on; None if none does, or not surely."""
-    if job.is_held or job.at.run or job.state not in (State.READY, State.REVIEWING):
+    if job.is_held or job.at.run or job.spec.routine or job.state not in (State.READY, State.REVIEWING):
         return None
     if refusal := book.refusal_of(job):
         return refusal

@@ -23,10 +23,12 @@ from orchestrator.core.recurring import (
     jitter_of,
     reach_of,
     slot_job_id,
+    with_quiet,
 )
 from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import ENGINE, Actor, Move
 from orchestrator.engine.accept import judge_new, new_job
+from orchestrator.engine.routine_looks import Looks, read_quiet
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import LedgerError, NotFoundError, OrcError
 
@@ -39,6 +41,8 @@ class Due:
 
     moves: tuple[Move, ...]
     filing: Filing
+    slot: str = ""
+    """The newest slot that became a job."""
 
 
 @dataclass(slots=True)
@@ -47,6 +51,7 @@ class Schedules:
 
     next: dict[str, tuple[tuple[str, int, str], datetime | None]] = field(default_factory=dict)
     """When each is due next, for one timing, one jitter and one newest slot; None: never."""
+    looks: Looks = field(default_factory=Looks)
 
     def look(self, ws: Workspace) -> tuple[list[Due], dict[str, str]]:
         """What is due now; and by place what is wrong with the files, or with the jobs that they would become."""
@@ -55,12 +60,14 @@ class Schedules:
         for schedule in shelf.good.values():
             file = f"{FOLDER}/{schedule.name}.yaml"
             try:
-                known = taken_of(ws, schedule.name)
+                known = self.looks.with_quiet(ws, schedule, taken_of(ws, schedule.name))
                 if ahead := ahead_problem(schedule, known, now):
                     problems[file] = ahead
                 if known is not None and self._is_early(schedule, known, now):
                     continue
                 due = make_due(ws, schedule, known, now)
+                if due is not None and due.moves and not self.looks.is_worth(ws, schedule, due.slot):
+                    continue
             except OrcError as error:
                 problems[file] = error.message
                 continue
@@ -104,7 +111,13 @@ def _due(ws: Workspace, schedule: Schedule, turn: Turn) -> Due:
     taken = replace(turn.taken, made=turn.taken.made - len(turn.fire) + len(moves))
     if moves:
         taken = replace(taken, job=moves[-1].job.id)
-    return Due(moves, taken_filing(schedule.name, taken, turn.why, moves))
+    return Due(moves, taken_filing(schedule.name, taken, turn.why, moves), iso(fire[-1]) if fire else "")
+
+
+def known_with_quiet(ws: Workspace, schedule: Schedule) -> SlotsTaken | None:
+    """How far a schedule has been dealt with, with the slots that had nothing new to say; None as in `taken_of`."""
+    known = taken_of(ws, schedule.name)
+    return known and with_quiet(known, read_quiet(ws, schedule.name))
 
 
 def ahead_problem(schedule: Schedule, known: SlotsTaken | None, now: datetime) -> str:
@@ -170,6 +183,8 @@ class Listed:
     made: int
     missed: int
     skipped: int
+    quiet: int = 0
+    """Slots of a routine that had nothing new to say."""
 
 
 def list_schedules(ws: Workspace) -> tuple[list[Listed], list[str]]:
@@ -194,7 +209,7 @@ def _slots_problem(ws: Workspace, schedule: Schedule) -> str:
 
 def list_one(ws: Workspace, schedule: Schedule) -> Listed:
     """One of them."""
-    known = taken_of(ws, schedule.name)
+    known = known_with_quiet(ws, schedule)
     coming = next_slots(ws, schedule, 1) if schedule.enabled else []
     taken = known or SlotsTaken("", "")
     return Listed(
@@ -211,6 +226,7 @@ def list_one(ws: Workspace, schedule: Schedule) -> Listed:
         made=taken.made,
         missed=taken.missed,
         skipped=taken.skipped,
+        quiet=taken.quiet,
     )
 
 
@@ -228,7 +244,7 @@ def find_schedule(ws: Workspace, name: str) -> Schedule:
 
 def next_slots(ws: Workspace, schedule: Schedule, count: int) -> list[datetime]:
     """When it is due next, in UTC, with what its jitter adds."""
-    now, known = ws.now(), taken_of(ws, schedule.name)
+    now, known = ws.now(), known_with_quiet(ws, schedule)
     # The minute of a slot may have passed, and its jitter not.
     after = now - timedelta(seconds=schedule.jitter_s)
     if known is not None and known.timing == schedule.timing:
