@@ -27,6 +27,7 @@ from orchestrator.adapters.audit_follow_ups import Owed, judge_owed, owed_by, pr
 from orchestrator.adapters.audit_goals import judge_goal, not_said, owed_after, projects_in
 from orchestrator.adapters.audit_near import Nearness
 from orchestrator.adapters.audit_reviews import NO_NONCE
+from orchestrator.adapters.audit_routines import Advances
 from orchestrator.adapters.audit_rules import (
     Finding,
     GoneError,
@@ -158,11 +159,12 @@ class _Audit:
     owed: GoalMove | None = None
     """What the next commit must say of the goal of a project, after the step of a job."""
     slots: Slots = field(default_factory=Slots)
+    advances: Advances = field(default_factory=Advances)
 
     def begin(self, start: str | None) -> None:
         """Believe the commit `start`; None to believe nothing."""
         self.parent, self.whole = (self.store.commit(start), False) if start else (None, True)
-        self.slots.sure = self.heard = self.whole
+        self.slots.sure = self.heard = self.advances.sure = self.whole
         place = self.store.find(self.parent.tree, "open") if self.parent is not None else None
         buckets = self.store.tree(place.oid).values() if place is not None else ()
         open_jobs: dict[str, Job] = {}
@@ -201,6 +203,7 @@ class _Audit:
         owners = {path: owner_of(path) for path in changes}
         self._settle(commit, changes)
         self._note(commit, "", _guarded(self.slots.judge(self.store, commit, changes)))
+        self._note(commit, "", _guarded(self.advances.judge(self.store, commit, changes)))
         self._settle_service(commit, changes)
         ids = sorted({id_ for id_, _, _ in owners.values() if id_})
         if not ids and commit.word == PRESSURE:
@@ -252,6 +255,7 @@ class _Audit:
             self._note(self.parent, "", [not_said(self.owed)])
         if self.parent is not None:
             self._note(self.parent, "", self.slots.end())
+            self._note(self.parent, "", self.advances.end())
         for job, owed in self.proposals.items():
             assert self.parent is not None
             self._note(self.parent, job, _guarded(judge_owed(self.store, self.parent.tree, owed)))
@@ -288,6 +292,7 @@ class _Audit:
         self._note(commit, id_, _guarded(self._note_spoken(step)))
         self._note(commit, id_, _guarded(self._check_proposed(step)))
         self._note(commit, id_, _guarded(self.slots.accepted(step)))
+        self._note(commit, id_, _guarded(self.advances.accepted(step, root)))
         self._note(commit, id_, _guarded(self._check_twin(step)))
         self._note(commit, id_, _guarded(self.near.judge(step)))
         self._note(commit, id_, _guarded(judge_costs(step, old_root=root, paths=costs)))

@@ -21,7 +21,7 @@ from orchestrator.core.records import RECORDS
 from orchestrator.errors import LedgerError, NotFoundError
 
 T = TypeVar("T")
-_STEM = re.compile(r"(attempt|evidence|review|merge|card)-([1-9][0-9]*)\Z")
+_STEM = re.compile(r"(attempt|evidence|review|merge|card|routine)-([1-9][0-9]*)\Z")
 _IDENTITY = re.compile(r"(?P<name>.*) <(?P<email>[^<>]*)> (?P<seconds>[0-9]+) (?P<zone>[-+][0-9]{4})\Z")
 _OPEN = re.compile(r"open/([^/]+)/([^/]+)/(.+)\Z")
 _CLOSED = re.compile(r"closed/[0-9]{4}/[0-9]{2}/[0-9]{2}/([^/]+)/([^/]+)/(.+)\Z")

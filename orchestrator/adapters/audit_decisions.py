@@ -17,6 +17,7 @@ from orchestrator.adapters.audit_cards import (
 from orchestrator.adapters.audit_follow_ups import judge_accept
 from orchestrator.adapters.audit_kinds import judge_criteria
 from orchestrator.adapters.audit_reviews import judge_review, judge_stand, judge_verdict
+from orchestrator.adapters.audit_routines import judge_kind_of_run, judge_ran, judge_run
 from orchestrator.adapters.audit_rules import SKEW_S, Finding, Rule, Step, StepRule, check_trailers, differ
 from orchestrator.core.attempt import former_authors, place_in_session
 from orchestrator.core.escapes import escapes_of
@@ -254,6 +255,7 @@ def judge_standing(step: Step) -> Iterator[Finding]:
     if approved and approved != step.was.approved and step.event not in _APPROVING:
         yield Rule.APPROVAL, f"approves {approved[:12]} by {step.event}"
     nothing_to_merge = state is State.DONE and step.after.spec.expects is Expects.NO_CHANGE
+    nothing_to_merge |= step.event is Event.RAN and bool(step.after.spec.routine)
     if state in (State.MERGING, State.LANDING, State.DONE) and not approved and not nothing_to_merge:
         yield Rule.APPROVAL, f"takes the job to {state}, but nothing is approved"
     # A person may have a dispute judged once more, by somebody who is no party to it.
@@ -446,6 +448,8 @@ DECISIONS: Mapping[Event, StepRule] = {
     Event.EDIT: judge_edit,
     Event.REMIND: judge_remind,
     Event.RETRY: judge_retry,
+    Event.RUN: judge_run,
+    Event.RAN: judge_ran,
     Event.DONE: judge_done,
 }
-ALWAYS: tuple[StepRule, ...] = (judge_standing, judge_card)
+ALWAYS: tuple[StepRule, ...] = (judge_standing, judge_card, judge_kind_of_run)

@@ -69,6 +69,8 @@ class Rule(StrEnum):
     """What a run has cost, and that each is counted once, on its day and for its job."""
     SERVICE = "service"
     """What is known of the service behind a backend, from the runs that ended."""
+    ROUTINE = "routine"
+    """What orc does by itself: only what a job names, and without an agent."""
     FILING = "filing"
 
 
@@ -175,6 +177,7 @@ FILED = (
     "memory",
     "requests",
     "services",
+    "routines",
 )
 """Folders of the ledger that are about something other than one job."""
 

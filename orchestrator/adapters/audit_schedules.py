@@ -83,8 +83,8 @@ def _judge_record(
         yield Rule.SCHEDULE, f"goes back to {now.slot} for {name}, whose slots were dealt with up to {was.slot}"
     if now.slot != was.slot and parse(now.slot) > at + timedelta(seconds=SKEW_S):
         yield Rule.TIME, f"deals with slots of {name} up to {now.slot}, which is still to come"
-    if now.missed < was.missed or now.skipped < was.skipped:
-        yield Rule.SCHEDULE, f"counts fewer slots of {name} as missed or skipped than before"
+    if now.missed < was.missed or now.skipped < was.skipped or now.quiet < was.quiet:
+        yield Rule.SCHEDULE, f"counts fewer slots of {name} as missed, skipped or quiet than before"
     if now.timing != was.timing:
         same = (was.made, was.missed, was.skipped, was.last, was.job)
         counted = (now.made, now.missed, now.skipped, now.last, now.job)

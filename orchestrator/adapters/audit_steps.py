@@ -26,6 +26,7 @@ from orchestrator.adapters.audit_usage import check_usage
 from orchestrator.core.ids import is_job_id
 from orchestrator.core.job import Priority, Standing, State
 from orchestrator.core.records import RECORDS, Attempt, Card, ReviewRecord
+from orchestrator.core.routine import RoutineRecord
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Actor as Who
 from orchestrator.core.transitions import ActorKind, Event, IllegalStepError, check_step
@@ -123,6 +124,8 @@ MAY_CHANGE: Mapping[Event, frozenset[str]] = {
     Event.HOLD: frozenset({"needs", "stuck"}),
     Event.RELEASE: frozenset({"needs"}),
     Event.START: _STARTED,
+    Event.RUN: frozenset({"run", "routine", "starts"}),
+    Event.RAN: frozenset({"run", "crashes", "failed_starts"}),
     Event.COLLECT: frozenset({"run", "tip", "crashes", "failed_starts", "second", "expires"}) | _BACK,
     Event.LOST: frozenset({"run", "crashes", "not_before", "tip", "card"}),
     Event.NOT_STARTED: frozenset({"run", "failed_starts", "not_before", "card", "tip"}) | _UNSERVED,
@@ -163,6 +166,7 @@ _GOES_ON = frozenset(
         Event.DEFAULT,
         Event.RELEASE,
         Event.START,
+        Event.RUN,
         Event.EVIDENCE,
         Event.CHECK,
         Event.REVIEW,
@@ -190,7 +194,7 @@ def check_held(step: Step) -> Iterator[Finding]:
         yield Rule.HOLD, f"goes on by {step.event} with a job that {show(was.by)} holds"
 
 
-_STARTS = frozenset({Event.START, Event.CHECK, Event.REVIEW})
+_STARTS = frozenset({Event.START, Event.RUN, Event.CHECK, Event.REVIEW})
 _SPENDS = frozenset({Event.COLLECT, Event.EVIDENCE, Event.CHECKED, Event.MERGE})
 _GIVES_BACK = frozenset({(Event.REBUILD, "spent"), (Event.REBUILD, "conflicts")})
 """How much, the rule of that event says."""
@@ -201,7 +205,18 @@ def check_counters(step: Step) -> Iterator[Finding]:
     was, now = step.was, step.at
     begun = step.event in _STARTS or _was_asked_again(step)
     yield from differ(Rule.COUNTER, "the number of starts", now.starts, was.starts + begun)
-    for name in ("attempt", "review", "evidence", "merge", "card", "spent", "rounds", "allowance", "conflicts"):
+    for name in (
+        "attempt",
+        "review",
+        "evidence",
+        "merge",
+        "card",
+        "spent",
+        "rounds",
+        "allowance",
+        "conflicts",
+        "routine",
+    ):
         grown = getattr(now, name) - getattr(was, name)
         if grown not in (0, 1) and (step.event, name) not in _GIVES_BACK:
             yield Rule.COUNTER, f"takes {name} from {getattr(was, name)} to {getattr(now, name)}"
@@ -242,6 +257,7 @@ _ADDS: Mapping[Event, str] = {
     Event.EVIDENCE: "evidence",
     Event.REVIEW: "review",
     Event.MERGE: "merge",
+    Event.RUN: "routine",
 }
 _ENDED = frozenset({"ended", "status", "exit"})
 _ATTEMPT = _ENDED | {
@@ -290,6 +306,7 @@ _COMPLETES: Mapping[tuple[Event, str], frozenset[str]] = {
     (Event.CHECKED, "evidence"): _CHECKED,
     (Event.CHECKED, "merge"): frozenset({"tests", "checks", "check_key", "problem"}),
     (Event.DONE, "merge"): frozenset({"landed", "problem"}),
+    (Event.RAN, "routine"): frozenset({"ended", "seconds", "status", "summary", "report", "key", "states", "figures"}),
     (Event.ANSWER, "card"): frozenset({"answer", "message", "answered", "by"}),
     (Event.DEFAULT, "card"): frozenset({"answer", "answered", "by"}),
     (Event.SUPERSEDE, "card"): _CLOSES,
@@ -362,6 +379,8 @@ def _changed_fields(was: Any, now: Any) -> list[str]:
 def _is_complete(record: object) -> bool:
     if isinstance(record, Card):
         return not record.open
+    if isinstance(record, RoutineRecord):
+        return bool(record.ended)
     return isinstance(record, Attempt | ReviewRecord) and (record.status is not None or bool(record.ended))
 
 

@@ -6,7 +6,7 @@ The person's text is kept to the letter. It reads and writes bytes only; where t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from datetime import date
 from typing import Any
 
@@ -18,7 +18,7 @@ from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.document import FENCE, cut_front_matter
 from orchestrator.core.globs import matches
 from orchestrator.core.ids import slug
-from orchestrator.core.job import Expects, Job, JobSpec, Kind, Standing
+from orchestrator.core.job import Expects, Job, JobSpec, Kind, Purpose, Standing
 from orchestrator.core.times import parse
 from orchestrator.errors import InvalidFileError, LedgerError
 
@@ -51,7 +51,8 @@ def parse_job(data: bytes, *, name: str) -> JobText:
     markdown = _is_markdown(name)
     parts = read_parts(data, markdown=markdown, file=name)
     facts, lines = _read_facts(parts.text, markdown=markdown, file=name)
-    if not str(facts.get("prompt", "" if markdown else "absent")).strip():
+    absent = "" if markdown and not facts.get("routine") else "absent"
+    if not str(facts.get("prompt", absent)).strip():
         where = "below the front matter" if markdown else "below `prompt: |`, indented"
         hint = f"Write what is to be done {where}."
         raise InvalidFileError("is empty", file=name, line=lines.get(("prompt",), 0), key="prompt", hint=hint)
@@ -144,6 +145,7 @@ def _contradictions(spec: JobSpec, name: str) -> Iterator[Problem]:
     own = name.rpartition("/")[2].rpartition(".")[0]
     if not {own, slug(own)}.isdisjoint(spec.needs):
         yield "needs", f"the job needs itself ({own})", "Take its own name away."
+    yield from _beside_routine(spec)
     if spec.not_before and (problem := _date_problem(spec.not_before)):
         yield "not_before", problem, "Write a day, 2027-01-31, or a time in UTC, 2027-01-31T08:00:00Z."
     if spec.hold is not None and spec.hold.lower() in _LOOK_LIKE_ANSWERS:
@@ -160,6 +162,24 @@ def _contradictions(spec: JobSpec, name: str) -> Iterator[Problem]:
             yield "deliverables", f"{path!r} is to be made, but lies outside `paths`", "Add it to `paths`."
     if spec.agent and spec.review.by and set(spec.review.by) == {spec.agent}:
         yield "review.by", f"{spec.agent!r} is to do the work and to judge it", "Name another reviewer."
+
+
+_BESIDE_ROUTINE = frozenset({"routine", "prompt", "title", "kind", "purpose", "priority", "needs", "dedup_key"})
+_BESIDE_ROUTINE |= {"again", "not_before", "hold", "limits"}
+
+
+def _beside_routine(spec: JobSpec) -> Iterator[Problem]:
+    """A routine is done by orc: there is nothing to tell an agent, to judge, or to merge."""
+    if not spec.routine:
+        return
+    if spec.prompt:
+        yield "prompt", "a routine is told nothing", "Take one of the two keys away."
+    if spec.purpose is not Purpose.MAINTENANCE:
+        yield "purpose", "a routine is maintenance", "Take the key away."
+    for each in fields(JobSpec):
+        default = each.default_factory() if each.default_factory is not MISSING else each.default
+        if each.name not in _BESIDE_ROUTINE and getattr(spec, each.name) != default:
+            yield each.name, "a routine is done by orc itself, without an agent", "Take the key away."
 
 
 def _date_problem(text: str) -> str:

@@ -294,10 +294,10 @@ def remove_in_background(folder: Path) -> None:
     start_in_background(["/bin/sh", "-c", script, "sh", str(folder)])
 
 
-def start_in_background(argv: Sequence[str]) -> int:
+def start_in_background(argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
     """Start a command in a session of its own that nobody waits for, without input and output. Its process id.
 
-    Raises OSError if it cannot be started.
+    `env`: what it gets beside the environment of this process. Raises OSError if it cannot be started.
     """
     process = subprocess.Popen(
         list(argv),
@@ -305,6 +305,7 @@ def start_in_background(argv: Sequence[str]) -> int:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
+        env=None if env is None else {**os.environ, **env},
         start_new_session=True,
     )
     process.returncode = 0  # It may outlive us: `subprocess` must not warn or wait.

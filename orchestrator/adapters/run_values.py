@@ -31,6 +31,8 @@ class RunKind(StrEnum):
     ATTEMPT = "attempt"
     REVIEW = "review"
     CHECKS = "checks"
+    ROUTINE = "routine"
+    """It has no tree of its own: its program works on the whole workspace."""
 
 
 # --- specification ---

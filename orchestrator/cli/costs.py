@@ -117,9 +117,11 @@ def _heading(report: CostReport) -> str:
 
 
 def _tell(app: App, report: CostReport, *, every: bool) -> None:
+    from orchestrator.core.costs import By
+
     sums = report.total.all
     click.secho(f"{_heading(report)}, {_number(sums.done, 'job')} done", bold=True, color=app.paints())
-    for line in _doubts(report):
+    for line in (*_doubts(report), *([report.share.warning] if report.share.warning else [])):
         click.secho(f"? {clean_line(line)}", fg="yellow", color=app.paints())
     if not sums.runs and not report.groups:
         click.echo("Nothing was used then." if report.counted_since else "No run has ended yet.")
@@ -132,6 +134,8 @@ def _tell(app: App, report: CostReport, *, every: bool) -> None:
     _print(app, [_headings(report), *shown, _row("total", report.total, report.total)])
     if len(shown) < len(rows):
         click.echo(f"{len(rows) - len(shown)} more: --all")
+    if report.share.told and report.by is By.PURPOSE:
+        click.echo(f"{report.share.told[:1].upper()}{report.share.told[1:]}.")
     if report.counted_since > f"{report.first}":
         click.echo(f"Counted since {report.counted_since}.")
 
@@ -154,13 +158,21 @@ def _headings(report: CostReport) -> tuple[str, ...]:
 
 
 def _rows(report: CostReport) -> Iterator[tuple[str, ...]]:
-    from orchestrator.core.costs import By, earns_nothing
+    from orchestrator.core.costs import NONE, By
 
     for name, total in report.groups.items():
         row = _row(name, total, report.total)
-        if report.by is By.SCHEDULE and earns_nothing(total):
-            row = (*row[:-1], "; ".join(filter(None, ["delivered nothing", row[-1]])))
-        yield row
+        told = _earned(name, total) if report.by is By.SCHEDULE and name != NONE else ""
+        yield (*row[:-1], "; ".join(filter(None, [told, row[-1]])))
+
+
+def _earned(name: str, total: Total) -> str:
+    """Whether a schedule earns its keep, where that is to be told."""
+    from orchestrator.core.costs import earns_nothing
+
+    if earns_nothing(total):
+        return f"delivered nothing: enabled: false in schedules/{name}.yaml?"
+    return "" if total.all.runs else "asks no model"
 
 
 def _row(name: str, total: Total, whole: Total) -> tuple[str, ...]:
@@ -223,6 +235,7 @@ def _json(report: CostReport, project: str) -> dict[str, Any]:
         "total": _total(report.total),
         "groups": [{"name": name, **_total(total)} for name, total in report.groups.items()],
         "daily": [{"name": day, **_total(total)} for day, total in report.daily.items()],
+        "maintenance": report.share.to_json(),
         "unpriced": [{"model": model, **_sums(sums)} for model, sums in report.unpriced.items()],
     }
 

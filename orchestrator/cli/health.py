@@ -79,6 +79,7 @@ def health(app: App, since: int, prometheus: bool) -> None:
       one_reason    of 5 tries or more to reach a stage, 80 % failed for one reason
       stage_empty   5 jobs or more reached a stage an hour ago, and none the next
       too_old       a job is in its state 3 times as long as nine of ten were
+      no_maintenance schedules of it are switched on, and nothing came of them
       false_reports an agent claimed twice in 7 days what was not there
 
     \b
@@ -124,6 +125,9 @@ def _tell(app: App, report: HealthReport, *, engine: bool) -> None:
     for warning in report.warnings:
         click.secho(f"? {clean_line(warning)}", fg="yellow", color=paints)
         click.echo("      orc scars; orc gate selftest")
+    if report.share.warning:
+        click.secho(f"? {report.share.warning}", fg="yellow", color=paints)
+        click.echo("      orc costs --by purpose --days 7")
     for refusal in report.limits:
         click.secho(f"? limit: {clean_line(refusal.told)}", fg="yellow", color=paints)
     for service in report.services:
@@ -144,6 +148,8 @@ def _tell(app: App, report: HealthReport, *, engine: bool) -> None:
     else:
         for rows in _tables(report, _stage_rows(report)):
             click.echo("\n".join([*_aligned(rows), ""]))
+    if report.share.told:
+        click.echo(f"{report.share.told[:1].upper()}{report.share.told[1:]}.")
     click.echo(_counted(report))
 
 
@@ -287,6 +293,7 @@ def _json(report: HealthReport) -> dict[str, Any]:
             for each in report.alerts
         ],
         "warnings": list(report.warnings),
+        "maintenance": report.share.to_json(),
         "services": [each.to_json() for each in report.services],
         "day": _funnel_json(report.day),
         "period": _funnel_json(report.period),

@@ -110,7 +110,7 @@ def _has_begun(job: Job, run: RunId | None) -> bool:
     at = job.at
     if run is None:
         return at.starts > bool(at.run)
-    numbers = {RunKind.ATTEMPT: at.attempt, RunKind.REVIEW: at.review}
+    numbers = {RunKind.ATTEMPT: at.attempt, RunKind.REVIEW: at.review, RunKind.ROUTINE: at.routine}
     return str(run) != at.run and run.number <= numbers.get(run.kind, at.starts)
 
 

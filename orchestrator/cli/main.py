@@ -52,6 +52,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "trace": ("trace", "Send jobs to a collector, as traces of OpenTelemetry."),
     "verify": ("verify", "Prove the ledger again from the objects it cites."),
     "schedule": ("schedule", "Jobs that come by themselves: when, what came of them, make one now."),
+    "routine": ("routine", "Maintenance without a model: what there is, do one now."),
     "simulate": ("simulate", "Try limits on a made-up house, before they hold."),
     "notify": ("notify", "What you are told without asking, and a test of each way."),
     "skills": ("skills", "The skills of your agents: versions, and what came of them."),

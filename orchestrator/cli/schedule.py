@@ -13,7 +13,7 @@ from orchestrator.cli.app import App, clean_line, json_option, pass_app, refuse_
 if TYPE_CHECKING:
     from orchestrator.engine.recurring import Listed
 
-HEADINGS = ("NAME", "DUE", "ZONE", "NEXT", "LAST", "JOBS", "MISSED", "SKIPPED", "JOB")
+HEADINGS = ("NAME", "DUE", "ZONE", "NEXT", "LAST", "JOBS", "MISSED", "SKIPPED", "QUIET", "JOB")
 
 
 def complete_schedule(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -38,6 +38,7 @@ def schedule() -> None:
     \b
     MISSED   slots for which it was too late, or which a newer one stood in for
     SKIPPED  slots that came while the job of an earlier one was still open
+    QUIET    slots of a routine that had nothing new to say
     """
 
 
@@ -62,7 +63,7 @@ def list_(app: App) -> None:
 
 
 def _cells(one: Listed) -> tuple[str, ...]:
-    counts = (str(one.made), str(one.missed), str(one.skipped))
+    counts = (str(one.made), str(one.missed), str(one.skipped), str(one.quiet))
     coming = one.next if one.enabled else "switched off"
     return (one.name, clean_line(one.cron), one.tz, coming or "never", one.last or "-", *counts, one.job or "-")
 

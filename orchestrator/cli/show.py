@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Spoke,
         Used,
     )
+    from orchestrator.core.routine import RoutineRecord
     from orchestrator.core.waits import Wait
 
 SHOWN_TAIL = 3
@@ -140,6 +141,7 @@ def _last_line(text: str) -> str:
 def _record_lines(stem: str, record: Any, git: str) -> Iterator[str]:
     """One record in a few lines; all of it is in `--json` and in the ledger."""
     from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, ReviewRecord
+    from orchestrator.core.routine import RoutineRecord
 
     match record:
         case Attempt():
@@ -152,6 +154,8 @@ def _record_lines(stem: str, record: Any, git: str) -> Iterator[str]:
             lines = _merge(record)
         case Card():
             lines = _card(record)
+        case RoutineRecord():
+            lines = _routine(record)
         case _:
             lines = iter(("",))
     # Agents wrote some of this: no line of theirs may look like one of ours.
@@ -337,6 +341,16 @@ def _merge(record: MergeRecord) -> Iterator[str]:
         yield f"conflict: {path}"
     if record.problem:
         yield record.problem
+
+
+def _routine(record: RoutineRecord) -> Iterator[str]:
+    if record.status is None:
+        yield f"{record.routine}, under way since {record.started}"
+        return
+    yield f"{record.routine}: {record.status}, {record.seconds:.0f} s: {record.summary}"
+    yield from (_EXCERPT + line for line in record.report.splitlines())
+    if record.figures:
+        yield "figures: " + ", ".join(f"{name} {number:,}" for name, number in record.figures.items())
 
 
 def _card(record: Card) -> Iterator[str]:

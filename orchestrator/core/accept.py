@@ -41,6 +41,7 @@ def accept(
     )
     facts = {"source": source, "priority": priority.name, "kind": spec.kind, "project": project, "lowered": lowered}
     facts["work"] = work_key(spec, project)
+    facts["routine"] = spec.routine
     told = f"from {source}: {spec.heading}"
     return make_move(Event.ACCEPT, None, Job(text, markdown, spec, at), told, actor=actor, facts=facts)
 

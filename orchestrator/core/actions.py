@@ -42,6 +42,13 @@ class StartAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class StartRoutine:
+    """Do the maintenance that a job names. It takes no slot, and no agent."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
 class Gather:
     """Look at what an attempt changed."""
 
@@ -138,6 +145,7 @@ JobAction = (
     Hold
     | Release
     | StartAttempt
+    | StartRoutine
     | Gather
     | StartChecks
     | StartReview

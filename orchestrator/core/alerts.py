@@ -105,6 +105,7 @@ class AlertKind(StrEnum):
     GATE_BROKEN = "gate_broken"
     FALSE_REPORTS = "false_reports"
     SERVICE_SHUT = "service_shut"
+    NO_MAINTENANCE = "no_maintenance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,13 @@ def alerts_of_services(services: Iterable[Service]) -> tuple[Alert, ...]:
         for each in services
         if each.shut is not None
     )
+
+
+def alert_of_idle(schedules: int) -> Alert:
+    """That nothing has come of so many schedules of maintenance in a day."""
+    text = f"no maintenance was done in the last 24 hours, though {schedules} schedule{'s' * (schedules > 1)} of it"
+    text += f" {'are' if schedules > 1 else 'is'} switched on"
+    return Alert(AlertKind.NO_MAINTENANCE, "", text, "orc schedule list")
 
 
 def find_oldest(tally: Tally, stands: Stands, now: int) -> tuple[Oldest, ...]:

@@ -54,6 +54,8 @@ class Backlog:
     """When the passing of time may change what was found about a job, or raise it."""
     _awaited: set[tuple[datetime, str]] = field(default_factory=set)
     """What is in `_due`: many a job is looked at again and again before its time has come."""
+    _routines: set[str] = field(default_factory=set)
+    """The jobs that could start and name a routine: they are in no line, for they wait for no agent."""
     _again: set[str] = field(default_factory=set)
     """Jobs for which a step was asked for: looked at again until it was taken."""
     _needing: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -117,6 +119,7 @@ class Backlog:
         self._needing.clear()
         self._needed.clear()
         self._again.clear()
+        self._routines.clear()
         self._forgotten.clear()
         self._asked_round.clear()
         self._is_round = False
@@ -193,6 +196,10 @@ class Backlog:
             self._known[job.id] = _Known(job, reason)
             return
         rank, raised = _rank(job, now)
+        if job.spec.routine:
+            self._known[job.id] = _Known(job, reason, rank=rank)
+            self._routines.add(job.id)
+            return
         self._await(raised, job)
         self._known[job.id] = _Known(job, reason, line_of(job), rank)
 
@@ -217,6 +224,7 @@ class Backlog:
             if not self._needed[key]:
                 del self._needed[key]
         known = self._known.pop(id_, None)
+        self._routines.discard(id_)
         if known is not None and known.reason in self._forgotten:
             self._forgotten[known.reason].discard(id_)
             if not self._forgotten[known.reason]:
@@ -230,9 +238,14 @@ class Backlog:
         if not ranks:
             del self._lines[known.line]
 
+    def next_routine(self) -> Job | None:
+        """Of the jobs that name a routine and could start, the one whose turn it is; None without any."""
+        first = min(self._routines, key=lambda id_: self._known[id_].rank, default="")
+        return self._known[first].job if first else None
+
     @property
     def ready(self) -> int:
-        """How many jobs could start, as far as their own reasons go."""
+        """How many jobs could start with an agent, as far as their own reasons go."""
         return sum(map(len, self._lines.values()))
 
     @property

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.core.gate import PASSING
+from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind, Verdict
 from orchestrator.core.reproduction import NOT_SHOWN
@@ -56,6 +57,9 @@ FACTS = (
     "Asks",
     "Answered-Before",
     "Author",
+    "Routine",
+    "Run",
+    "Status",
 )
 """The facts of a step that are looked at, by the names of their trailers."""
 _BIT = {stage: 1 << place for place, stage in enumerate(STAGES)}
@@ -90,6 +94,12 @@ class Happened:
     facts: Mapping[str, str] = field(default_factory=dict)
     told: str = ""
     """Its subject."""
+
+
+def is_of_routine(step: Happened) -> bool:
+    """Whether a step is about maintenance that orc does itself."""
+    run = RunId.parse(step.facts.get("Run", ""))
+    return "Routine" in step.facts or (run is not None and run.kind is RunKind.ROUTINE)
 
 
 # --- what one step says -------------------------------------------------------------------------------------------
@@ -228,7 +238,9 @@ class Tally:
     """Reports that claimed what was not so: when, whose, of which job."""
 
     def add(self, step: Happened) -> None:
-        """Count a step. They are to come in the order of the ledger."""
+        """Count a step. They are to come in the order of the ledger. Those of routines are no work that comes out."""
+        if is_of_routine(step):
+            return
         slot = self._slots.setdefault(step.at // SLOT_S, _Slot())
         for stage, code in outcomes_of(step):
             if code:

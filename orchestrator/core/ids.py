@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 ID_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,52}[a-z0-9])?-[0-9a-f]{8}\Z")
-_RUN_PATTERN = re.compile(r"(?P<job>[a-z0-9-]+)\.(?P<kind>attempt|review|checks|merge)-(?P<number>[1-9][0-9]*)\Z")
+_RUN_PATTERN = re.compile(
+    r"(?P<job>[a-z0-9-]+)\.(?P<kind>attempt|review|checks|merge|routine)-(?P<number>[1-9][0-9]*)\Z"
+)
 _SLUG_LIMIT = 40
 
 
@@ -40,6 +42,7 @@ class RunKind(StrEnum):
     REVIEW = "review"
     CHECKS = "checks"
     MERGE = "merge"
+    ROUTINE = "routine"
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,13 +193,15 @@ class LimitWishes:
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What a person wrote, validated. Only `prompt` is required; None means what the workspace or project says."""
+    """What a person wrote, validated. Only `prompt` or `routine` is required; None means what the workspace says."""
 
     prompt: str
     title: str = ""
     kind: str = Kind.CODE.value
     """What sort of work it is; the criteria and the evidence that is asked for depend on it."""
     purpose: Purpose = Purpose.WORK
+    routine: str = ""
+    """The maintenance that orc does itself, without an agent and without a model; see `core.routine`."""
     priority: Priority | None = None
     project: str = ""
     target: str = ""
@@ -241,6 +243,8 @@ class JobSpec:
         if "priority" in items:
             items["priority"] = None
         items["hold"] = _hold_of(items.get("hold"))
+        if items.get("routine"):
+            items = {"prompt": "", "kind": Kind.OPS, "purpose": Purpose.MAINTENANCE, **items}
         if items.get("checks") is not None:
             items["checks"] = [{"run": each} if isinstance(each, str) else each for each in items.get("checks", ())]
         spec = from_mapping(cls, items)
@@ -252,9 +256,9 @@ class JobSpec:
 
     @property
     def heading(self) -> str:
-        """The title, or the first line of the prompt, at most 100 characters."""
+        """The title, or the first line of the prompt, at most 100 characters; of a routine its name."""
         first = self.title or next((line for line in self.prompt.splitlines() if line.strip()), "")
-        first = " ".join(first.split())
+        first = " ".join(first.split()) or f"the routine {self.routine}"
         return first if len(first) <= 100 else first[:99] + "…"
 
 
@@ -395,6 +399,8 @@ class Standing:
     """What each of them asked for, as a digest, since a person last granted another go."""
     evidence: int = 0
     merge: int = 0
+    routine: int = 0
+    """Number of the newest run of its routine."""
     rebuilds: int = 0
     """How often the merged tree was built anew because the target had moved."""
     card: int = 0

@@ -53,6 +53,8 @@ class Holds:
         told = next((problem for problem in problems if problem), "")
         rest: tuple[Callable[[Job], str], ...]
         rest = (self._date_problem, self._gate_problem, self._project_problem, self._agent_problem)
+        if job.spec.routine:
+            rest = (self._date_problem, self._pause_problem)
         for find in rest:
             told = told or find(job)
         return told, dict(needs)
@@ -126,8 +128,12 @@ class Holds:
 
     def _agent_problem(self, job: Job) -> str:
         problem = self._matching.problem(job)
+        return problem if is_due(job.at.not_before, self._now) else self._pause_problem(job, problem)
+
+    def _pause_problem(self, job: Job, problem: str = "") -> str:
+        """That a job pauses, and why: for `problem`, else for what it was told before; '' if it does not."""
         if is_due(job.at.not_before, self._now):
-            return problem
+            return ""
         pause = f"{PAUSES}{job.at.not_before}: "
         # Once held, the reason is this sentence already; what follows the colon is what it was before.
         return (pause + (problem or job.at.reason.removeprefix(pause) or "its last start failed"))[:400]

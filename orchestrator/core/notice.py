@@ -15,6 +15,7 @@ from orchestrator.core.config import About, NotifyPolicy, Quiet
 from orchestrator.core.funnel import REJECT, Happened
 from orchestrator.core.goal import GoalEvent
 from orchestrator.core.job import State
+from orchestrator.core.routine import Health, Routine
 from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import Event
 
@@ -109,7 +110,16 @@ def _about(step: Happened) -> About | None:
         return About.CARD
     if step.was == step.to:
         return None
+    if step.event == Event.RAN:
+        return _about_routine(step)
     return {State.FAILED.value: About.FAILED, State.DONE.value: About.DONE}.get(step.to)
+
+
+def _about_routine(step: Happened) -> About | None:
+    """Of maintenance a person is told what is written for them, and what is not well."""
+    if step.facts.get("Status") == Health.FAIL:
+        return About.ALERT
+    return About.DONE if step.facts.get("Routine") in (Routine.BRIEFING, Routine.REVIEW) else None
 
 
 def notice_of_alert(alert: Alert, now: str) -> Notice:

@@ -57,7 +57,7 @@ SCOPE: Mapping[RunKind, frozenset[RequestKind]] = {
 """What a run of a kind may ask. A run of the checks has no outbox. A verdict is no request: it is the run's result."""
 ONLY_A_PERSON = (
     *("merge", "review", "limits", "checks", "repairs_base", "repeats", "target", "hold", "allows"),
-    *("purpose", "dedup_key", "again"),
+    *("purpose", "routine", "dedup_key", "again"),
 )
 """Keys of a job with which an agent could let work through, or in, that a person has not allowed, or hide its cost."""
 

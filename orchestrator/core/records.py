@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.core.config import Price, Suspicion
 from orchestrator.core.criteria import Checks
 from orchestrator.core.job import Fix, Worker
+from orchestrator.core.routine import RoutineRecord
 from orchestrator.core.said import Trouble, Usage
 from orchestrator.core.tally import Estimate
 
@@ -616,5 +617,6 @@ RECORDS: Mapping[str, type[Any]] = {
     "review": ReviewRecord,
     "card": Card,
     "merge": MergeRecord,
+    "routine": RoutineRecord,
 }
 """The records of a job by the first part of their file name."""

@@ -17,6 +17,7 @@ from string import Template
 from typing import Any
 
 from orchestrator.core.ids import job_id
+from orchestrator.core.job import Purpose
 from orchestrator.core.times import iso
 
 ON_TIME = timedelta(minutes=2)
@@ -86,6 +87,48 @@ class SlotsTaken:
     """Slots that came while the job of an earlier one was still open."""
     last: str = ""
     """The newest slot that came; '' if none has yet."""
+    quiet: int = 0
+    """Slots of a routine that had nothing new to say. They are counted with the next slot that is dealt with here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """The slots of a routine that were looked at beforehand, whether they are worth a job.
+
+    It is no part of the ledger, and may be lost: then the newest slot is looked at once more.
+    """
+
+    after: str = ""
+    """The slot up to which the ledger has them."""
+    slot: str = ""
+    """The newest one since that had nothing new to say; '' if none."""
+    quiet: int = 0
+    """How many had nothing new to say since."""
+    asked: str = ""
+    """The one that is, or was, looked at last."""
+    tries: int = 0
+    """How often that was begun."""
+    due: bool = False
+    """It has something new to say."""
+    why: str = ""
+
+
+MOST_TRIES = 3
+"""So often it is tried to look beforehand; then the slot becomes a job, and that tells what is wrong."""
+
+
+def with_quiet(known: SlotsTaken, quiet: Quiet) -> SlotsTaken:
+    """How far the slots have been dealt with, those that had nothing new to say among them."""
+    if quiet.after != known.slot or quiet.slot <= known.slot:
+        return known
+    return replace(known, slot=quiet.slot, last=quiet.slot, quiet=known.quiet + quiet.quiet)
+
+
+def looked_at(known: SlotsTaken, before: Quiet, slot: str, *, due: bool, why: str) -> Quiet:
+    """What is kept once it is known whether a slot is worth a job."""
+    before = before if before.after == known.slot else Quiet(known.slot)
+    found = replace(before, asked=slot, tries=0, due=due, why=why)
+    return found if due else replace(found, slot=slot, quiet=before.quiet + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +184,11 @@ def _begin_anew(before: SlotsTaken, timing: str, now: datetime) -> Turn:
 def is_ahead(known: SlotsTaken, now: datetime) -> bool:
     """Whether slots were dealt with that are still to come, by a clock that was ahead: none becomes a job till then."""
     return known.slot > iso(now + SET_BACK)
+
+
+def is_maintenance(schedule: Schedule) -> bool:
+    """Whether the jobs of a schedule keep the house in order."""
+    return "routine" in schedule.job or schedule.job.get("purpose") == Purpose.MAINTENANCE
 
 
 def reach_of(schedule: Schedule) -> timedelta:

@@ -278,6 +278,8 @@ def _judge_edit(
     keys = frozenset(key for key in theirs if getattr(now.spec, key) != getattr(found.spec, key))
     if state.ended:
         return (Quarantine(f"{_ended(now)}, so it cannot be changed; move it into normal/ first, or drop a new file"),)
+    if "routine" in keys:
+        return (Quarantine("`routine` cannot change; cancel it and drop a new file"),)
     if late := keys - EDITABLE_ALWAYS:
         if state not in (State.READY, State.WAITING):
             return (Quarantine(f"{_names(late)} cannot change while it is {state}; cancel it and drop a new file"),)

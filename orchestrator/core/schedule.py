@@ -29,6 +29,7 @@ from orchestrator.core.actions import (
     StartAttempt,
     StartChecks,
     StartReview,
+    StartRoutine,
     WatchLanding,
 )
 from orchestrator.core.backlog import AGEING_S, Backlog, Order
@@ -81,6 +82,7 @@ __all__ = [
     "StartAttempt",
     "StartChecks",
     "StartReview",
+    "StartRoutine",
     "WatchLanding",
     "decide",
     "terms_of",
@@ -115,6 +117,7 @@ def decide(board: Board, now: datetime, backlog: Backlog | None = None) -> tuple
     actions += [Remind(job.id) for job in sorted(late, key=age)]
     actions += [action for action in looked if action.job not in asking]
     actions += attempts.start()
+    actions += _routines(board, backlog)
     return tuple(actions)
 
 
@@ -184,6 +187,14 @@ def _red_bases(board: Board) -> Iterable[Action]:
             question = f"The base of {name} is red at {view.commit[:12]}, which holds {len(held)} job(s). What now?"
             way_out = f"Mend {view.project.target}, or submit a job with `repairs_base: true`."
             yield Ask(held[0].id, CardKind.BASE_RED, question, f"{view.why_red}\n{way_out}", base=view.commit)
+
+
+def _routines(board: Board, backlog: Backlog) -> Iterable[Action]:
+    """One after the other, beside all else: none asks a model, and none takes a slot from what does."""
+    is_busy = any(run_kind(job) is RunKind.ROUTINE for job in board.active)
+    if board.stopping or is_busy or (job := backlog.next_routine()) is None:
+        return
+    yield _over_ceiling(board, job) or StartRoutine(job.id)
 
 
 def _expired(board: Board, now: datetime) -> Iterable[ApplyDefault]:

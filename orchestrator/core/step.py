@@ -146,5 +146,6 @@ def another_go(job: Job) -> dict[str, Any]:
 
 def next_run(job: Job, kind: RunKind) -> RunId:
     """The id of the next run of a kind; a number is never used twice for one job."""
-    numbers = {RunKind.ATTEMPT: job.at.attempt + 1, RunKind.REVIEW: job.at.review + 1}
+    at = job.at
+    numbers = {RunKind.ATTEMPT: at.attempt + 1, RunKind.REVIEW: at.review + 1, RunKind.ROUTINE: at.routine + 1}
     return RunId(job.id, kind, numbers.get(kind, job.at.starts + 1))

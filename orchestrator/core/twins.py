@@ -34,7 +34,9 @@ def work_key(spec: JobSpec, project: str) -> str:
     How it is to be checked, reviewed and merged says nothing about what is asked for, nor does its priority.
     """
     asked: list[object]
-    if spec.dedup_key:
+    if spec.routine:
+        asked = ["routine", spec.routine]
+    elif spec.dedup_key:
         asked = ["key", project, _plain(spec.dedup_key)]
     else:
         asked = ["text", project, _plain(spec.title), _plain(spec.prompt), *settings_of(spec)]

@@ -120,6 +120,8 @@ def judge_new(ws: Workspace, data: bytes, name: str, lane: Lane = Lane.INBOX) ->
     request = judge_drop(lane, parsed.spec)
     if not isinstance(request, Drop):
         raise RefusedError(request.reason)
+    if parsed.spec.routine:
+        return parsed, request.priority
     project = project_of(ws, parsed.spec)
     problem = project_problem(ws, project) or kind_problem(ws, parsed.spec, project)
     if problem := problem or skills_problem(ws, parsed.spec.skills):
@@ -152,7 +154,9 @@ def new_job(
 
 
 def project_of(ws: Workspace, spec: JobSpec) -> str:
-    """The project that a job is for: the one it names, else `main`, else the first."""
+    """The project that a job is for: the one it names, else `main`, else the first; of a routine none."""
+    if spec.routine:
+        return ""
     projects = ws.config.projects
     return spec.project or ("main" if "main" in projects else next(iter(projects), "main"))
 
@@ -300,9 +304,10 @@ class _Intake:
         id_ = seen.claimed_id if is_job_id(seen.claimed_id) else free_id(self.ws, self.view.snapshot, seen.path.name)
         source = self._relative(seen.path)
         project = project_of(self.ws, parsed.spec)
-        self._check_project(project)
-        if problem := kind_problem(self.ws, parsed.spec, project):
-            raise RefusedError(problem)
+        if project:
+            self._check_project(project)
+            if problem := kind_problem(self.ws, parsed.spec, project):
+                raise RefusedError(problem)
         self._check_skills(parsed.spec)
         priority, actor = request.priority, self.view.actor
         move = new_job(self.ws, parsed, id_, source=source, priority=priority, actor=actor)

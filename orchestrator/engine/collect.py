@@ -43,6 +43,7 @@ from orchestrator.engine.bases import base_filing, base_record, not_checked, rem
 from orchestrator.engine.escapes import with_escapes
 from orchestrator.engine.evidence import checks_result
 from orchestrator.engine.launch import RunState, folder_of, state_of
+from orchestrator.engine.routine import collect_routine
 from orchestrator.engine.run_logs import put_away
 from orchestrator.engine.services import service_of
 from orchestrator.engine.sessions import session_of, tree_folder
@@ -83,6 +84,8 @@ def _ended(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:
             return _review(ws, job, run, place, result)
         case RunKind.CHECKS | RunKind.MERGE:
             return _checks(ws, job, result)
+        case RunKind.ROUTINE:
+            return collect_routine(ws, job, result)
 
 
 def _dead(ws: Workspace, job: Job, run: RunId, place: RunFolder) -> Move:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from orchestrator.core.costs import (
@@ -21,6 +21,7 @@ from orchestrator.core.costs import (
     parse_lines,
     total_of,
 )
+from orchestrator.core.share import DAYS, Share, share_of
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import LedgerError
 
@@ -42,6 +43,8 @@ class CostReport:
     """By model, the runs whose use is known and whose cost is not."""
     counted_since: str
     """The first day of which anything is known; '' if none is."""
+    share: Share = field(default_factory=Share)
+    """That of maintenance, of all projects in the last seven days up to now."""
 
 
 def look_at_costs(ws: Workspace, first: date, last: date, by: By, project: str = "") -> CostReport:
@@ -59,6 +62,7 @@ def look_at_costs(ws: Workspace, first: date, last: date, by: By, project: str =
         daily={**empty, **group(read, By.DAY, project)},
         unpriced=_unpriced(read, project),
         counted_since=_counted_since(ws),
+        share=look_at_share(ws),
     )
 
 
@@ -97,3 +101,9 @@ def _counted_since(ws: Workspace) -> str:
             return ""
         path.append(names[0])
     return "-".join(path[1:])
+
+
+def look_at_share(ws: Workspace) -> Share:
+    """The share of maintenance in the last days, today among them. Raises LedgerError."""
+    today = ws.now().date()
+    return share_of(_lines(ws, day_path(f"{today - timedelta(days=number):%Y-%m-%d}")) for number in range(DAYS))

@@ -15,6 +15,7 @@ from orchestrator.engine.checks import checks_start
 from orchestrator.engine.escapes import note_outside
 from orchestrator.engine.launch import RunState, folder_of, launch, state_of
 from orchestrator.engine.reviews import review_start
+from orchestrator.engine.routine import routine_start
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -24,7 +25,7 @@ def ensure_run(ws: Workspace, job: Job) -> Move | None:
     run = RunId.parse(job.at.run)
     if run is None or state_of(folder_of(ws, job.at.run)) is not RunState.MISSING:
         return None
-    starts = {RunKind.ATTEMPT: attempt_start, RunKind.REVIEW: review_start}
+    starts = {RunKind.ATTEMPT: attempt_start, RunKind.REVIEW: review_start, RunKind.ROUTINE: routine_start}
     try:
         if run.kind is RunKind.ATTEMPT:
             note_outside(ws, job)

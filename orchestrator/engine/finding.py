@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
+from orchestrator.core.routine import Health
 from orchestrator.engine.workspace import Workspace
 
-
-class Health(StrEnum):
-    """How one thing is."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
+__all__ = ["Finding", "Fix", "Health"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
+from orchestrator.adapters.cron import slots_after
 from orchestrator.adapters.files import lock_is_free
+from orchestrator.adapters.library import scan_schedules
 from orchestrator.core.alerts import (
     Alert,
     AlertKind,
     Oldest,
     Stands,
+    alert_of_idle,
     alerts_of_gates,
     alerts_of_services,
     find_alerts,
@@ -24,12 +28,16 @@ from orchestrator.core.alerts import (
 )
 from orchestrator.core.funnel import DAY_S, FACTS, Funnel, Happened, Tally
 from orchestrator.core.limits import Refusal
-from orchestrator.core.times import parse
+from orchestrator.core.recurring import is_maintenance
+from orchestrator.core.share import Share
+from orchestrator.core.times import iso, parse
 from orchestrator.core.trials import Broken, find_broken
+from orchestrator.engine.costs import look_at_share
 from orchestrator.engine.history import read_log
 from orchestrator.engine.limits import book_of, list_refusals
 from orchestrator.engine.notes import read_note
 from orchestrator.engine.project_lines import ProjectLine, project_lines
+from orchestrator.engine.recurring import known_with_quiet
 from orchestrator.engine.scars import find_odd_gates
 from orchestrator.engine.services import Told, read_services, told_services
 from orchestrator.engine.workspace import Workspace
@@ -73,6 +81,8 @@ class HealthReport:
     """Those that have a goal."""
     limits: tuple[Refusal, ...] = ()
     """What keeps something from beginning now."""
+    share: Share = field(default_factory=Share)
+    """That of maintenance in the last seven days."""
 
     @property
     def cards(self) -> Oldest | None:
@@ -104,8 +114,10 @@ def look_at_health(ws: Workspace, period_s: int = WEEK_S) -> HealthReport:
             *_broken_gates(ws),
             *alerts_of_services(read_services(ws).values()),
             *_alerts(ws, tally, now, oldest, stands),
+            *_idle_maintenance(ws),
         ),
         warnings=find_odd_gates(ws),
+        share=look_at_share(ws),
         steps=number,
         counted_since=now - period_s if is_whole else max(now - period_s, first),
         services=tuple(told_services(ws)),
@@ -127,6 +139,24 @@ def _alerts(ws: Workspace, tally: Tally, now: int, oldest: tuple[Oldest, ...], s
     limits = ws.config.limits
     patience_s = 60 * (limits.minutes + limits.review_minutes)
     return find_alerts(tally, now, oldest, stands.parked, patience_s=patience_s)
+
+
+def _idle_maintenance(ws: Workspace) -> tuple[Alert, ...]:
+    """Where schedules of maintenance were due in the last day, and none of them came to anything: that."""
+    since, due = ws.now() - timedelta(seconds=DAY_S), 0
+    for schedule in scan_schedules(ws.paths.root).good.values():
+        known = known_with_quiet(ws, schedule) if schedule.enabled and is_maintenance(schedule) else None
+        if known is None or known.timing != schedule.timing or known.slot > iso(since) > known.last:
+            continue  # It was not there for a day.
+        if known.last > iso(since) and not _is_unended(ws, known.job):
+            return ()
+        coming = next(slots_after(schedule.cron, schedule.tz, since), None)
+        due += coming is not None and coming <= ws.now()
+    return (alert_of_idle(due),) if due else ()
+
+
+def _is_unended(ws: Workspace, job: str) -> bool:
+    return job in ws.ledger.snapshot().folders
 
 
 def _broken_gates(ws: Workspace) -> tuple[Alert, ...]:
@@ -178,7 +208,8 @@ class Alarms:
         stands = look_at_open(ws.ledger.snapshot().jobs)
         oldest = find_oldest(self._tally, stands, now)
         shut = alerts_of_services(read_services(ws).values())
-        found = (*alerts_of_gates(self.broken), *shut, *_alerts(ws, self._tally, now, oldest, stands))
+        found = (*alerts_of_gates(self.broken), *shut)
+        found = (*found, *_alerts(ws, self._tally, now, oldest, stands), *_idle_maintenance(ws))
         before, self.standing = self.standing, {each.key: each for each in found}
         self.looked = ws.stamp() if found else ""
         took = time.monotonic() - begin

@@ -48,7 +48,7 @@ def init_workspace(start: Path, actor: Actor, *, starter: bool = True) -> Made:
     for lane in Lane:
         ensure_folder(root / "queue" / lane)
     if starter:
-        _copy_starter(root, made)
+        _copy_starter(root, made, is_new=FILE_NAME in made)
         _build_missing_rules(root, made)
     made += restore_ignores(root, git_dir)
     has_commit = rev_parse(Git(git_dir), "HEAD^{commit}") is not None
@@ -79,13 +79,16 @@ def _write_new(root: Path, name: str, data: bytes, made: list[str]) -> None:
         made.append(name)
 
 
-def _copy_starter(root: Path, made: list[str]) -> None:
-    """Examples of souls, skills and rules, each only where the workspace has none of that sort."""
+def _copy_starter(root: Path, made: list[str], *, is_new: bool) -> None:
+    """Examples of souls, skills and rules, each only where the workspace has none of that sort.
+
+    Of schedules only where it `is_new`: nobody is to find that things happen by themselves which did not before.
+    """
     with as_file(files("orchestrator").joinpath("starter")) as source:
-        for sort in ("souls", "skills", "rules"):
+        for sort in ("souls", "skills", "rules", *(("schedules",) if is_new else ())):
             if (root / sort).exists():
                 continue
-            for path in sorted((source / sort).rglob("*.md")):
+            for path in sorted(each for each in (source / sort).rglob("*") if each.suffix in (".md", ".yaml")):
                 _write_new(root, str(path.relative_to(source)), path.read_bytes(), made)
 
 

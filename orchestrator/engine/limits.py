@@ -110,7 +110,7 @@ def find_refusal(
 
     `stand_ins`: who may take it as well, because the services of the others rest.
     """
-    if job.is_held or job.at.run or job.state not in (State.READY, State.REVIEWING):
+    if job.is_held or job.at.run or job.spec.routine or job.state not in (State.READY, State.REVIEWING):
         return None
     if refusal := book.refusal_of(job):
         return refusal

@@ -24,10 +24,12 @@ from orchestrator.core.recurring import (
     made_of,
     reach_of,
     slot_job_id,
+    with_quiet,
 )
 from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import ENGINE, Actor, Move
 from orchestrator.engine.accept import judge_new, new_job
+from orchestrator.engine.routine_looks import Looks, read_quiet
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import LedgerError, NotFoundError, OrcError
 
@@ -40,6 +42,8 @@ class Due:
 
     moves: tuple[Move, ...]
     filing: Filing
+    slot: str = ""
+    """The newest slot that became a job."""
 
 
 @dataclass(slots=True)
@@ -68,6 +72,7 @@ class Schedules:
     """The schedules of a workspace, looked at in every tick."""
 
     timetable: Timetable = field(default_factory=Timetable)
+    looks: Looks = field(default_factory=Looks)
 
     def look(self, ws: Workspace) -> tuple[list[Due], dict[str, str]]:
         """What is due now; and by place what is wrong with the files, or with the jobs that they would become."""
@@ -76,13 +81,15 @@ class Schedules:
         for schedule in shelf.good.values():
             file = f"{FOLDER}/{schedule.name}.yaml"
             try:
-                known = taken_of(ws, schedule.name)
+                known = self.looks.with_quiet(ws, schedule, taken_of(ws, schedule.name))
                 if ahead := ahead_problem(schedule, known, now):
                     problems[file] = ahead
                 moment = self.timetable.when(schedule, known, now)
                 if moment is None or now < moment:
                     continue
                 due = make_due(ws, schedule, known, now)
+                if due is not None and due.moves and not self.looks.is_worth(ws, schedule, due.slot):
+                    continue
             except OrcError as error:
                 problems[file] = error.message
                 continue
@@ -112,7 +119,14 @@ def slots_due(schedule: Schedule, after: datetime, now: datetime) -> Iterator[da
 def _due(ws: Workspace, schedule: Schedule, turn: Turn) -> Due:
     fire, taken = made_of(schedule, turn, ws.ledger.has)
     moves = tuple(_job_of(ws, schedule, slot, ENGINE) for slot in fire.values())
-    return Due(moves, taken_filing(schedule.name, taken, turn.why, moves))
+    newest = iso(list(fire.values())[-1]) if fire else ""
+    return Due(moves, taken_filing(schedule.name, taken, turn.why, moves), newest)
+
+
+def known_with_quiet(ws: Workspace, schedule: Schedule) -> SlotsTaken | None:
+    """How far a schedule has been dealt with, with the slots that had nothing new to say; None as in `taken_of`."""
+    known = taken_of(ws, schedule.name)
+    return known and with_quiet(known, read_quiet(ws, schedule.name))
 
 
 def ahead_problem(schedule: Schedule, known: SlotsTaken | None, now: datetime) -> str:
@@ -178,6 +192,8 @@ class Listed:
     made: int
     missed: int
     skipped: int
+    quiet: int = 0
+    """Slots of a routine that had nothing new to say."""
 
 
 def list_schedules(ws: Workspace) -> tuple[list[Listed], list[str]]:
@@ -202,7 +218,7 @@ def _slots_problem(ws: Workspace, schedule: Schedule) -> str:
 
 def list_one(ws: Workspace, schedule: Schedule) -> Listed:
     """One of them."""
-    known = taken_of(ws, schedule.name)
+    known = known_with_quiet(ws, schedule)
     coming = next_slots(ws, schedule, 1) if schedule.enabled else []
     taken = known or SlotsTaken("", "")
     return Listed(
@@ -219,6 +235,7 @@ def list_one(ws: Workspace, schedule: Schedule) -> Listed:
         made=taken.made,
         missed=taken.missed,
         skipped=taken.skipped,
+        quiet=taken.quiet,
     )
 
 
@@ -236,7 +253,7 @@ def find_schedule(ws: Workspace, name: str) -> Schedule:
 
 def next_slots(ws: Workspace, schedule: Schedule, count: int) -> list[datetime]:
     """When it is due next, in UTC, with what its jitter adds."""
-    now, known = ws.now(), taken_of(ws, schedule.name)
+    now, known = ws.now(), known_with_quiet(ws, schedule)
     # The minute of a slot may have passed, and its jitter not.
     after = now - timedelta(seconds=schedule.jitter_s)
     if known is not None and known.timing == schedule.timing:

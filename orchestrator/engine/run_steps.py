@@ -195,6 +195,9 @@ class Run:
 
 def execute(run: Run, spec: RunSpec) -> None:
     """The whole run, up to and with the seal. Raises RunOver and whatever else goes wrong."""
+    if spec.kind is RunKind.ROUTINE:
+        run_routine(run, spec)
+        return
     place, run.place = take_place(spec.tree)
     run.spec = spec = replace(spec, tree=place)
     tree = TreeSpec.from_json(dict(spec.tree))
@@ -220,6 +223,21 @@ def execute(run: Run, spec: RunSpec) -> None:
     finally:
         if run.launched and spec.kind is RunKind.ATTEMPT and tree_is_sealed(spec):
             seal(run, tree)
+
+
+def run_routine(run: Run, spec: RunSpec) -> None:
+    """Maintenance: a program of orc's own, which sees nothing of the engine's environment and is no agent's run."""
+    assert spec.launch is not None  # `RunSpec.from_json` refuses such a run without it.
+    run.spec = spec
+    _stop_if_asked(run)
+    for folder in (run.folder.home, run.folder.tmp):
+        ensure_folder(folder)
+    environment = build_environment(run.folder, spec, os.environ)
+    # By these names orc knows that it was called by an agent, to which it gives no such verb.
+    environment = {name: value for name, value in environment.items() if not name.startswith("ORC_")}
+    sync_name(run.folder.lease)
+    run.phase = "running"
+    run.said = _play(run, spec, spec.launch, environment)
 
 
 def tree_is_sealed(spec: RunSpec) -> bool:

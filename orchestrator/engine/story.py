@@ -8,6 +8,7 @@ from orchestrator.adapters.ledger import Folder, parse_record
 from orchestrator.core.ids import bucket
 from orchestrator.core.outbox import Requested, folder_path
 from orchestrator.core.records import RECORDS, Attempt, Card, Evidence, Reverted, ReviewRecord
+from orchestrator.core.routine import RoutineRecord
 from orchestrator.engine.workspace import Workspace
 
 
@@ -20,7 +21,7 @@ def records_of(ws: Workspace, folder: Folder) -> dict[str, Any]:
     def order(stem: str) -> tuple[int, int, int]:
         record, number = found[stem], int(stem.partition("-")[2])
         match record:
-            case Attempt():
+            case Attempt() | RoutineRecord():
                 attempt = number
             case Evidence() | ReviewRecord():
                 attempt = record.attempt

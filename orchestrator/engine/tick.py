@@ -29,6 +29,7 @@ from orchestrator.core.board import run_kind
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, State
 from orchestrator.core.records import CardKind
+from orchestrator.core.routine_steps import reserve_routine
 from orchestrator.core.schedule import (
     ApplyDefault,
     Ask,
@@ -48,6 +49,7 @@ from orchestrator.core.schedule import (
     StartAttempt,
     StartChecks,
     StartReview,
+    StartRoutine,
     WatchLanding,
     decide,
 )
@@ -118,7 +120,7 @@ class Engine:
     noted: Noted = field(default_factory=Noted)
     history: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Attempts of each agent on each project since the engine began: who knows a project is preferred for it."""
-    note: tuple[dict[str, str], dict[str, Any]] = ({}, {})
+    note: tuple[dict[str, str], dict[str, Any]] | None = ({}, {})
     """What the note of this engine says: its problems, and the alerts."""
     beat: float = field(default_factory=time.monotonic)
     """When that was last written, on the clock of `time.monotonic`."""
@@ -348,6 +350,8 @@ def _act_on(engine: Engine, board: Board, action: JobAction, job: Job) -> Move |
             return release(job, ws.stamp(), needs=action.needs)
         case StartAttempt():
             return reserve_attempt(ws, job, action, board.agents[action.agent])
+        case StartRoutine():
+            return reserve_routine(job, ws.stamp())
         case Gather():
             return gather(ws, job)
         case StartChecks():
@@ -368,8 +372,8 @@ def _act_on(engine: Engine, board: Board, action: JobAction, job: Job) -> Move |
         case Remind():
             return remind(job, ws.stamp())
         case Ask():
-            # What a job waits for may be its project; there is nothing to merge then.
-            target = "" if action.kind is CardKind.STALE else ws.terms(job).target
+            # What a job waits for may be its project; there is nothing to merge then, nor of a routine.
+            target = "" if action.kind is CardKind.STALE or job.spec.routine else ws.terms(job).target
             asked = (action.kind, action.question, ws.stamp(), action.context)
             return merging.ask(job, *asked, target=target, base=action.base)
         case _:
@@ -436,6 +440,7 @@ def look_at_health(engine: Engine) -> None:
     for line in _guarded(engine, "health", partial(engine.alarms.look, engine.ws)) or ():
         engine.listener(line)
         log.warning(line)
+    engine.note = None  # Written in any case: by its age one sees that this engine still looks.
     _guarded(engine, "engine.json", partial(_note, engine))
 
 

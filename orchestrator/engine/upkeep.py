@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import Git
+from orchestrator.adapters.files import ensure_folder, write_atomic
+from orchestrator.adapters.git import Git, rev_parse
 from orchestrator.adapters.ledger import REF
 from orchestrator.core.config import LogLimits
 from orchestrator.engine.archive import archive_ended
@@ -48,7 +49,7 @@ class Upkeep:
         if self._work is not None and self._work.is_alive():
             return
         now, git = time.monotonic(), ws.ledger.git
-        due = [each for each in (git, *_mirrors(ws)) if self._is_due(each.git_dir, now)]
+        due = [each for each in (git, *mirrors_of(ws)) if self._is_due(each.git_dir, now)]
         if git in due:
             archive_ended(ws)
         acts = [partial(self._prune, ws.paths, ws.config.logs, ws.now())] if now >= self._prune_at else []
@@ -95,7 +96,8 @@ def _do_quietly(acts: Sequence[Callable[[], None]]) -> None:
             log.warning("upkeep: %s", error.message if isinstance(error, OrcError) else error)
 
 
-def _mirrors(ws: Workspace) -> list[Git]:
+def mirrors_of(ws: Workspace) -> list[Git]:
+    """The mirrors that are there."""
     paths = [ws.paths.mirror(name) for name in ws.config.projects]
     return [Git(path) for path in paths if (path / "HEAD").is_file()]
 
@@ -148,3 +150,40 @@ def write_graph(git: Git) -> None:
 
 def _tip(git: Git) -> bytes:
     return git.run("rev-parse", REF).out
+
+
+# --- the ledger alone ---------------------------------------------------------------------------------------------
+
+
+def count_loose(git: Git) -> int:
+    """How many loose objects a repository has."""
+    return int(git.text("count-objects").partition(" ")[0])
+
+
+def unpacked_of_ledger(ws: Workspace) -> int:
+    """How many objects of the ledger lie loose, of those that came since it was packed last."""
+    git = ws.ledger.git
+    return len(git.text("rev-list", "--objects", "--unpacked", *_new_of_ledger(ws)).splitlines())
+
+
+def pack_ledger(ws: Workspace) -> None:
+    """Put the loose objects of the ledger into a pack. What else lies in the repository is the person's, and stays."""
+    git, tip = ws.ledger.git, ws.ledger.tip()
+    wanted = "\n".join(_new_of_ledger(ws)).encode() + b"\n"
+    with effect(Effect.LEDGER_PACK):
+        git.run("pack-objects", "--quiet", "--revs", "--unpacked", f"{git.git_dir}/objects/pack/pack", stdin=wanted)
+        # It takes away what lies loose and in a pack, as any git does; nothing that is only loose.
+        git.run("prune-packed", "--quiet")
+        write_graph(git)
+        ensure_folder(ws.paths.routines)
+        write_atomic(ws.paths.routines / "packed", tip.encode(), sync=False)
+
+
+def _new_of_ledger(ws: Workspace) -> list[str]:
+    """The ledger, without what was packed before: so a night costs what a day has brought."""
+    try:
+        packed = (ws.paths.routines / "packed").read_text("ascii").strip()
+    except (OSError, ValueError):
+        packed = ""
+    is_known = bool(packed) and rev_parse(ws.ledger.git, f"{packed}^{{commit}}") is not None
+    return [REF, *([f"^{packed}"] if is_known else [])]

@@ -16,7 +16,7 @@ def why_waiting(ws: Workspace, jobs: Iterable[Job]) -> dict[str, str]:
     matching = Matching(look(ws), ws.now())
     found = {}
     for job in jobs:
-        if job.is_held or job.at.run:
+        if job.is_held or job.at.run or job.spec.routine:
             continue
         why = ""
         if job.state is State.READY:

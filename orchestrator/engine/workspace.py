@@ -73,6 +73,11 @@ class Paths:
         """What was found to be good: a memory that may be lost."""
         return self.orcdir / "known"
 
+    @property
+    def routines(self) -> Path:
+        """What maintenance keeps for itself: it may vanish, and is found out again."""
+        return self.orcdir / "routines"
+
     def mirror(self, project: str) -> Path:
         """The private bare mirror of a project."""
         return self.orcdir / "mirrors" / f"{project}.git"
