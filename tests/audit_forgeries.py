@@ -481,6 +481,14 @@ def beside(path: str, old: str, new: str) -> Callable[[w.Draft], None]:
     return change
 
 
+def nothing_expected(draft: w.Draft) -> None:
+    """A run is begun as by an orc that counted nothing."""
+    rewritten("job.yaml", r"  reserved:\n(    .*\n)+", "")(draft)
+    names = (path.rpartition("/")[2] for path, entry in draft.changes.items() if entry is not None)
+    record = next(name for name in names if name.startswith("attempt-") and name.endswith(".yaml"))
+    rewritten(record, r"estimate:\n(  .*\n)+", "")(draft)
+
+
 def moved(path: str, to: str) -> Callable[[w.Draft], None]:
     """A file of the ledger lies elsewhere, or nowhere."""
 
@@ -504,6 +512,11 @@ FORGERIES: dict[str, Forgery] = {
         at(w.METERED, "start", lambda draft: draft.swap_all("tokens: 1041", "tokens: 1")),
         Rule.USAGE,
         "expected to use",
+    ),
+    "a run that no limit sees": Forgery(
+        at(w.METERED, "start", nothing_expected),
+        Rule.USAGE,
+        "without a word of what it is expected to use",
     ),
     "a run that a job has not used": Forgery(
         at(w.METERED, "collect", rewritten("job.yaml", r"  used:\n(    .*\n)+", "")), Rule.USAGE, "the job has used"

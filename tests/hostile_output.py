@@ -27,6 +27,9 @@ JUNK: tuple[Any, ...] = (
     {"a": {}},
 )
 
+NO_COUNTS: tuple[Any, ...] = (-5, True, 10**16, 1e308, float("nan"), float("inf"), "200", [7], {"a": 7})
+"""What no number of tokens is, though it stands where one belongs."""
+
 GARBAGE: dict[str, bytes] = {
     "nothing": b"",
     "words": b"I have done it all, success!\n",

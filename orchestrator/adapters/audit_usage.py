@@ -66,6 +66,9 @@ def _check_reserved(step: Step) -> Iterator[Finding]:
     expected = record.estimate if record is not None else None
     if record is None or expected is None:
         yield from differ(Rule.USAGE, "what is set aside", step.at.reserved, None)
+        store = step.new.store
+        if record is not None and store.find(store.commit(step.commit.parents[0]).tree, "usage") is not None:
+            yield Rule.USAGE, "begins a run without a word of what it is expected to use, though runs are counted"
         return
     yield from differ(Rule.USAGE, "what is set aside", step.at.reserved, reserve(record))
     is_review = isinstance(record, ReviewRecord)
@@ -153,6 +156,7 @@ def judge_pressure(store: Store, commit: Commit, parent: Commit, paths: set[str]
         yield Rule.USAGE, f"{'changes' if path in paths else 'does not change'} {path}"
     was, now = (_read(store, commit.tree, Pressure, PRESSURE_PATH) for commit in (parent, commit))
     if now is None:
+        yield Rule.USAGE, f"removes {PRESSURE_PATH}"
         return
     seconds, root = commit.committer.seconds, parent.tree
     window = (_read(store, root, Window, WINDOW_PATH) or Window()).used(seconds)

@@ -163,6 +163,10 @@ class Book:
         window = self.window_refusal(job.priority, by_person=job.at.origin == "human")
         return window or self.refusal(Scope.TOTAL) or self.refusal(Scope.PROJECT, job.at.project)
 
+    def refusal_to(self, job: Job, agent: str) -> Refusal | None:
+        """Why no run of a job by this agent begins."""
+        return self.refusal_of(job) or self.refusal(Scope.AGENT, agent)
+
     def list_refusals(self, projects: Iterable[str], agents: Iterable[str]) -> Iterator[Refusal]:
         """All that hold now: for everybody, for each of these projects, for each of these agents."""
         window = self.window_refusal(Priority.P1, by_person=False)

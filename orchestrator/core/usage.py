@@ -17,6 +17,7 @@ from typing import Any
 from orchestrator.core.config import Price
 from orchestrator.core.job import Job, State
 from orchestrator.core.records import Attempt, PromptPart, ReviewRecord, RunStatus
+from orchestrator.core.said import Trouble
 from orchestrator.core.service import AT_ONCE_S
 from orchestrator.core.tally import NOTHING, Estimate, Reservation, Tally
 from orchestrator.core.transitions import Event, Move
@@ -63,7 +64,13 @@ class Window:
 
     def used(self, now: int) -> int:
         """The tokens of the last five minutes. What is partly within them counts whole."""
-        return sum(each.tokens for each in self.buckets if each.at + BUCKET_S > now - WINDOW_S)
+        return sum(each.tokens for each in self.buckets if _is_lately(each.at, now))
+
+
+def _is_lately(at: int, now: int) -> bool:
+    """Whether what began to be counted `at` counts still. A clock that was set back leaves some of it in the time to
+    come: of what lies further there than it was ever long ago nothing is believed, or it would count for years."""
+    return now - WINDOW_S < at + BUCKET_S and at <= now + WINDOW_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,10 @@ def charge_of(before: Job, after: Job, event: Event, record: Attempt | ReviewRec
         return Charge(project, held.agent, Tally(1, held.tokens, held.microusd, estimated=1, unpriced=unpriced))
     cost = record.spoke.cost_microusd
     tally = Tally(1, _sane(usage.total), _sane(cost or 0), unpriced=int(cost is None))
+    if record.spoke.trouble is Trouble.CUT:
+        # What it told until then is a part of what it used: nobody knows how large a one.
+        tokens, microusd = max(tally.tokens, held.tokens), max(tally.microusd, held.microusd)
+        return Charge(project, held.agent, Tally(1, tokens, microusd, estimated=1, unpriced=int(not microusd)))
     is_review = isinstance(record, ReviewRecord)
     worker = record.reviewer if isinstance(record, ReviewRecord) else record.worker
     # What was turned away says nothing of what such work takes.
@@ -184,7 +195,7 @@ def add_to_day(day: Day, charge: Charge) -> Day:
 def add_to_window(window: Window, charge: Charge, now: int) -> Window:
     """The last minutes with one more run, which ended `now`, in seconds since 1970; what is older is left out."""
     at = now - now % BUCKET_S
-    kept = {each.at: each.tokens for each in window.buckets if each.at + BUCKET_S > now - WINDOW_S}
+    kept = {each.at: each.tokens for each in window.buckets if _is_lately(each.at, now)}
     kept[at] = kept.get(at, 0) + charge.tally.tokens
     return Window(tuple(Bucket(*each) for each in sorted(kept.items())))
 

@@ -166,11 +166,14 @@ def spoke_of(ws: Workspace, said: Said | None, worker: Worker) -> Spoke | None:
     """What the agent's program said of its run, with what it cost."""
     if said is None:
         return None
+    usage = said.usage
+    if said.ok and usage is not None and not usage.total:
+        usage = None  # Nobody answers without having read anything: that is no number, but the want of one.
     known = ws.config.models.get(worker.model)
-    price = known.price if known and said.usage is not None else None
-    cost, priced = cost_of(said.usage, price)
+    price = known.price if known and usage is not None else None
+    cost, priced = cost_of(usage, price)
     return Spoke(
-        usage=said.usage,
+        usage=usage,
         so_far=said.so_far,
         context=said.context,
         model=said.model[:200],

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_output import GARBAGE, as_lines, assert_sane, read_broken, read_said
+from hostile_output import GARBAGE, NO_COUNTS, as_lines, assert_sane, read_broken, read_said
 
 from orchestrator.adapters.backends.base import Order
+from orchestrator.adapters.backends.claude import OF_MODEL
 from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.core.said import Trouble, Usage
 from orchestrator.errors import InvalidFileError
@@ -239,6 +240,26 @@ def test_a_cost_that_was_not_told_is_none_and_one_of_nothing_is_told() -> None:
         assert used.cost_microusd == cost
     old = {key: value for key, value in END.items() if key not in ("model_usage_since_last_result", "total_cost_usd")}
     assert read_said(CLAUDE, as_lines(INIT, old)).usage == Usage(100, 20, 30, 20, 5)
+
+
+@pytest.mark.parametrize("told", NO_COUNTS)
+@pytest.mark.parametrize("name", OF_MODEL)
+def test_a_use_that_is_told_as_nonsense_is_not_known(name: str, told: Any) -> None:
+    new = {**END, "model_usage_since_last_result": {"a": MODEL, "b": {**MODEL, name: told}}}
+    assert read_said(CLAUDE, as_lines(*RUN[:-1], new)).usage is None
+    if name != "inputTokens":
+        return
+    old = {key: value for key, value in END.items() if key != "model_usage_since_last_result"}
+    old["usage"] = {**old["usage"], "cache_read_input_tokens": told}
+    assert read_said(CLAUDE, as_lines(*RUN[:-1], old)).usage is None
+
+
+@pytest.mark.parametrize("told", [-1, 1e13, float("nan"), "3"])
+def test_a_cost_that_is_told_as_nonsense_is_none(told: Any) -> None:
+    end = {**END, "model_usage_since_last_result": {"a": {**MODEL, "costUSD": told}}}
+    used = read_said(CLAUDE, as_lines(INIT, end)).usage
+    assert used is not None
+    assert used.cost_microusd is None
 
 
 def test_the_conversation_is_as_long_as_its_newest_message_of_its_own() -> None:

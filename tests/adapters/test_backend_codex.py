@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_output import GARBAGE, as_lines, assert_sane, read_broken, read_said
+from hostile_output import GARBAGE, NO_COUNTS, as_lines, assert_sane, read_broken, read_said
 
 from orchestrator.adapters.backends.base import Launch, Order, Output
 from orchestrator.adapters.backends.registry import find_backend
@@ -234,6 +234,13 @@ def test_a_good_run_is_told_whole() -> None:
     assert (said.text, said.session, said.model, said.tool_calls) == ("done it", ID, "", 2)
     # What was read from or written to the cache counts once.
     assert said.usage == said.so_far == Usage(input=190, output=20, cache_read=60, cache_write=10, reasoning=8)
+
+
+@pytest.mark.parametrize("told", NO_COUNTS)
+@pytest.mark.parametrize("name", ["input_tokens", "output_tokens", "cached_input_tokens", "cache_write_input_tokens"])
+def test_a_use_that_is_told_as_nonsense_is_not_known(name: str, told: Any) -> None:
+    said = read_said(CODEX, as_lines(*RUN[:-1], {**END, "usage": {**USED, name: told}}))
+    assert (said.ok, said.usage, said.so_far) == (True, None, None)
 
 
 def test_what_earlier_runs_of_the_thread_used_is_subtracted() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_output import GARBAGE, as_lines, assert_sane, read_broken, read_said
+from hostile_output import GARBAGE, NO_COUNTS, as_lines, assert_sane, read_broken, read_said
 
 from orchestrator.adapters.backends.base import Launch, Order
 from orchestrator.adapters.backends.registry import find_backend
@@ -242,6 +242,15 @@ def test_a_good_run_is_told_whole() -> None:
     assert (said.text, said.session, said.model, said.tool_calls) == ("done it", ID, "m1", 1)
     # Read from the cache counts once; thoughts are in the total alone, and count as output.
     assert said.usage == Usage(input=22, output=34, cache_read=66, reasoning=10)
+
+
+@pytest.mark.parametrize("told", NO_COUNTS)
+@pytest.mark.parametrize("name", ["input_tokens", "output_tokens", "cached"])
+def test_a_use_that_is_told_as_nonsense_is_not_known(name: str, told: Any) -> None:
+    end = {**END, "stats": {**END["stats"], name: told}}
+    assert read_said(GEMINI, as_lines(*RUN[:-1], end)).usage is None
+    agy = {"output_tokens": "output_tokens", "cached": "cache_read_tokens"}.get(name, "input_tokens")
+    assert read_said(AGY, agy_end(usage={**AGY_USAGE, agy: told})).usage is None
 
 
 def test_the_answer_before_the_last_tool_stands_when_nothing_follows() -> None:

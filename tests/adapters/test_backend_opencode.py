@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_output import GARBAGE, as_lines, assert_sane, read_broken, read_said
+from hostile_output import GARBAGE, NO_COUNTS, as_lines, assert_sane, read_broken, read_said
 
 from orchestrator.adapters.backends.base import Launch, Order
 from orchestrator.adapters.backends.opencode import PLUGINS_CODE
@@ -231,6 +232,26 @@ def test_a_good_run_is_told_whole_and_its_steps_are_added_up() -> None:
 def test_the_conversation_is_as_long_as_its_newest_step() -> None:
     assert read_said(OPENCODE, as_lines(*RUN)).context == 11 + 7 + 5 + 2 + 33
     assert read_said(OPENCODE, as_lines(BEGIN)).context == 0
+
+
+@pytest.mark.parametrize("told", NO_COUNTS)
+@pytest.mark.parametrize("path", [("input",), ("output",), ("reasoning",), ("cache", "read"), ("cache", "write")])
+def test_a_use_that_is_told_as_nonsense_is_not_known(path: tuple[str, ...], told: Any) -> None:
+    events = copy.deepcopy([*RUN, BEGIN_2, finish("stop", "msg_3")])
+    step: Any = events[-1]["part"]["tokens"]
+    for key in path[:-1]:
+        step = step[key]
+    step[path[-1]] = told
+    assert read_said(OPENCODE, as_lines(*events)).usage is None
+
+
+@pytest.mark.parametrize("told", [-1, 1e13, float("nan"), "3"])
+def test_a_cost_that_is_told_as_nonsense_is_none(told: Any) -> None:
+    last = finish("stop", "msg_3")
+    last["part"]["cost"] = told
+    used = read_said(OPENCODE, as_lines(*RUN, BEGIN_2, last)).usage
+    assert used is not None
+    assert used.cost_microusd is None
 
 
 def test_a_cost_of_nothing_is_no_price() -> None:

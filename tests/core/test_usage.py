@@ -111,6 +111,27 @@ def test_a_run_that_tells_nothing_is_counted_as_was_expected_and_marked() -> Non
     assert tally_of(job, attempt_ended(job, record, the_terms(), LATER), record) == Tally(1, 1000, 70, estimated=1)
 
 
+@pytest.mark.parametrize(
+    ("told", "cost", "expected"),
+    [
+        (Usage(100, 20), 55, Tally(1, 1000, 70, estimated=1)),
+        (Usage(9000, 20), 55, Tally(1, 9020, 70, estimated=1)),
+        (Usage(100), None, Tally(1, 1000, 70, estimated=1)),
+        (Usage(9000), 99, Tally(1, 9000, 99, estimated=1)),
+    ],
+)
+def test_a_run_that_was_cut_off_is_counted_as_no_less_than_was_expected(
+    told: Usage, cost: int | None, expected: Tally
+) -> None:
+    job = running()
+    record = ended(job, Spoke(told, trouble=Trouble.CUT, cost_microusd=cost), RunStatus.TIMEOUT)
+    move = attempt_ended(job, record, the_terms(), LATER)
+    assert tally_of(job, move, record) == expected
+    charge = charge_of(job, move.job, move.event, record)
+    assert charge is not None
+    assert charge.learned is None, "a part of it teaches nothing of the whole"
+
+
 def test_a_run_that_tells_no_cost_is_marked() -> None:
     job = running()
     record = ended(job, replace(USED, cost_microusd=None))
@@ -221,6 +242,19 @@ def test_the_last_minutes_forget_what_is_older_and_never_too_early() -> None:
     assert window.used(1009) == window.used(1009 + WINDOW_S) == 100
     assert window.used(1010 + WINDOW_S) == 0
     assert add_to_window(window, a_charge(1), 1010 + WINDOW_S) == Window((Bucket(1310, 1),))
+
+
+def test_what_a_clock_that_was_wrong_put_into_the_time_to_come_does_not_count_for_ever() -> None:
+    year = 365 * 24 * 3600
+    window = add_to_window(add_to_window(Window(), a_charge(100), 1009), a_charge(7000), 1009 + year)
+    assert window.used(1009 + year) == 7000
+    # The clock is right again.
+    assert window.used(1020) == 0
+    after = add_to_window(window, a_charge(5), 1020)
+    assert after == Window((Bucket(1020, 5),))
+    # It was a minute too far: that counts on, and not for long.
+    window = add_to_window(after, a_charge(9), 1080)
+    assert [window.used(1020), window.used(1020 + WINDOW_S), window.used(1091 + WINDOW_S)] == [14, 14, 0]
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 1000)), max_size=60))

@@ -208,6 +208,22 @@ def pressures(world: World) -> list[str]:
     return [line.removeprefix("pressure: ").partition(",")[0] for line in out.splitlines()]
 
 
+def test_runs_that_begin_together_pass_a_limit_no_further_than_one_by_one(world: World) -> None:
+    world.souls["cyd"] = "alpha work"
+    set_up(world, {"total": {"tokens": 4200}})
+    drop(world, 1, 2)
+    with world.engine() as engine:
+        for _ in range(40):
+            tick(engine)
+            doing = [folder.job.at.reserved for folder in engine.ws.ledger.snapshot().active]
+            reserved = [each for each in doing if each is not None]
+            if reserved:
+                break
+    # Before its prompt is made nobody knows how long that is: for both of them there was room.
+    assert len(reserved) == 1
+    assert reserved[0].tokens > 4200
+
+
 def test_what_is_counted_survives_the_engine_and_costs_nothing_to_find_again(world: World) -> None:
     set_up(world, {"total": {"runs": 2}})
     drop(world, 1, 2)

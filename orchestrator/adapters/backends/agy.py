@@ -132,6 +132,8 @@ def _denials(result: Mapping[str, Any] | None) -> tuple[str, ...]:
 def _usage(result: Mapping[str, Any] | None) -> Usage | None:
     """Its input leaves the cache out, and its output includes thoughts, as far as others have seen."""
     usage = cli.mapping(cli.mapping(result).get("usage"))
-    keys = ("input_tokens", "output_tokens", "cache_read_tokens", "thinking_tokens")
-    read, out, cached, thoughts = (cli.count(usage.get(key)) for key in keys)
+    counts = cli.counts(usage, "input_tokens", "output_tokens", "cache_read_tokens", "thinking_tokens")
+    if counts is None:
+        return None
+    read, out, cached, thoughts = counts
     return Usage(input=read, output=max(out, thoughts), cache_read=cached, reasoning=thoughts) if read or out else None

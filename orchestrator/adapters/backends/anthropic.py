@@ -111,8 +111,8 @@ class _Told:
             self.sandbox = cli.short(line.get("sandbox"), cli.NAME_CHARS) or "none: not told"
         match line.get("type"):
             case "turn":
-                used = _usage(line.get("usage"))
-                self.usage, self.context = self.usage.plus(used), used.total
+                if (used := _usage(line.get("usage"))) is not None:
+                    self.usage, self.context = self.usage.plus(used), used.total
                 self.model = cli.text(line.get("model")) or self.model
             case "start" if line.get("resumed") is True:
                 self.session = cli.text(line.get("session"))
@@ -177,5 +177,6 @@ def _trouble(status: object, output: Output) -> Trouble:
         return Trouble.ERROR
 
 
-def _usage(value: object) -> Usage:
-    return Usage(**{key: cli.count(cli.mapping(value).get(key)) for key in USAGE_KEYS})
+def _usage(value: object) -> Usage | None:
+    counts = cli.counts(cli.mapping(value), *USAGE_KEYS)
+    return Usage(*counts) if counts is not None else None

@@ -214,7 +214,7 @@ class _Told:
             # The id of a session that is not there is no session.
             session="" if trouble is Trouble.SESSION else self.session,
             model=self.model,
-            usage=_usage(end) or self.used_at_least(),
+            usage=_usage(end) if _tells_usage(end) else self.used_at_least(),
             context=self.context,
             denials=_denials(end),
             retries=self.retries,
@@ -281,26 +281,28 @@ def _by_message(message: str) -> Trouble:
     return next((trouble for pattern, trouble in MESSAGES if pattern.search(message)), Trouble.NONE)
 
 
+OF_MODEL = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
+OF_CALL = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
+def _tells_usage(end: Mapping[str, Any]) -> bool:
+    return any(isinstance(end.get(key), dict) for key in ("usage", "model_usage_since_last_result"))
+
+
 def _usage(end: Mapping[str, Any]) -> Usage | None:
     """Of this run. `modelUsage` and `total_cost_usd` are about the whole session in versions that tell the first."""
     since = end.get("model_usage_since_last_result")
     if not isinstance(since, dict):
         used = _usage_of_call(end.get("usage"))
-        return used and replace(used, cost_microusd=_microusd(end.get("total_cost_usd")))
+        return used and replace(used, cost_microusd=cli.told_microusd(end.get("total_cost_usd")))
     used = NOTHING_USED
     by_model = [cli.mapping(each) for each in since.values()]
     for each in by_model:
-        out = cli.count(each.get("outputTokens"))
-        used = used.plus(
-            Usage(
-                input=cli.count(each.get("inputTokens")),
-                output=out,
-                cache_read=cli.count(each.get("cacheReadInputTokens")),
-                cache_write=cli.count(each.get("cacheCreationInputTokens")),
-                reasoning=min(out, cli.count(each.get("thinkingTokens"))),
-            )
-        )
-    costs = [_microusd(each.get("costUSD")) for each in by_model]
+        known = _counted(each, *OF_MODEL, each.get("thinkingTokens"))
+        if known is None:
+            return None
+        used = used.plus(known)
+    costs = [cli.told_microusd(each.get("costUSD")) for each in by_model]
     # A cost of some of the models is not that of the run.
     return replace(used, cost_microusd=sum(filter(None, costs)) if costs and None not in costs else None)
 
@@ -308,19 +310,13 @@ def _usage(end: Mapping[str, Any]) -> Usage | None:
 def _usage_of_call(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
-    out = cli.count(value.get("output_tokens"))
-    return Usage(
-        input=cli.count(value.get("input_tokens")),
-        output=out,
-        cache_read=cli.count(value.get("cache_read_input_tokens")),
-        cache_write=cli.count(value.get("cache_creation_input_tokens")),
-        reasoning=min(out, cli.count(cli.mapping(value.get("output_tokens_details")).get("thinking_tokens"))),
-    )
+    return _counted(value, *OF_CALL, cli.mapping(value.get("output_tokens_details")).get("thinking_tokens"))
 
 
-def _microusd(value: object) -> int | None:
-    told = cli.told_amount(value)
-    return None if told is None else cli.count(round(told * 1_000_000))
+def _counted(told: Mapping[str, Any], read: str, out: str, cached: str, written: str, thoughts: object) -> Usage | None:
+    """What is told under these names; None if that is nonsense."""
+    counts = cli.counts(told, read, out, cached, written)
+    return Usage(*counts, reasoning=min(counts[1], cli.count(thoughts))) if counts is not None else None
 
 
 def _denials(end: Mapping[str, Any]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from orchestrator.errors import InvalidFileError
 WHY_CHARS = 500
 NAME_CHARS = 200
 MOST = 10**15
-"""A number above it is nonsense, and counts as nothing."""
+"""A number above it is nonsense."""
 NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -261,6 +261,20 @@ def told_amount(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if 0 <= value <= MOST else None  # NaN is not in between either.
+
+
+def counts(told: Mapping[str, Any], *names: str) -> tuple[int, ...] | None:
+    """Numbers of things by these names, 0 for what is not told. None if one of them is nonsense: what is counted as
+    nothing for that would not be counted against any limit, and nobody would see it."""
+    values = [0 if told.get(name) is None else told_amount(told[name]) for name in names]
+    known = [int(each) for each in values if each is not None]
+    return tuple(known) if len(known) == len(values) else None
+
+
+def told_microusd(value: object) -> int | None:
+    """US dollars in millionths of one; None for all that is no sum of money."""
+    told = told_amount(value)
+    return None if told is None or told * 1_000_000 > MOST else round(told * 1_000_000)
 
 
 # --- what was told ---

@@ -288,8 +288,10 @@ def _usage(end: Mapping[str, Any] | None) -> Usage | None:
     used = cli.mapping(end).get("usage")
     if not isinstance(used, dict):
         return None
-    keys = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_input_tokens")
-    read, out, cached, written = (cli.count(used.get(key)) for key in keys)
+    counts = cli.counts(used, "input_tokens", "output_tokens", "cached_input_tokens", "cache_write_input_tokens")
+    if counts is None:
+        return None
+    read, out, cached, written = counts
     return Usage(
         input=max(0, read - cached - written),
         output=out,

@@ -257,7 +257,10 @@ def _usage(end: Mapping[str, Any] | None) -> Usage | None:
     stats = cli.mapping(end).get("stats")
     if not isinstance(stats, dict):
         return None
-    read, out, cached = (cli.count(stats.get(key)) for key in ("input_tokens", "output_tokens", "cached"))
+    counts = cli.counts(stats, "input_tokens", "output_tokens", "cached")
+    if counts is None:
+        return None
+    read, out, cached = counts
     # Thoughts are in the total alone.
     thoughts = max(0, cli.count(stats.get("total_tokens")) - read - out)
     return Usage(input=max(0, read - cached), output=out + thoughts, cache_read=cached, reasoning=thoughts)

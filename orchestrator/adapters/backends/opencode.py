@@ -165,8 +165,11 @@ class _Told:
     session: str = ""
     answer: str = ""
     usage: Usage | None = None
+    is_counted: bool = True
+    """No step has told nonsense of what it used."""
     context: int = 0
-    cost: float = 0.0
+    cost: float | None = 0.0
+    """US dollars; None once a step has told nonsense."""
     reason: str = ""
     """Why the last step finished; '' while one is open."""
     error: Mapping[str, Any] | None = None
@@ -210,22 +213,21 @@ class _Told:
 
     def take_usage(self, part: Mapping[str, Any]) -> None:
         tokens = cli.mapping(part.get("tokens"))
-        cache, reasoning = cli.mapping(tokens.get("cache")), cli.count(tokens.get("reasoning"))
-        self.cost += cli.amount(part.get("cost"))
-        used = Usage(
-            input=cli.count(tokens.get("input")),
-            output=cli.count(tokens.get("output")) + reasoning,
-            cache_read=cli.count(cache.get("read")),
-            cache_write=cli.count(cache.get("write")),
-            reasoning=reasoning,
-        )
+        own = cli.counts(tokens, "input", "output", "reasoning")
+        cache = cli.counts(cli.mapping(tokens.get("cache")), "read", "write")
+        cost = 0.0 if part.get("cost") is None else cli.told_amount(part["cost"])
+        self.cost = self.cost + cost if self.cost is not None and cost is not None else None
+        if own is None or cache is None:
+            self.is_counted = False
+            return
+        used = Usage(own[0], own[1] + own[2], *cache, reasoning=own[2])
         self.usage, self.context = (self.usage or NOTHING_USED).plus(used), used.total
 
     def said(self, output: Output) -> Said:
         ok = cli.ended_well(output) and self.reason == "stop" and self.error is None
         trouble, why = (Trouble.NONE, "") if ok else self.why(output)
         # It tells 0 for every model that it has no price of.
-        cost = round(self.cost * 1_000_000) if self.cost else None
+        cost = cli.told_microusd(self.cost) if self.cost else None
         headers = cli.mapping(cli.mapping(cli.mapping(self.error).get("data")).get("responseHeaders"))
         wait = cli.text(headers.get("retry-after"))
         return Said(
@@ -234,7 +236,7 @@ class _Told:
             trouble=trouble,
             why=why,
             session=self.session,
-            usage=self.usage and replace(self.usage, cost_microusd=cost),
+            usage=replace(self.usage, cost_microusd=cost) if self.usage and self.is_counted else None,
             context=self.context,
             denials=tuple(self.denials),
             retries=self.retries,
