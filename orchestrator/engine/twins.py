@@ -12,7 +12,7 @@ from orchestrator.adapters.ledger import Ledger, Snapshot, Writer
 from orchestrator.core.config import Config
 from orchestrator.core.job import Job
 from orchestrator.core.likes import bounds_of, near_refusal, with_likeness
-from orchestrator.core.similar import Bounds, Likeness, Likes, Means, said
+from orchestrator.core.similar import Bounds, Likeness, Likes, Means
 from orchestrator.core.transitions import Move
 from orchestrator.core.twins import Works, key_of, may_repeat, refusal
 
@@ -81,7 +81,7 @@ class Twins:
             twin = look_up(id_)
             if twin is not None and id_ != job.id and key_of(twin) == key:
                 return Judged(twin, refusal(twin))
-        if said(job.spec) is None or not self.likes.has_any(job.at.project):
+        if job.spec.dedup_key or not self.likes.has_any(job.at.project):
             return Judged()
         own = config.duplicates_of(job.at.project)
         bounds = bounds_of(own.ask, own.block)
