@@ -14,7 +14,7 @@ from orchestrator.core.card import MOST_QUESTION, shorten
 from orchestrator.core.job import Job
 from orchestrator.core.likes import LIMITS, MOST_HOURS, NEAR, like_question, parse_bounds
 from orchestrator.core.records import CardKind
-from orchestrator.core.similar import Likeness, Likes, Means, in_words, said
+from orchestrator.core.similar import Likeness, Likes, Means, in_words
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Event
 from orchestrator.core.twins import may_repeat
@@ -42,12 +42,13 @@ class Nearness:
 
     def _judge_new(self, step: Step) -> Iterator[Finding]:
         text = step.commit.trailer(LIMITS)
-        if may_repeat(step.after) or said(step.after.spec) is None or not self.likes.has_any(step.at.project):
+        if may_repeat(step.after) or step.after.spec.dedup_key:
             if text is not None or step.asks:
-                yield Rule.TWIN, f"holds {step.id} against other jobs, though it may repeat what is open or none is"
+                yield Rule.TWIN, f"holds {step.id} against other jobs, though it may repeat what is open"
             return
-        if text is None and not self.is_told and not step.asks:
-            return  # Older versions did not look.
+        is_alone = not self.likes.has_any(step.at.project)
+        if text is None and (is_alone or not self.is_told) and not step.asks:
+            return  # There is nothing to be like, or an older version did not look.
         self.is_told = True
         try:
             bounds = parse_bounds(text or "")

@@ -5,14 +5,14 @@ What is known here follows the ledger, is made where it is asked for first, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.adapters.ledger import Ledger, Snapshot, Writer
 from orchestrator.core.config import Config
 from orchestrator.core.job import Job
 from orchestrator.core.likes import bounds_of, near_refusal, with_likeness
-from orchestrator.core.similar import Bounds, Likeness, Likes, Means, said
+from orchestrator.core.similar import Bounds, Likeness, Likes, Means
 from orchestrator.core.transitions import Move
 from orchestrator.core.twins import Works, key_of, may_repeat, refusal
 
@@ -27,7 +27,7 @@ class Judged:
     """Why the new one is not accepted; '' if it is."""
     near: Likeness | None = None
     bounds: Bounds | None = None
-    """What likeness was held against; None: it was held against no job."""
+    """What likeness is held against; None: such a job is held against none."""
 
 
 @dataclass(slots=True)
@@ -35,11 +35,14 @@ class Twins:
     """The open jobs as of the commit `at`, with the steps of the writer that was last seen."""
 
     works: Works = field(default_factory=Works)
-    likes: Likes = field(default_factory=Likes)
+    likes: Likes | None = None
+    """None: nothing was held against them since all was forgotten. To read what every job says takes its time."""
     at: str = ""
+    _jobs: Mapping[str, Job] = field(default_factory=dict)
+    """All of them as of that commit."""
     _writer: Writer | None = None
-    _followed: int = 0
-    """How many steps of that writer."""
+    _steps: list[str] = field(default_factory=list)
+    """The jobs that have taken a step of that writer, one for each step."""
 
     def forget(self) -> None:
         """What the last writer did came to nothing: all is made anew when it is asked for."""
@@ -59,10 +62,10 @@ class Twins:
         """
         if writer is not self._writer:
             self._follow_ledger(ledger, writer.start)
-            self._writer, self._followed = writer, 0
-        for each in done[self._followed :]:
+            self._writer = writer
+        for each in done[len(self._steps) :]:
             self._follow(each.job.id, writer.job(each.job.id))
-        self._followed = len(done)
+            self._steps.append(each.job.id)
         # A job that comes with the step of another is not handed in once more: about such a one a person is asked.
         judged = self._judge(move.job, config, writer.job, refuses=not move.with_step_of)
         if judged.refused:
@@ -81,13 +84,13 @@ class Twins:
             twin = look_up(id_)
             if twin is not None and id_ != job.id and key_of(twin) == key:
                 return Judged(twin, refusal(twin))
-        if said(job.spec) is None or not self.likes.has_any(job.at.project):
+        if job.spec.dedup_key:
             return Judged()
         own = config.duplicates_of(job.at.project)
         bounds = bounds_of(own.ask, own.block)
         if not refuses:
             bounds = Bounds(bounds.least, 0)
-        near = self.likes.judge(job, bounds)
+        near = self._likes(look_up).judge(job, bounds) if bounds.least else None
         twin = look_up(near.twin) if near is not None else None
         if near is None or twin is None:
             return Judged(bounds=bounds)
@@ -98,11 +101,20 @@ class Twins:
         changed = ledger.changed_since(self.at)
         if changed is None:
             self.works.begin(snapshot.jobs)
-            self.likes.begin(snapshot.jobs)
+            self.likes = None
         for id_ in changed or ():
             self._follow(id_, snapshot.jobs.get(id_))
-        self.at, self._writer = snapshot.tip, None
+        self.at, self._jobs, self._writer, self._steps = snapshot.tip, snapshot.jobs, None, []
 
     def _follow(self, id_: str, job: Job | None) -> None:
         self.works.follow(id_, job)
-        self.likes.follow(id_, job)
+        if self.likes is not None:
+            self.likes.follow(id_, job)
+
+    def _likes(self, look_up: Callable[[str], Job | None]) -> Likes:
+        if self.likes is None:
+            self.likes = Likes()
+            self.likes.begin(self._jobs)
+            for id_ in self._steps:
+                self.likes.follow(id_, look_up(id_))
+        return self.likes

@@ -395,7 +395,7 @@ def test_what_a_failed_flush_may_have_lost_is_written_anew(repo: Path, tmp_path:
 
 def test_what_belongs_to_a_step_is_left_out_with_it(workspace: Workspace) -> None:
     job = accepted(ONE)
-    assert workspace.commit([job]) == [job]
+    assert [move.job for move in workspace.commit([job])] == [job.job]
     with_it = Filing("worker: ada", {"workers/ada/main.yaml": b"runs: 2\n"}, with_step_of=ONE)
     other = Filing("library: x", {"library/x": b"x"}, with_step_of=TWO)
     assert workspace.commit([accepted(ONE)], [with_it, other]) == [], "it is there already"
@@ -417,7 +417,7 @@ def test_a_step_that_cannot_be_written_is_told_and_the_others_are_committed(work
     good, bad, last = accepted(ONE), unwritable(accepted(TWO), problem), accepted(THREE)
     with pytest.raises(UnwritableError) as refused:
         workspace.commit([good, bad, last])
-    assert refused.value.done == [good, last]
+    assert [move.job for move in refused.value.done] == [good.job, last.job]
     assert [move for move, _ in refused.value.bad] == [bad]
     assert set(workspace.ledger.snapshot().folders) == {ONE, THREE}
     assert TWO not in Git(workspace.paths.git_dir).text("ls-tree", "-r", "--name-only", REF)

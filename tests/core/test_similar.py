@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from like_jobs import DUPLICATES, LOOK_ALIKES, Text
 
@@ -184,6 +184,7 @@ WORDS = ["mend", "page", "shop", "fast", "slow", "test_a.py", "7", "`x`", "Users
 TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join) | st.text(max_size=60)
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS, st.lists(TEXTS, max_size=5))
 def test_likeness_is_the_same_from_both_sides_and_between_0_and_1(one: str, two: str, rest: list[str]) -> None:
     others = [job(text, f"x-{number:08}", agent="other") for number, text in enumerate(rest)]
@@ -193,6 +194,7 @@ def test_likeness_is_the_same_from_both_sides_and_between_0_and_1(one: str, two:
     assert there is None or 0 < there.score <= ALL
 
 
+@settings(deadline=None)
 @given(TEXTS, st.lists(TEXTS, max_size=5))
 def test_a_text_is_wholly_like_itself(text: str, rest: list[str]) -> None:
     others = [job(each, f"x-{number:08}") for number, each in enumerate(rest)]
@@ -203,6 +205,7 @@ def test_a_text_is_wholly_like_itself(text: str, rest: list[str]) -> None:
         assert (near.score, near.why) == (ALL, None)
 
 
+@settings(deadline=None)
 @given(st.lists(TEXTS, max_size=12), TEXTS, st.sampled_from([300, 600, 800]), st.randoms())
 def test_the_look_up_finds_what_a_look_at_every_job_finds(
     texts: list[str], new: str, least: int, rng: random.Random

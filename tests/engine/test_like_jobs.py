@@ -16,6 +16,7 @@ from desk_world import Desk
 from engine_world import World, attempt
 
 from orchestrator.adapters.audit import audit
+from orchestrator.adapters.ledger import REF
 from orchestrator.core.answer import apply_default
 from orchestrator.core.config import Duplicates
 from orchestrator.core.job import Job, State
@@ -264,7 +265,7 @@ def raw(ws: Workspace, prompt: str) -> Move:
 
 
 def forge(ws: Workspace, move: Move) -> list[str]:
-    """Put a step on the ledger that the engine would not take; what is said of it, with and without what came before."""
+    """Put a step on the ledger that the engine would not take: what is said of it, also without what came before."""
     tip = ws.ledger.tip()
     with ws.ledger.writing() as writer:
         writer.commit(move, ws.now())
@@ -273,6 +274,11 @@ def forge(ws: Workspace, move: Move) -> list[str]:
     if ("Near-Limits" in dict(move.trailers)) or move.job.state is State.DECIDE:
         assert lies(ws.paths.root, since=tip) == found
     return found
+
+
+def undo(ws: Workspace, tip: str) -> None:
+    w.git(ws.paths.root, "update-ref", REF, tip)
+    assert lies(ws.paths.root) == []
 
 
 @pytest.mark.parametrize(("make", "words"), [each[1:] for each in FORGED], ids=[each[0] for each in FORGED])
@@ -311,11 +317,11 @@ def test_every_word_of_the_question_is_held_against_the_ledger(desk: Desk) -> No
         job = replace(move.job, at=replace(move.job.at, expires=each.expires))
         found = forge(ws, replace(move, job=job, records={name: each}))
         assert found, each
-        w.git(ws.paths.root, "update-ref", "refs/heads/orc/state", begun)
+        undo(ws, begun)
     for forged in (replace(like, score=like.score - 50), replace(like, twin=other.id)):
         begun = ws.ledger.tip()
         assert forge(ws, with_likeness(raw(ws, ASKED), forged, BOUNDS, first, 24)), forged
-        w.git(ws.paths.root, "update-ref", "refs/heads/orc/state", begun)
+        undo(ws, begun)
 
 
 def test_the_card_of_a_like_job_is_asked_with_as_it_comes_in_and_never_later(desk: Desk) -> None:
