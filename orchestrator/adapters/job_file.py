@@ -89,7 +89,7 @@ def read_job(data: bytes, *, name: str) -> Job:
 
 
 def job_template(kind: str = Kind.CODE, *, schema_path: str = "", prompt: str = "") -> str:
-    """A job file to fill in: every key with its meaning, all but the prompt and the kind commented out.
+    """A job file to fill in: every key for agents with its meaning, all but the prompt and the kind commented out.
 
     `schema_path` is where editors find the schema. Without a prompt the text is not a valid job, so it
     cannot start by itself.
@@ -98,7 +98,10 @@ def job_template(kind: str = Kind.CODE, *, schema_path: str = "", prompt: str = 
     head = [SCHEMA_LINE.format(schema_path)] if schema_path else []
     head += ["# A job for orc. Only the prompt is required; to use another key, take the # in front of it away.", ""]
     body = render_prompt(schema["properties"]["prompt"], prompt)
-    return "\n".join([*head, *body, "", *render_section(schema, given={"kind": str(kind)}, skip=("prompt",))]) + "\n"
+    return (
+        "\n".join([*head, *body, "", *render_section(schema, given={"kind": str(kind)}, skip=("prompt", "routine"))])
+        + "\n"
+    )
 
 
 def _is_markdown(name: str) -> bool:

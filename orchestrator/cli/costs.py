@@ -121,7 +121,10 @@ def _tell(app: App, report: CostReport, *, every: bool) -> None:
 
     sums = report.total.all
     click.secho(f"{_heading(report)}, {_number(sums.done, 'job')} done", bold=True, color=app.paints())
-    for line in (*_doubts(report), *([report.share.warning] if report.share.warning else [])):
+    for line in (
+        *_doubts(report),
+        *([report.share.warning] if report.by is By.PURPOSE and report.share.warning else []),
+    ):
         click.secho(f"? {clean_line(line)}", fg="yellow", color=app.paints())
     if not sums.runs and not report.groups:
         click.echo("Nothing was used then." if report.counted_since else "No run has ended yet.")

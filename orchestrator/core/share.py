@@ -48,9 +48,12 @@ class Share:
 
     @property
     def warning(self) -> str:
-        """What somebody should look at; '' where the share is usual, or too few jobs have ended to tell."""
+        """What somebody should look at; '' where the share is usual, or too few jobs have ended to tell.
+
+        Nor where there is no maintenance at all: whoever has never asked for any is not to be told of it each day.
+        """
         share = self.by_count
-        if share is None or self.all_jobs < ENOUGH or LEAST <= share <= MOST:
+        if share is None or not self.jobs or self.all_jobs < ENOUGH or LEAST <= share <= MOST:
             return ""
         what = "what you want done may come too short" if share > MOST else "the house may be left to itself"
         return f"{self.told}, where {LEAST} to {MOST} % is usual: {what}"

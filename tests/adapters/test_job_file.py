@@ -383,6 +383,9 @@ def test_every_example_in_the_schema_is_accepted(key: str) -> None:
     values = sub.get("examples") or [{name: each["examples"][0] for name, each in sub["properties"].items()}]
     assert values
     for value in values:
+        if key == "routine":  # In place of a prompt.
+            assert parse(dump({key: value})).routine == value
+            continue
         spec = parse(dump({"prompt": "x", key: value}))
         assert (spec == JobSpec("x")) == (value == sub.get("default")), value
 
@@ -407,7 +410,7 @@ def test_a_template_with_every_comment_sign_taken_away_has_every_key() -> None:
     text = re.sub(r"^#(?! \S)", "", job_template(prompt="Fix it."), flags=re.MULTILINE)
     spec = parse(text)
     for field in dataclasses.fields(JobSpec):
-        if field.name not in ("kind", "expects"):
+        if field.name not in ("kind", "expects", "routine"):
             assert getattr(spec, field.name) != getattr(JobSpec("x"), field.name), field.name
 
 
@@ -416,3 +419,28 @@ def test_a_template_with_every_comment_sign_taken_away_has_every_key() -> None:
 def test_a_template_holds_any_prompt(prompt: str) -> None:
     wanted = prompt.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
     assert parse(job_template(prompt=prompt)).prompt.strip("\n") == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("routine: snapshot\nprompt: and say hello\n", "prompt"),
+        ("routine: snapshot\nagent: ada\n", "agent"),
+        ("routine: snapshot\nchecks: ['true']\n", "checks"),
+        ("routine: snapshot\npurpose: work\n", "purpose"),
+        ("routine: snapshot\nmerge: auto\n", "merge"),
+        ("routine: reboot\n", "routine"),
+        ("title: nothing to do\n", "prompt"),
+    ],
+)
+def test_a_routine_goes_with_nothing_that_is_for_an_agent(text: str, key: str) -> None:
+    with pytest.raises(InvalidFileError) as refused:
+        parse_job(text.encode(), name="house.yaml")
+    assert refused.value.key == key
+
+
+def test_a_routine_is_maintenance_and_needs_no_prompt() -> None:
+    spec = parse_job(b"routine: sweep\nneeds: [other]\n", name="house.yaml").spec
+    assert (spec.routine, spec.prompt, spec.purpose.value, spec.heading) == (
+        "sweep", "", "maintenance", "the routine sweep",
+    )  # fmt: skip

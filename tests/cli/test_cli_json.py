@@ -90,6 +90,8 @@ def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> No
         file.write("notify: {about: [rejected], to: {mine: {command: ['true']}}}\n")
     check("trace")
     check("sweep", "--dry-run")
+    check("routine")
+    check("routine", "pack")
     check("notify", "test")
     check("notify", "send")
     check("notify", "list")

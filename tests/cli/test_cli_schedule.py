@@ -35,7 +35,7 @@ def test_each_is_listed_with_its_times_and_what_is_wrong_with_the_others(root: P
     (root / "schedules" / "off.yaml").write_text("enabled: false\ncron: '@daily'\ntz: UTC\njob: {prompt: x}\n")
     (root / "schedules" / "broken.yaml").write_text("cron: '@daily'\ntz: Europe/Berln\njob: {prompt: x}\n")
     heading, inbox, off, problem = w.orc(root, "schedule", "list", code=0).out.splitlines()
-    assert heading.split() == ["NAME", "DUE", "ZONE", "NEXT", "LAST", "JOBS", "MISSED", "SKIPPED", "JOB"]
+    assert heading.split() == ["NAME", "DUE", "ZONE", "NEXT", "LAST", "JOBS", "MISSED", "SKIPPED", "QUIET", "JOB"]
     assert inbox.startswith("inbox  30 8 * * 1-5  Europe/Berlin  2")
     assert "switched off" in off
     told = "'Europe/Berln' is no time zone of the IANA database; did you mean Europe/Berlin?"

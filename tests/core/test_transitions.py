@@ -85,6 +85,7 @@ def test_a_job_begins_with_its_acceptance_and_nothing_else() -> None:
             State.DONE,
             {
                 (Event.DONE, State.LANDING),
+                (Event.RAN, State.RUNNING),  # Of a routine only, which no agent made.
                 (Event.VERDICT, State.REVIEWING),
                 (Event.STAND, State.REVIEWING),
                 (Event.ANSWER, State.DECIDE),

@@ -1,4 +1,4 @@
-"""Maintenance as jobs, in a real engine and real processes: no agent, no slot and no model, and all is on the ledger."""
+"""Maintenance as jobs, in a real engine and real processes: no agent, slot or model, and all is on the ledger."""
 
 from __future__ import annotations
 
