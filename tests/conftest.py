@@ -19,6 +19,7 @@ from orchestrator.engine.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from engine_world import World
+    from fake_models import FakeModels
 
 CONFIG = "version: 1\nprojects:\n  main:\n    target: main\n"
 SEAL = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
@@ -102,6 +103,17 @@ def no_lies(world: World) -> Iterator[None]:
     yield
     git_dir = world.root / ".git"
     assert audit(git_dir, {"main": git_dir}).lies == ()
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModels]:
+    """A model service on loopback, and the key that orc's own agent shows to it."""
+    from api_world import KEY
+    from fake_models import FakeModels
+
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    with FakeModels([]) as fake:
+        yield fake
 
 
 @pytest.fixture
