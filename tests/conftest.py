@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +20,18 @@ from orchestrator.engine.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from engine_world import World
+    from fake_models import FakeModels
 
 CONFIG = "version: 1\nprojects:\n  main:\n    target: main\n"
 SEAL = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 SEAL |= {f"GIT_{role}_NAME": "Ada Lovelace" for role in ("AUTHOR", "COMMITTER")}
 SEAL |= {f"GIT_{role}_EMAIL": "ada@example.invalid" for role in ("AUTHOR", "COMMITTER")}
 OPEN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "ORC_RUN", "ORC_RUN_DIR", "XDG_CACHE_HOME", KILL_AT)
+
+# Python may be told to keep nothing that it compiles, as in many images of containers. Then each of the many processes
+# that the tests start would compile all of orc again, and each process that runs them all of the tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def seal(patch: pytest.MonkeyPatch, home: Path) -> None:
@@ -102,6 +109,17 @@ def no_lies(world: World) -> Iterator[None]:
     yield
     git_dir = world.root / ".git"
     assert audit(git_dir, {"main": git_dir}).lies == ()
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModels]:
+    """A model service on loopback, and the key that orc's own agent shows to it."""
+    from api_world import KEY
+    from fake_models import FakeModels
+
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    with FakeModels([]) as fake:
+        yield fake
 
 
 @pytest.fixture

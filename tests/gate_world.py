@@ -14,9 +14,11 @@ from typing import Any
 from made_once import put_copy
 from tree_helpers import ENVIRONMENT, contents
 
-from orchestrator.core.gated import Gated
+from orchestrator.adapters.git import Git, own_dir, reading
+from orchestrator.core.gated import Gated, Named
 from orchestrator.core.job import Check, JobSpec
 from orchestrator.engine.gate import Asked, gate_branch
+from orchestrator.engine.gate_names import find_named
 
 CRITIC = """\
 import json, os, sys
@@ -80,6 +82,11 @@ class Ground:
         listed = tuple(each if isinstance(each, Check) else Check(each, timeout_s=30) for each in checks)
         asked = Asked(branch, spec, checks=listed, command=command, **more)
         return gate_branch(at or self.repo, asked, lambda what, how_far: self.told.append(what))
+
+    def named(self, name: str) -> Named:
+        """What a gate takes a name for."""
+        with reading(Git(own_dir(self.repo))) as git:
+            return find_named(git, name)
 
     def critic(self, change: str = "", end: str = "print(json.dumps(answer))") -> str:
         """The command of a reviewer whose answer is changed by a line of Python."""

@@ -9,6 +9,7 @@ a `git` in front of PATH that counts what it is asked for, and a stand-in for th
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import platform
@@ -86,7 +87,7 @@ class Point:
     @property
     def kind(self) -> tuple[str, str, str]:
         """The scene, whose call it is (not which of them), and the call."""
-        return self.scene, re.sub(r"\.\d+(\+?)$", r"\1", self.process), self.call
+        return self.scene, _without_number(self.process), self.call
 
     @property
     def family(self) -> str:
@@ -97,6 +98,11 @@ class Point:
     def later(self, nth: int) -> Point:
         """The same call at another time."""
         return Point(self.scene, self.process, self.call, nth)
+
+
+@functools.cache
+def _without_number(process: str) -> str:
+    return re.sub(r"\.\d+(\+?)$", r"\1", process)
 
 
 def read_points(path: Path = TABLE) -> list[Point]:
@@ -119,7 +125,8 @@ def choose(points: Iterable[Point], count: int, seed: str) -> list[Point]:
         groups: dict[object, list[Point]] = {}
         for point in these:
             groups.setdefault(what(point), []).append(point)
-        turns = [(turn, lot(group), point) for group, same in groups.items() for turn, point in enumerate(same)]
+        lots = {group: lot(group) for group in groups}
+        turns = [(turn, lots[group], point) for group, same in groups.items() for turn, point in enumerate(same)]
         return [point for _, _, point in sorted(turns, key=itemgetter(0, 1))]
 
     by_kind = in_turns(sorted(points, key=lot), lambda point: point.kind)

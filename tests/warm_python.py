@@ -30,7 +30,10 @@ from typing import IO, NoReturn
 SOURCE = Path(__file__).resolve().parents[1]
 ORC = ("from orchestrator.cli.main import main\nmain()", str(SOURCE / "orchestrator" / "__main__.py"))
 """What `python -m orchestrator` does, and the name by which it knows itself."""
-_OFTEN = ("jsonschema", "rich.console", "rich.live", "rich.table", "watchdog.observers", "yaml")
+_OFTEN = (
+    *("_strptime", "encodings.ascii", "filelock", "frontmatter", "git", "jsonschema", "rich.console", "rich.live"),
+    *("rich.table", "watchdog.observers", "yaml"),
+)
 """What commands import when they need it."""
 
 

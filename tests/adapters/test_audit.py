@@ -8,7 +8,9 @@ from pathlib import Path
 
 import audit_world as w
 import pytest
-from audit_forgeries import FORGERIES, everywhere, never_looked
+from audit_forgeries import FORGERIES
+from forged_work import never_looked
+from forging import everywhere
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.audit_rules import Rule

@@ -32,7 +32,7 @@ def forged(arena: Path) -> Iterator[Path]:
     update_ref(door, REF, honest, rev_parse(door, REF) or "")
 
 
-EACH = 8
+EACH = 16
 """Of so many one is tried with the quick tests; all are of the same make, and each takes a ledger of its own."""
 SLOW = [pytest.param(name, marks=pytest.mark.slow if at % EACH else ()) for at, name in enumerate(FORGERIES)]
 

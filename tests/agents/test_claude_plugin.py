@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from agent_kinds import CLAUDE, Kind
 from agent_lab import Lab
 from test_agents import lab, program, programs
 
-pytest.importorskip("mcp", reason="the extra `mcp` is not installed: pip install -e '.[mcp]'")
-pytestmark = [pytest.mark.agents, pytest.mark.timeout(200)]
+NEEDED = pytest.mark.skipif(
+    find_spec("mcp") is None, reason="the extra `mcp` is not installed: pip install -e '.[mcp]'"
+)
+pytestmark = [pytest.mark.agents, pytest.mark.timeout(200), NEEDED]
 
 SOURCE = Path(__file__).resolve().parents[2]
 PLUGIN = SOURCE / "integrations" / "claude-code"

@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cli_world as w
 import pytest
-
-pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
-
-import anyio
-from mcp import StdioServerParameters
-from mcp.client import Client
-from mcp.shared.exceptions import MCPError
 
 from orchestrator import __version__
 from orchestrator.cli.main import IN_A_RUN
 from orchestrator.errors import ExitCode
 
+# Imported where it is used: it takes a second, of each process that only has to find the tests.
+if TYPE_CHECKING:
+    from mcp.client import Client
+
+pytestmark = pytest.mark.skipif(find_spec("mcp") is None, reason="the extra `mcp` is not installed")
 TOOLS = {"ask", "remember", "submit", "progress", "verdict"}
-Calls = Callable[[Client], Awaitable[None]]
+Calls = Callable[["Client"], Awaitable[None]]
 
 
 def place(tmp_path: Path, kind: str = "attempt") -> tuple[dict[str, str], Path]:
@@ -37,6 +36,10 @@ def place(tmp_path: Path, kind: str = "attempt") -> tuple[dict[str, str], Path]:
 
 def talk(env: dict[str, str], calls: Calls) -> None:
     """One session with `orc mcp` in this environment."""
+    import anyio
+    from mcp import StdioServerParameters
+    from mcp.client import Client
+
     server = StdioServerParameters(
         command=sys.executable, args=["-m", "orchestrator", "mcp"], env={"PYTHONPATH": str(w.SOURCE), **env}
     )
@@ -166,6 +169,8 @@ def test_the_plugin_starts_this_server_and_its_skill_names_every_tool() -> None:
 def test_no_tool_says_that_a_project_is_finished(tmp_path: Path) -> None:
     """Whoever answers for a person is a person: what an agent may ask has no such verb, by whatever way it asks."""
     assert not {"approve", "answer", "reject", "finish"} & (TOOLS | set(IN_A_RUN))
+    from mcp.shared.exceptions import MCPError
+
     env, folder = place(tmp_path)
 
     async def calls(client: Client) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import cli_world as w
 import pytest
+from local_server import Posted, taking_posts
 
 WRITER = "#!/bin/sh\n{ cat; } >> told.jsonl\nprintf '%s\\n' \"$ORC_NOTICE_TITLE\" >> titles\n"
 
@@ -43,11 +42,12 @@ BY_COMMAND = "  to: {mine: {command: [./tell.sh]}}\n"
 def test_an_engine_has_the_person_told_of_a_card_once(tmp_path: Path) -> None:
     root = workspace(tmp_path / "work", BY_COMMAND)
     id_ = w.asked(root)
-    w.wait_until(lambda: told(root))
+    titles = root / "titles"  # Written last.
+    w.wait_until(lambda: titles.exists() and titles.read_text())
     (message,) = told(root)
     (notice,) = message["notices"]
     assert (notice["about"], notice["job"], notice["command"]) == ("cards", id_, f"orc show {id_}")
-    assert (root / "titles").read_text() == "orc work: a question for you\n"
+    assert titles.read_text() == "orc work: a question for you\n"
     # Neither another engine nor a person's own call tells it again.
     w.orc(root, "run", "--until-idle", "--quiet", code=1)
     w.wait_until(lambda: w.orc(root, "notify", "send").code == 0)
@@ -150,27 +150,11 @@ def server(code: int = 200, location: str = "") -> Iterator[tuple[str, list[tupl
     """A server on loopback, its address, and what it was sent: path, body and key."""
     got: list[tuple[str, dict[str, Any], str]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            got.append((self.path, body, self.headers["Idempotency-Key"]))
-            self.send_response(code)
-            if location:
-                self.send_header("Location", location)
-            self.end_headers()
+    def take(posted: Posted) -> None:
+        got.append((posted.path, json.loads(posted.body), posted.headers["Idempotency-Key"]))
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    found = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=found.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{found.server_address[1]}/hook", got
-    finally:
-        found.shutdown()
-        thread.join()
-        found.server_close()
+    with taking_posts(take, code, location) as address:
+        yield f"{address}/hook", got
 
 
 def test_a_webhook_gets_one_object_by_post(tmp_path: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import cli_world as w
 import pytest
+from local_server import Posted, taking_posts
 
 pytest.importorskip("opentelemetry.sdk", reason="install the extra: python -m pip install '.[otel]'")
 
@@ -22,29 +21,14 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
 
     got: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            request = ExportTraceServiceRequest.FromString(body)
-            assert self.path == "/v1/traces"
-            got.extend(span for each in request.resource_spans for one in each.scope_spans for span in one.spans)
-            self.send_response(200)
-            self.end_headers()
+    def take(posted: Posted) -> None:
+        body = gzip.decompress(posted.body) if posted.headers.get("Content-Encoding") == "gzip" else posted.body
+        request = ExportTraceServiceRequest.FromString(body)
+        assert posted.path == "/v1/traces"
+        got.extend(span for each in request.resource_spans for one in each.scope_spans for span in one.spans)
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", got
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with taking_posts(take) as address:
+        yield address, got
 
 
 def test_a_job_that_has_ended_is_sent_as_one_trace(tmp_path: Path, collector: tuple[str, list[Any]]) -> None:

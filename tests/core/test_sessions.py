@@ -26,10 +26,10 @@ from orchestrator.core.times import iso
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 WORKER = Worker("engineer", "anthropic", "strong-1", "claude")
 SESSION = Session(
-    agent="engineer",
+    agent=WORKER.agent,
     project="main",
-    backend="claude",
-    model="strong-1",
+    backend=WORKER.backend,
+    model=WORKER.model,
     system="5y5",
     id="s-1",
     started=iso(NOW - timedelta(hours=3)),

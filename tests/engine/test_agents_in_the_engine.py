@@ -4,10 +4,10 @@ service on loopback. The programs of others are in tests/agents, where they are 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from api_world import KEY, PRICE, WRITES, api_of, says
 from cli_world import orc
 from engine_world import World, attempt, git
 from fake_dialects import Asked
@@ -36,44 +36,19 @@ Keeps the lamp burning.
 - Never lets it go out.
 """
 pytestmark = pytest.mark.usefixtures("no_lies")
-USAGE = {"input": 1000, "output": 100, "cache_read": 10, "cache_write": 20}
-WRITES = {"times": 1, "tools": [{"name": "write", "input": {"path": "code.py", "content": "print('new')\n"}}]}
-
-
-def says(text: str = "It is done.", **more: Any) -> dict[str, Any]:
-    return {"text": text, "usage": USAGE, **more}
-
-
-@pytest.fixture
-def service() -> Iterator[FakeModels]:
-    with FakeModels([]) as fake:
-        yield fake
 
 
 def set_up(world: World, service: FakeModels, *turns: dict[str, Any], persistent: bool = True, **config: Any) -> None:
     service.play(turns)
     world.souls = {"bea": "beta review"}
     world.config = {
-        "backends": {
-            "api": {"type": "anthropic", "base_url": service.url, "args": ["--tries=1", "--wait-s=0.1"], "quick": True}
-        },
-        "models": {
-            "strong-1": {
-                "family": "north",
-                "price": {"date": "2026-11-21", "input": 3, "output": 15, "cache_read": 1, "cache_write": 2},
-            }
-        },
+        "backends": {"api": api_of(service)},
+        "models": {"strong-1": {"family": "north", "price": PRICE}},
         **config,
     }
     (world.root / "souls").mkdir(exist_ok=True)
     (world.root / "souls" / "keeper.md").write_text(SOUL.format(persistent=str(persistent).lower()))
     world.set_up()
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key-4711")
-    return "sk-ant-not-a-key-4711"
 
 
 def test_a_job_is_done_and_its_attempt_says_what_was_used_and_what_it_cost(world: World, service: FakeModels) -> None:
@@ -345,17 +320,17 @@ def test_a_reviewer_whose_service_fails_has_said_nothing_and_is_asked_again(worl
     assert "Keeps the lamp burning." in service.requests[-1].system
 
 
-def test_the_key_is_nowhere_in_the_ledger_or_what_a_run_left(world: World, service: FakeModels, key: str) -> None:
+def test_the_key_is_nowhere_in_the_ledger_or_what_a_run_left(world: World, service: FakeModels) -> None:
     shell = {"times": 1, "tools": [{"name": "bash", "input": {"command": "env; echo KEY=$ANTHROPIC_API_KEY"}}]}
-    set_up(world, service, shell, {**WRITES}, says(f"the key is {key}"))
+    set_up(world, service, shell, {**WRITES}, says(f"the key is {KEY}"))
     world.drop("greet.yaml", "prompt: greet\n")
     world.run()
-    assert key not in "".join(str(each) for each in service.requests)
+    assert KEY not in "".join(str(each) for each in service.requests)
     # What ended runs left is put away for people to read.
     kept = [path for path in (world.root / "state" / "logs").rglob("*") if path.is_file()]
     assert {"spec.json", "stdout", "result.json"} <= {path.name for path in kept}
-    assert [path for path in kept if key.encode() in path.read_bytes()] == []
-    assert key not in git(world.root, "log", "-p", "orc/state")
+    assert [path for path in kept if KEY.encode() in path.read_bytes()] == []
+    assert KEY not in git(world.root, "log", "-p", "orc/state")
 
 
 def test_a_model_that_orc_yaml_does_not_know_is_told_with_the_nearest(world: World, service: FakeModels) -> None:

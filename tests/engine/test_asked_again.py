@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from api_world import api_of
 from engine_world import World, attempt
 from fake_dialects import Asked
 from fake_models import FakeModels
@@ -20,17 +21,6 @@ WRITES = attempt(write={"code.py": "print('new')\n"})
 USAGE = {"input": 1000, "output": 100, "cache_read": 0, "cache_write": 0}
 FIRST, AGAIN = r"(?m)^You review one change", "cannot be taken for a verdict"
 NOT_JSON = "is not exactly one JSON object (Expecting value: line 1 column 1 (char 0))"
-
-
-@pytest.fixture
-def service() -> Iterator[FakeModels]:
-    with FakeModels([]) as fake:
-        yield fake
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key-4711")
 
 
 def answers(match: str, text: str) -> dict[str, Any]:
@@ -55,9 +45,8 @@ def fills(match: str, **keys: Any) -> dict[str, Any]:
 def play(world: World, service: FakeModels, *turns: dict[str, Any], job: str = "prompt: greet\n") -> ReviewRecord:
     """One job, until nothing more happens by itself; its first review."""
     service.play(turns)
-    api = {"type": "anthropic", "base_url": service.url, "args": ["--tries=1", "--wait-s=0.1"], "quick": True}
     world.souls, world.plays = {"ada": "alpha work"}, [WRITES]
-    world.config = {"backends": {"api": api}, "models": {"strong-1": {"family": "north"}}}
+    world.config = {"backends": {"api": api_of(service)}, "models": {"strong-1": {"family": "north"}}}
     (world.root / "souls").mkdir(exist_ok=True)
     (world.root / "souls" / "rex.md").write_text(SOUL)
     world.set_up()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from api_world import PRICE, WRITES, api_of, says
 from cli_world import orc
 from engine_world import World, git
 from fake_models import FakeModels
@@ -21,29 +22,14 @@ from orchestrator.engine.ps import look_at_runs
 from orchestrator.engine.tick import Engine, tick
 
 SOUL = "---\nbackend: api\nmodel: {model}\nroles: [work]\n---\nYou do what is asked.\n"
-USAGE = {"input": 1000, "output": 100, "cache_read": 10, "cache_write": 20}
-WRITES = {"times": 1, "tools": [{"name": "write", "input": {"path": "code.py", "content": "print('new')\n"}}]}
-PRICE = {"date": "2026-11-21", "input": 3, "output": 15, "cache_read": 1, "cache_write": 2}
 pytestmark = pytest.mark.usefixtures("no_lies")
 
 
-@pytest.fixture
-def service() -> Iterator[FakeModels]:
-    with FakeModels([]) as fake:
-        yield fake
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key-4711")
-
-
 def set_up(world: World, service: FakeModels, *, model: str = "strong-1") -> None:
-    service.play([WRITES, {"text": "It is done.", "usage": USAGE}])
-    api = {"type": "anthropic", "base_url": service.url, "args": ["--tries=1", "--wait-s=0.1"], "quick": True}
+    service.play([WRITES, says()])
     world.souls = {"bea": "beta review"}
     world.config = {
-        "backends": {"api": api},
+        "backends": {"api": api_of(service)},
         "models": {"strong-1": {"family": "north", "price": PRICE}, "free-1": {"family": "north"}},
     }
     (world.root / "souls").mkdir(exist_ok=True)

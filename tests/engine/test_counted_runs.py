@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
+from api_world import WRITES, says
 from engine_world import World, attempt
 from fake_models import FakeModels
-from test_agents_in_the_engine import WRITES, says, set_up
+from test_agents_in_the_engine import set_up
 
 from orchestrator.adapters.ledger import parse_record
 from orchestrator.core.accept import cancel
@@ -26,13 +26,6 @@ from orchestrator.engine.workspace import Workspace, open_workspace
 
 pytestmark = pytest.mark.usefixtures("no_lies")
 WAITS = attempt(write={"code.py": "print('new')\n"}, sleep=60)
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModels]:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key-4711")
-    with FakeModels([]) as fake:
-        yield fake
 
 
 def read(ws: Workspace, kind: Any, path: str) -> Any:

@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from api_world import api_of
 from cli_world import SOURCE, orc, orc_argv
 from engine_world import World, attempt, git
 from fake_models import FakeModels
@@ -34,22 +35,10 @@ WORKS: list[dict[str, Any]] = [{**WRITES, "match": r"make (\w+)"}, {"text": "It 
 SOUL = "---\nbackend: api\nmodel: strong-1\nfamily: north\nroles: [work]\n---\nYou are {}.\n"
 
 
-@pytest.fixture
-def service() -> Iterator[FakeModels]:
-    with FakeModels([]) as fake:
-        yield fake
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key-4711")
-
-
 def set_up(world: World, service: FakeModels, *turns: dict[str, Any], souls: tuple[str, ...] = ("keeper",)) -> None:
     service.play(turns)
     world.souls = {"bea": "beta review"}
-    api = {"type": "anthropic", "base_url": service.url, "args": ["--tries=1", "--wait-s=0.1"], "quick": True}
-    world.config = {"backends": {"api": api}}
+    world.config = {"backends": {"api": api_of(service)}}
     (world.root / "souls").mkdir(exist_ok=True)
     for name in souls:
         (world.root / "souls" / f"{name}.md").write_text(SOUL.format(name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -70,13 +69,6 @@ def test_each_agent_is_counted_by_itself() -> None:
         "ada": Measure(0.0, 1),
         "ben": Measure(1.0, 1),
     }
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModels]:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key-4711")
-    with FakeModels([]) as fake:
-        yield fake
 
 
 def test_an_attempt_says_which_job_of_its_conversation_it_was(world: World, repo: Path, service: FakeModels) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from engine_world import World
 from fake_models import FakeModels
@@ -16,13 +14,6 @@ SOUL = (
     "---\nbackend: api\nmodel: strong-1\nroles: [work]\npersistent: true\n---\n\n## Values\nKeeps the lamp burning.\n"
 )
 UNCACHED = {"input": 50_000, "output": 100}
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModels]:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key-4711")
-    with FakeModels([]) as fake:
-        yield fake
 
 
 @pytest.mark.slow

@@ -8,11 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from api_world import WRITES, api_of
 from builders import same_beginning
 from cli_world import orc
 from engine_world import World, attempt, git
@@ -45,14 +45,6 @@ Keeps the lamp burning.
 - Never lets it go out.
 """
 SKILL = "---\nname: {name}\ndescription: How to {name}.\n---\n{body}\n"
-WRITES = {"times": 1, "tools": [{"name": "write", "input": {"path": "code.py", "content": "print('new')\n"}}]}
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModels]:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-key-4711")
-    with FakeModels([]) as fake:
-        yield fake
 
 
 def set_up(world: World, service: FakeModels, *turns: Any, role: str, skills: str = "", **project: Any) -> None:
@@ -60,8 +52,7 @@ def set_up(world: World, service: FakeModels, *turns: Any, role: str, skills: st
     service.play(turns)
     world.souls = {"bea": f"beta {'review' if role == 'work' else 'work'}"}
     world.plays = [attempt(write={"code.py": "print('new')\n"})]
-    backend = {"type": "anthropic", "base_url": service.url, "args": ["--tries=1", "--wait-s=0.1"], "quick": True}
-    world.config = {"backends": {"api": backend}, "models": {"strong-1": {"family": "north"}}}
+    world.config = {"backends": {"api": api_of(service)}, "models": {"strong-1": {"family": "north"}}}
     soul = world.root / "souls" / "keeper.md"
     soul.parent.mkdir(exist_ok=True)
     soul.write_text(SOUL.format(role=role, skills=skills))
