@@ -52,10 +52,12 @@ def set_pressure(ws: Workspace, action: SetPressure) -> str:
         used = read_window(writer.read_file).used(int(now.timestamp())) + sum(each.tokens for _, each in live)
         was = read_pressure(writer.read_file)
         was_engaged = was is not None and was.engaged
-        is_now = is_engaged(was_engaged, used, budget or None, action.ready, slots)
+        # A person may have given up some of them since they were counted.
+        ready = min(action.ready, len(writer.start.backlog))
+        is_now = is_engaged(was_engaged, used, budget or None, ready, slots)
         if is_now is was_engaged:
             return ""
-        pressure = Pressure(is_now, iso(now), used, budget, action.ready, slots)
+        pressure = Pressure(is_now, iso(now), used, budget, ready, slots)
         filing = Filing(_subject(pressure), {PRESSURE_PATH: format_record(pressure)})
         writer.file(filing, now)
     return filing.subject
@@ -135,6 +137,12 @@ class Reasons:
     def of(self, job: Job) -> Refusal | None:
         """As `find_refusal`."""
         return find_refusal(self._book, job, self._agents) if self.refusals else None
+
+
+def waits_for_a_while(ws: Workspace, jobs: Iterable[Job], agents: Mapping[str, AgentView]) -> bool:
+    """Whether one of these is kept from going on by a limit that ends before the day does."""
+    refusals = map(Reasons(ws, agents).of, jobs)
+    return any(refusal is not None and not refusal.until for refusal in refusals)
 
 
 def waits_for_tomorrow(ws: Workspace, jobs: Iterable[Job], agents: Mapping[str, AgentView]) -> bool:
