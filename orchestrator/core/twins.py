@@ -48,7 +48,9 @@ def may_repeat(job: Job) -> bool:
 def refusal(twin: Job) -> str:
     """Why a job is not accepted, and the way out."""
     told = f"{twin.id} asks for the same work and is {twin.state}"
-    return f"{told}; if it is to be done once more all the same, write `again: true` into it"
+    return (
+        f"{told}; if it is to be done once more all the same, write `again: true` into it, as orc submit --again does"
+    )
 
 
 def _plain(text: str) -> str:
