@@ -18,7 +18,7 @@ from orchestrator.core.review import independence_of, is_enough
 from orchestrator.core.schedule import AgentView
 from orchestrator.core.trials import find_broken, tell_broken
 from orchestrator.engine.agent_programs import look_at_programs
-from orchestrator.engine.agents import view_agents
+from orchestrator.engine.agents import backend_for, view_agents
 from orchestrator.engine.bases import view_project
 from orchestrator.engine.finding import Finding, Health
 from orchestrator.engine.lint import look_at_skills_lint, look_at_souls
@@ -30,7 +30,7 @@ from orchestrator.engine.mend import (
     look_at_run_folders,
 )
 from orchestrator.engine.mend_git import look_at_kept, look_at_locks, look_at_trees
-from orchestrator.engine.routing import routing_problems
+from orchestrator.engine.routing import limits_problems, routing_problems
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
 
@@ -42,7 +42,7 @@ def examine(ws: Workspace) -> list[Finding]:
     """Everything that was looked at, in an order in which it can be put right. Changes nothing."""
     findings: list[Finding] = []
     for look_at in (
-        *(_git, look_at_locks, _states, _gates, _config, _projects, _possible, _agents, _routing, _reviewers),
+        *(_git, look_at_locks, _states, _gates, _config, _projects, _possible, _agents, _routing, _limits, _reviewers),
         *(_library, look_at_rules, look_at_ignores, look_at_souls, look_at_skills_lint),
         *(look_at_queue, look_at_run_folders, look_at_half_made, look_at_trees, look_at_kept, _disk),
     ):
@@ -153,6 +153,25 @@ def _agents(ws: Workspace) -> Iterator[Finding]:
 def _routing(ws: Workspace) -> Iterator[Finding]:
     for problem in routing_problems(ws, view_agents(ws)[0]):
         yield Finding("routing", Health.FAIL, str(problem), "orc workers; until then the other agents take such jobs")
+
+
+def _limits(ws: Workspace) -> Iterator[Finding]:
+    agents, _ = view_agents(ws)
+    for problem in limits_problems(ws, agents):
+        yield Finding("limits", Health.FAIL, str(problem), "orc workers; until then the limit holds for nobody")
+    if not ws.config.execution_limits.has_money_of_its_own:
+        return
+    unseen: dict[str, list[str]] = {}
+    for name, agent in agents.items():
+        known = ws.config.models.get(agent.model)
+        is_priced = known is not None and known.price is not None
+        if not (is_priced or agent.problem or backend_for(ws, agent.soul)[1].capabilities.cost):
+            unseen.setdefault(agent.model, []).append(name)
+    for model, names in unseen.items():
+        text = (
+            f"no limit in US dollars sees what {', '.join(names)} cost: nothing says what {model or 'no model'} costs"
+        )
+        yield Finding("limits", Health.WARN, text, "write its `price:` under `models:` in orc.yaml, or limit tokens")
 
 
 def _reviewers(ws: Workspace) -> Iterator[Finding]:
