@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -20,15 +20,17 @@ class Posted:
 
 
 @contextmanager
-def taking_posts(take: Callable[[Posted], None], code: int = 200, location: str = "") -> Iterator[str]:
-    """The address of a server that hands each request to `take` and answers with this code and `Location`."""
+def taking_posts(
+    take: Callable[[Posted], None], code: int = 200, headers: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """The address of a server that hands each request to `take` and answers with this code, these headers and no text."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             take(Posted(self.path, self.headers, self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(code)
-            if location:
-                self.send_header("Location", location)
+            for name, value in {**(headers or {}), "Content-Length": "0"}.items():
+                self.send_header(name, value)
             self.end_headers()
 
         def log_message(self, *args: object) -> None:

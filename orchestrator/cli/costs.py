@@ -181,7 +181,8 @@ def _earned(name: str, total: Total) -> str:
 def _row(name: str, total: Total, whole: Total) -> tuple[str, ...]:
     sums = total.all
     share = f"{100 * sums.microusd / whole.all.microusd:.1f} %" if whole.all.microusd else "-"
-    per_done = money(sums.microusd // sums.done) if sums.done else "-"
+    # A group may have ended jobs and none of their runs, as by part: what those cost stands in other rows.
+    per_done = money(sums.microusd // sums.done) if sums.done and sums.runs else "-"
     numbers = (str(sums.runs), f"{sums.tokens:,}", money(sums.microusd), share, str(sums.done), per_done)
     return (clean_line(name), *numbers, _note(total))
 

@@ -51,6 +51,8 @@ def status(app: App) -> None:
         click.echo(clean(f"! {problem}"))
     for refusal in summary.limits:
         click.echo(clean_line(f"! limit: {refusal.told}"))
+    if summary.limits:
+        click.secho("  What may be used stands under execution_limits: in orc.yaml.", dim=True, color=app.paints())
     for service in summary.services:
         click.echo(clean_line(f"{'!' if service.state == 'shut' else '-'} {service.text}"))
     for each in summary.hot[:HOT_SHOWN]:

@@ -289,9 +289,11 @@ def line_of(job: Job) -> Line:
     wishes = (spec.agent, spec.backend, spec.model, spec.kind, spec.fallback)
     # Whether it was begun, or is urgent: then it does not wait for the work before it to land.
     goes_on = job.at.attempt > 0 or job.priority <= Priority.P1
+    # More is let begin of these than of any others.
+    is_persons_p0 = job.priority is Priority.P0 and job.at.origin == "human"
     # Its author goes first with fixes, and may go on with it while it drains.
     author = (job.at.agent, bool(job.at.fixes), job.at.given)
-    return (job.priority >= Priority.P3, job.at.project, spec.repairs_base, author, goes_on, *wishes)
+    return (job.priority >= Priority.P3, job.at.project, spec.repairs_base, author, goes_on, is_persons_p0, *wishes)
 
 
 def _rank(job: Job, now: datetime) -> tuple[Rank, datetime | None]:

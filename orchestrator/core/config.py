@@ -260,6 +260,12 @@ class ExecutionLimits:
     projects: dict[str, Caps] = field(default_factory=dict)
     agents: dict[str, Caps] = field(default_factory=dict)
 
+    @property
+    def has_money_of_its_own(self) -> bool:
+        """Whether a person has limited money: one who did not need not know what anything costs."""
+        all_caps = (self.total, self.project, self.agent, self.job, *self.projects.values(), *self.agents.values())
+        return any(each.usd not in (None, TOTAL_CAPS.usd, JOB_CAPS.usd) for each in all_caps)
+
     @classmethod
     def fill_in(cls, value: Mapping[str, Any]) -> dict[str, Any]:
         """What a person wrote with what it leaves out: where a name has limits of its own, the rest is everybody's."""

@@ -13,8 +13,8 @@ class Tally:
     tokens: int = 0
     microusd: int = 0
     estimated: int = 0
-    """Runs that told nothing of what they used, or were cut off: what was expected of them is counted, or what they told
-    if that is more."""
+    """Runs that told nothing of what they used, or were cut off: what was expected of them is counted, or what they
+    told if that is more."""
     unpriced: int = 0
     """Runs of which nobody knows what they cost: they are not in the money."""
 

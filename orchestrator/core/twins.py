@@ -17,7 +17,7 @@ from orchestrator.core.job import Job, JobSpec
 
 BY_SCHEDULE = "schedule "
 """So the source of a job begins that a schedule made: whether a slot becomes one is that schedule's to say."""
-AGAIN = "if it is to be done once more all the same, write `again: true` into it"
+AGAIN = "if it is to be done once more all the same, write `again: true` into it, as orc submit --again does"
 _ASKED = ("kind", "expects", "target", "agent", "backend", "model", "not_before")
 _ASKED_LISTS = ("needs", "paths", "deliverables", "skills")
 

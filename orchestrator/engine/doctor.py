@@ -19,7 +19,7 @@ from orchestrator.core.review import independence_of, is_enough
 from orchestrator.core.schedule import AgentView
 from orchestrator.core.trials import find_broken, tell_broken
 from orchestrator.engine.agent_programs import look_at_programs
-from orchestrator.engine.agents import view_agents
+from orchestrator.engine.agents import backend_for, view_agents
 from orchestrator.engine.bases import view_project
 from orchestrator.engine.finding import Finding, Health
 from orchestrator.engine.lint import look_at_skills_lint, look_at_souls
@@ -33,7 +33,7 @@ from orchestrator.engine.mend import (
 from orchestrator.engine.mend_git import look_at_kept, look_at_locks, look_at_trees
 from orchestrator.engine.notes import read_note, tell_silence
 from orchestrator.engine.notices import look_at_notices
-from orchestrator.engine.routing import fallback_problems, routing_problems
+from orchestrator.engine.routing import fallback_problems, limits_problems, routing_problems
 from orchestrator.engine.services import told_services
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError
@@ -58,6 +58,7 @@ def examine(ws: Workspace) -> list[Finding]:
             _agents,
             _services,
             _routing,
+            _limits,
             _reviewers,
         ),
         *(_library, look_at_rules, look_at_ignores, look_at_souls, look_at_skills_lint),
@@ -186,6 +187,25 @@ def _routing(ws: Workspace) -> Iterator[Finding]:
         yield Finding("routing", Health.FAIL, str(problem), "orc workers; until then the other agents take such jobs")
     for problem in fallback_problems(ws, agents):
         yield Finding("fallback", Health.FAIL, str(problem), "orc workers; until then nobody stands in by this line")
+
+
+def _limits(ws: Workspace) -> Iterator[Finding]:
+    agents, _ = view_agents(ws)
+    for problem in limits_problems(ws, agents):
+        yield Finding("limits", Health.FAIL, str(problem), "orc workers; until then the limit holds for nobody")
+    if not ws.config.execution_limits.has_money_of_its_own:
+        return
+    unseen: dict[str, list[str]] = {}
+    for name, agent in agents.items():
+        known = ws.config.models.get(agent.model)
+        is_priced = known is not None and known.price is not None
+        if not (is_priced or agent.problem or backend_for(ws, agent.soul)[1].capabilities.cost):
+            unseen.setdefault(agent.model, []).append(name)
+    for model, names in unseen.items():
+        text = (
+            f"no limit in US dollars sees what {', '.join(names)} cost: nothing says what {model or 'no model'} costs"
+        )
+        yield Finding("limits", Health.WARN, text, "write its `price:` under `models:` in orc.yaml, or limit tokens")
 
 
 def _reviewers(ws: Workspace) -> Iterator[Finding]:

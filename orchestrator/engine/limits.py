@@ -52,7 +52,9 @@ def set_pressure(ws: Workspace, action: SetPressure) -> str:
         live = live_runs(folder.job for folder in writer.start.active)
         used = read_window(writer.read_file).used(int(now.timestamp())) + sum(each.tokens for _, each in live)
         was, limits = read_pressure(writer.read_file), ws.config.execution_limits
-        pressure = turn_of(was, used, limits, action.ready, ws.config.slots, iso(now))
+        # A person may have given up some of them since they were counted.
+        ready = min(action.ready, len(writer.start.backlog))
+        pressure = turn_of(was, used, limits, ready, ws.config.slots, iso(now))
         if pressure is None:
             return ""
         filing = Filing(_subject(pressure), {PRESSURE_PATH: format_record(pressure)})
@@ -152,6 +154,12 @@ def _matching_of(ws: Workspace) -> Matching | None:
     from orchestrator.engine.look import look  # It looks at this module's spending.
 
     return Matching(look(ws), ws.now())
+
+
+def waits_for_a_while(ws: Workspace, jobs: Iterable[Job], agents: Mapping[str, AgentView]) -> bool:
+    """Whether one of these is kept from going on by a limit that ends before the day does."""
+    refusals = map(Reasons(ws, agents).of, jobs)
+    return any(refusal is not None and not refusal.until for refusal in refusals)
 
 
 def waits_for_tomorrow(ws: Workspace, jobs: Iterable[Job], agents: Mapping[str, AgentView]) -> bool:

@@ -26,7 +26,7 @@ from orchestrator.core.times import iso
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.health import alarms_of
 from orchestrator.engine.launch import RunState, folder_of, state_of
-from orchestrator.engine.limits import waits_for_tomorrow
+from orchestrator.engine.limits import waits_for_a_while, waits_for_tomorrow
 from orchestrator.engine.notes import note_engine, read_note
 from orchestrator.engine.project_queue import Projection
 from orchestrator.engine.tick import LEDGER, Engine, look_at_health, tell_notices, tick
@@ -121,6 +121,9 @@ def is_idle(engine: Engine) -> bool:
     # There are few of the first: as long as anything is done at one of them, the many that wait are not looked at.
     rests = engine.rests_until > iso(ws.now())
     if any(_goes_on(ws, folder.job, rests=rests) for folder in shown.active):
+        return False
+    in_review = [folder.job for folder in shown.active if folder.job.state is State.REVIEWING]
+    if in_review and waits_for_a_while(ws, in_review, view_agents(ws)[0]):
         return False
     if any(map(_may_start, shown.backlog.values())):
         ready = filter(_may_start, shown.backlog.values())

@@ -250,7 +250,7 @@ def test_a_use_that_is_told_as_nonsense_is_not_known(name: str, told: Any) -> No
     if name != "inputTokens":
         return
     old = {key: value for key, value in END.items() if key != "model_usage_since_last_result"}
-    old["usage"] = {**old["usage"], "cache_read_input_tokens": told}
+    old["usage"] = {**CALLED, "cache_read_input_tokens": told}
     assert read_said(CLAUDE, as_lines(*RUN[:-1], old)).usage is None
 
 

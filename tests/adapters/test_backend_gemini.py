@@ -247,7 +247,7 @@ def test_a_good_run_is_told_whole() -> None:
 @pytest.mark.parametrize("told", NO_COUNTS)
 @pytest.mark.parametrize("name", ["input_tokens", "output_tokens", "cached"])
 def test_a_use_that_is_told_as_nonsense_is_not_known(name: str, told: Any) -> None:
-    end = {**END, "stats": {**END["stats"], name: told}}
+    end = {**END, "stats": {**STATS, name: told}}
     assert read_said(GEMINI, as_lines(*RUN[:-1], end)).usage is None
     agy = {"output_tokens": "output_tokens", "cached": "cache_read_tokens"}.get(name, "input_tokens")
     assert read_said(AGY, agy_end(usage={**AGY_USAGE, agy: told})).usage is None

@@ -342,6 +342,23 @@ def test_a_stand_in_that_is_nobody_fails_and_is_told_wherever_problems_are(root:
     assert f"! {told}" in w.orc(root, "run", "--once").out
 
 
+def test_limits_of_nobody_and_money_that_no_limit_sees_are_told(root: Path) -> None:
+    config = root / "orc.yaml"
+    before = config.read_text()
+    config.write_text(f"{before}execution_limits: {{agents: {{workr: {{runs: 3}}}}}}\n")
+    (found,) = look(root, code=1)
+    assert (found["what"], found["health"]) == ("limits", "fail")
+    assert "execution_limits.agents.workr: agent 'workr' has no usable file in souls/" in found["text"]
+    config.write_text(f"{before}execution_limits: {{total: {{usd: 3}}}}\n")
+    blind = look(root)
+    assert {(each["what"], each["health"]) for each in blind} == {("limits", "warn")}
+    assert all("no limit in US dollars sees what " in each["text"] for each in blind)
+    assert any("worker" in each["text"] for each in blind)
+    # The usual limits are no reason to look up prices.
+    config.write_text(f"{before}execution_limits: {{total: {{tokens: 3000000}}}}\n")
+    assert look(root) == []
+
+
 def test_a_program_of_another_version_and_one_that_nobody_uses_are_told_and_are_no_failure(tmp_path: Path) -> None:
     root = w.new_workspace(tmp_path / "work")
     programs = tmp_path / "programs"

@@ -153,7 +153,7 @@ def server(code: int = 200, location: str = "") -> Iterator[tuple[str, list[tupl
     def take(posted: Posted) -> None:
         got.append((posted.path, json.loads(posted.body), posted.headers["Idempotency-Key"]))
 
-    with taking_posts(take, code, location) as address:
+    with taking_posts(take, code, {"Location": location} if location else {}) as address:
         yield f"{address}/hook", got
 
 

@@ -75,24 +75,8 @@ def test_a_collector_that_is_not_there_or_not_ours_is_told(tmp_path: Path) -> No
 def test_what_does_not_take_traces_has_taken_none(
     tmp_path: Path, code: int, headers: dict[str, str], told: str
 ) -> None:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(code)
-            for name, value in {**headers, "Content-Length": "0"}.items():
-                self.send_header(name, value)
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
     root = w.new_workspace(tmp_path / "work")
     w.submit(root, "title: greet\nprompt: greet\nhold: later\n", name="greet")
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        address = f"http://127.0.0.1:{server.server_address[1]}"
+    with taking_posts(lambda _: None, code, headers) as address:
         found = w.orc(root, "trace", "greet", "greet", "--to", f"{address}/v1/traces/", code=1)
-        server.shutdown()
-        thread.join()
     assert f"error: the collector at {address}/v1/traces/ does not take the traces: {told}" in found.err

@@ -240,6 +240,11 @@ def test_who_begins_by_what_the_last_minutes_used(used: int, engaged: bool, begi
     assert " ".join(may) == begin
 
 
+def test_a_persons_p0_begins_although_an_older_one_of_an_agent_may_not() -> None:
+    limits, jobs = replace(OPEN, window_tokens=1000), (ready(1, 0, origin="engine"), ready(2, 0, origin="human"))
+    assert started(*jobs, limits=limits, window=1050) == [numbered_id(2)]
+
+
 def test_a_change_of_pressure_is_one_action_and_holds_for_what_is_decided_with_it() -> None:
     limits = replace(OPEN, window_tokens=1000)
     jobs = [ready(n) for n in range(9)]

@@ -76,7 +76,7 @@ def test_a_person_and_a_schedule_may_repeat_and_nobody_else() -> None:
     assert not may_repeat(replace(job, at=replace(AT, source="queue/inbox/schedule x.yaml")))
     assert refusal(job) == (
         "fix-00000001 asks for the same work and is ready; if it is to be done once more all the same, "
-        "write `again: true` into it"
+        "write `again: true` into it, as orc submit --again does"
     )
 
 

@@ -79,6 +79,8 @@ def test_what_a_job_used_is_told_by_whatever_one_asks(world: World, service: Fak
     assert "? of 1 run it is not known what was used: counted as nothing" in plain
     assert plain.splitlines()[3].split() == ["PART", "RUNS", "TOKENS", "COST", "SHARE", "DONE", "PER", "DONE", "NOTE"]
     assert plain.splitlines()[-2].split()[:2] == ["total", "2"]
+    # The job that ended is of no part, and none of its runs stands there.
+    assert next(line for line in plain.splitlines() if line.startswith("(none)")).split()[-2:] == ["1", "-"]
     assert "\x1b" not in plain
 
 

@@ -75,6 +75,19 @@ def test_what_a_program_tells_is_counted_in_the_job_the_day_the_minutes_and_what
     assert learned.beyond == (max(0, used - first.estimate.prompt),)
 
 
+def test_a_program_that_answers_and_tells_of_no_tokens_at_all_has_told_nothing(
+    world: World, service: FakeModels
+) -> None:
+    none = {"usage": {"input": 0, "output": 0}}
+    set_up(world, service, {**WRITES, **none}, {**says(), **none})
+    world.drop("greet.yaml", "prompt: Say good morning\n")
+    world.run()
+    first, review = (world.records("greet")[name] for name in ("attempt-1", "review-1"))
+    assert (first.status, first.spoke.usage, first.spoke.cost_microusd) == (RunStatus.ENDED, None, None)
+    job = world.job("greet")
+    assert (job.at.used.tokens, job.at.used.estimated) == (first.estimate.tokens + review.estimate.tokens, 2)
+
+
 def test_a_reservation_is_durable_before_anything_is_spawned_and_survives_the_engine(world: World) -> None:
     world.plays = [attempt(write={"code.py": "print('new')\n"})]
     world.set_up()

@@ -13,13 +13,15 @@ from engine_world import World, attempt, git
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.ledger import Filing, format_record, service_path
+from orchestrator.core.actions import SetPressure
 from orchestrator.core.config import AGENT_CAPS
 from orchestrator.core.job import State
 from orchestrator.core.records import CardKind
 from orchestrator.core.service import Service, Shut, Went
 from orchestrator.core.times import iso
 from orchestrator.engine.agents import view_agents
-from orchestrator.engine.limits import Reasons, waits_for_tomorrow
+from orchestrator.engine.limits import Reasons, set_pressure, waits_for_tomorrow
+from orchestrator.engine.loop import is_idle
 from orchestrator.engine.tick import tick
 from orchestrator.engine.workspace import open_workspace
 
@@ -159,6 +161,8 @@ def test_what_the_last_minutes_used_holds_everything_back_until_they_are_over(
         for _ in range(3):
             tick(engine)
         assert not any(folder.job.at.run for folder in engine.ws.ledger.snapshot().active)
+        # They end by themselves: whoever runs until nothing is left to do waits for the review.
+        assert not is_idle(engine)
     (limit,) = status(world)["limits"]
     assert (limit["code"], limit["limit"], limit["until"]) == ("window", 1000, "")
     assert limit["told"] in orc(world.root, "show", world.id("job-1"), code=0).out
@@ -201,6 +205,23 @@ def test_pressure_begins_and_ends_once_each_and_lets_a_p0_begin(world: World, mo
     world.run()
     assert {world.state(f"job-{n}") for n in range(7)} == {State.DONE}
     assert pressures(world) == ["only a P0 begins", "over"]
+
+
+def test_pressure_says_of_no_more_jobs_that_they_are_ready_than_there_are(world: World) -> None:
+    set_up(world, {}, slots=1)
+    drop(world, 0)
+    world.run()
+    used = world.job("job-0").at.used.tokens
+    config = (world.root / "orc.yaml").read_text()
+    (world.root / "orc.yaml").write_text(
+        config.replace("execution_limits: {}", f"execution_limits: {{window_tokens: {used * 100 // 85}}}")
+    )
+    for number in (1, 2, 3):
+        assert orc(world.root, "submit", "-", stdin=f"prompt: Do {number}\nhold: true\n").code == 0
+    with open_workspace(world.root) as ws:
+        # Two were given up since they were counted.
+        told = set_pressure(ws, SetPressure(True, 5))
+    assert told.endswith("3 jobs ready for 1 slots")
 
 
 def pressures(world: World) -> list[str]:

@@ -298,7 +298,7 @@ def _usage(end: Mapping[str, Any]) -> Usage | None:
     used = NOTHING_USED
     by_model = [cli.mapping(each) for each in since.values()]
     for each in by_model:
-        known = _counted(each, *OF_MODEL, each.get("thinkingTokens"))
+        known = _counted(each, OF_MODEL, each.get("thinkingTokens"))
         if known is None:
             return None
         used = used.plus(known)
@@ -310,13 +310,16 @@ def _usage(end: Mapping[str, Any]) -> Usage | None:
 def _usage_of_call(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
-    return _counted(value, *OF_CALL, cli.mapping(value.get("output_tokens_details")).get("thinking_tokens"))
+    return _counted(value, OF_CALL, cli.mapping(value.get("output_tokens_details")).get("thinking_tokens"))
 
 
-def _counted(told: Mapping[str, Any], read: str, out: str, cached: str, written: str, thoughts: object) -> Usage | None:
+def _counted(told: Mapping[str, Any], names: tuple[str, ...], thoughts: object) -> Usage | None:
     """What is told under these names; None if that is nonsense."""
-    counts = cli.counts(told, read, out, cached, written)
-    return Usage(*counts, reasoning=min(counts[1], cli.count(thoughts))) if counts is not None else None
+    counts = cli.counts(told, *names)
+    if counts is None:
+        return None
+    read, out, cached, written = counts
+    return Usage(read, out, cached, written, min(out, cli.count(thoughts)))
 
 
 def _denials(end: Mapping[str, Any]) -> tuple[str, ...]:

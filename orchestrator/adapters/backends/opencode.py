@@ -220,7 +220,8 @@ class _Told:
         if own is None or cache is None:
             self.is_counted = False
             return
-        used = Usage(own[0], own[1] + own[2], *cache, reasoning=own[2])
+        (read, out, reasoning), (cached, written) = own, cache
+        used = Usage(read, out + reasoning, cached, written, reasoning)
         self.usage, self.context = (self.usage or NOTHING_USED).plus(used), used.total
 
     def said(self, output: Output) -> Said:
