@@ -83,7 +83,7 @@ def _agents_trees(ws: Workspace, now: float, since: float) -> Iterator[tuple[Swe
         path, agent = known.spec.path, known.spec.author.name
         found = Swept(Sort.TREE, _shown(ws, path), int(now - used), told_size(path))
         if path.parent.parent != ws.paths.state / "trees" or record.stem != f"{path.parent.name}.{path.name}":
-            found = replace(found, why=f"{record.name} says that it is an agent's tree, which it is not")
+            found = replace(found, why="it is no tree of this workspace: was that copied or moved?")
         elif agent in busy or path.parent.name in busy:
             found = replace(found, why=f"{agent} is at work")
         elif known.sealed is None or known.preparing:

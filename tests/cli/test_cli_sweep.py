@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -136,6 +137,15 @@ def test_what_is_in_a_pool_and_no_export_stays(used: Path) -> None:
     assert (other / "mine").read_text() == "mine"
 
 
+def test_of_a_copy_of_a_workspace_the_first_one_keeps_its_trees(used: Path, tmp_path: Path) -> None:
+    age(used)
+    copy = Path(shutil.copytree(used, tmp_path / "copy", symlinks=True))
+    before = trees(used)
+    found = {each["what"]: each for each in w.orc(copy, "sweep", "--json", code=0).json()["swept"]}
+    assert (found["tree"]["gone"], found["checkout"]["gone"]) == (False, True)
+    assert trees(used) == before
+
+
 def test_a_record_that_names_another_folder_is_not_believed(used: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "one.jpg").write_text("the only one")
@@ -145,5 +155,5 @@ def test_a_record_that_names_another_folder_is_not_believed(used: Path, tmp_path
     age(used)
     (found,) = [each for each in w.orc(used, "sweep", "--json", code=0).json()["swept"] if each["what"] == "tree"]
     assert not found["gone"]
-    assert found["why"] == "worker.main.json says that it is an agent's tree, which it is not"
+    assert found["why"] == "it is no tree of this workspace: was that copied or moved?"
     assert (tmp_path / "photos" / "one.jpg").exists()
