@@ -23,7 +23,7 @@ class Posted:
 def taking_posts(
     take: Callable[[Posted], None], code: int = 200, headers: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """The address of a server that hands each request to `take` and answers with this code, these headers and no text."""
+    """The address of a server that hands each request to `take` and answers with this code and headers, empty."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -70,6 +70,7 @@ __all__ = [
     "TreeSpec",
     "discard_place",
     "discard_tree",
+    "is_place",
     "open_mirror",
     "prepare_tree",
     "publish_ref",
@@ -179,8 +180,10 @@ def discard_tree(record: Path, *, idle_since: float, when: datetime) -> tuple[st
 def discard_place(record: Path, *, idle_since: float) -> bool:
     """Remove a tree of a pool (see `take_place`), unless it was used since `idle_since` or is in use. Whether it went.
 
-    Such trees are exports: all that they hold is the engine's own.
+    Such trees are exports: all that they hold is the engine's own. Raises RefusedError for a folder that is none.
     """
+    if not is_place(record):
+        raise RefusedError(f"{record.with_suffix('')} is no checkout of orc's own")
     lock = take_lease(record.with_suffix(".used"))
     if lock is None:
         return False
@@ -193,6 +196,17 @@ def discard_place(record: Path, *, idle_since: float) -> bool:
     finally:
         release_lease(lock)
     return True
+
+
+def is_place(record: Path) -> bool:
+    """Whether a record is that of a tree of a pool, in the pool's own folder.
+
+    An agent without a sandbox could put a link in a folder's place, or a record beside a folder of somebody's.
+    """
+    known, place = read_record(record), record.with_suffix("")
+    if known is None or known.spec.mode is not TreeMode.EXPORT or known.spec.path.name != place.name:
+        return False
+    return all(is_real_folder(each) for each in (place, place.parent, place.parent.parent))
 
 
 def was_sealed_torn(spec: TreeSpec) -> bool:

@@ -40,7 +40,8 @@ def _lines(report: HealthReport, engine: bool) -> Iterator[str]:
     )
     yield from _gauge("orc_jobs_parked", "Open jobs that are held or wait for a date.", [({}, report.parked)])
     cards = report.cards
-    yield from _gauge("orc_cards_waiting", "Questions that wait for a person.", [({}, cards.jobs if cards else 0)])
+    asked = (cards.jobs if cards else 0) + sum(each.waits is not None for each in report.projects)
+    yield from _gauge("orc_cards_waiting", "Questions that wait for a person, about jobs and projects.", [({}, asked)])
     # Gauges, for they go down again: what is counted is a day that moves on.
     yield from _gauge(
         "orc_stage_jobs_day",

@@ -24,8 +24,9 @@ def sweep(app: App, days: int, dry_run: bool) -> None:
     were set aside.
 
     No work is lost: what an agent's tree holds is put under a ref before it goes, as when it is recycled, and a tree
-    that was set aside goes only when each of its files is found under a ref. What git cannot keep (ignored files such
-    as caches) goes with it. The next job builds what it needs anew. An engine may be at work meanwhile.
+    that was set aside goes only when each of its files is found under a ref. What git cannot keep goes with it: ignored
+    files such as caches, the history of a repository inside of it. The next job builds what it needs anew. An engine
+    may be at work meanwhile.
     """
     from orchestrator.core.alerts import in_words
     from orchestrator.engine.sweep import DAY_S
@@ -62,7 +63,7 @@ def sweep(app: App, days: int, dry_run: bool) -> None:
     )
     for each in found:
         for note in (*([f"it stays: {each.why.removeprefix('it stays: ')}"] if each.why else []), *each.notes):
-            click.echo(clean_line(f"  {each.name}: {note}"))
+            click.echo(f"  {clean_line(f'{each.name}: {note}')}")
 
 
 def _stands(each: Swept, dry_run: bool) -> str:

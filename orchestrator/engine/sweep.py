@@ -14,7 +14,7 @@ from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.tree_spec import read_record
-from orchestrator.adapters.worktrees import discard_place, discard_tree
+from orchestrator.adapters.worktrees import discard_place, discard_tree, is_place
 from orchestrator.engine.mend_git import drop_if_proved, kept_trees, set_aside_at, told_size
 from orchestrator.engine.ps import find_runs
 from orchestrator.engine.workspace import Workspace
@@ -82,7 +82,9 @@ def _agents_trees(ws: Workspace, now: float, since: float) -> Iterator[tuple[Swe
             continue
         path, agent = known.spec.path, known.spec.author.name
         found = Swept(Sort.TREE, _shown(ws, path), int(now - used), told_size(path))
-        if agent in busy or path.parent.name in busy:
+        if path.parent.parent != ws.paths.state / "trees" or record.stem != f"{path.parent.name}.{path.name}":
+            found = replace(found, why="it is no tree of this workspace: was that copied or moved?")
+        elif agent in busy or path.parent.name in busy:
             found = replace(found, why=f"{agent} is at work")
         elif known.sealed is None or known.preparing:
             found = replace(found, why="it may hold work that is not sealed: the agent's next job saves it")
@@ -102,7 +104,7 @@ def _places(ws: Workspace, now: float, since: float) -> Iterator[tuple[Swept, _A
     for pool in POOLS:
         for record in sorted((ws.paths.state / "trees" / pool).glob("*/*.json")):
             used, path = _used(record), record.with_suffix("")
-            if used <= since and path.is_dir():
+            if used <= since and is_place(record):
                 found = Swept(Sort.PLACE, _shown(ws, path), int(now - used), told_size(path))
                 yield found, _discard_place(found, record, since)
 

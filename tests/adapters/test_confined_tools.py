@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import platform
+import pwd
 import signal
 import socket
 import subprocess
@@ -518,3 +519,17 @@ def test_of_a_home_with_programs_only_those_are_read(tmp_path: Path) -> None:
     readable = {str(rule.path.relative_to(home)) for rule in rules if rule.path.is_relative_to(home)}
     assert {".local/bin", ".local/lib", ".pyenv/shims", ".pyenv"} <= readable
     assert not {".local", ".local/share"} & readable
+
+
+def test_a_home_or_a_workspace_on_the_path_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, work = tmp_path / "home", tmp_path / "home" / "work"
+    tree, run = work / "state" / "trees" / "a" / "b", work / ".git" / "orc" / "runs" / "job.1"
+    for folder in (tree, run, home / "shims"):
+        folder.mkdir(parents=True)
+    (work / "orc.yaml").touch()
+    passwd = pwd.getpwuid(os.getuid())
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: pwd.struct_passwd([*passwd[:5], str(home), passwd[6]]))
+    rules = bounds_of(tree, run, state=tmp_path, path=f"{home}:{work}:{home}/shims:{tmp_path}:{home}/bin").rules
+    readable = {rule.path for rule in rules}
+    assert {home / "shims", home / "bin"} <= readable
+    assert not {home, work, tmp_path} & readable

@@ -63,6 +63,7 @@ def test_health_says_that_it_waits(root: Path) -> None:
     assert "main waits for you since " in told
     assert "(pending_approval): orc show main" in told
     assert [each["state"] for each in asked_json(root, "health")["projects"]] == ["pending_approval"]
+    assert "\norc_cards_waiting 1\n" in w.orc(root, "health", "--prometheus", code=0).out
 
 
 def test_show_tells_what_it_has_come_to(root: Path) -> None:

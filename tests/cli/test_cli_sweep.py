@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -99,3 +100,60 @@ def test_a_kill_in_between_is_made_good_by_the_next(used: Path, place: str) -> N
     assert trees(used) == []
     refs = w.git(used / ".git/orc/mirrors/main.git", "for-each-ref", "--format=%(refname)", "refs/orc/rescue/")
     assert len(refs.splitlines()) == 1
+
+
+def test_a_link_in_the_place_of_a_pool_leads_to_nothing_of_the_person(used: Path, tmp_path: Path) -> None:
+    """An agent without a sandbox may put one there: what is emptied is to be the engine's own."""
+    mine = tmp_path / "mine" / "photos"
+    for pool in ("a", "b"):
+        (mine / pool).mkdir(parents=True)
+        (mine / pool / "1").mkdir()
+        (mine / pool / "1" / "one.jpg").write_text("the only one")
+        (mine / pool / "1.json").write_text("{}")
+        os.utime(mine / pool / "1.json", (OLD, OLD))
+    reviews = used / "state/trees/.reviews"
+    (reviews / "more").symlink_to(mine / "a")
+    (used / "state/trees/.checks").rename(used / "state/trees/.old")
+    (used / "state/trees/.checks").symlink_to(mine)
+    age_all = [*(used / ".git/orc/trees").glob("[!.]*.json"), *reviews.glob("main/*.json")]
+    for record in age_all:
+        os.utime(record, (OLD, OLD))
+    swept = w.orc(used, "sweep", "--json", code=0).json()["swept"]
+    assert (mine / "a/1/one.jpg").read_text() == (mine / "b/1/one.jpg").read_text() == "the only one"
+    assert [each["where"] for each in swept if each["what"] == "checkout" and each["gone"]] == [
+        str(path.with_suffix("").relative_to(used)) for path in sorted(age_all) if ".reviews" in str(path)
+    ]
+
+
+def test_what_is_in_a_pool_and_no_export_stays(used: Path) -> None:
+    age(used)
+    (record,) = (used / "state/trees/.reviews").glob("*/1.json")
+    other = record.with_name("other")
+    other.mkdir()
+    (other / "mine").write_text("mine")
+    (record.with_name("other.json")).write_bytes(record.read_bytes())
+    os.utime(record.with_name("other.json"), (OLD, OLD))
+    w.orc(used, "sweep", code=0)
+    assert (other / "mine").read_text() == "mine"
+
+
+def test_of_a_copy_of_a_workspace_the_first_one_keeps_its_trees(used: Path, tmp_path: Path) -> None:
+    age(used)
+    copy = Path(shutil.copytree(used, tmp_path / "copy", symlinks=True))
+    before = trees(used)
+    found = {each["what"]: each for each in w.orc(copy, "sweep", "--json", code=0).json()["swept"]}
+    assert (found["tree"]["gone"], found["checkout"]["gone"]) == (False, True)
+    assert trees(used) == before
+
+
+def test_a_record_that_names_another_folder_is_not_believed(used: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.jpg").write_text("the only one")
+    (record,) = (used / ".git/orc/trees").glob("[!.]*.json")
+    tree = used / "state/trees/worker/main"
+    record.write_text(record.read_text().replace(str(tree), str(tmp_path / "photos")))
+    age(used)
+    (found,) = [each for each in w.orc(used, "sweep", "--json", code=0).json()["swept"] if each["what"] == "tree"]
+    assert not found["gone"]
+    assert found["why"] == "it is no tree of this workspace: was that copied or moved?"
+    assert (tmp_path / "photos" / "one.jpg").exists()

@@ -82,7 +82,8 @@ def bounds_of(
         os.close(os.open(report, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     closed = _private(tree, run)
     readable = [Path(each) for system in SYSTEM for each in _without(Path(system), closed)]
-    readable += [run, *_borrowed(tree), *_programs(path), *_own(), *_above(tree), *may_read]
+    programs = [each for each in _programs(path) if not _holds_any(each, closed)]
+    readable += [run, *_borrowed(tree), *programs, *_own(), *_above(tree), *may_read]
     readable += [Path(os.path.realpath(each)) for each in LINKED]
     rules = [Rule(each, READ) for each in readable]
     own = (tree, home, temporary, outbox)
@@ -129,6 +130,12 @@ def _borrowed(tree: Path) -> Iterator[Path]:
     for line in os.fsdecode(named).splitlines():
         if line.startswith("/") and Path(line).name == "objects":
             yield Path(line)
+
+
+def _holds_any(folder: Path, closed: Iterable[Path]) -> bool:
+    """Whether one of these lies in a folder: a PATH may name a home or a workspace itself, or ~/shims."""
+    real = Path(os.path.realpath(folder))
+    return any(each.is_relative_to(real) for each in closed)
 
 
 def _programs(path: str) -> Iterator[Path]:
