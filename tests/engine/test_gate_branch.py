@@ -28,7 +28,7 @@ from orchestrator.core.records import Outcome, RunStatus
 from orchestrator.core.trials import Broken
 from orchestrator.engine import gate
 from orchestrator.engine.gate_review import find_reviewer
-from orchestrator.engine.gate_runs import make_ready, open_workshop, run_checks
+from orchestrator.engine.gate_runs import Checking, make_ready, open_workshop, run_checks
 from orchestrator.errors import InvalidFileError, NotFoundError, UnavailableError
 
 
@@ -689,9 +689,13 @@ def test_the_branch_is_checked_out_and_not_run_before_the_rules_have_judged(
 def test_what_is_not_to_be_run_leaves_neither_a_trace_nor_a_process(
     ground: Ground, monkeypatch: pytest.MonkeyPatch, is_broken: bool
 ) -> None:
-    ran, begun = ground.root / "ran", []
-    make_ready = gate.make_ready
-    monkeypatch.setattr(gate, "make_ready", lambda *args: begun.append(make_ready(*args)) or begun[-1])
+    ran, begun = ground.root / "ran", list[Checking]()
+
+    def begin(*args: Any) -> Checking:
+        begun.append(make_ready(*args))
+        return begun[-1]
+
+    monkeypatch.setattr(gate, "make_ready", begin)
     if is_broken:
         monkeypatch.setattr(gate, "find_broken", lambda: (Broken("diff", "empty_diff", "lets it through"),))
         with pytest.raises(UnavailableError, match="nothing was judged"):
