@@ -13,8 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from orchestrator.adapters.git import Git, GitError, Identity
-from orchestrator.core.diffstat import Change, DiffStat
-from orchestrator.core.gate import SYMLINK, is_program
+from orchestrator.core.diffstat import SYMLINK, Change, DiffStat
 from orchestrator.core.white_space import MAX_BYTES, is_meant_empty, means_another, runs_by_itself
 
 LINK_BYTES = 4096
@@ -171,6 +170,8 @@ def whitespace_only_paths(git: Git, base: str, tip: str, changes: Iterable[Chang
 
     `changes` are those between the two commits, if the caller has asked `diff_stat` for them.
     """
+    from orchestrator.core.gate import is_program  # Slow to load, and no supervisor of a run asks for it.
+
     changes = diff_stat(git, base, tip).changes if changes is None else changes
     asked = {
         each.path: each

@@ -72,32 +72,25 @@ class Workshop:
         return self.folder / LOCK
 
     def begin(self, start: Start) -> int:
-        """Start a run; the id of its process, 0 if that is not known. Raises UnavailableError."""
-        return launch_in(self.run_folder(start.spec.run), start, self.nursery.spawn) or 0
+        """Start a run; the id of its process, 0 if that is not known. Ctrl-C ends it. Raises UnavailableError."""
+        folder = self.run_folder(start.spec.run)
+        try:
+            return launch_in(folder, start, self.nursery.spawn) or 0
+        except KeyboardInterrupt:
+            if folder.path.is_dir():
+                self._end(folder, 0, start.spec.run)
+            raise
 
     def play(self, start: Start, told: str) -> RunResult:
         """Start a run and wait for its end. Ctrl-C ends it first. Raises UnavailableError if it left no result."""
-        folder, pid = self.run_folder(start.spec.run), 0
-        try:
-            pid = self.begin(start)
-            self._wait(folder, pid, told)
-        except KeyboardInterrupt:
-            if folder.path.is_dir():
-                self._end(folder, pid, told)
-            raise
-        return self._result(folder, told)
+        return self._await(self.run_folder(start.spec.run), self.begin(start), told)
 
     def let_go(self, start: Start, pid: int, told: str) -> RunResult:
         """Let a run that was begun held do what it is for, and wait for its end; otherwise as `play`."""
         folder = self.run_folder(start.spec.run)
-        try:
-            with effect(Effect.RUN_FOLDER):
-                write_atomic(folder.go, b"", sync=False)
-            self._wait(folder, pid, told)
-        except KeyboardInterrupt:
-            self._end(folder, pid, told)
-            raise
-        return self._result(folder, told)
+        with effect(Effect.RUN_FOLDER):
+            write_atomic(folder.go, b"", sync=False)
+        return self._await(folder, pid, told)
 
     def give_up(self, start: Start, pid: int) -> None:
         """End a run that is held, in the middle of making its tree if need be, and wait until nothing of it is left."""
@@ -113,7 +106,12 @@ class Workshop:
             write_atomic(folder.stop, b"", sync=False)
         self._wait(folder, pid, f"{told}: ending it")
 
-    def _result(self, folder: RunFolder, told: str) -> RunResult:
+    def _await(self, folder: RunFolder, pid: int, told: str) -> RunResult:
+        try:
+            self._wait(folder, pid, told)
+        except KeyboardInterrupt:
+            self._end(folder, pid, told)
+            raise
         result = read_result(folder)
         if result is None:
             raise UnavailableError(f"{told}: the process that supervises it was killed", hint="try again")
