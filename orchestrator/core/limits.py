@@ -132,6 +132,16 @@ class Book:
         for key in ((Scope.TOTAL, ""), (Scope.PROJECT, project), (Scope.AGENT, reserved.agent)):
             self._live[key] = self._live.get(key, NOTHING).plus(reserved.tally)
 
+    def admit(self, job: Job) -> bool:
+        """Whether the run of a job for which something is set aside may begin; if so, it is taken."""
+        reserved = job.at.reserved
+        if reserved is None:
+            return True
+        if self.refusal_of(job) or self.refusal(Scope.AGENT, reserved.agent):
+            return False
+        self.take(job.at.project, reserved)
+        return True
+
     @property
     def in_window(self) -> int:
         """Tokens of the last five minutes, with those that are set aside."""

@@ -28,6 +28,7 @@ from orchestrator.core.backlog import Backlog
 from orchestrator.core.board import run_kind
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, State
+from orchestrator.core.limits import Book, live_runs
 from orchestrator.core.records import CardKind
 from orchestrator.core.schedule import (
     ApplyDefault,
@@ -289,12 +290,16 @@ def _perform(engine: Engine, board: Board, actions: Iterable[JobAction | CheckBa
     moves: list[Move] = []
     filings: list[Filing] = []
     files: dict[str, dict[str, bytes]] = {}
+    # What each run is set aside is known only once all that it is told has been put together.
+    book = Book(board.config.execution_limits, board.spending, live_runs(board.active), engaged=False)
     for action in actions:
         name = action.project if isinstance(action, CheckBase) else action.job
         done = _guarded(engine, name, partial(_act, engine, board, action))
         if isinstance(done, Filing):
             filings.append(done)
         elif isinstance(done, Reserved):
+            if isinstance(action, StartAttempt | StartReview) and not book.admit(done.move.job):
+                continue  # Those before it were more than was expected of them: it is decided again at the next tick.
             moves.append(done.move)
             filings += done.filings
             files[done.move.job.id] = dict(done.files)

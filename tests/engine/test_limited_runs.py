@@ -71,6 +71,22 @@ def test_an_agents_runs_in_a_day_are_bounded_told_and_go_on_the_day_after(
     assert world.state(left) is State.DONE
 
 
+def test_many_that_begin_at_once_pass_a_budget_by_one_run_at_most(world: World) -> None:
+    world.souls = {"bea": "beta review", **{f"a{number}": "alpha work" for number in range(9)}}
+    set_up(world, {"total": {"tokens": 21_000}}, slots=9)
+    drop(world, *range(9))
+    with world.engine() as engine:
+        for _ in range(200):
+            tick(engine)
+            active = [folder.job for folder in engine.ws.ledger.snapshot().active]
+            if any(job.at.reserved for job in active):
+                break
+        tokens = [job.at.reserved.tokens for job in active if job.at.reserved is not None]
+        # What they are told besides the task is no small part of it.
+        assert min(tokens) > 4_000 + 300
+        assert sum(tokens) - max(tokens) < 21_000 <= sum(tokens)
+
+
 def test_whoever_cannot_begin_anyway_keeps_nobody_waiting_for_the_limit_of_another(world: World) -> None:
     set_up(world, {"agents": {"ada": {"runs": 1}}}, backends={"gone": {"type": "command", "argv": ["/absent"]}})
     text = "---\nbackend: gone\nfamily: west\nroles: [work]\n---\nYou work.\n"
