@@ -86,9 +86,11 @@ def reviewer_of(least: int, most: int) -> str:
 
 
 def make_house(root: Path, agents: int, author: str, reviewer: str) -> Path:
-    """A workspace with so many slots and authors, and a few reviewers; these are their programs."""
+    """A workspace with so many slots, one author more for a person's P0, and a few reviewers, with these programs."""
     make_repository(root, 100)
     write_configuration(root, slots=agents)
+    one_more = (root / "souls" / "ada-0.md").read_text()
+    (root / "souls" / f"ada-{agents}.md").write_text(one_more)
     for number in range(REVIEWERS, agents):
         (root / "souls" / f"bea-{number}.md").unlink()
     (root / "tools" / "agent").write_text(author)

@@ -99,6 +99,10 @@ LOOK_SHARE = 100
 """With so many files that a look takes long, it is taken so seldom that it costs one part in this many of a core."""
 CLEAR_S = 2.0
 """How long ended runs may lie about while there is always something more urgent to do."""
+MOST_AT_ONCE = 6
+"""So many runs that ended are taken in in one tick, and so many steps of each costly sort are made. The rest is due in
+the next one, at once: what a person asks for, or another run needs, is not to wait for all of it."""
+COSTLY = (StartAttempt, StartReview, Gather)
 T = TypeVar("T")
 
 
@@ -218,7 +222,10 @@ def _collect(engine: Engine) -> bool:
     if engine.trials.broken:
         # An attempt is only put away. What a check or a reviewer left is judged when it is collected, so it waits.
         jobs = [job for job in jobs if run_kind(job) is RunKind.ATTEMPT]
-    ended = [_guarded(engine, job.id, partial(collect_run, ws, job)) for job in jobs]
+    ended: list[Move | None] = []
+    for job in jobs:
+        is_full = len(ended) - ended.count(None) >= MOST_AT_ONCE
+        ended.append(None if is_full else _guarded(engine, job.id, partial(collect_run, ws, job)))
     checked = None if engine.trials.broken else _guarded(engine, "bases", lambda: list(collect_bases(ws)))
     bases = checked or []
     # What a run asked last goes into the same update of the ledger as the step that ends it.
@@ -294,12 +301,16 @@ def _perform(engine: Engine, board: Board, actions: Iterable[JobAction | CheckBa
     files: dict[str, dict[str, bytes]] = {}
     # What was decided rests on about what each run will use. Of those that are reserved it is known, and may be more.
     book = Book(board.config.execution_limits, board.spending, live_runs(board.active), engaged=False)
+    number: Counter[type[object]] = Counter()
     for action in actions:
+        if isinstance(action, COSTLY) and number[type(action)] >= MOST_AT_ONCE:
+            continue
         name = action.project if isinstance(action, CheckBase) else action.job
         who = _who_begins(action)
         if who and book.refusal_to(board.jobs[name], who):
             continue  # The next tick decides on it again.
         done = _guarded(engine, name, partial(_act, engine, board, action))
+        number[type(action)] += done is not None
         if isinstance(done, Filing):
             filings.append(done)
         elif isinstance(done, Reserved):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from orchestrator.core.times import iso
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.limits import Reasons, set_pressure, waits_for_tomorrow
 from orchestrator.engine.loop import is_idle
-from orchestrator.engine.tick import tick
+from orchestrator.engine.tick import MOST_AT_ONCE, tick
 from orchestrator.engine.workspace import open_workspace
 
 pytestmark = pytest.mark.usefixtures("no_lies")
@@ -71,6 +72,39 @@ def test_an_agents_runs_in_a_day_are_bounded_told_and_go_on_the_day_after(
     monkeypatch.setattr(clock, "now", lambda: real() + timedelta(days=1))
     world.run()
     assert world.state(left) is State.DONE
+
+
+def test_no_tick_begins_more_runs_than_a_few_and_the_next_one_goes_on(world: World) -> None:
+    world.souls = {"bea": "beta review", **{f"a{number}": "alpha work" for number in range(9)}}
+    set_up(world, {}, slots=9)
+    drop(world, *range(9))
+    begun = []
+    with world.engine() as engine:
+        for _ in range(200):
+            moved = tick(engine)
+            begun.append(sum(subject.startswith("start: ") for subject in world.subjects))
+            if begun[-1] == 9:
+                break
+            assert moved or not begun[-1], "it rests though there is more to do"
+    each = [now - was for was, now in pairwise([0, *begun])]
+    assert max(each) == MOST_AT_ONCE
+    assert [number for number in each if number] == [6, 3]
+
+
+def test_many_that_begin_at_once_pass_a_budget_by_one_run_at_most(world: World) -> None:
+    world.souls = {"bea": "beta review", **{f"a{number}": "alpha work" for number in range(9)}}
+    set_up(world, {"total": {"tokens": 21_000}}, slots=9)
+    drop(world, *range(9))
+    with world.engine() as engine:
+        for _ in range(200):
+            tick(engine)
+            active = [folder.job for folder in engine.ws.ledger.snapshot().active]
+            if any(job.at.reserved for job in active):
+                break
+        tokens = [job.at.reserved.tokens for job in active if job.at.reserved is not None]
+        # What they are told besides the task is no small part of it.
+        assert min(tokens) > 4_000 + 300
+        assert sum(tokens) - max(tokens) < 21_000 <= sum(tokens)
 
 
 def test_whoever_cannot_begin_anyway_keeps_nobody_waiting_for_the_limit_of_another(world: World) -> None:
