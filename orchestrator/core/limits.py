@@ -195,6 +195,21 @@ def live_runs(jobs: Iterable[Job]) -> Iterator[tuple[str, Reservation]]:
     return ((job.at.project, job.at.reserved) for job in jobs if job.at.reserved is not None)
 
 
+def still_within(book: Book, job: Job) -> bool:
+    """Whether a run that was decided, and is in `job` now, may begin still; it is counted in the book then.
+
+    Of its prompt the decision knew only what the job itself says, and of those decided before it likewise. Here it is
+    known what is set aside for each.
+    """
+    reserved = job.at.reserved
+    if reserved is None:
+        return True
+    if book.refusal_of(job) or book.refusal(Scope.AGENT, reserved.agent):
+        return False
+    book.take(job.at.project, reserved)
+    return True
+
+
 def is_engaged(was: bool, used: int, budget: int | None, ready: int, slots: int) -> bool:
     """Whether only P0 begins, from whether it was so: between the two shares nothing changes."""
     if budget is None or used < RELEASE * budget:

@@ -28,6 +28,7 @@ from orchestrator.core.backlog import Backlog
 from orchestrator.core.board import run_kind
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, State
+from orchestrator.core.limits import Book, live_runs, still_within
 from orchestrator.core.records import CardKind
 from orchestrator.core.schedule import (
     ApplyDefault,
@@ -282,12 +283,17 @@ def _perform(engine: Engine, board: Board, actions: Iterable[JobAction | CheckBa
     moves: list[Move] = []
     filings: list[Filing] = []
     files: dict[str, dict[str, bytes]] = {}
+    # Whether pressure keeps it from beginning was decided; what is set aside for it is known only here.
+    limits = engine.ws.config.execution_limits
+    book = Book(limits, board.spending, live_runs(board.active), engaged=False)
     for action in actions:
         name = action.project if isinstance(action, CheckBase) else action.job
         done = _guarded(engine, name, partial(_act, engine, board, action))
         if isinstance(done, Filing):
             filings.append(done)
         elif isinstance(done, Reserved):
+            if done.move.event in (Event.START, Event.REVIEW) and not still_within(book, done.move.job):
+                continue  # The next decision knows what those before it have set aside.
             moves.append(done.move)
             filings += done.filings
             files[done.move.job.id] = dict(done.files)
