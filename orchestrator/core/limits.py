@@ -163,10 +163,6 @@ class Book:
         window = self.window_refusal(job.priority, by_person=job.at.origin == "human")
         return window or self.refusal(Scope.TOTAL) or self.refusal(Scope.PROJECT, job.at.project)
 
-    def refusal_to(self, job: Job, agent: str) -> Refusal | None:
-        """Why no run of a job by this agent begins."""
-        return self.refusal_of(job) or self.refusal(Scope.AGENT, agent)
-
     def list_refusals(self, projects: Iterable[str], agents: Iterable[str]) -> Iterator[Refusal]:
         """All that hold now: for everybody, for each of these projects, for each of these agents."""
         window = self.window_refusal(Priority.P1, by_person=False)
@@ -197,6 +193,21 @@ class Book:
 def live_runs(jobs: Iterable[Job]) -> Iterator[tuple[str, Reservation]]:
     """The project and the reservation of each job for which something is set aside."""
     return ((job.at.project, job.at.reserved) for job in jobs if job.at.reserved is not None)
+
+
+def still_within(book: Book, job: Job) -> bool:
+    """Whether a run that was decided, and is in `job` now, may begin still; it is counted in the book then.
+
+    Of its prompt the decision knew only what the job itself says, and of those decided before it likewise. Here it is
+    known what is set aside for each.
+    """
+    reserved = job.at.reserved
+    if reserved is None:
+        return True
+    if book.refusal_of(job) or book.refusal(Scope.AGENT, reserved.agent):
+        return False
+    book.take(job.at.project, reserved)
+    return True
 
 
 def is_engaged(was: bool, used: int, budget: int | None, ready: int, slots: int) -> bool:

@@ -27,6 +27,8 @@ EMPTY_RUNS, EMPTY_JOBS = 5, 3
 """So many attempts in a row that ended at once and changed nothing, for so many jobs at least, shut it as well."""
 AT_ONCE_S = 30.0
 """A run that took less has hardly done anything."""
+TRY_S = 120
+"""A run that tries a service and goes on for longer is served: nobody waits for its end, which may be an hour away."""
 FIRST_SHUT_S, LONGEST_SHUT_S = 300, 4 * 3600
 MOST_ADDED_S = 601
 """So much is added to a pause at most."""
@@ -209,7 +211,9 @@ def _made(before: Job, after: Job, read: Read) -> Ended | None:
     evidence: Evidence | None = read(Evidence, after.at.evidence)
     if attempt is None or evidence is None or after.spec.expects is not Expects.CHANGE or not attempt.worker.backend:
         return None
-    is_empty = not evidence.paths and not evidence.more_paths
+    # What was there before it began is no change of its own.
+    is_same = any(each.rule == "unchanged" for each in evidence.failures)
+    is_empty = is_same or not (evidence.paths or evidence.more_paths)
     if is_empty and attempt.seconds >= AT_ONCE_S:
         return None
     went, why = (Went.EMPTY, attempt.report) if is_empty else (Went.MADE, "")
@@ -469,8 +473,10 @@ class Capacity:
         return f"{known.backend} takes {limit} at once now" if limit and number >= limit else ""
 
     def _is_closed(self, until: str, uses: list[Use]) -> bool:
-        """Before that time, and after it while a run that began since tries it."""
-        return self.now < until or any(not each.since or each.since >= until for each in uses)
+        """Before that time, and after it while a run that began since tries it, for a while."""
+        return self.now < until or any(
+            not each.since or (each.since >= until and self.now < later(each.since, TRY_S)) for each in uses
+        )
 
     def _until(self, until: str) -> str:
         return f" until {until}" if self.now < until else ", and one run tries it"

@@ -28,7 +28,7 @@ from orchestrator.core.backlog import Backlog
 from orchestrator.core.board import run_kind
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, State
-from orchestrator.core.limits import Book, live_runs
+from orchestrator.core.limits import Book, live_runs, still_within
 from orchestrator.core.records import CardKind
 from orchestrator.core.routine_steps import reserve_routine
 from orchestrator.core.schedule import (
@@ -299,41 +299,28 @@ def _perform(engine: Engine, board: Board, actions: Iterable[JobAction | CheckBa
     moves: list[Move] = []
     filings: list[Filing] = []
     files: dict[str, dict[str, bytes]] = {}
-    # What was decided rests on about what each run will use. Of those that are reserved it is known, and may be more.
-    book = Book(board.config.execution_limits, board.spending, live_runs(board.active), engaged=False)
+    # Whether pressure keeps it from beginning was decided; what is set aside for it is known only here.
+    limits = engine.ws.config.execution_limits
+    book = Book(limits, board.spending, live_runs(board.active), engaged=False)
     number: Counter[type[object]] = Counter()
     for action in actions:
         if isinstance(action, COSTLY) and number[type(action)] >= MOST_AT_ONCE:
             continue
         name = action.project if isinstance(action, CheckBase) else action.job
-        who = _who_begins(action)
-        if who and book.refusal_to(board.jobs[name], who):
-            continue  # The next tick decides on it again.
         done = _guarded(engine, name, partial(_act, engine, board, action))
         number[type(action)] += done is not None
         if isinstance(done, Filing):
             filings.append(done)
         elif isinstance(done, Reserved):
+            if done.move.event in (Event.START, Event.REVIEW) and not still_within(book, done.move.job):
+                continue  # The next decision knows what those before it have set aside.
             moves.append(done.move)
-            if done.move.job.at.reserved is not None:
-                book.take(done.move.job.at.project, done.move.job.at.reserved)
             filings += done.filings
             files[done.move.job.id] = dict(done.files)
         elif isinstance(done, Move):
             moves.append(done)
     moves, proposed = _with_follow_ups(engine, moves)
     return commit_steps(engine, moves, [*filings, *proposed], files)
-
-
-def _who_begins(action: JobAction | CheckBase) -> str:
-    """The agent whose run an action begins; '' if it begins none that asks a model."""
-    match action:
-        case StartAttempt():
-            return action.agent
-        case StartReview():
-            return action.reviewer
-        case _:
-            return ""
 
 
 def _with_follow_ups(engine: Engine, steps: Iterable[Move]) -> tuple[list[Move], list[Filing]]:

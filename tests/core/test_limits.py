@@ -15,7 +15,7 @@ from orchestrator.adapters.config_file import parse_config
 from orchestrator.core.config import NO_CAPS, Caps, Config, ExecutionLimits
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, LimitWishes, Priority, State, Worker
-from orchestrator.core.limits import Book, Pressure, Scope, Spending, is_engaged
+from orchestrator.core.limits import Book, Pressure, Scope, Spending, is_engaged, still_within
 from orchestrator.core.records import CardKind
 from orchestrator.core.schedule import Action, Ask, SetPressure, StartAttempt, StartReview, decide
 from orchestrator.core.skills import tokens_of
@@ -375,3 +375,19 @@ def test_unlimited_is_said_in_a_word() -> None:
     assert limits.window_tokens is None
     assert (limits.total.tokens, limits.total.usd) == (None, 200.0)
     assert limits.agents == {"ada": Caps(None, None, None, 1.0)}
+
+
+def test_what_is_set_aside_for_the_runs_of_one_decision_is_held_against_the_limits_once_more() -> None:
+    """Their prompts are known only once they are reserved: the second begins by what the first has set aside."""
+    limits = replace(OPEN, total=caps(tokens=10_000))
+    begun = [running(number, f"agent-{number:02d}", tokens=9_000) for number in range(3)]
+    assert started(*[ready(number) for number in range(3)], limits=limits) == [numbered_id(n) for n in range(3)]
+    book = Book(limits, Spending(), (), engaged=False)
+    assert [still_within(book, job) for job in begun] == [True, True, False]
+    book = Book(replace(OPEN, agent=caps(at_once=1)), Spending(), (), engaged=False)
+    assert [still_within(book, running(1)), still_within(book, running(2)), still_within(book, begun[1])] == [
+        True,
+        False,
+        True,
+    ]
+    assert still_within(book, ready(4)), "nothing is set aside for it"

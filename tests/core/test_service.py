@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from builders import NOON, NOW, a_job
+from builders import NOON, NOW, a_job, an_attempt, evidence_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.core.config import BackendConfig, Config
 from orchestrator.core.job import State, Worker
-from orchestrator.core.records import RunStatus, Spoke
+from orchestrator.core.records import ChangedPath, Failure, RunStatus, Spoke
 from orchestrator.core.said import Trouble
 from orchestrator.core.service import (
     AT_ONCE_S,
@@ -29,6 +29,7 @@ from orchestrator.core.service import (
     after_run_elsewhere,
     bounded,
     broke_at_once,
+    ended_by,
     is_state_change,
     reopened,
     told_of_change,
@@ -38,6 +39,7 @@ from orchestrator.core.service import (
 )
 from orchestrator.core.step import LONGEST_PAUSE_S, LONGEST_WAIT_S
 from orchestrator.core.times import iso, parse
+from orchestrator.core.transitions import Event
 
 FRESH = Service("api")
 FAILED = [Went.REFUSED, Went.BROKEN]
@@ -363,3 +365,15 @@ def test_it_always_comes_back(runs: list[Ended]) -> None:
     for model in ("m", "n"):
         capacity = Capacity(known, 5, at(began))
         assert (capacity.resting(model), capacity.full()) == ("", "")
+
+
+@pytest.mark.parametrize(("rule", "went"), [("", Went.MADE), ("out_of_scope", Went.MADE), ("unchanged", Went.EMPTY)])
+def test_an_attempt_that_leaves_the_work_before_it_as_it_was_has_made_nothing(rule: str, went: Went) -> None:
+    before = a_job(state=State.COLLECTED, attempt=1)
+    after = a_job(state=State.CHECKING, attempt=1, evidence=1)
+    paths, failures = (ChangedPath("a.py", "M", 1, 1),), (Failure(rule, "why"),) if rule else ()
+    attempt = replace(an_attempt(before), run="fix-login-7f3a09c2.attempt-1", seconds=2.0, ended=NOW)
+    known = {1: {"Attempt": attempt, "Evidence": evidence_of(after, paths=paths, failures=failures)}}
+    run = ended_by(Event.EVIDENCE, before, after, lambda kind, number: known[number].get(kind.__name__))
+    assert run is not None
+    assert run.went is went

@@ -76,12 +76,16 @@ def test_only_the_model_that_is_limited_rests() -> None:
 
 
 @pytest.mark.parametrize("until", [-1.0, 0.0])
-def test_once_the_time_is_over_one_run_begins_and_no_more_before_it_has_ended(until: float) -> None:
+def test_once_the_time_is_over_one_run_begins_and_no_more_before_it_has_ended_or_is_served(until: float) -> None:
     dan = an_agent("dan", family="north", backend="api")
     jobs, agents = [ready(number) for number in range(3)], (ADA, dan, CRITIC)
     assert begun(board(*jobs, service=resting("north-1", until=until), agents=agents)) == [("ada", "idle")]
     tried = board(*jobs, running(9, "ada", since=until), service=resting("north-1", until=until), agents=agents)
     assert begun(tried) == []
+    # What has gone on for two minutes is served: its end may be an hour away.
+    served = board(*jobs, running(9, "ada", since=until), service=resting("north-1", until=until), agents=agents)
+    after = [each for each in decide(served, NOON + timedelta(minutes=2)) if isinstance(each, StartAttempt)]
+    assert [each.agent for each in after] == ["dan"]
     older = board(*jobs, running(9, "ada", since=-9), service=resting("north-1", until=until), agents=agents)
     assert begun(older) == [("dan", "idle")]
 
