@@ -48,6 +48,11 @@ def load_schema(schema_name: str) -> Mapping[str, Any]:
     return schema
 
 
+OF_PEOPLE = frozenset({"config", "job", "criteria", "schedule", "soul"})
+"""The schemas of files in which `3.0` is no whole number, as JSON Schema has it: none of what is made of them takes it,
+and only here the line is known."""
+
+
 def validate(
     value: object, schema_name: str, *, file: str = "", lines: Lines | None = None, known: pathlib.Path | None = None
 ) -> None:
@@ -97,10 +102,13 @@ def find_problems(
 
 @cache
 def _validator(schema_name: str) -> Draft202012Validator:
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, validators
 
-    schema = load_schema(schema_name)
-    return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    kind = Draft202012Validator
+    if schema_name in OF_PEOPLE:
+        types = kind.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+        kind = validators.extend(kind, type_checker=types)  # type: ignore[no-untyped-call]
+    return kind(load_schema(schema_name), format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
 def _leaves(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:

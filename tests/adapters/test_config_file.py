@@ -34,6 +34,14 @@ def parse(text: str) -> Config:
     return parse_config(text.encode())
 
 
+def test_a_whole_number_is_written_without_a_point() -> None:
+    text = b"version: 1\nexecution_limits:\n  total: {tokens: 1000000.0}\n"
+    with pytest.raises(InvalidFileError) as found:
+        parse_config(text)
+    told = "orc.yaml:3: execution_limits.total.tokens: must be a whole number or text, is 1000000.0"
+    assert str(found.value).startswith(told)
+
+
 def test_a_version_is_enough() -> None:
     assert parse("version: 1\n") == Config()
 
