@@ -14,7 +14,8 @@ from typing import Any
 import cli_world as w
 import pytest
 
-WRITER = "#!/bin/sh\n{ cat; } >> told.jsonl\nprintf '%s\\n' \"$ORC_NOTICE_TITLE\" >> titles\n"
+WRITER = "#!/bin/sh\nprintf '%s\\n' \"$ORC_NOTICE_TITLE\" >> titles\ncat >> told.jsonl\n"
+"""What is waited for it writes last."""
 
 
 def workspace(root: Path, notify: str) -> Path:
