@@ -72,7 +72,7 @@ def _cells(one: Pending, ways: list[str]) -> tuple[str, ...]:
     by: dict[str, list[str]] = {}
     for way in sorted({*ways, *one.told, *one.given_up}):
         by.setdefault(_stands(one, way), []).append(way)
-    stands = "; ".join(f"{' '.join(names)} {word}" for word, names in by.items())
+    stands = "; ".join(f"{', '.join(names)} {word}" for word, names in by.items())
     return (one.notice.at, one.notice.about.value, stands, clean_line(one.notice.text))
 
 

@@ -13,7 +13,8 @@ import cli_world as w
 import pytest
 from local_server import Posted, taking_posts
 
-WRITER = "#!/bin/sh\n{ cat; } >> told.jsonl\nprintf '%s\\n' \"$ORC_NOTICE_TITLE\" >> titles\n"
+WRITER = "#!/bin/sh\nprintf '%s\\n' \"$ORC_NOTICE_TITLE\" >> titles\ncat >> told.jsonl\n"
+"""What is waited for it writes last."""
 
 
 def workspace(root: Path, notify: str) -> Path:
@@ -118,7 +119,7 @@ def test_on_a_terminal_the_list_shows_what_was_told_though_ways_failed(tmp_path:
     head, row, *reasons = [line.rstrip() for line in terminal.shown.splitlines()]
     assert head.split() == ["AT", "ABOUT", "STANDS", "WHAT"]
     assert "cards" in row
-    assert "way-a way-b way" in row
+    assert "way-a, way-b" in row
     assert f"Merge {id_}"[:12] in row
     assert len(row) <= 80
     assert reasons[0].startswith(f"  way-a: {shutil.which('sh')} ended with 3: {words}")
