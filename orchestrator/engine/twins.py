@@ -70,7 +70,7 @@ class Twins:
         judged = self._judge(move.job, config, writer.job, refuses=not move.with_step_of)
         if judged.refused:
             return None
-        if judged.bounds is None:
+        if judged.bounds is None or not (self._steps or writer.start.projects.get(move.job.at.project)):
             return move
         hours = config.duplicates_of(move.job.at.project).hours
         return with_likeness(move, judged.near, judged.bounds, judged.twin, hours)
