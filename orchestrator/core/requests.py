@@ -182,6 +182,8 @@ def judge_answer(
     if lane is not Lane.DECIDE:
         reason = "a card stays in decide/; write the answer into it there"
         return (Quarantine(reason) if touched else PutBack(reason),)
+    if key and (key, message) == (card.answer, card.message):
+        return ()  # It was taken in by an engine that was killed before it could take the file away.
     if key:
         return (Answer(card, key, message),)
     if message:

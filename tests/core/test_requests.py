@@ -296,6 +296,16 @@ def test_a_card_is_answered_by_filling_it_in() -> None:
     assert kinds(judge_answer(Lane.DECIDE, "", "", card, intact=False, touched=True)) == [Quarantine]
 
 
+def test_an_answer_that_was_taken_in_already_asks_for_nothing_and_another_one_does() -> None:
+    card = new_card(in_lane(Lane.DECIDE), CardKind.MERGE, "Merge it?", "2026-11-20T12:00:00Z")
+    closed = replace(card, answer="revise", message="Shorter, please.")
+    same = judge_answer(Lane.DECIDE, "revise", "Shorter, please.", closed, intact=True, touched=True)
+    assert same == ()
+    for key, message in (("approve", ""), ("revise", "Longer, please.")):
+        asked = judge_answer(Lane.DECIDE, key, message, closed, intact=True, touched=True)
+        assert asked == (Answer(closed, key, message),)
+
+
 # --- weaving ---
 
 

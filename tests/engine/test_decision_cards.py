@@ -243,6 +243,53 @@ def test_a_default_is_applied_once_wherever_the_engine_is_killed(world: World, p
     prove(world)
 
 
+LOOK = """
+import sys, time
+from pathlib import Path
+from orchestrator.adapters.queue_folder import QueueFolder
+from orchestrator.engine.accept import take_in
+from orchestrator.engine.project_queue import Projection
+from orchestrator.engine.workspace import open_workspace
+with open_workspace(Path(sys.argv[1])) as ws:
+    queue = QueueFolder(ws.paths.queue)
+    projection = Projection(ws, queue)
+    projection.start()
+    projection.refresh()
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        taken = take_in(ws, queue)
+        projection.refresh()
+        time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize(("key", "message"), [("reply", "Both: first the one,\nthen the other.  "), ("drop", "")])
+@pytest.mark.parametrize(
+    "point", ["ledger.objects:after", "ledger.ref:before", "ledger.ref:after", "queue.write:before"]
+)
+def test_an_answer_in_a_file_counts_once_and_is_not_refused_wherever_the_engine_is_killed(
+    world: World, point: str, key: str, message: str
+) -> None:
+    def engine(kill_at: str = "") -> int:
+        env = {**os.environ, KILL_AT: kill_at}
+        return run_warm(LOOK, ["-c", str(world.root)], cwd=world.root, env=env, timeout=50).returncode
+
+    ask(world, QUESTION)
+    card = world.card("greet")
+    path = world.root / "queue/decide" / f"{card.id}.yaml"
+    said = "".join(f"  {line}\n" for line in message.splitlines())
+    filled = path.read_text().replace("answer:\n", f"answer: {key}\n", 1)
+    path.write_text(filled.replace("message:\n", f"message: |\n{said}", 1) if said else filled)
+    assert engine(point) == -signal.SIGKILL
+    assert engine() == 0
+    closed = world.records("greet")["card-1"]
+    assert (closed.answer, closed.message) == (key, message.strip())
+    assert world.steps("greet").count("answer") == 1
+    assert not path.exists()
+    assert [each.name for each in (world.root / "queue/rejected").iterdir() if each.name != ".gitignore"] == []
+    prove(world)
+
+
 # --- asked before ---
 
 
