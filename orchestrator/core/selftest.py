@@ -21,6 +21,8 @@ class Through(StrEnum):
     """A job on a ledger: the look at its diff, the checks' results, the review, the merge."""
     VERDICT = "verdict"
     """A reviewer's answer to a job that waits for it."""
+    OPINION = "opinion"
+    """The first approval of a job: whether it is enough, or another reviewer is asked."""
     REVIEWER = "reviewer"
     """The choice of who reviews."""
     LANDING = "landing"

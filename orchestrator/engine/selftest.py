@@ -15,7 +15,7 @@ from orchestrator.adapters.spelling import speller
 from orchestrator.core.selftest import Case, Found, Gate, Result, Score, Through, score, share
 from orchestrator.engine.gate_runs import Tell, open_workshop
 from orchestrator.engine.selftest_files import read_gates
-from orchestrator.engine.selftest_jobs import VerdictPlayer, play_choice, play_job
+from orchestrator.engine.selftest_jobs import VerdictPlayer, play_choice, play_job, play_opinion
 from orchestrator.engine.selftest_repositories import play_branch, play_landing
 from orchestrator.engine.selftest_stage import Stage, open_stage
 from orchestrator.errors import NotFoundError, OrcError
@@ -93,6 +93,7 @@ def _players(stage: Stage) -> Mapping[Through, Player]:
     return {
         Through.JOB: partial(play_job, stage),
         Through.VERDICT: VerdictPlayer(stage).play,
+        Through.OPINION: partial(play_opinion, stage),
         Through.REVIEWER: play_choice,
         Through.LANDING: partial(play_landing, stage.folder),
         Through.BRANCH: partial(play_branch, stage.folder),

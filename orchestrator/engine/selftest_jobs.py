@@ -58,6 +58,8 @@ REVISION: Mapping[str, Any] = {
     "set": {"verdict": "REVISE", "findings": [{"severity": "blocking", "problem": "It is wrong.", "file": "app.py"}]}
 }
 READ_BYTES = 1024 * 1024
+SLOW_S = 90.0
+"""So long a reviewer takes whose case does not say it: long enough to have read the change."""
 
 
 def play_job(stage: Stage, case: Case) -> Found:
@@ -85,6 +87,15 @@ def _play_job(stage: Stage, case: Case) -> Found:
     if way.is_at(State.MERGING):
         return way.merge()
     return way.found()
+
+
+def play_opinion(stage: Stage, case: Case) -> Found:
+    """The first approval of a job: it has got through if it is enough, without another reviewer who confirms it."""
+    way = _Way(stage, case, _accept(stage, case))
+    way.work(case.change)
+    if way.is_at(State.REVIEWING):
+        way.review(case.reply)
+    return Found(way.is_at(State.MERGING), way.job.state.value, tuple(way.texts))
 
 
 def _accept(stage: Stage, case: Case) -> Move:
@@ -180,7 +191,8 @@ class _Way:
         who, author = {**REVIEWER, **self.case.reviewer}, self.job.at.author or Worker("")
         agent = AgentView(self.stage.reviewer, who["family"], who["model"])
         far = independence_of(author, agent.worker())
-        reserved = reserve_review(ws, self.job, StartReview(self.job.id, agent.soul.name, far), agent, Lately(0, 0))
+        said = Lately(**{"approved": 0, "judged": 0, **self.case.reviewer.get("lately", {})})
+        reserved = reserve_review(ws, self.job, StartReview(self.job.id, agent.soul.name, far), agent, said)
         review = reserved.move.records.get(f"review-{reserved.move.job.at.review}")
         if review is None:
             self._decide(reserved.move)
@@ -237,7 +249,8 @@ def answer(
     nonce = secrets.token_hex(16)
     status = RunStatus(reply.get("status", RunStatus.ENDED))
     code = reply.get("exit", 0) if status is RunStatus.ENDED else None
-    result = RunResult(review.run, status, exit=code, report=_reply(review, evidence, reply, nonce))
+    seconds, text = float(reply.get("seconds", SLOW_S)), _reply(review, evidence, reply, nonce)
+    result = RunResult(review.run, status, seconds=seconds, exit=code, report=text)
     return end_review(review, evidence, result, nonce, now)
 
 

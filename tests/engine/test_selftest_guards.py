@@ -6,6 +6,7 @@ import ast
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ from orchestrator.core.job import MergePolicy
 from orchestrator.core.records import Item, Verdict
 from orchestrator.core.rule_words import ESCAPE_WORDS
 from orchestrator.core.selftest import Case, Gate, Needs, Result
+from orchestrator.core.suspicion import doubts_of, second_opinion
+from orchestrator.core.trials import GATES as TRIALS
 from orchestrator.core.verdict import Judgement
 from orchestrator.engine import scars, selftest
 from orchestrator.engine.gate_runs import open_workshop
+from orchestrator.engine.history import Entry
 from orchestrator.engine.selftest_files import read_gates, read_incidents
 from orchestrator.engine.selftest_repositories import gate_case
 from orchestrator.engine.selftest_stage import open_stage
@@ -142,6 +146,12 @@ BROKEN = {
         ["duplicate_passage", "dead_link", "missing_claims", "dead_locator", "not_viewable"],
     ),
     "claims that nobody looks up": ("claims", "orchestrator.engine.collect.judge_reply", approve, ["contradicted"]),
+    "an approval that nobody doubts": (
+        "suspicion",
+        "orchestrator.engine.collect.doubts_of",
+        lambda *_: (),
+        ["quick", "bare", "silent", "always"],
+    ),
     "a gate whose rules are never asked": (
         "branch",
         "orchestrator.engine.diff_facts.judge_diff",
@@ -211,6 +221,21 @@ def test_every_guard_has_a_case_a_test_and_an_incident(gate: Gate, guard: Any) -
     assert guard.incident in read_incidents()
     file, _, name = guard.test.partition("::")
     assert name in functions_of(PROJECT / file), guard.test
+
+
+def test_every_gate_that_an_engine_tries_is_in_the_register() -> None:
+    assert set(TRIALS) <= set(GATES)
+    for name in ("diff", "tamper", "kinds", "suspicion"):
+        assert set(TRIALS[name]().refused) == set(GATES[name].guards)
+
+
+@pytest.mark.parametrize("rule", GATES["suspicion"].guards)
+def test_the_register_counts_a_doubt_by_the_words_of_the_commit(rule: str) -> None:
+    review, evidence = TRIALS["suspicion"]().refused[rule]
+    told = second_opinion(replace(review, doubts=doubts_of(review, evidence)), None).told
+    entry = Entry("", 0, "engine", f"verdict: any-00000000 another reviewer is asked: {told}", {})
+    other = entry._replace(subject="verdict: any-00000000 approved by judge")
+    assert scars._count(GATES["suspicion"], [entry, other]).fired == {rule: 1}
 
 
 def test_every_rule_of_the_program_is_a_guard() -> None:
