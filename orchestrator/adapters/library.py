@@ -14,18 +14,21 @@ from datetime import UTC, date, datetime
 from functools import cache, lru_cache, partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from orchestrator.adapters.files import safe_read
 from orchestrator.adapters.schemas import Lines, validate
 from orchestrator.adapters.strict_yaml import dump, load_mapping
-from orchestrator.core.agent import BODY_LIMIT, Skill, Soul
 from orchestrator.core.codec import from_mapping
 from orchestrator.core.criteria import Checks, Criteria, Item
-from orchestrator.core.prompt import Templates
-from orchestrator.core.recurring import Catchup, Overlap, Schedule, fill_in
-from orchestrator.core.rules import Enforcement, Incident
 from orchestrator.errors import InvalidFileError
+
+if TYPE_CHECKING:
+    # Who reads one sort of file needs the values of that sort only.
+    from orchestrator.core.agent import Skill, Soul
+    from orchestrator.core.prompt import Templates
+    from orchestrator.core.recurring import Schedule
+    from orchestrator.core.rules import Incident
 
 MOST_BYTES = 256 * 1024
 """A larger file is none that a person wrote for a prompt."""
@@ -102,10 +105,32 @@ def scan_skills(root: Path) -> Shelf[Skill]:
 
 def scan_criteria(root: Path) -> Shelf[Criteria]:
     """The usable criteria by kind, and the problems of the others. A broken file leaves the shipped ones in force."""
-    with as_file(files("orchestrator").joinpath("criteria")) as shipped:
-        base = _scan(_pages(shipped, ".yaml"), shipped, _criteria).all_good()
     own = _scan(_pages(root / "criteria", ".yaml"), root, _criteria)
-    return Shelf({**base, **own.good}, own.problems)
+    shipped = {name: _shipped(name) for name in _shipped_files()}
+    return Shelf({**shipped, **own.good}, own.problems)
+
+
+def find_criteria(root: Path, kind: str) -> Criteria | None:
+    """The criteria of one kind; None if there is no file for it. Raises InvalidFileError if its own one is broken."""
+    own = ((name, path) for name, path in _pages(root / "criteria", ".yaml") if name == kind)
+    found = _scan(own, root, _criteria).all_good().get(kind)
+    return found or (_shipped(kind) if kind in _shipped_files() else None)
+
+
+def list_kinds(root: Path) -> tuple[str, ...]:
+    """The kinds for which there is a file, be it broken or not: the shipped ones first, then the workspace's own."""
+    return tuple(dict.fromkeys((*_shipped_files(), *(name for name, _ in _pages(root / "criteria", ".yaml")))))
+
+
+@cache
+def _shipped_files() -> Mapping[str, bytes]:
+    with as_file(files("orchestrator").joinpath("criteria")) as folder:
+        return {name: path.read_bytes() for name, path in _pages(folder, ".yaml")}
+
+
+def _shipped(kind: str) -> Criteria:
+    # orc's own tests hold these against the schema: to load the validator takes longer than all else that a look does.
+    return parse_criteria(kind, _shipped_files()[kind], f"{kind}.yaml", checked=False)
 
 
 def scan_schedules(root: Path) -> Shelf[Schedule]:
@@ -138,6 +163,8 @@ def _scan(entries: Iterator[tuple[str, Path]], root: Path, read: Callable[[str, 
 
 
 def _incident(name: str, path: Path, file: str) -> Incident:
+    from orchestrator.core.rules import Enforcement, Incident
+
     named = _RULE_NAME.fullmatch(name)
     if named is None:
         raise InvalidFileError("a rule's file is named NNNN-slug.md, such as 0001-no-single-pass.md", file=file)
@@ -162,6 +189,8 @@ def _soul(name: str, path: Path, file: str, *, known: Path | None = None) -> Sou
 
 def parse_soul(name: str, data: bytes, file: str, *, known: Path | None = None) -> Soul:
     """The agent `name` from the bytes of its soul; `file` is what errors call it. Raises InvalidFileError."""
+    from orchestrator.core.agent import BODY_LIMIT, Soul
+
     page = _parse_page(data, "soul", file, known)
     if len(page.body) > BODY_LIMIT:
         raise InvalidFileError(f"the text has {len(page.body)} characters; at most {BODY_LIMIT} fit", file=file)
@@ -185,6 +214,8 @@ def parse_soul(name: str, data: bytes, file: str, *, known: Path | None = None) 
 
 def parse_skill(name: str, data: bytes, file: str) -> Skill:
     """The skill `name` from the bytes of a SKILL.md; `file` is what errors call it. Raises InvalidFileError."""
+    from orchestrator.core.agent import Skill
+
     page = _parse_page(data, "skill", file, None)
     facts = page.facts
     if facts["name"] != name:
@@ -263,9 +294,12 @@ def _criteria(name: str, path: Path, file: str) -> Criteria:
 
 
 @lru_cache(maxsize=64)
-def parse_criteria(name: str, data: bytes, file: str) -> Criteria:
-    """The criteria of a kind from the bytes of their file, which errors call `file`. Raises InvalidFileError."""
-    _, facts = _load(data, "criteria", file)
+def parse_criteria(name: str, data: bytes, file: str, *, checked: bool = True) -> Criteria:
+    """The criteria of a kind from the bytes of their file, which errors call `file`. Raises InvalidFileError.
+
+    `checked` is False for a file that has been held against the schema before.
+    """
+    _, facts = _load(data, "criteria", file, checked=checked)
     items = tuple(Item(one["id"], one["question"], one.get("required", False)) for one in facts["items"])
     ids = [item.id for item in items]
     if repeated := sorted({one for one in ids if ids.count(one) > 1}):
@@ -284,6 +318,7 @@ def _schedule(name: str, path: Path, file: str) -> Schedule:
 def _parse_schedule(name: str, data: bytes, file: str) -> Schedule:
     from orchestrator.adapters.cron import problem_of
     from orchestrator.adapters.job_file import parse_job
+    from orchestrator.core.recurring import Catchup, Overlap, Schedule, fill_in
 
     lines, facts = _load(data, "schedule", file)
     schedule = Schedule(
@@ -312,10 +347,11 @@ def _parse_schedule(name: str, data: bytes, file: str) -> Schedule:
     return schedule
 
 
-def _load(data: bytes, schema_name: str, file: str) -> tuple[Lines, Any]:
-    """A file that is one mapping: where its keys stand, and the mapping, checked against the schema."""
+def _load(data: bytes, schema_name: str, file: str, *, checked: bool = True) -> tuple[Lines, Any]:
+    """A file that is one mapping: where its keys stand, and the mapping, checked against the schema if asked for."""
     document = load_mapping(data, file=file)
-    validate(document.value, schema_name, file=file, lines=document.lines)
+    if checked:
+        validate(document.value, schema_name, file=file, lines=document.lines)
     return document.lines, document.value
 
 
@@ -365,6 +401,8 @@ def _decode(data: bytes, file: str) -> str:
 @cache
 def prompt_templates(name: str) -> Templates:
     """The two parts of a prompt as orc ships them: what the system prompt and the message begin as."""
+    from orchestrator.core.prompt import Templates
+
     folder = files("orchestrator").joinpath("prompts")
     system, message = (folder.joinpath(f"{name}{part}.md").read_text(encoding="utf-8") for part in (".system", ""))
     return Templates(system, message)

@@ -102,6 +102,16 @@ def complete_backend(ctx: click.Context, param: click.Parameter, incomplete: str
         return []
 
 
+def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Kinds of work that begin so: those that orc knows, and those that have a file in `criteria/`."""
+    from orchestrator.core.job import Kind
+
+    root = _root(ctx)
+    names = _list(root / "criteria") if root else []
+    own = sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and name[0] not in ".#")
+    return [name for name in dict.fromkeys((*map(str, Kind), *own)) if name.startswith(incomplete)]
+
+
 def complete_retired(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of agents that begin so; after --undo, of those that are retired."""
     return _agents(ctx, incomplete, "souls/retired" if ctx.params.get("undo") else "souls")

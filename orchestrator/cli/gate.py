@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.app import App, clean_line, json_option, pass_app
-from orchestrator.cli.complete import complete_branch
+from orchestrator.cli.complete import complete_branch, complete_kind
 from orchestrator.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -65,7 +66,14 @@ class Gate(click.Command):
     "--allow", "allows", multiple=True, type=click.Choice(AREAS), help="Let it touch this; may be given again."
 )
 @click.option("--reproduces", is_flag=True, help="It mends a defect: its tests must fail without the rest of it.")
-@click.option("--kind", metavar="NAME", default="code", show_default=True, help="What sort of work it is.")
+@click.option(
+    "--kind",
+    metavar="NAME",
+    default="code",
+    show_default=True,
+    help="What sort of work it is.",
+    shell_complete=complete_kind,
+)
 @click.option(
     "--task", default="", metavar="TEXT", help="What the branch is for, told to the reviewer; - reads it from stdin."
 )

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from orchestrator.adapters.library import scan_criteria
+from orchestrator.adapters.library import find_criteria, list_kinds, scan_criteria
+from orchestrator.adapters.places import find_root
 from orchestrator.core.config import terms
 from orchestrator.core.criteria import Criteria, criteria_for, slip_of_kind
-from orchestrator.core.job import Job, JobSpec, Kind
-from orchestrator.engine.workspace import Workspace
+from orchestrator.core.job import Kind
+from orchestrator.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from orchestrator.core.job import Job, JobSpec
+    from orchestrator.engine.workspace import Workspace
 
 _SHIPPED = frozenset(map(str, Kind))
 
 
 def criteria_in(root: Path, kind: str) -> Criteria:
     """What is asked of a kind of work below `root`. Raises InvalidFileError if the file for it there is broken."""
-    shelf = scan_criteria(root)
-    name = judged_as(root, kind)
-    for problem in shelf.problems:
-        if problem.file == f"criteria/{name}.yaml":
-            raise problem
-    return shelf.good[name]
+    found = find_criteria(root, judged_as(root, kind))
+    assert found is not None  # That kind has a file.
+    return found
 
 
 def criteria_of(ws: Workspace, job: Job) -> Criteria:
@@ -36,18 +39,20 @@ def threshold_of(ws: Workspace, job: Job, criteria: Criteria) -> float:
 
 def judged_as(root: Path, kind: str) -> str:
     """The kind whose criteria below `root` hold for work of a kind: that kind, else `other`."""
-    return kind if kind in _SHIPPED or kind in _kinds_in(root) else Kind.OTHER.value
+    return kind if kind in _SHIPPED or kind in list_kinds(root) else Kind.OTHER.value
 
 
 def slip_in(root: Path, kind: str) -> str:
     """What is wrong with a kind that looks like a slip of the pen for one that has criteria below `root`; else ''."""
-    return "" if kind in _SHIPPED else slip_of_kind(kind, _kinds_in(root))
+    return "" if kind in _SHIPPED else slip_of_kind(kind, list_kinds(root))
 
 
-def _kinds_in(root: Path) -> tuple[str, ...]:
-    """The kinds that have criteria, be their file broken or not."""
-    shelf = scan_criteria(root)
-    return (*shelf.good, *(Path(problem.file).stem for problem in shelf.problems))
+def kinds_at(start: Path) -> tuple[str, ...]:
+    """The kinds that have criteria in the workspace that holds `start`; where there is none, the shipped ones."""
+    try:
+        return list_kinds(find_root(start))
+    except NotFoundError:
+        return tuple(map(str, Kind))
 
 
 def kind_problem(ws: Workspace, spec: JobSpec, project: str) -> str:

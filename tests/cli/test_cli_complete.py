@@ -106,6 +106,11 @@ def test_verbs_agents_and_options_are_offered(root: Path) -> None:
     for verb in ("workers", "drain", "retire", "drain --undo"):
         assert offered(root, f"orc {verb} ") == ["critic", "worker"]
     assert offered(root, "orc retire --undo ") == []
+    assert offered(root, "orc new --kind o") == ["ops", "other"]
+    (root / "criteria").mkdir(exist_ok=True)
+    (root / "criteria/ode.yaml").touch()
+    for verb in ("new", "gate"):
+        assert offered(root, f"orc {verb} --kind o") == ["ops", "other", "ode"]
     assert "--fix" in offered(root, "orc doctor --")
     assert "--version" in offered(root, "orc --")
 

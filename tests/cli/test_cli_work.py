@@ -55,6 +55,22 @@ def test_the_template_is_a_job_once_its_prompt_is_written(root: Path, tmp_path: 
     assert w.orc(root, "submit", "-", "--name", "said", stdin=said, code=0).out.startswith("said-")
 
 
+def test_a_job_of_a_kind_of_ones_own_can_be_begun_and_a_slip_is_told(root: Path, tmp_path: Path) -> None:
+    (root / "criteria").mkdir()
+    (root / "criteria/poem.yaml").write_text("items:\n  - {id: rhymes, question: Does it rhyme?}\n")
+    own = w.orc(root, "new", "--kind", "poem", "Write a poem.", code=0)
+    assert ("\nkind: poem\n" in own.out, own.err) == (True, "")
+    assert w.orc(root, "submit", "-", "--name", "ode", stdin=own.out, code=0).out.startswith("ode-")
+    slip = w.orc(root, "new", "--kind", "poems", code=ExitCode.NOT_FOUND)
+    assert "did you mean 'poem'?" in slip.err
+    assert "kinds here: code, ops, other, research, writing, poem" in slip.err
+    new = w.orc(root, "new", "--kind", "zzz", "Do it.", code=0)
+    assert ("\nkind: zzz\n" in new.out, "judged by the strictest" in new.err) == (True, True)
+    assert "is no name for a kind" in w.orc(root, "new", "--kind", "Zz Top", code=ExitCode.USAGE).err
+    outside = w.orc(tmp_path, "new", "--kind", "writng", code=ExitCode.NOT_FOUND)
+    assert "did you mean 'writing'?" in outside.err
+
+
 def test_submit_prints_the_id_and_nothing_else(root: Path) -> None:
     done = w.orc(root, "submit", "-", stdin="prompt: greet\n", code=0)
     assert done.err == ""
