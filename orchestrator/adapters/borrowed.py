@@ -1,7 +1,7 @@
 """A private, bare repository that borrows the objects of another one, which is neither changed nor believed.
 
 Of the other repository only the objects and the list of where its history ends are read: no configuration, no hook, no
-attribute. It costs the same for a repository of any size.
+attribute. It costs the same for a repository of any size. It is thrown away soon, so nothing of it is flushed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FSCK = re.compile(r"object (?P<oid>[0-9a-f]{40,64}): (?P<what>.+)")
 def borrow_objects(source_git_dir: Path, path: Path) -> Git:
     """A new repository at `path` with all objects of `source_git_dir` (the common git folder). Raises OrcError."""
     with effect(Effect.MIRROR_REFRESH):
-        git = init_bare(path, object_format(Git(source_git_dir)))
+        git = init_bare(path, object_format(Git(source_git_dir)), durable=False)
         guard_attributes(git)
         # A commit-graph that lies would have another history judged than the one that the commits have.
         config = (path / "config").read_bytes()

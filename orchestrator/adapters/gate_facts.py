@@ -16,8 +16,8 @@ from orchestrator.adapters.git_objects import (
 )
 from orchestrator.adapters.report_facts import read_seen
 from orchestrator.core.contents import has_conflict_marks, holds_sentences, is_binary, is_named_as_note
-from orchestrator.core.diffstat import Change
-from orchestrator.core.gate import SYMLINK, DiffFacts, follow_link, is_program
+from orchestrator.core.diffstat import SYMLINK, Change
+from orchestrator.core.gate import DiffFacts, follow_link, is_program
 from orchestrator.core.job import JobSpec
 from orchestrator.core.phantoms import open_claims
 from orchestrator.core.records import Tampering

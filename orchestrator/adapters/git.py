@@ -7,7 +7,6 @@ repository by itself: the folder is always named. The run shim imports this file
 from __future__ import annotations
 
 import os
-import random
 import re
 import select
 import signal
@@ -69,6 +68,9 @@ _SETTINGS = (
     "merge.renames=true",
     "rerere.enabled=false",
 )
+
+_FLEETING = ("-c", "core.fsync=none")
+"""For a repository in which nothing has to last."""
 
 _ENVIRONMENT = {
     "HOME": "/nonexistent",
@@ -170,6 +172,8 @@ class Git:
     identity: Identity = ENGINE
     timeout: float = TIMEOUT_SECONDS
     inherit: tuple[int, ...] = ()
+    durable: bool = True
+    """Whether what is written outlasts a power cut. Not where the whole repository is thrown away soon."""
     reader: Reader | None = field(default=None, compare=False, repr=False)
     """Answers in place of a process for each question."""
 
@@ -197,7 +201,7 @@ class Git:
                 return output
             if not _is_passing(args, output) or attempt == _TRIES - 1:
                 break
-            time.sleep(0.05 * 2**attempt * random.uniform(0.5, 1.5))
+            time.sleep(0.05 * 2**attempt * _spread())
         raise GitError(argv, output.code, output.err)
 
     def text(self, *args: str) -> str:
@@ -216,7 +220,7 @@ class Git:
         """The whole command line."""
         place = [f"--git-dir={self.git_dir}"]
         place += ["--bare"] if self.work_tree is None else [f"--work-tree={self.work_tree}"]
-        return ["git", *place, *_options(), *args]
+        return ["git", *place, *_options(), *([] if self.durable else _FLEETING), *args]
 
     def environment(self, author: Identity | None) -> dict[str, str]:
         """The whole environment; nothing is inherited but PATH."""
@@ -237,6 +241,11 @@ def _options(settings: Iterable[str] = _SETTINGS) -> list[str]:
     for setting in settings:
         options += ["-c", setting]
     return options
+
+
+def _spread() -> float:
+    """0.5 to 1.5, by chance: who collided once is not to do so at each try."""
+    return 0.5 + os.urandom(1)[0] / 255
 
 
 def _is_passing(args: Sequence[str], output: Output) -> bool:

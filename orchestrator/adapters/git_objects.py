@@ -6,7 +6,6 @@ Nothing here reads or writes a file of a work tree.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,8 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from orchestrator.adapters.git import Git, GitError, Identity
-from orchestrator.core.diffstat import Change, DiffStat
-from orchestrator.core.gate import SYMLINK, is_program
+from orchestrator.core.diffstat import SYMLINK, Change, DiffStat
 from orchestrator.core.white_space import MAX_BYTES, is_meant_empty, means_another, runs_by_itself
 
 LINK_BYTES = 4096
@@ -108,7 +106,9 @@ def lay_over(git: Git, base: str, changes: Iterable[Change]) -> str:
         f"0 {gone}\t{each.path}" if each.status == "D" else f"{each.new_mode} {each.new_oid}\t{each.path}"
         for each in changes
     ]
-    with tempfile.TemporaryDirectory(prefix="orc-tree-") as made:
+    from tempfile import TemporaryDirectory  # Slow to load.
+
+    with TemporaryDirectory(prefix="orc-tree-") as made:
         door = replace(git, index=Path(made) / "index")
         door.run("read-tree", base)
         door.run("update-index", "-z", "--index-info", stdin=b"".join(os.fsencode(f"{line}\0") for line in lines))
@@ -170,6 +170,8 @@ def whitespace_only_paths(git: Git, base: str, tip: str, changes: Iterable[Chang
 
     `changes` are those between the two commits, if the caller has asked `diff_stat` for them.
     """
+    from orchestrator.core.gate import is_program  # Slow to load, and no supervisor of a run asks for it.
+
     changes = diff_stat(git, base, tip).changes if changes is None else changes
     asked = {
         each.path: each

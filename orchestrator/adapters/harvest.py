@@ -20,9 +20,8 @@ from orchestrator.adapters.git_objects import commit_tree, list_tree, split_z
 from orchestrator.adapters.mirrors import is_kept
 from orchestrator.adapters.tree_spec import TreeSpec
 from orchestrator.adapters.tree_walk import is_file_or_link, is_real_folder, make_readable, open_up
+from orchestrator.core.diffstat import GITLINK
 from orchestrator.errors import OrcError
-
-GITLINK = "160000"
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,10 +100,10 @@ def _build_mirror(path: Path, format_: str) -> None:
     sync_folder(path.parent)
 
 
-def init_bare(path: Path, format_: str) -> Git:
-    """A new bare repository without hooks or anything else of a template."""
+def init_bare(path: Path, format_: str, *, durable: bool = True) -> Git:
+    """A new bare repository without hooks or anything else of a template; `durable` as in `Git`."""
     ensure_folder(path.parent)
-    git = Git(path)
+    git = Git(path, durable=durable)
     git.run("init", "--quiet", "--template=", f"--object-format={format_}", "--initial-branch=main")
     return git
 
@@ -115,7 +115,7 @@ def guard_attributes(git: Git) -> None:
         if path.read_bytes() == ATTRIBUTES:
             return
     ensure_folder(path.parent)
-    write_atomic(path, ATTRIBUTES)
+    write_atomic(path, ATTRIBUTES, sync=git.durable)
 
 
 def refresh_mirror(mirror: Git, project_git_dir: Path, refs: list[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import selectors
 import signal
 import stat
@@ -136,6 +137,24 @@ def _process_table() -> dict[int, Process]:
 
 def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def wait_for_end(pid: int, seconds: float) -> None:
+    """Wait until a process has ended, which need not be ours, and no longer than so many seconds.
+
+    Where the kernel cannot tell, or for no process (0), a hundredth of a second: look again then.
+    """
+    try:
+        handle = os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        time.sleep(min(seconds, 0.01))
+        return
+    try:
+        watch = select.poll()
+        watch.register(handle, select.POLLIN)
+        watch.poll(seconds * 1000)
+    finally:
+        os.close(handle)
 
 
 def is_alive(pid: int) -> bool:

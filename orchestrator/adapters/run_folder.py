@@ -88,6 +88,11 @@ class RunFolder:
         return self.path / "stop"
 
     @property
+    def go(self) -> Path:
+        """Its existence lets a run that is held begin with what it is for."""
+        return self.path / "go"
+
+    @property
     def report(self) -> Path:
         """Where the agent puts its report or its verdict."""
         return self.path / "report"
@@ -159,9 +164,9 @@ def read_spec(folder: RunFolder) -> RunSpec:
         raise InvalidFileError(f"cannot be read: {error.strerror}", file="spec.json") from error
 
 
-def write_result(folder: RunFolder, result: RunResult) -> None:
-    """Put the result into the folder: whole or not at all, and durably."""
-    write_atomic(folder.result, _encode(result.to_json()), mode=0o600, sync=True)
+def write_result(folder: RunFolder, result: RunResult, *, durable: bool = True) -> None:
+    """Put the result into the folder: whole or not at all, and so that it outlasts a power cut if that is asked for."""
+    write_atomic(folder.result, _encode(result.to_json()), mode=0o600, sync=durable)
 
 
 def read_result(folder: RunFolder) -> RunResult | None:

@@ -11,13 +11,13 @@ import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
+from orchestrator.core.nearest import nearest
 from orchestrator.errors import InvalidFileError
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ def _unlisted(value: Mapping[str, object], known: Sequence[str], patterns: Mappi
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:
-    near = get_close_matches(key, known, n=1)
-    guess = f"did you mean `{near[0]}`? " if near else ""
+    near = nearest(key, known)
+    guess = f"did you mean `{near}`? " if near else ""
     return f"unknown key; {guess}Allowed here: {', '.join(sorted(known)) or 'nothing'}"
 
 
@@ -150,8 +150,8 @@ def _reason(rule: str, limit: Any, value: object, error: ValidationError) -> str
             return f"must be {' or '.join(_TYPE_NAMES.get(t, t) for t in wanted)}, is {_shown(value)}"
         case "enum":
             allowed = [_shown(one) for one in limit]
-            near = get_close_matches(str(value), [str(one) for one in limit], n=1)
-            guess = f"; did you mean `{near[0]}`?" if near else ""
+            near = nearest(str(value), map(str, limit))
+            guess = f"; did you mean `{near}`?" if near else ""
             return f"is {_shown(value)}; allowed: {', '.join(allowed)}{guess}"
         case "const":
             return f"must be {_shown(limit)}, is {_shown(value)}"

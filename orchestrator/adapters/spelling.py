@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
 
 PACKAGE = "codespell"
 _MOST_BYTES = 16 * 1024 * 1024
@@ -16,6 +15,8 @@ _MOST_BYTES = 16 * 1024 * 1024
 @cache
 def known_misspellings() -> Mapping[str, str] | None:
     """Misspelling → what would be right, all in small letters; None if the package is not installed."""
+    from importlib.metadata import PackageNotFoundError, distribution  # Slow to load, and most work is not spelled.
+
     try:
         path = distribution(PACKAGE).locate_file("codespell_lib/data/dictionary.txt")
         with open(str(path), encoding="utf-8") as file:
@@ -37,4 +38,8 @@ def _entries(text: str) -> list[tuple[str, str]]:
 
 def speller() -> str:
     """The list and its version, such as `codespell 2.4.3`; '' if there is none."""
-    return f"{PACKAGE} {distribution(PACKAGE).version}" if known_misspellings() is not None else ""
+    if known_misspellings() is None:
+        return ""
+    from importlib.metadata import version
+
+    return f"{PACKAGE} {version(PACKAGE)}"

@@ -100,16 +100,20 @@ def gate(app: App, /, branch: str, markdown: bool, **given: Any) -> None:
 
     Exit codes: 0 pass, 1 a check failed or nothing can be said, 4 refused.
     """
-    from orchestrator.cli.gate_text import tell_gated
-    from orchestrator.engine.gate import gate_branch
+    from orchestrator.adapters.shims import Nursery
 
     if markdown and app.json:
         raise click.UsageError("--json and --markdown cannot both be printed.")
     if given["base"] and ".." in branch:
         raise click.UsageError("BASE..TIP names the base already: leave --base out.")
-    asked = _asked(branch, **given)
-    with Progress() as progress:
-        found = gate_branch(app.start, asked, progress.tell)
+    with closing(Nursery()) as nursery, Progress() as progress:
+        nursery.warm()  # It loads what runs need while the rest is loaded here.
+        from orchestrator.engine.gate import gate_branch
+
+        asked = _asked(branch, **given)
+        found = gate_branch(app.start, asked, progress.tell, nursery=nursery)
+    from orchestrator.cli.gate_text import tell_gated
+
     tell_gated(app, found, _again(found, asked), markdown=markdown)
     if code := _exit_code(found.conclusion):
         sys.exit(int(code))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+GITLINK, SYMLINK = "160000", "120000"
+"""Modes of what is no file: a commit of another repository, and a symbolic link."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

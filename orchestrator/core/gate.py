@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from orchestrator.core.diffstat import Change
+from orchestrator.core.diffstat import GITLINK, SYMLINK, Change
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Expects, JobSpec, Kind
 from orchestrator.core.phantoms import NOTHING_SEEN, Seen, find_phantoms, open_claims
@@ -18,7 +18,6 @@ from orchestrator.core.suite_files import is_of_tests
 
 VERSION = 4
 """Of these rules, and of what they take for tests. Whoever proves a refusal again must look with the same ones."""
-GITLINK, SYMLINK = "160000", "120000"
 CHECKED = ("passed", "flaky")
 """What `judge_checks` says when checks ran and let the work through."""
 PASSING = (*CHECKED, "none")

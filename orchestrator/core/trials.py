@@ -14,8 +14,8 @@ from typing import Any
 from orchestrator.core import gate, kinds, review, suspicion, tamper, verdict
 from orchestrator.core.config import DOCS, SUSPICION
 from orchestrator.core.criteria import Checks, ClaimRules, Duplicates, Length, Links, Spelling
-from orchestrator.core.diffstat import Change
-from orchestrator.core.gate import SYMLINK, DiffFacts
+from orchestrator.core.diffstat import SYMLINK, Change
+from orchestrator.core.gate import DiffFacts
 from orchestrator.core.job import Expects, JobSpec, Kind, Worker
 from orchestrator.core.kinds import KindFacts
 from orchestrator.core.prose import Document

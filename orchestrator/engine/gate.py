@@ -7,7 +7,8 @@ is built and from where the trees for the checks are made.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,10 +46,11 @@ from orchestrator.engine.criteria import criteria_in, slip_in
 from orchestrator.engine.diff_facts import judge_work, see_diff
 from orchestrator.engine.gate_bench import FILE_NAME, Bench, find_bench
 from orchestrator.engine.gate_names import find_base, find_named, refuse_partial, refuse_unrelated, split_range
-from orchestrator.engine.gate_runs import Tell, Workshop, open_workshop, run_checks
+from orchestrator.engine.gate_runs import Checking, Tell, Workshop, make_ready, open_workshop, run_checks
 from orchestrator.errors import InvalidFileError, NotFoundError, OrcError, UnavailableError
 
 if TYPE_CHECKING:
+    from orchestrator.adapters.shims import Nursery
     from orchestrator.engine.gate_review import Reviewer
 
 OLDEST_GIT = (2, 38, 0)
@@ -95,32 +97,34 @@ class _Terms:
     """What a person should know about where it comes from."""
 
 
-def gate_branch(start: Path, asked: Asked, tell: Tell) -> Gated:
+def gate_branch(start: Path, asked: Asked, tell: Tell, *, nursery: Nursery | None = None) -> Gated:
     """Judge a branch of the repository that holds `start`. Raises OrcError if there is nothing to judge.
 
     The gates are tried in memory first, as by an engine: while one of them fails its own test, nothing is judged.
+    `nursery` is one that is being warmed already.
     """
     began = time.monotonic()
     if version() < OLDEST_GIT:
         raise UnavailableError(f"git {'.'.join(map(str, version()))} is too old: this needs 2.38")
-    if asked.by_tried_gates and (told := tell_first(find_broken())):
-        raise UnavailableError(f"{told}; nothing was judged", hint=GATES_HINT)
     source = common_dir(start)
     with reading(Git(own_dir(start))) as names:
         branch, base = _find(names, asked)
-    with open_workshop(tell) as shop, reading(borrow_objects(source, shop.folder / "borrowed.git")) as git:
+    with open_workshop(tell, nursery) as shop, reading(borrow_objects(source, shop.folder / "borrowed.git")) as git:
         fork = _find_fork(git, source, branch, base)
         bench = find_bench(start, source, git, shop.folder / "bench", branch, base)
         reviewer = _find_reviewer(start, asked, bench)
         terms = _terms(asked, bench, _find_criteria(shop, asked, bench, reviewer))
-        seen = look_at(git, fork, branch, base, terms)
-        if not is_refused(seen):
-            seen = replace(seen, checks=_check(shop, git, seen, terms))
-            if reviewer is not None and may_be_reviewed(seen):
-                from orchestrator.engine.gate_review import review_branch
+        broken = find_broken_object(git, branch.commit, base.commit)
+        with _made_ready(shop, git, branch, terms, is_sound=not broken) as ready:
+            _try_gates(asked)
+            seen = look_at(git, fork, branch, base, terms, broken)
+            if not is_refused(seen):
+                seen = replace(seen, checks=_check(shop, git, seen, terms, ready))
+        if reviewer is not None and may_be_reviewed(seen):
+            from orchestrator.engine.gate_review import review_branch
 
-                review = review_branch(shop, git, seen, terms.spec, reviewer, terms.criteria)
-                seen = replace(seen, review=review)
+            review = review_branch(shop, git, seen, terms.spec, reviewer, terms.criteria)
+            seen = replace(seen, review=review)
         if not terms.checks:
             seen = replace(seen, suggestion=_suggest(git, base.commit))
     conclusion, reasons = conclude(seen)
@@ -186,16 +190,23 @@ def _terms(asked: Asked, bench: Bench | None, criteria: Criteria) -> _Terms:
     return _Terms(asked.spec, asked.checks or project.checks, setup, asked.with_base, project, criteria, note)
 
 
+def _try_gates(asked: Asked) -> None:
+    if asked.by_tried_gates and (told := tell_first(find_broken())):
+        raise UnavailableError(f"{told}; nothing was judged", hint=GATES_HINT)
+
+
 # --- the diff ---
 
 
-def look_at(git: Git, fork: str, branch: Named, base: Named, terms: _Terms) -> Seen:
-    """What the objects alone tell: the diff and what the rules say of it, and whether it merges."""
+def look_at(git: Git, fork: str, branch: Named, base: Named, terms: _Terms, broken: str) -> Seen:
+    """What the objects alone tell: the diff and what the rules say of it, and whether it merges.
+
+    `broken` is what git's own check says about them.
+    """
     evidence, changes = see_diff(git, fork, branch.commit, terms.project)
     commits = int(git.text("rev-list", "--count", branch.commit, f"^{base.commit}"))
     seen = Seen(branch, base, _as_recorded(evidence), commits, declared=terms.checks, setup=terms.setup)
     seen = replace(seen, reproduces=terms.spec.reproduces)
-    broken = find_broken_object(git, branch.commit, base.commit)
     if broken:
         # Not even looked at any further, as a fetch would not have brought it.
         return replace(seen, rules=(RuleSeen("broken_objects", RuleOutcome.REFUSED, f"git refuses {broken}."),))
@@ -231,7 +242,24 @@ def _merge(git: Git, seen: Seen) -> Seen:
 # --- the checks ---
 
 
-def _check(shop: Workshop, git: Git, seen: Seen, terms: _Terms) -> tuple[Checked, ...]:
+@contextmanager
+def _made_ready(shop: Workshop, git: Git, branch: Named, terms: _Terms, *, is_sound: bool) -> Iterator[list[Checking]]:
+    """The branch is checked out for its checks while the rules still judge it; nothing of it is run before they have.
+
+    What git itself would refuse to fetch is not checked out. Whoever runs the checks takes the run off the list.
+    """
+    ready: list[Checking] = []
+    try:
+        if terms.checks and is_sound:
+            with suppress(UnavailableError):  # It is tried once more, and told, when the checks are due.
+                ready.append(make_ready(shop, git, Where.BRANCH, branch.commit, terms.checks, terms.setup))
+        yield ready
+    finally:
+        for each in ready:
+            each.drop()
+
+
+def _check(shop: Workshop, git: Git, seen: Seen, terms: _Terms, ready: list[Checking]) -> tuple[Checked, ...]:
     """The checks on each tree that they are due on, one after another; once for trees that are the same."""
     if not terms.checks:
         return ()
@@ -246,7 +274,8 @@ def _check(shop: Workshop, git: Git, seen: Seen, terms: _Terms) -> tuple[Checked
         if known := done.get(tree):
             return replace(known, where=where, commit=commit, same_as=known.where)
         told = f"the checks run on {place_words(where, seen)}"
-        done[tree] = run_checks(shop, git, where, commit, tree, terms.checks, terms.setup, told)
+        own = ready.pop() if ready and ready[0].commit == commit else None
+        done[tree] = run_checks(shop, git, where, commit, tree, terms.checks, terms.setup, told, ready=own)
         return done[tree]
 
     found = [run(*each) for each in due]

@@ -6,9 +6,9 @@ A gate that is killed leaves its folder behind, and perhaps a run that comes to 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from orchestrator.adapters.files import (
     write_atomic,
 )
 from orchestrator.adapters.git import Git
-from orchestrator.adapters.processes import is_alive, remove_in_background
+from orchestrator.adapters.processes import is_alive, kill_descendants, remove_in_background, wait_for_end
 from orchestrator.adapters.run_folder import RunFolder, read_events, read_result
 from orchestrator.adapters.run_values import CommandSpec, LimitsSpec, RunKind, RunResult, RunSpec
 from orchestrator.adapters.shims import Nursery
@@ -36,11 +36,11 @@ from orchestrator.engine.launch import Start, export_in, launch_in
 from orchestrator.errors import OrcError, UnavailableError
 
 PREFIX, MAKING = "orc-gate-", ".orc-new-gate-"
+LOCK = "lock"
 WALL_S = 6 * 3600
 GRACE_S = 5.0
-POLL_S = 0.01, 0.1
-"""How often a run is looked at: in its first second, and then."""
-
+POLL_S = 0.1
+"""How often a run is looked at, at least."""
 LEFT_S = 3600
 
 Tell = Callable[[str, str], None]
@@ -66,17 +66,51 @@ class Workshop:
         """Where a run lives."""
         return RunFolder(self.orcdir / "runs" / run)
 
-    def play(self, start: Start, told: str) -> RunResult:
-        """Start a run and wait for its end. Ctrl-C ends it first. Raises UnavailableError if it left no result."""
-        folder, pid = self.run_folder(start.spec.run), 0
+    @property
+    def lock(self) -> Path:
+        """It is held as long as the gate lives."""
+        return self.folder / LOCK
+
+    def begin(self, start: Start) -> int:
+        """Start a run; the id of its process, 0 if that is not known. Ctrl-C ends it. Raises UnavailableError."""
+        folder = self.run_folder(start.spec.run)
         try:
-            pid = launch_in(folder, start, self.nursery.spawn) or 0
-            self._wait(folder, pid, told)
+            return launch_in(folder, start, self.nursery.spawn) or 0
         except KeyboardInterrupt:
             if folder.path.is_dir():
-                with effect(Effect.RUN_STOP):
-                    write_atomic(folder.stop, b"", sync=False)
-                self._wait(folder, pid, f"{told}: ending it")
+                self._end(folder, 0, start.spec.run)
+            raise
+
+    def play(self, start: Start, told: str) -> RunResult:
+        """Start a run and wait for its end. Ctrl-C ends it first. Raises UnavailableError if it left no result."""
+        return self._await(self.run_folder(start.spec.run), self.begin(start), told)
+
+    def let_go(self, start: Start, pid: int, told: str) -> RunResult:
+        """Let a run that was begun held do what it is for, and wait for its end; otherwise as `play`."""
+        folder = self.run_folder(start.spec.run)
+        with effect(Effect.RUN_FOLDER):
+            write_atomic(folder.go, b"", sync=False)
+        return self._await(folder, pid, told)
+
+    def give_up(self, start: Start, pid: int) -> None:
+        """End a run that is held, in the middle of making its tree if need be, and wait until nothing of it is left."""
+        folder = self.run_folder(start.spec.run)
+        with effect(Effect.RUN_STOP):
+            write_atomic(folder.stop, b"", sync=False)
+            if pid:
+                kill_descendants(start.spec.run, run_dir=folder.path, root=pid)
+        self._wait(folder, pid, "the checkout is ended")
+
+    def _end(self, folder: RunFolder, pid: int, told: str) -> None:
+        with effect(Effect.RUN_STOP):
+            write_atomic(folder.stop, b"", sync=False)
+        self._wait(folder, pid, f"{told}: ending it")
+
+    def _await(self, folder: RunFolder, pid: int, told: str) -> RunResult:
+        try:
+            self._wait(folder, pid, told)
+        except KeyboardInterrupt:
+            self._end(folder, pid, told)
             raise
         result = read_result(folder)
         if result is None:
@@ -91,18 +125,21 @@ class Workshop:
             if seconds > 1:
                 done = sum(each.get("event") == "checked" for each in read_events(folder))
                 self.tell(told, f"{seconds:.0f} s" + (f", {done} done" if done else ""))
-            time.sleep(POLL_S[seconds > 1])
+            wait_for_end(pid, POLL_S)
 
 
 @contextmanager
-def open_workshop(tell: Tell) -> Iterator[Workshop]:
-    """A temporary folder that is gone soon afterwards, also after Ctrl-C and SIGTERM. Raises OrcError, OSError."""
+def open_workshop(tell: Tell, nursery: Nursery | None = None) -> Iterator[Workshop]:
+    """A temporary folder that is gone soon afterwards, also after Ctrl-C and SIGTERM. Raises OrcError, OSError.
+
+    `nursery` is one that somebody has warmed already; it is closed at the end.
+    """
     above, note = _find_place()
     with effect(Effect.RUN_CLEAN):
         _sweep(above)
     with effect(Effect.RUN_FOLDER):
         folder, lease = _make_folder(above)
-    nursery = Nursery()
+    nursery = nursery or Nursery()
     try:
         with _ended_by_signals():
             nursery.warm()
@@ -125,7 +162,9 @@ def _find_place() -> tuple[Path, str]:
         with effect(Effect.RUN_FOLDER):
             return _own_cache(), ""
     except (OSError, RuntimeError) as error:
-        place = Path(tempfile.gettempdir()).resolve()
+        from tempfile import gettempdir
+
+        place = Path(gettempdir()).resolve()
         told = f"There is no cache folder to be used ({error}), so the checkouts were made in {place}"
         return place, f"{told}, where a check may see files of others."
 
@@ -147,10 +186,11 @@ def _own_cache() -> Path:
 
 def _make_folder(above: Path) -> tuple[Path, int]:
     """A new folder of a gate and its lease. It gets the name that others look for once the lease is held."""
-    made = Path(tempfile.mkdtemp(prefix=MAKING, dir=above))
-    lease = take_lease(made / "lock")
+    made = above / f"{MAKING}{secrets.token_hex(6)}"
+    made.mkdir(mode=0o700)
+    lease = take_lease(made / LOCK)
     if lease is None:
-        raise UnavailableError(f"{made / 'lock'} was taken by another process", hint="try again")
+        raise UnavailableError(f"{made / LOCK} was taken by another process", hint="try again")
     folder = above / f"{PREFIX}{made.name.removeprefix(MAKING)}"
     rename_folder(made, folder, sync=False)
     return folder, lease
@@ -163,12 +203,12 @@ def _sweep(above: Path) -> None:
             about = folder.lstat()
             if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
                 continue
-            if folder.name.startswith(MAKING) or not (folder / "lock").is_file():
+            if folder.name.startswith(MAKING) or not (folder / LOCK).is_file():
                 # It was killed while it was made, or while it was removed: no gate takes so long for that.
                 if time.time() - about.st_mtime > LEFT_S:
                     remove_in_background(folder)
                 continue
-            lease = take_lease(folder / "lock")
+            lease = take_lease(folder / LOCK)
         except OSError:
             continue  # Another gate was quicker.
         if lease is None:
@@ -194,27 +234,47 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@dataclass(frozen=True, slots=True)
+class Checking:
+    """A run of the checks on one commit that makes its tree ready, and is held before it runs anything."""
+
+    shop: Workshop
+    start: Start
+    commit: str
+    pid: int
+
+    def drop(self) -> None:
+        """Nothing is to be run after all."""
+        self.shop.give_up(self.start, self.pid)
+
+
+def make_ready(shop: Workshop, git: Git, where: Where, commit: str, checks: tuple[Check, ...], setup: str) -> Checking:
+    """Have the tree of one commit made ready for its checks while somebody still judges whether they are to run.
+
+    Raises UnavailableError.
+    """
+    start = _start(shop, git, where, commit, checks, setup, held_by=str(shop.lock))
+    return Checking(shop, start, commit, shop.begin(start))
+
+
 def run_checks(
-    shop: Workshop, git: Git, where: Where, commit: str, tree: str, checks: tuple[Check, ...], setup: str, told: str
+    shop: Workshop,
+    git: Git,
+    where: Where,
+    commit: str,
+    tree: str,
+    checks: tuple[Check, ...],
+    setup: str,
+    told: str,
+    *,
+    ready: Checking | None = None,
 ) -> Checked:
-    """The checks on a clean checkout of one commit, as the engine runs them."""
-    run = f"gate.{where}"
-    limits = LimitsSpec(wall_s=WALL_S, grace_s=GRACE_S, silent_s=0)
-    spec = RunSpec(
-        run=run,
-        kind=RunKind.CHECKS,
-        job="gate",
-        number=1,
-        orcdir=shop.orcdir,
-        agent=None,
-        project="gate",
-        tree=export_in(shop.folder / "trees" / "checks", git.git_dir, commit),
-        limits=limits,
-        setup=CommandSpec(setup, checks[0].timeout_s) if setup else None,
-        commands=tuple(CommandSpec(each.run, each.timeout_s, each.label) for each in checks),
-    )
+    """The checks on a clean checkout of one commit, as the engine runs them; `ready` is the run made for them."""
     try:
-        result = shop.play(Start(spec), told)
+        if ready is not None:
+            result = shop.let_go(ready.start, ready.pid, told)
+        else:
+            result = shop.play(_start(shop, git, where, commit, checks, setup), told)
     except (OrcError, OSError) as error:
         return Checked(where, commit, tree, problem=error.message if isinstance(error, OrcError) else str(error))
     if result.status is not RunStatus.ENDED:
@@ -222,3 +282,24 @@ def run_checks(
         is_setup = result.status is RunStatus.SETUP_FAILED
         return Checked(where, commit, tree, result.check_results(), problem=why, setup_failed=is_setup)
     return Checked(where, commit, tree, result.check_results())
+
+
+def _start(
+    shop: Workshop, git: Git, where: Where, commit: str, checks: tuple[Check, ...], setup: str, *, held_by: str = ""
+) -> Start:
+    spec = RunSpec(
+        run=f"gate.{where}",
+        kind=RunKind.CHECKS,
+        job="gate",
+        number=1,
+        orcdir=shop.orcdir,
+        agent=None,
+        project="gate",
+        tree=export_in(shop.folder / "trees" / "checks", git.git_dir, commit),
+        limits=LimitsSpec(wall_s=WALL_S, grace_s=GRACE_S, silent_s=0),
+        setup=CommandSpec(setup, checks[0].timeout_s) if setup else None,
+        commands=tuple(CommandSpec(each.run, each.timeout_s, each.label) for each in checks),
+        durable=False,
+        held_by=held_by,
+    )
+    return Start(spec)

@@ -112,13 +112,13 @@ def _clean_up(run: Run, spec: RunSpec | None) -> None:
 
 def _leave_result(run: Run, lease: int) -> int:
     signal.setitimer(signal.ITIMER_REAL, 0)
-    result = run.result()
+    result, durable = run.result(), run.spec is None or run.spec.durable
     try:
         try:
-            write_result(run.folder, result)
+            write_result(run.folder, result, durable=durable)
         except IsADirectoryError:
             remove_tree(run.folder.result)  # The agent put a folder in the way.
-            write_result(run.folder, result)
+            write_result(run.folder, result, durable=durable)
     except OSError:
         # The lease falls free without a result: the engine takes that for what it is, a run that died.
         traceback.print_exc()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from orchestrator.adapters import clock
 from orchestrator.adapters.backends.base import SAME_SESSION, Output
 from orchestrator.adapters.backends.registry import find_backend
-from orchestrator.adapters.files import ensure_folder, remove, sync_name, write_atomic
+from orchestrator.adapters.files import ensure_folder, lease_is_free, remove, sync_name, write_atomic
 from orchestrator.adapters.processes import End, Limits, Outcome, Supervised
 from orchestrator.adapters.redact import Redactor
 from orchestrator.adapters.run_folder import (
@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from orchestrator.core.verdict import Question
 
 ERROR_LINE_CHARS = 300
+GO_POLL_S = 0.003
+LOOKS_AT_HOLDER = 50
+"""A run that is held looks so rarely whether somebody still waits for it."""
 LEAST_OUTPUT = 64 * 1024
 """Bytes that each command of the checks may print, however much those before it have printed."""
 
@@ -200,6 +203,7 @@ def execute(run: Run, spec: RunSpec) -> None:
     prepared = prepare_tree(tree)
     run.notes += prepared.notes
     run.note_event("prepared", fresh=prepared.fresh)
+    _wait_for_go(run, spec)
     _stop_if_asked(run)
     for folder in (run.folder.home, run.folder.tmp):
         ensure_folder(folder)
@@ -221,6 +225,17 @@ def execute(run: Run, spec: RunSpec) -> None:
 def tree_is_sealed(spec: RunSpec) -> bool:
     """Whether the work in this tree is kept under a ref."""
     return spec.tree.get("mode") == "work" and bool(spec.tree.get("seal_ref"))
+
+
+def _wait_for_go(run: Run, spec: RunSpec) -> None:
+    """Wait until nothing speaks any more against what a run that is held is for."""
+    looks = 0
+    while spec.held_by and not os.path.lexists(run.folder.go):
+        _stop_if_asked(run)
+        if looks % LOOKS_AT_HOLDER == 0 and lease_is_free(Path(spec.held_by)):
+            raise RunOver(RunStatus.STOPPED, "Nobody waits for this run any more.")
+        looks += 1
+        time.sleep(GO_POLL_S)
 
 
 def _stop_if_asked(run: Run) -> None:

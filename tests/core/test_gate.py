@@ -9,7 +9,8 @@ import pytest
 from builders import a_change, a_result, a_spec
 
 from orchestrator.core.config import DOCS, PROTECTED
-from orchestrator.core.gate import GITLINK, RULES, SYMLINK, DiffFacts, judge_checks, judge_diff, protected_paths
+from orchestrator.core.diffstat import GITLINK, SYMLINK
+from orchestrator.core.gate import RULES, DiffFacts, judge_checks, judge_diff, protected_paths
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Expects, JobSpec, Kind
 from orchestrator.core.records import Outcome

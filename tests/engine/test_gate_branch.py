@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_world import wait_until
@@ -17,13 +19,16 @@ from gate_world import Ground, cache_of, left_overs, shell
 
 from orchestrator.adapters.borrowed import borrow_objects, find_broken_object
 from orchestrator.adapters.git import GitError
+from orchestrator.adapters.processes import is_alive
 from orchestrator.adapters.run_folder import read_result
 from orchestrator.adapters.shims import Nursery
-from orchestrator.core.gated import Gated, RuleOutcome, Where
+from orchestrator.core.gated import Gated, RuleOutcome, Seen, Where
 from orchestrator.core.job import Area, Check, JobSpec, Kind
 from orchestrator.core.records import Outcome, RunStatus
+from orchestrator.core.trials import Broken
+from orchestrator.engine import gate
 from orchestrator.engine.gate_review import find_reviewer
-from orchestrator.engine.gate_runs import open_workshop, run_checks
+from orchestrator.engine.gate_runs import Checking, make_ready, open_workshop, run_checks
 from orchestrator.errors import InvalidFileError, NotFoundError, UnavailableError
 
 
@@ -653,6 +658,77 @@ def test_ctrl_c_while_a_run_is_being_started_ends_that_run(ground: Ground) -> No
         assert result is not None
         assert result.status is RunStatus.STOPPED
         interrupted.nursery.close()
+
+
+# --- a run that is held ---
+
+
+def events_of_the_run(root: Path) -> str:
+    """What the run of the checks on the branch has told so far."""
+    found = list((root / "cache" / "orc").glob("orc-gate-*/orc/runs/gate.branch/events*"))
+    return found[0].read_text() if found else ""
+
+
+def test_the_branch_is_checked_out_and_not_run_before_the_rules_have_judged(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_at, ran = gate.look_at, ground.root / "ran"
+
+    def look(*args: Any) -> Seen:
+        wait_until(lambda: '"prepared"' in events_of_the_run(ground.root))
+        time.sleep(0.3)
+        assert not ran.exists()
+        return look_at(*args)
+
+    monkeypatch.setattr(gate, "look_at", look)
+    found = ground.gate("feature", f"touch {ran}; test -s code.py")
+    assert (found.conclusion, ran.exists()) == ("PASS", True)
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_what_is_not_to_be_run_leaves_neither_a_trace_nor_a_process(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, is_broken: bool
+) -> None:
+    ran, begun = ground.root / "ran", list[Checking]()
+
+    def begin(*args: Any) -> Checking:
+        begun.append(make_ready(*args))
+        return begun[-1]
+
+    monkeypatch.setattr(gate, "make_ready", begin)
+    if is_broken:
+        monkeypatch.setattr(gate, "find_broken", lambda: (Broken("diff", "empty_diff", "lets it through"),))
+        with pytest.raises(UnavailableError, match="nothing was judged"):
+            ground.gate("feature", f"touch {ran}")
+    else:
+        ground.branch("empty", {})
+        assert ground.gate("empty", f"touch {ran}").conclusion == "REFUSED"
+    assert (len(begun), is_alive(begun[0].pid), ran.exists()) == (1, False, False)
+    wait_until(lambda: left_overs(ground.root) == [])
+
+
+def test_a_run_that_is_held_ends_when_nobody_holds_it_any_more(ground: Ground) -> None:
+    commit, ran = ground.git("git rev-parse feature"), ground.root / "ran"
+    with open_workshop(lambda what, how_far: None) as shop:
+        git = borrow_objects(ground.repo / ".git", shop.folder / "borrowed.git")
+        ready = make_ready(shop, git, Where.BRANCH, commit, (Check(f"touch {ran}"),), "")
+        wait_until(lambda: '"prepared"' in events_of_the_run(ground.root))
+        assert is_alive(ready.pid)
+        (shop.folder / "lock").unlink()  # As if its gate had been killed: the lock is no longer held.
+        wait_until(lambda: not is_alive(ready.pid))
+        result = read_result(shop.run_folder("gate.branch"))
+        assert result is not None
+        assert (result.status, ran.exists()) == (RunStatus.STOPPED, False)
+
+
+def test_a_run_that_could_not_be_begun_ahead_is_begun_when_it_is_due(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise UnavailableError("no room")
+
+    monkeypatch.setattr(gate, "make_ready", fail)
+    assert ground.gate("feature", "true").conclusion == "PASS"
 
 
 # --- the review ---

@@ -5,12 +5,12 @@ What several of them share has `_` in its name. Each is loaded when it is first 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from functools import cache
 from pathlib import Path
 
 from orchestrator.adapters.backends.base import Backend
+from orchestrator.core.nearest import nearest
 from orchestrator.errors import NotFoundError
 
 _SHARED = ("base", "registry")
@@ -29,10 +29,10 @@ BACKENDS = _find_names()
 def find_backend(name: str) -> Backend:
     """The backend of that name. Raises NotFoundError, with the nearest name, or with what is wrong with its module."""
     if name not in BACKENDS:
-        near = difflib.get_close_matches(name, BACKENDS, n=1)
+        near = nearest(name, BACKENDS)
         raise NotFoundError(
             f"there is no backend {name!r}",
-            hint=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(BACKENDS)}.",
+            hint=f"Did you mean {near!r}?" if near else f"There are: {', '.join(BACKENDS)}.",
         )
     wanted = f"{name.capitalize()}Backend"
     try:
