@@ -148,11 +148,9 @@ class Nursery:
         if self._socket is not None:
             self._socket.close()
         if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=1.0)
-            if self._process.poll() is None:
-                self._process.kill()
-                self._process.wait()
+            # It has nothing to finish: each request was answered, and the shims are no part of it. It may still load.
+            self._process.kill()
+            self._process.wait()
         self._process = self._socket = None
 
 
