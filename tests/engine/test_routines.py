@@ -13,6 +13,7 @@ from orchestrator.adapters import clock
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.ledger import Filing, format_record
 from orchestrator.core.advance import PATH, Advanced
+from orchestrator.core.funnel import Stage
 from orchestrator.core.job import State
 from orchestrator.core.recurring import Quiet
 from orchestrator.core.routine import Health, RoutineRecord
@@ -110,7 +111,7 @@ def test_it_takes_no_slot_and_its_job_counts_as_maintenance(house: World) -> Non
         tick_until(engine, lambda: git(house.root, "log", "--format=%s", "--grep=^ran: pack", "orc/state"))
         assert house.state("work") is State.RUNNING
         report = look_at_health(engine.ws)
-        assert (report.share.jobs, report.share.all_jobs, report.day.reached["merged"]) == (1, 1, 0)
+        assert (report.share.jobs, report.share.all_jobs, report.day.reached[Stage.MERGED]) == (1, 1, 0)
 
 
 def test_of_a_run_that_dies_another_one_is_made(house: World) -> None:
@@ -134,9 +135,10 @@ def test_a_quiet_house_does_not_fill_its_ledger(house: World, time: Clock) -> No
         tick_until(engine, lambda: git(house.root, "log", "--format=%s", "--grep=^ran: house", "orc/state"))
         tick(engine)
         before, known = tip(house), taken_of(engine.ws, "house")
-        for number in (1, 2):
-            time.to_the_hour()
-            tick_until(engine, lambda n=number: list_schedules(engine.ws)[0][0].quiet == n)
+        time.to_the_hour()
+        tick_until(engine, lambda: list_schedules(engine.ws)[0][0].quiet == 1)
+        time.to_the_hour()
+        tick_until(engine, lambda: list_schedules(engine.ws)[0][0].quiet == 2)
         assert tip(house) == before
         assert taken_of(engine.ws, "house") == known
         (house.root / "souls" / "ada.md").unlink()
