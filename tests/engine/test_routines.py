@@ -17,7 +17,7 @@ from orchestrator.core.funnel import Stage
 from orchestrator.core.job import State
 from orchestrator.core.recurring import Quiet
 from orchestrator.core.routine import Health, RoutineRecord
-from orchestrator.core.transitions import Actor, Event, IllegalStepError, make_move
+from orchestrator.core.transitions import Actor, Event, IllegalStepError, Move, make_move
 from orchestrator.engine.advance import advance
 from orchestrator.engine.health import look_at_health
 from orchestrator.engine.launch import RunState, folder_of, state_of
@@ -208,6 +208,30 @@ def test_what_is_said_to_have_been_advanced_is_proved(world: World, time: Clock)
     found = lies(world)
     assert any("advances 4 jobs at once, of which 3 are the most" in each for each in found), found
     assert any(each.startswith(f"forgets that {world.id('work')} was advanced") for each in found), found
+
+
+def test_a_job_of_an_agent_that_is_said_to_be_done_as_a_routine_is_a_lie(world: World) -> None:
+    world.plays = [attempt(write={"code.py": "print('new')\n"})]
+    world.set_up()
+    world.drop("work.yaml", "prompt: work\n")
+    world.run(until=lambda ws: any(job.state is State.RUNNING for job in ws.ledger.snapshot().jobs.values()))
+    job = world.job("work")
+    with open_workspace(world.root) as ws:
+        after = job.moved(State.DONE, ws.stamp(), run="", routine=1, reason="all is well")
+        facts = {"Job": job.id, "From": "running", "To": "done", "Seq": str(after.at.seq), "Actor": "engine"}
+        found = RoutineRecord(1, f"{job.id}.routine-1", "sweep", ws.stamp(), ws.stamp(), status=Health.OK)
+        move = Move(
+            Event.RAN,
+            State.RUNNING,
+            after,
+            f"ran: {job.id} ok: all is well",
+            trailers=tuple(facts.items()),
+            records={"routine-1": found},
+        )
+        assert ws.commit([move])
+    told = lies(world)
+    assert "takes the job to done, but nothing is approved" in told
+    assert any("routine" in each and "which ran may not" in each for each in told), told
 
 
 @pytest.mark.timeout(60)
