@@ -168,10 +168,10 @@ def test_a_look_that_is_lost_is_made_again_and_one_that_fails_becomes_a_job(hous
         tick_until(engine, lambda: git(house.root, "log", "--format=%s", "--grep=^ran: house", "orc/state"))
 
 
-def stalled(world: World, time: Clock) -> None:
+def stalled(world: World, time: Clock, **project: str) -> None:
     """A job that was sent back, and has stood still for a day since."""
     world.plays = [attempt()]
-    world.set_up()
+    world.set_up(**project)
     world.drop("work.yaml", "prompt: work\nlimits: {attempts: 9}\n")
     world.run(until=lambda ws: any(job.at.spent for job in ws.ledger.snapshot().jobs.values()))
     assert world.state("work") is State.READY
@@ -179,7 +179,8 @@ def stalled(world: World, time: Clock) -> None:
 
 
 def test_what_stands_still_is_looked_at_once_a_day(world: World, no_lies: None, time: Clock) -> None:
-    stalled(world, time)
+    # A job that comes in is told of to a project that is to be finished, between it and the record.
+    stalled(world, time, goal="All of it works.")
     with open_workspace(world.root) as ws:
         dry = advance(ws, True)
         assert dry.figures == {"stood_still": 1}
