@@ -14,6 +14,7 @@ from orchestrator.adapters.audit_follow_ups import folder_of
 from orchestrator.adapters.audit_rules import SKEW_S, Finding, Rule, Step, check_trailers, differ
 from orchestrator.adapters.objects import Entry
 from orchestrator.core.advance import COOLDOWN, MOST, PATH, SOURCE, Advanced, is_still
+from orchestrator.core.goal import GoalEvent
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Job
 from orchestrator.core.routine import Routine, RoutineRecord
@@ -23,6 +24,8 @@ from orchestrator.core.transitions import ENGINE, Event
 
 WORD = "advance"
 FOLDER = "routines/"
+_BETWEEN = frozenset({Event.ACCEPT.value, *(event.value for event in GoalEvent)})
+"""What may be said between a job that looks into another one and the record of it."""
 _OF_ATTEMPTS = frozenset({Event.START, Event.COLLECT, Event.EVIDENCE, Event.REVIEW, Event.MERGE, Event.DONE})
 
 
@@ -100,7 +103,7 @@ class Advances:
         """What a commit says of jobs that were advanced follows from those before it."""
         paths = [path for path in changes if path.startswith(FOLDER)]
         if not paths:
-            if commit.word != Event.ACCEPT.value:
+            if commit.word not in _BETWEEN:
                 yield from self.end()
                 self.sure = True
             return

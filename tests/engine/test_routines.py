@@ -13,10 +13,11 @@ from orchestrator.adapters import clock
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.ledger import Filing, format_record
 from orchestrator.core.advance import PATH, Advanced
+from orchestrator.core.funnel import Stage
 from orchestrator.core.job import State
 from orchestrator.core.recurring import Quiet
 from orchestrator.core.routine import Health, RoutineRecord
-from orchestrator.core.transitions import Actor, Event, IllegalStepError, make_move
+from orchestrator.core.transitions import Actor, Event, IllegalStepError, Move, make_move
 from orchestrator.engine.advance import advance
 from orchestrator.engine.health import look_at_health
 from orchestrator.engine.launch import RunState, folder_of, state_of
@@ -110,7 +111,7 @@ def test_it_takes_no_slot_and_its_job_counts_as_maintenance(house: World) -> Non
         tick_until(engine, lambda: git(house.root, "log", "--format=%s", "--grep=^ran: pack", "orc/state"))
         assert house.state("work") is State.RUNNING
         report = look_at_health(engine.ws)
-        assert (report.share.jobs, report.share.all_jobs, report.day.reached["merged"]) == (1, 1, 0)
+        assert (report.share.jobs, report.share.all_jobs, report.day.reached[Stage.MERGED]) == (1, 1, 0)
 
 
 def test_of_a_run_that_dies_another_one_is_made(house: World) -> None:
@@ -134,9 +135,10 @@ def test_a_quiet_house_does_not_fill_its_ledger(house: World, time: Clock) -> No
         tick_until(engine, lambda: git(house.root, "log", "--format=%s", "--grep=^ran: house", "orc/state"))
         tick(engine)
         before, known = tip(house), taken_of(engine.ws, "house")
-        for number in (1, 2):
-            time.to_the_hour()
-            tick_until(engine, lambda n=number: list_schedules(engine.ws)[0][0].quiet == n)
+        time.to_the_hour()
+        tick_until(engine, lambda: list_schedules(engine.ws)[0][0].quiet == 1)
+        time.to_the_hour()
+        tick_until(engine, lambda: list_schedules(engine.ws)[0][0].quiet == 2)
         assert tip(house) == before
         assert taken_of(engine.ws, "house") == known
         (house.root / "souls" / "ada.md").unlink()
@@ -166,10 +168,10 @@ def test_a_look_that_is_lost_is_made_again_and_one_that_fails_becomes_a_job(hous
         tick_until(engine, lambda: git(house.root, "log", "--format=%s", "--grep=^ran: house", "orc/state"))
 
 
-def stalled(world: World, time: Clock) -> None:
+def stalled(world: World, time: Clock, **project: str) -> None:
     """A job that was sent back, and has stood still for a day since."""
     world.plays = [attempt()]
-    world.set_up()
+    world.set_up(**project)
     world.drop("work.yaml", "prompt: work\nlimits: {attempts: 9}\n")
     world.run(until=lambda ws: any(job.at.spent for job in ws.ledger.snapshot().jobs.values()))
     assert world.state("work") is State.READY
@@ -177,7 +179,8 @@ def stalled(world: World, time: Clock) -> None:
 
 
 def test_what_stands_still_is_looked_at_once_a_day(world: World, no_lies: None, time: Clock) -> None:
-    stalled(world, time)
+    # A job that comes in is told of to a project that is to be finished, between it and the record.
+    stalled(world, time, goal="All of it works.")
     with open_workspace(world.root) as ws:
         dry = advance(ws, True)
         assert dry.figures == {"stood_still": 1}
@@ -206,6 +209,30 @@ def test_what_is_said_to_have_been_advanced_is_proved(world: World, time: Clock)
     found = lies(world)
     assert any("advances 4 jobs at once, of which 3 are the most" in each for each in found), found
     assert any(each.startswith(f"forgets that {world.id('work')} was advanced") for each in found), found
+
+
+def test_a_job_of_an_agent_that_is_said_to_be_done_as_a_routine_is_a_lie(world: World) -> None:
+    world.plays = [attempt(write={"code.py": "print('new')\n"})]
+    world.set_up()
+    world.drop("work.yaml", "prompt: work\n")
+    world.run(until=lambda ws: any(job.state is State.RUNNING for job in ws.ledger.snapshot().jobs.values()))
+    job = world.job("work")
+    with open_workspace(world.root) as ws:
+        after = job.moved(State.DONE, ws.stamp(), run="", routine=1, reason="all is well")
+        facts = {"Job": job.id, "From": "running", "To": "done", "Seq": str(after.at.seq), "Actor": "engine"}
+        found = RoutineRecord(1, f"{job.id}.routine-1", "sweep", ws.stamp(), ws.stamp(), status=Health.OK)
+        move = Move(
+            Event.RAN,
+            State.RUNNING,
+            after,
+            f"ran: {job.id} ok: all is well",
+            trailers=tuple(facts.items()),
+            records={"routine-1": found},
+        )
+        assert ws.commit([move])
+    told = lies(world)
+    assert "takes the job to done, but nothing is approved" in told
+    assert any("routine" in each and "which ran may not" in each for each in told), told
 
 
 @pytest.mark.timeout(60)
