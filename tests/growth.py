@@ -28,6 +28,9 @@ def seconds_of(act: Callable[[], object], times: int = 2) -> float:
 
 def growth(act: Callable[[int], object], size: int) -> float:
     """How much longer four times the size takes: about 4, and 16 for what takes its square. 1 where both are quick."""
-    if seconds_of(lambda: act(4 * size), 1) <= QUICK_S:
+    large = seconds_of(lambda: act(4 * size), 1)
+    if large <= QUICK_S:
         return 1.0
-    return seconds_of(lambda: act(4 * size)) / seconds_of(lambda: act(size), 3)
+    small = seconds_of(lambda: act(size), 3)
+    # One go at the large one takes at least as long as the least of several: only what looks bad needs them.
+    return (large if large / small < LINEAR else min(large, seconds_of(lambda: act(4 * size)))) / small
