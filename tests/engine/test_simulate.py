@@ -106,7 +106,7 @@ BREAKS: list[tuple[str, object, str]] = [
     ("core.service_load.after_run", service_never_rests, "in_vain"),
     ("core.recurring.made_of", slot_without_its_job, "once"),
     ("core.limits.is_engaged", never_over, "budgets"),
-    ("engine.simulate_ledger.charged", kept_reservation, "busy"),
+    ("engine.simulate_ledger.charged", kept_reservation, "nothing_lost"),
 ]
 
 
