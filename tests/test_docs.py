@@ -22,6 +22,7 @@ from orchestrator.adapters.job_file import parse_job
 from orchestrator.adapters.library import read_criteria, read_souls, scan_schedules
 from orchestrator.adapters.run_folder import RunFolder, build_environment
 from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
+from orchestrator.adapters.scenario_file import parse_scenario
 from orchestrator.cli.main import VERBS, orc
 from orchestrator.core.card import OPTIONS
 from orchestrator.core.claims import claim_blocks
@@ -303,13 +304,18 @@ def test_the_how_to_names_every_rule_of_the_criteria_and_every_key() -> None:
     assert [name for name in sorted({*keys, *KIND_RULES}) if f"`{name}`" not in page] == []
 
 
-MARKS = ("# job", "# orc.yaml", "# criteria", "# claims", "# schedule")
+MARKS = ("# job", "# orc.yaml", "# criteria", "# claims", "# schedule", "# scenario")
 
 
 def test_every_yaml_block_says_what_it_is() -> None:
     yaml = [block for block in BLOCKS if block.language == "yaml"]
     assert len(yaml) >= 4
     assert [str(block) for block in yaml if not any(is_marked(block, mark) for mark in MARKS)] == []
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if is_marked(block, "# scenario")], ids=str)
+def test_scenarios_of_the_documents_are_valid(block: Block) -> None:
+    assert parse_scenario(block.text.encode(), name=str(block)).agents
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if is_marked(block, "# schedule")], ids=str)

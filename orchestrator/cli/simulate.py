@@ -156,7 +156,8 @@ def _write_plot(path: Path, found: Played) -> None:
 
 def _tell(app: App, found: Played, unused: tuple[str, ...]) -> None:
     figures, house = found.figures, found.scenario
-    title = f"{house.title}: {house.days:g} days from {house.start:%Y-%m-%d}, seed {found.seed}"
+    days = f"{house.days:g} day{'' if house.days == 1 else 's'}"
+    title = f"{house.title}: {days} from {house.start:%Y-%m-%d}, seed {found.seed}"
     click.secho(clean_line(title), bold=True, color=app.paints())
     click.echo(f"limits: those of {clean_line(house.limits_of)}, {house.config.slots} slots")
     for name in unused:

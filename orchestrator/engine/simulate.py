@@ -25,13 +25,13 @@ from orchestrator.core.board import AgentView, BaseState, Board, ProjectView, ru
 from orchestrator.core.config import Config, Project
 from orchestrator.core.ids import RunKind, job_id
 from orchestrator.core.job import Job, JobSpec, Lane, Priority, State
-from orchestrator.core.limits import live_runs, turn_of
+from orchestrator.core.limits import Book, live_runs, still_within, turn_of
 from orchestrator.core.outbox import lower_priority
 from orchestrator.core.recurring import Schedule
 from orchestrator.core.requests import Drop, judge_drop
 from orchestrator.core.scenario import FakeAgent, Scenario, Trial, Work
 from orchestrator.core.schedule import CheckBase, SetPressure, StartAttempt, decide
-from orchestrator.core.service import until_of
+from orchestrator.core.service import TRY_S, until_of
 from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import ENGINE, Actor, Event, Move
 from orchestrator.core.usage import BUCKET_S, PRESSURE_PATH, WINDOW_S, Charge
@@ -188,6 +188,8 @@ class House:
         waits = self.ledger.backlog or any(not job.at.run for job in self.ledger.doing.values())
         if waits:
             yield from (parse(text) for known in self.ledger.services.values() for text in until_of(known))
+            if self.ledger.services:
+                yield from (parse(job.at.since) + timedelta(seconds=TRY_S) for job in self.ledger.doing.values())
             for bucket in self.ledger.window.buckets:
                 yield datetime.fromtimestamp(bucket.at + BUCKET_S + WINDOW_S, UTC)
             yield day_and_end(self.wall, self.config.execution_limits.tz)[1]
@@ -261,6 +263,8 @@ class House:
         actions = decide(board, self.wall, self.backlog)
         pressed = [self._press(each) for each in actions if isinstance(each, SetPressure)]
         background = sum(run.priority >= Priority.P3 for run in self.meter.live.values())
+        limits = self.config.execution_limits
+        book = Book(limits, board.spending, live_runs(board.active), engaged=False)
         moves = []
         started = []
         for action in actions:
@@ -268,7 +272,9 @@ class House:
                 continue
             job = self.ledger.jobs[action.job]
             move = self.steps.act(job, action, self.views)
-            moves += [move] if move is not None else []
+            if move is None or (move.event in (Event.START, Event.REVIEW) and not still_within(book, move.job)):
+                continue
+            moves.append(move)
             if isinstance(action, StartAttempt):
                 started.append((job, action.agent, action.rule))
         moved = self._commit(moves)

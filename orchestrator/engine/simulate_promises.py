@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -66,6 +67,35 @@ class Promise:
 
 
 @dataclass(slots=True)
+class Openings:
+    """What may begin at one moment: the agents that have nothing to do, and what the limits let through."""
+
+    idle: list[AgentView]
+    room: dict[str, int]
+    projects: set[str]
+    behind: set[str]
+    """Projects of which so much waits to land that nothing new of them is begun."""
+    is_pressed: bool
+    is_full: bool
+    is_full_for_all: bool
+
+    def take(self, job: Job) -> bool:
+        """Whether a ready job could begin; its agent is taken then."""
+        is_held = self.is_full_for_all if is_urgent(job) else self.is_full
+        is_held |= self.is_pressed and job.priority is not Priority.P0
+        is_held |= not job.at.attempt and job.priority > Priority.P1 and job.at.project in self.behind
+        if is_held or job.at.project not in self.projects:
+            return False
+        for view in self.idle:
+            is_bound = job.at.fixes and job.at.agent and job.at.agent != view.soul.name
+            if not is_bound and self.room[view.soul.backend] > 0 and fits(view, job):
+                self.idle.remove(view)
+                self.room[view.soul.backend] -= 1
+                return True
+        return False
+
+
+@dataclass(slots=True)
 class Watch:
     """Holds the promises against what happens."""
 
@@ -99,6 +129,9 @@ class Watch:
             self.broke("budgets", house, f"{job.id} begins by {run.agent} at {told}")
         if meter.is_window_full(now, is_urgent=urgent):
             self.broke("budgets", house, f"{job.id} begins with {meter.window(now):,} tokens in five minutes")
+        pressure = house.ledger.pressure
+        if pressure is not None and pressure.engaged and job.priority is not Priority.P0:
+            self.broke("budgets", house, f"{job.id} begins although only a P0 may: {pressure.told}")
         used = len(meter.live)
         if used > house.config.slots or (used == house.config.slots and not urgent):
             self.broke("slots", house, f"{job.id} ({job.priority.name}) begins beside {used} runs")
@@ -122,6 +155,7 @@ class Watch:
             start = house.scenario.moment(each.at)
             if each.backend == backend and start <= house.now < start + timedelta(minutes=each.minutes):
                 yield number, each
+                return  # Of two at once it meets the first.
 
     def _check_tries(self, house: House, number: int, incident: Incident) -> None:
         first, longest = _FIRST_S[incident.what]
@@ -131,11 +165,12 @@ class Watch:
             passed -= pause
             pauses, pause = pauses + 1, min(longest, pause * 2)
         # Each model of a service that is down rests on its own.
+        if incident.what is Trial.IDLE:
+            # It takes three jobs to tell it from work that cannot be done, and two may be tried as often as they may.
+            pauses += house.config.slots + 2 * house.config.limits.attempts
         models = {each.model for each in house.agents.values() if each.backend == incident.backend}
-        together = house.config.slots if incident.what is Trial.IDLE else 0
-        most = (
-            _IN_A_ROW[incident.what] + together + (pauses + 1) * (len(models) if incident.what is Trial.OUTAGE else 1)
-        )
+        tries = (pauses + 1) * (len(models) if incident.what is Trial.OUTAGE else 1)
+        most = _IN_A_ROW[incident.what] + tries
         if self._tries[number] > most:
             told = f"{self._tries[number]} runs were begun on {incident.backend} in vain, {most} are enough"
             self.broke("in_vain", house, told)
@@ -156,7 +191,8 @@ class Watch:
         slots = house.config.slots
         background = sum(run.priority >= Priority.P3 for run in house.meter.live.values())
         if is_other and slots >= 3 and not background and len(house.meter.live) >= slots:
-            low = next((job for job in ready if job.priority >= Priority.P3 and self.could_begin(house, job)), None)
+            openings = self.openings(house)
+            low = next((job for job in ready if job.priority >= Priority.P3 and openings.take(job)), None)
             if low is not None:
                 self.broke("background", house, f"{low.id} waits, and nothing of the background runs")
 
@@ -170,21 +206,25 @@ class Watch:
 
     def settled(self, house: House) -> None:
         """Nothing moves any more before something else happens."""
-        slots, used = house.config.slots, len(house.meter.live)
         self._idle = 0
-        if house.is_down or used > slots:
+        if house.is_down or len(house.meter.live) > house.config.slots:
             return
         ready = [job for job in house.ledger.backlog.values() if job.state is State.READY]
-        for job in ready:
-            if is_urgent(job) and _is_new(job) and self.could_begin(house, job):
-                self.broke("urgent", house, f"{job.id} waits, beside {used} runs")
-        taken: set[str] = set()
-        for job in ready:
-            if used + len(taken) < slots and (agent := self.could_begin(house, job, taken)):
-                taken.add(agent)
-        self._idle = len(taken)
+        if ready:
+            self._look_for_idle(house, ready)
         for name, known in house.ledger.services.items():
             self._check_back(house, name, known)
+
+    def _look_for_idle(self, house: House, ready: Iterable[Job]) -> None:
+        """Find the slots that are free although something could begin."""
+        slots, used, openings = house.config.slots, len(house.meter.live), self.openings(house)
+        for job in sorted(ready, key=lambda each: each.priority):
+            if not openings.idle or (used + self._idle >= slots and not is_urgent(job)):
+                return
+            if openings.take(job):
+                if is_urgent(job) and _is_new(job):
+                    self.broke("urgent", house, f"{job.id} waits, beside {used} runs")
+                self._idle += used + self._idle < slots
 
     def passes(self, house: House, seconds: float) -> None:
         """So much time passes until the next thing happens."""
@@ -200,38 +240,35 @@ class Watch:
             if known.shut is not None and parse(known.shut.since) < end and house.wall < parse(known.shut.until):
                 self.broke("back", house, f"{backend} is shut until {known.shut.until}, and was well at {end}")
 
-    def could_begin(self, house: House, job: Job, taken: Collection[str] = ()) -> str:
-        """The agent that could take a ready job now, by what is known outside of orc; '' if a limit is in the way."""
-        meter, limits = house.meter, house.config
-        urgent = is_urgent(job)
+    def openings(self, house: House) -> Openings:
+        """What may begin now, by what is known outside of orc."""
+        meter, busy = house.meter, {run.agent for run in house.meter.live.values() if not run.is_review}
+        room = {name: self._room(house, name) for name in {view.soul.backend for view in house.views.values()}}
+        idle = [
+            view
+            for name, view in house.views.items()
+            if name not in busy and room[view.soul.backend] > 0 and not meter.reached(("agent", name), house.day)
+        ]
+        unlanded = Counter(job.at.project for job in house.ledger.doing.values() if job.state in _UNLANDED)
         pressure = house.ledger.pressure
-        if meter.is_window_full(house.time, is_urgent=urgent):
-            return ""
-        if pressure is not None and pressure.engaged and job.priority is not Priority.P0:
-            return ""
-        unlanded = sum(
-            each.at.project == job.at.project and each.state in _UNLANDED for each in house.ledger.doing.values()
+        return Openings(
+            idle=[] if meter.reached(("total", ""), house.day) else idle,
+            room=room,
+            projects={name for name in house.projects if not meter.reached(("project", name), house.day)},
+            behind={name for name in house.projects if unlanded[name] >= max(8, 4 * house.config.slots)},
+            is_pressed=pressure is not None and pressure.engaged,
+            is_full=meter.is_window_full(house.time, is_urgent=False),
+            is_full_for_all=meter.is_window_full(house.time, is_urgent=True),
         )
-        if not job.at.attempt and job.priority > Priority.P1 and unlanded >= max(8, 4 * limits.slots):
-            return ""
-        busy = {run.agent for run in meter.live.values() if not run.is_review} | set(taken)
-        for name, view in house.views.items():
-            is_bound = job.at.fixes and job.at.agent and job.at.agent != name
-            if name in busy or is_bound or not fits(view, job) or any(meter.refusals(job.at.project, name, house.day)):
-                continue
-            beside = sum(house.views[each].soul.backend == view.soul.backend for each in taken)
-            if self._has_room(house, view, beside):
-                return name
-        return ""
 
-    def _has_room(self, house: House, view: AgentView, beside: int) -> bool:
-        backend = view.soul.backend
+    def _room(self, house: House, backend: str) -> int:
+        """How many more runs a service may be given; 0 also while it may be left alone for what happened lately."""
         since, hold = self._trouble.get(backend, (0.0, 0.0))
         if house.time < since + hold:
-            return False
+            return 0
         known = house.ledger.services.get(backend, Service(backend))
         most = min(known.limit or house.config.at_once(backend), house.config.at_once(backend))
-        return sum(run.backend == backend for run in house.meter.live.values()) + beside < most
+        return most - sum(run.backend == backend for run in house.meter.live.values())
 
     # --- slots, and the end ---
 

@@ -183,7 +183,11 @@ class Steps:
         attempt = self.ledger.record(Attempt, job.id, job.at.attempt)
         is_asked = job.spec.expects is Expects.CHANGE
         changed = is_asked and attempt.tree != name_of(attempt.base, "tree")
-        failure = Failure("empty", "Nothing was changed.")
+        before = self.ledger.record(Evidence, job.id, job.at.evidence) if attempt.fixes and job.at.evidence else None
+        is_same = changed and before is not None and before.base == attempt.base and before.tree == attempt.tree
+        failures = (Failure("unchanged", "It is as it was."),) if is_same else ()
+        if is_asked and not changed:
+            failures = (Failure("empty", "Nothing was changed."),)
         evidence = Evidence(
             number=job.at.evidence + 1,
             attempt=attempt.number,
@@ -193,7 +197,7 @@ class Steps:
             tree=attempt.tree,
             stat=STAT if changed else "nothing changed",
             paths=_PATHS if changed else (),
-            failures=(failure,) if is_asked and not changed else (),
+            failures=failures,
         )
         return evidence_found(job, evidence, self.terms(job), self.now)
 

@@ -68,6 +68,7 @@ def test_what_every_command_prints_is_what_the_schema_says(tmp_path: Path) -> No
     check("doctor")
     check("ps")
     check("costs")
+    check("simulate", "quiet-day", "--days", "0.3")
     (root / "GEMINI.md").unlink()
     check("rules", "check", code=1)
     check("doctor", "--fix")
