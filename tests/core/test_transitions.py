@@ -52,7 +52,7 @@ def test_only_a_persons_retry_leads_out_of_an_end() -> None:
 
 def test_a_job_begins_with_its_acceptance_and_nothing_else() -> None:
     begins = {(event, now) for event, was, now in ALL_STEPS if was is None and legal(event, was, now, ActorKind.ENGINE)}
-    assert begins == {(Event.ACCEPT, State.READY)}
+    assert begins == {(Event.ACCEPT, State.READY), (Event.ACCEPT, State.DECIDE)}
     assert not any(legal(Event.ACCEPT, was, State.READY, ActorKind.HUMAN) for was in State)
 
 
