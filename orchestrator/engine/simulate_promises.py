@@ -34,6 +34,8 @@ _FIRST_S: Mapping[Trial, tuple[int, int]] = {
 """The first pause before it is tried again, and the longest; each is twice the one before."""
 _IN_A_ROW = {Trial.OUTAGE: 1, Trial.DEAD_KEY: 3, Trial.IDLE: 5}
 """So many runs have to go wrong until it is left alone."""
+_TRY_S = 120
+"""So long others wait for the run that tries a service."""
 _UNLANDED = (State.COLLECTED, State.CHECKING, State.REVIEWING, State.MERGING, State.LANDING)
 
 WORDS: Mapping[str, str] = {
@@ -268,7 +270,12 @@ class Watch:
             return 0
         known = house.ledger.services.get(backend, Service(backend))
         most = min(known.limit or house.config.at_once(backend), house.config.at_once(backend))
-        return most - sum(run.backend == backend for run in house.meter.live.values())
+        live = [run for run in house.meter.live.values() if run.backend == backend]
+        if known.rests or known.shut is not None:
+            # However long ago that was: one run tries it first.
+            tries = [run for run in live if house.time - run.began < _TRY_S]
+            most = min(most, len(live) + (not tries)) if tries or not live else most
+        return most - len(live)
 
     # --- slots, and the end ---
 
