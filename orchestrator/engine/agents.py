@@ -28,7 +28,9 @@ AGAIN_FILE = "again.md"
 def view_agents(ws: Workspace) -> tuple[dict[str, AgentView], list[str]]:
     """The agents of `souls/`, and what is wrong with the files that are not used."""
     souls, problems = read_souls(ws.paths.root, known=ws.paths.known)
-    views = {name: view_agent(ws, soul) for name, soul in souls.items()}
+    # Many agents share a program: it is looked for once.
+    programs: dict[str, str] = {}
+    views = {name: view_soul(ws.config, ws.paths.root, soul, programs) for name, soul in souls.items()}
     return views, [str(problem) for problem in problems]
 
 
@@ -37,8 +39,11 @@ def view_agent(ws: Workspace, soul: Soul) -> AgentView:
     return view_soul(ws.config, ws.paths.root, soul)
 
 
-def view_soul(config: Config, root: Path, soul: Soul) -> AgentView:
-    """The same for a soul that need not be in a workspace; paths of `config` are relative to `root`."""
+def view_soul(config: Config, root: Path, soul: Soul, programs: dict[str, str] | None = None) -> AgentView:
+    """The same for a soul that need not be in a workspace; paths of `config` are relative to `root`.
+
+    `programs`: what was found about backends before, by their names; what is found now is added.
+    """
     backend = backend_of(config, soul.backend)
     if backend is None:
         known = sorted({*config.backends, *BUILT_IN})
@@ -47,7 +52,7 @@ def view_soul(config: Config, root: Path, soul: Soul) -> AgentView:
     model = soul.model or backend.model
     # What is known of the model goes before what somebody says of it.
     family = family_of(config, model) or soul.family or backend.family or _family(backend)
-    return AgentView(soul, family, model, _problem(config, root, soul, backend, model))
+    return AgentView(soul, family, model, _problem(config, root, backend, model, {} if programs is None else programs))
 
 
 def backend_of(config: Config, name: str) -> BackendConfig | None:
@@ -69,14 +74,16 @@ def _family(backend: BackendConfig) -> str:
         return ""  # Why it cannot be used is told as the agent's problem.
 
 
-def _problem(config: Config, root: Path, soul: Soul, backend: BackendConfig, model: str) -> str:
+def _problem(config: Config, root: Path, backend: BackendConfig, model: str, programs: dict[str, str]) -> str:
     models = config.models
     if model and models and model not in models:
         known = ", ".join(sorted(models))
         return f"model {model!r} is not under models: in orc.yaml (there: {known})" + guess(model, models)
     if not model and backend.type in BUILT_IN:
         return f"no model is named: add `model:` to its soul, or to backends.{backend.name} in orc.yaml"
-    return backend_problem(backend, root)
+    if backend.name not in programs:
+        programs[backend.name] = backend_problem(backend, root)
+    return programs[backend.name]
 
 
 def backend_problem(backend: BackendConfig, root: Path) -> str:

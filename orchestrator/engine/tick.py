@@ -99,7 +99,9 @@ LOOK_SHARE = 100
 """With so many files that a look takes long, it is taken so seldom that it costs one part in this many of a core."""
 CLEAR_S = 2.0
 """How long ended runs may lie about while there is always something more urgent to do."""
-MOST_AT_ONCE = 6
+THERE_S = 5.0
+"""How long a run that was seen to be there is taken to be: nobody but a person's hand takes its folder away."""
+MOST_AT_ONCE = 4
 """So many runs that ended are taken in in one tick, and so many steps of each costly sort are made. The rest is due in
 the next one, at once: what a person asks for, or another run needs, is not to wait for all of it."""
 COSTLY = (StartAttempt, StartReview, Gather)
@@ -149,6 +151,8 @@ class Engine:
     rests_until: str = ""
     """Until when the last of the services rests or is shut that do; and the keys of the alerts about those shut."""
     shut: frozenset[str] = frozenset()
+    there: dict[str, float] = field(default_factory=dict)
+    """The runs that were seen to be there, and when, by the clock that only goes on."""
     blocked: bool = False
     """Whether the ledger could not be written, so that nothing more is decided in this tick."""
 
@@ -413,13 +417,24 @@ def _settle(ws: Workspace, job: Job, action: BaseMended | Freed | ApplyDefault) 
 
 def _see_that_runs_run(engine: Engine) -> None:
     """Start the runs that the ledger names and that are not there: those just reserved, and those a crash left out."""
-    ws = engine.ws
+    ws, now = engine.ws, time.monotonic()
     failed = []
+    there: dict[str, float] = {}
     for folder in ws.ledger.snapshot().active:
+        job = folder.job
         # A start that was committed and did not happen is made up for only once nobody holds the job any more.
-        if folder.job.at.run and not folder.job.is_held:
-            step = _guarded(engine, folder.job.id, partial(_ensure, ws, folder.job))
-            failed += [step] if isinstance(step, Move) else []
+        if not job.at.run or job.is_held:
+            continue
+        seen = engine.there.get(job.at.run)
+        if seen is not None and now - seen < THERE_S:
+            there[job.at.run] = seen
+            continue
+        step = _guarded(engine, job.id, partial(_ensure, ws, job))
+        if isinstance(step, Move):
+            failed.append(step)
+        elif job.id not in engine.problems:
+            there[job.at.run] = now
+    engine.there = there
     commit_steps(engine, failed, [])
     for name in ws.config.projects:
         filing = _guarded(engine, name, partial(_ensure_base, ws, name))
