@@ -338,7 +338,9 @@ def _fill(git: Git, spec: TreeSpec, tree: str) -> bool:
 
 def _check_out(git: Git, spec: TreeSpec) -> None:
     remove(spec.index.with_name(spec.index.name + ".lock"))
-    git.run("read-tree", "--reset", "-u", spec.start)
+    # git starts more than one worker only for a hundred files and more.
+    workers = ("-c", "checkout.workers=0") if spec.alone else ()
+    git.run(*workers, "read-tree", "--reset", "-u", spec.start)
 
 
 def _is_clean(git: Git, spec: TreeSpec) -> bool:

@@ -295,7 +295,7 @@ def _start(
         orcdir=shop.orcdir,
         agent=None,
         project="gate",
-        tree=export_in(shop.folder / "trees" / "checks", git.git_dir, commit),
+        tree={**export_in(shop.folder / "trees" / "checks", git.git_dir, commit), "alone": True},
         limits=LimitsSpec(wall_s=WALL_S, grace_s=GRACE_S, silent_s=0),
         setup=CommandSpec(setup, checks[0].timeout_s) if setup else None,
         commands=tuple(CommandSpec(each.run, each.timeout_s, each.label) for each in checks),
