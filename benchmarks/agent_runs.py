@@ -48,7 +48,10 @@ LIMIT_MS = 60.0
 RUNS = 6
 MANY, FEW = 64, 2
 LIMIT_GROWTH = 1.05
-"""Of the engine's memory, from the end of the first job of each agent to the end of the last one's last."""
+"""Of the engine's memory, from the end of the second job of each agent to the end of the last one's last.
+
+With the first jobs it reads what it keeps of each agent, and with the second what it has written of each.
+"""
 ASKED = re.compile(r"As (?P<agent>[a-z0-9-]+), write (?P<file>out/\d+\.py)")
 
 
@@ -137,15 +140,15 @@ def _overhead(kind: Kind, count: int) -> list[Result]:
 def _memory(options: Options) -> Result:
     many = options.pick(MANY, 3)
     few = _memory_with(FEW, rounds=2)
-    values = _memory_with(many, rounds=3)
+    values = _memory_with(many, rounds=4)
     name = f"memory of the engine, {many} agents with a session each"
     return Result(
         "9",
         name,
         round(max(values), 1),
         "MiB",
-        baseline=f"after the first job of each: {values[0]:.1f} MiB",
-        ratio=round(max(values) / values[0], 3),
+        baseline=f"after the second job of each: {values[1]:.1f} MiB",
+        ratio=round(max(values) / values[1], 3),
         limit=LIMIT_GROWTH,
         on_ratio=True,
         bounded_by="Python and its modules",
