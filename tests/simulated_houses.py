@@ -36,6 +36,11 @@ PRICES = {
 }
 BACKENDS = {"claude": BackendConfig("claude", "claude"), "codex": BackendConfig("codex", "codex")}
 ANY = {"P0": 1.0, "P1": 2.0, "P2": 5.0, "P3": 2.0, "P4": 1.0, "P5": 2.0}
+UPKEEP = (
+    Schedule(name="upkeep", cron="*/15 * * * *", tz="UTC", job={"routine": "snapshot", "priority": "P5"}),
+    Schedule(name="tidy", cron="0 * * * *", tz="UTC", job={"routine": "pack"}),
+)
+"""Two that ask no model, of which one comes while the other runs."""
 
 
 def some(chance: Random, *values: float | None) -> float | None:
@@ -87,7 +92,7 @@ def agents_by_chance(chance: Random, slots: int) -> dict[str, FakeAgent]:
 
 
 def schedules_by_chance(chance: Random) -> tuple[Schedule, ...]:
-    """A few that come often, at odd hours of the night too."""
+    """A few that come often, at odd hours of the night too; and the upkeep."""
     known: dict[str, Any] = {"tz": "Europe/Berlin"}
     jobs = {"prompt": "Look.", "expects": "no_change", "kind": "ops"}
     often = Schedule(
@@ -102,7 +107,7 @@ def schedules_by_chance(chance: Random) -> tuple[Schedule, ...]:
         **known,
     )
     hourly = Schedule(name="hourly", cron="15 * * * *", job=jobs, catchup=Catchup.SKIP, **known)
-    return tuple(chance.sample([often, night, hourly], chance.randint(0, 3)))
+    return (*chance.sample([often, night, hourly], chance.randint(0, 3)), *UPKEEP)
 
 
 def incidents_by_chance(chance: Random, start: datetime, hours: float) -> tuple[Incident, ...]:
@@ -196,7 +201,7 @@ def crowded_house(seed: int = 1) -> House:
             "fire": Work(project="a", priority={"P0": 1.0}, size=0.2),
         },
         bursts=(Burst("day 1 06:00", "low", 10), Burst("day 1 06:30", "tiny", 30), *fires),
-        schedules=(snapshot,),
+        schedules=(snapshot, *UPKEEP),
         incidents=(
             Incident("day 1 08:00", Trial.DEAD_KEY, "claude", 60),
             Incident("day 1 09:20", Trial.ENGINE_DOWN, minutes=5),

@@ -201,6 +201,8 @@ def _figures(found: Played) -> Iterator[tuple[str, str]]:
     yield "jobs", ends + (f", {found.left:,} still open" if found.left else "")
     runs = dict(figures.runs)
     made = f"{runs.pop('attempt', 0):,} attempts, {runs.pop('review', 0):,} reviews"
+    if routines := runs.pop("routine", 0):
+        made += f", {routines:,} routines"
     yield "runs", made + "".join(f", {count:,} {how}" for how, count in sorted(runs.items()))
     cards = ", ".join(f"{count} {kind}" for kind, count in sorted(figures.cards.items()))
     yield "questions to you", cards or "none"

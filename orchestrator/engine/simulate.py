@@ -40,7 +40,7 @@ from orchestrator.engine.simulate_figures import Figures
 from orchestrator.engine.simulate_ledger import MadeLedger
 from orchestrator.engine.simulate_meter import LiveRun, Meter
 from orchestrator.engine.simulate_promises import Watch
-from orchestrator.engine.simulate_runs import Play, Wanted, draw, play_agent, play_checks
+from orchestrator.engine.simulate_runs import Play, Wanted, draw, play_agent, play_checks, play_routine
 from orchestrator.engine.simulate_steps import Steps
 
 PERSON = Actor("human:person")
@@ -244,7 +244,7 @@ class House:
         self, spec: JobSpec, id_: str, source: str, priority: Priority, actor: Actor, lowered: str = ""
     ) -> Move:
         known = {"markdown": False, "source": source, "priority": priority, "actor": actor, "lowered": lowered}
-        project = spec.project or next(iter(self.config.projects))
+        project = "" if spec.routine else spec.project or next(iter(self.config.projects))
         return accept("", spec, id_=id_, now=iso(self.wall), project=project, **known)  # type: ignore[arg-type]
 
     def _has(self, id_: str) -> bool:
@@ -339,7 +339,9 @@ class House:
         kind = run_kind(job)
         assert kind is not None
         if kind not in _MODEL_RUNS:
-            play = play_checks(self.scenario, self.seed, job.at.run)
+            is_routine = kind is RunKind.ROUTINE
+            seeded = (self.seed, job.at.run)
+            play = play_routine(*seeded) if is_routine else play_checks(self.scenario, *seeded)
             self._run(job, kind, play, None)
             return
         is_review = kind is RunKind.REVIEW
@@ -375,6 +377,8 @@ class House:
     def _run_is_over(self, name: str) -> None:
         run = self.running.pop(name)
         if run.asks is None:
+            if run.kind is RunKind.ROUTINE:
+                self.figures.runs["routine"] += 1
             return
         tokens, microusd = self.told_use(run)
         play = run.play

@@ -88,7 +88,7 @@ class Figures:
 
     def passes(self, house: House, seconds: float) -> None:
         """So much time passes in which nothing moves."""
-        ready = sum(job.state is State.READY for job in house.ledger.backlog.values())
+        ready = len(house.ledger.waiting)
         used, left, now = len(house.meter.live), seconds, house.now
         while left > 0:
             at = int((now - self.scenario.start).total_seconds() // self._width)

@@ -70,6 +70,11 @@ class MadeLedger:
         self.version += bool(done)
         return done
 
+    @property
+    def waiting(self) -> list[Job]:
+        """The jobs that could begin and wait for an agent; for those that name a routine there is none."""
+        return [job for job in self.backlog.values() if job.state is State.READY and not job.spec.routine]
+
     def twin_of(self, job: Job) -> Job | None:
         """The open job that asks for the very same work; None if a new one may be made of `job`."""
         if may_repeat(job):

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from orchestrator.core.config import Caps, ExecutionLimits
 from orchestrator.core.job import Priority
 
-WINDOW_S = 300
+WINDOW_S, STEP_S = 300, 10
+"""The window, and the steps in which what ended is counted: one that is partly in the window counts whole."""
 _ABOVE = 1.1
 """So far a person's P0 may go beyond the window."""
 Key = tuple[str, str]
@@ -69,11 +70,13 @@ class Meter:
         self._recent.append((now, tokens))
         return live
 
-    def window(self, now: float) -> int:
-        """Tokens of the last five minutes, with what is expected of what runs."""
-        while self._recent and self._recent[0][0] <= now - WINDOW_S:
+    def window(self, now: float, late_s: float = 0.0) -> int:
+        """Tokens of the last five minutes, and of `late_s` before them, with what is expected of what runs."""
+        while self._recent and self._recent[0][0] <= now - WINDOW_S - STEP_S:
             self._recent.popleft()
-        return sum(tokens for _, tokens in self._recent) + sum(each.tokens for each in self.live.values())
+        since = now - WINDOW_S - late_s
+        used = sum(tokens for at, tokens in self._recent if at > since)
+        return used + sum(each.tokens for each in self.live.values())
 
     def reached(self, key: Key, day: str) -> str:
         """Which limit of somebody is reached, in words; '' if none is."""
@@ -95,10 +98,10 @@ class Meter:
         keys: tuple[Key, ...] = (("total", ""), ("project", project), ("agent", agent))
         return filter(None, (self.reached(key, day) for key in keys))
 
-    def is_window_full(self, now: float, *, is_urgent: bool) -> bool:
-        """Whether nothing may begin because of the last minutes. `is_urgent`: a P0 of a person's."""
+    def is_window_full(self, now: float, *, is_urgent: bool, late_s: float = 0.0) -> bool:
+        """Whether nothing may begin because of the last minutes, and of `late_s` before. `is_urgent`: a person's P0."""
         budget = self.limits.window_tokens
-        return budget is not None and self.window(now) >= budget * (_ABOVE if is_urgent else 1)
+        return budget is not None and self.window(now, late_s) >= budget * (_ABOVE if is_urgent else 1)
 
     def _caps(self, key: Key) -> Caps:
         scope, name = key

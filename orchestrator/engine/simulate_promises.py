@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator.core.board import AgentView
+from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Expects, Job, Priority, State
 from orchestrator.core.matching import fits
 from orchestrator.core.scenario import Incident, Trial
 from orchestrator.core.service import Service
 from orchestrator.core.times import parse
-from orchestrator.engine.simulate_meter import LiveRun
+from orchestrator.engine.simulate_meter import STEP_S, LiveRun
 
 if TYPE_CHECKING:
     from orchestrator.engine.simulate import House
@@ -45,6 +46,7 @@ WORDS: Mapping[str, str] = {
     "order": "after 90 minutes a job of the background waits behind nothing but what is urgent or older",
     "background": "with three slots or more the background has one while it has work",
     "busy": f"at least {BUSY:.0%} of the slots are in use while work waits that limits allow",
+    "upkeep": "routines run one at a time beside the slots, and the next begins at once",
     "once": "each slot of a schedule becomes one job or none, and none is left out",
     "nothing_lost": "every job that was taken in comes to an end",
     "in_vain": "a service that takes nothing costs its first failures, and one try after each pause",
@@ -182,7 +184,7 @@ class Watch:
 
         `background`: the runs of that lane before it.
         """
-        ready = [job for job in house.ledger.backlog.values() if _is_new(job)]
+        ready = [job for job in house.ledger.waiting if _is_new(job)]
         is_other = False
         for job, agent, rule in started:
             is_share = job.priority >= Priority.P3 and not background
@@ -209,13 +211,22 @@ class Watch:
     def settled(self, house: House) -> None:
         """Nothing moves any more before something else happens."""
         self._idle = 0
-        if house.is_down or len(house.meter.live) > house.config.slots:
+        if house.is_down:
             return
-        ready = [job for job in house.ledger.backlog.values() if job.state is State.READY]
+        self._check_routines(house)
+        if len(house.meter.live) > house.config.slots:
+            return
+        ready = house.ledger.waiting
         if ready:
             self._look_for_idle(house, ready)
         for name, known in house.ledger.services.items():
             self._check_back(house, name, known)
+
+    def _check_routines(self, house: House) -> None:
+        live = sum(run.kind is RunKind.ROUTINE for run in house.running.values())
+        waits = [job.id for job in house.ledger.backlog.values() if job.state is State.READY and job.spec.routine]
+        if live > 1 or (waits and not live):
+            self.broke("upkeep", house, f"{', '.join(waits) or 'none'} of the routines wait beside {live}")
 
     def _look_for_idle(self, house: House, ready: Iterable[Job]) -> None:
         """Find the slots that are free although something could begin."""
@@ -230,7 +241,7 @@ class Watch:
 
     def passes(self, house: House, seconds: float) -> None:
         """So much time passes until the next thing happens."""
-        if not house.is_down and (self._idle or any(job.state is State.READY for job in house.ledger.backlog.values())):
+        if not house.is_down and (self._idle or house.ledger.waiting):
             self.busy_s += seconds * min(len(house.meter.live), house.config.slots)
             self.idle_s += seconds * self._idle
 
@@ -259,8 +270,9 @@ class Watch:
             projects={name for name in house.projects if not meter.reached(("project", name), house.day)},
             behind={name for name in house.projects if unlanded[name] >= max(8, 4 * house.config.slots)},
             is_pressed=pressure is not None and pressure.engaged,
-            is_full=meter.is_window_full(house.time, is_urgent=False),
-            is_full_for_all=meter.is_window_full(house.time, is_urgent=True),
+            # What is counted in steps is counted for so much longer.
+            is_full=meter.is_window_full(house.time, is_urgent=False, late_s=STEP_S),
+            is_full_for_all=meter.is_window_full(house.time, is_urgent=True, late_s=STEP_S),
         )
 
     def _room(self, house: House, backend: str) -> int:

@@ -159,6 +159,11 @@ def play_checks(scenario: Scenario, seed: int, run: str) -> Play:
     return Play(seconds, passes=chance.random() >= scenario.checks.fails)
 
 
+def play_routine(seed: int, run: str) -> Play:
+    """How a routine goes: it asks no model, and takes some seconds."""
+    return Play(Random(f"{seed} {run}").uniform(1, 10))
+
+
 def trial_at(scenario: Scenario, backend: str, moment: datetime) -> Trial | None:
     """What is wrong with a backend at a moment; None if nothing is."""
     return next((each.what for start, end, each in _trials(scenario, backend) if start <= moment < end), None)

@@ -40,6 +40,8 @@ from orchestrator.core.records import (
     RunStatus,
     Verdict,
 )
+from orchestrator.core.routine import Health, RoutineRecord
+from orchestrator.core.routine_steps import reserve_routine, routine_ended
 from orchestrator.core.run_end import Around, after_attempt, after_unmade_review, is_unmade, why_unmade
 from orchestrator.core.scenario import FakeAgent, Scenario
 from orchestrator.core.schedule import (
@@ -57,6 +59,7 @@ from orchestrator.core.schedule import (
     StartAttempt,
     StartChecks,
     StartReview,
+    StartRoutine,
 )
 from orchestrator.core.service import Service
 from orchestrator.core.skills import tokens_of
@@ -136,6 +139,8 @@ class Steps:
                 return self._check(job)
             case StartReview():
                 return self._review(job, action, agents[action.reviewer])
+            case StartRoutine():
+                return reserve_routine(job, now)
             case Stand():
                 return approval_stands(job, action.why, self.terms(job), now, stat=STAT)
             case BuildMerge():
@@ -268,6 +273,8 @@ class Steps:
                 return self._attempt_ended(job, play)
             case RunKind.REVIEW:
                 return self._review_ended(job, play)
+            case RunKind.ROUTINE:
+                return self._routine_ended(job, play)
             case _:
                 return self.checked(job, play)
 
@@ -330,6 +337,11 @@ class Steps:
         ended = replace(ended, doubts=doubts_of(ended, evidence), findings=judgement.findings)
         asked, answers = done.fixes, done.answers
         return review_ended(job, ended, judgement, self.terms(job), self.now, stat=STAT, asked=asked, answers=answers)
+
+    def _routine_ended(self, job: Job, play: Play) -> Move:
+        before = self.ledger.record(RoutineRecord, job.id, job.at.routine)
+        said = replace(before, seconds=round(play.seconds, 2), status=Health.OK, summary="all is well")
+        return routine_ended(job, said, self.now)
 
     def checked(self, job: Job, play: Play, *, is_run: bool = True) -> Move:
         """The step that the checks lead to. `is_run`: there are some."""

@@ -52,10 +52,23 @@ def test_a_house_is_played_outside_of_any_workspace_and_told_as_tables(small: Pa
     told = w.orc(tmp_path, "simulate", str(small), code=0).out
     assert told.startswith("Two agents: 0.25 days from 2026-10-19, seed 1\nlimits: those of the scenario, 3 slots\n")
     assert "jobs handed in" in told
-    assert told.count("\nkept ") == 11
+    assert told.count("\nkept ") == 12
     assert "BROKEN" not in told
     assert "\x1b" not in told
     assert files_of(tmp_path) == before
+
+
+def test_routines_of_schedules_run_beside_the_slots(small: Path, tmp_path: Path) -> None:
+    schedules = "schedules: {look: {cron: '*/15 * * * *', tz: UTC, job: {routine: snapshot, priority: P5}}}\n"
+    without = played(tmp_path, str(small))
+    small.write_text(SMALL + schedules)
+    found = played(tmp_path, str(small))
+    assert [(each["name"], each["made"], each["skipped"]) for each in found["schedules"]] == [("look", 23, 0)]
+    assert found["runs"].pop("routine") == 23
+    assert [found[key] for key in ("runs", "waits", "tokens", "left")] == [
+        without[key] for key in ("runs", "waits", "tokens", "left")
+    ]
+    assert ", 23 routines" in w.orc(tmp_path, "simulate", str(small), code=0).out
 
 
 def test_the_seed_and_the_days_may_be_others(small: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from simulated_houses import crowded_house, eager_house, house_by_chance
+from simulated_houses import UPKEEP, crowded_house, eager_house, house_by_chance
 
 from orchestrator.adapters.scenario_file import read_shipped, shipped
 from orchestrator.core.job import Job
@@ -42,6 +42,11 @@ def test_a_house_by_chance_keeps_every_promise(seed: int) -> None:
     assert house.figures.runs["attempt"] > 0
 
 
+def test_what_ended_holds_nothing_back_by_mistake_while_the_step_in_which_it_was_counted_is_in_the_window() -> None:
+    """A job came in while nothing more of the last five minutes was left, but a step of it was."""
+    assert broken(house_by_chance(242)) == {}
+
+
 @pytest.mark.torture
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("first", range(0, TORTURED, AT_ONCE))
@@ -56,6 +61,7 @@ def test_a_crowded_house_keeps_every_promise_and_meets_what_they_are_about() -> 
     figures = house.figures
     assert figures.pressures > 0
     assert figures.runs["turned away"] > 0
+    assert figures.runs["routine"] == sum(house.ledger.taken[each.name].made for each in UPKEEP) > 16
     assert figures.away_s["claude"] > 0
     assert figures.waits_of("P0").jobs > 0
     assert figures.waits_of("background").longest > 1800
@@ -107,6 +113,7 @@ BREAKS: list[tuple[str, object, str]] = [
     ("core.recurring.made_of", slot_without_its_job, "once"),
     ("core.limits.is_engaged", never_over, "budgets"),
     ("engine.simulate_ledger.charged", kept_reservation, "nothing_lost"),
+    ("core.backlog.Backlog.next_routine", lambda backlog: None, "upkeep"),
 ]
 
 
