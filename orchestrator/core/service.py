@@ -369,7 +369,7 @@ def _shut(known: Service, run: Ended) -> Service:
 
 
 def _shut_s(times: int) -> int:
-    """How long a service is shut at the so manyth time in a row, beside what is added."""
+    """How long a service is shut the last of so many `times` in a row, beside what is added."""
     return min(LONGEST_SHUT_S, FIRST_SHUT_S << min(max(0, times - 1), 20))
 
 
