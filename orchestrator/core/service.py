@@ -256,11 +256,11 @@ def reopened(known: Service) -> Service:
 
 
 def bounded(known: Service, now: str) -> Service:
-    """The service without a pause that goes on from `now` for longer than any can: a clock that was ahead began it.
+    """The service without a pause that goes on from `now` for longer than it was to be: a clock was ahead then.
 
     It is then as long as it was to be, at most as long as any, from now on: when it began is not known.
     """
-    shut = known.shut and _by_this_clock(known.shut, now, LONGEST_SHUT_S)
+    shut = known.shut and _by_this_clock(known.shut, now, _shut_s(known.shut.times))
     rests = tuple(_by_this_clock(each, now, LONGEST_WAIT_S) for each in known.rests)
     lowered = min(known.lowered, now) if known.lowered > later(now, MOST_ADDED_S) else known.lowered
     return _numbered(known, replace(known, shut=shut, rests=rests, lowered=lowered))
@@ -270,10 +270,11 @@ _Pause = TypeVar("_Pause", Rest, Shut)
 
 
 def _by_this_clock(pause: _Pause, now: str, longest_s: float) -> _Pause:
-    if pause.until <= later(now, longest_s + MOST_ADDED_S):
-        return pause
-    meant_s = (parse(pause.until) - parse(pause.since)).total_seconds()
-    return replace(pause, since=min(pause.since, now), until=later(now, max(0.0, min(meant_s, longest_s))))
+    added_s = 1 + min(MOST_ADDED_S - 1, longest_s // 10)
+    meant_s = min((parse(pause.until) - parse(pause.since)).total_seconds(), longest_s + added_s)
+    if pause.until <= later(now, max(0.0, meant_s) + MOST_ADDED_S):
+        return pause  # Clocks differ by seconds.
+    return replace(pause, since=min(pause.since, now), until=later(now, max(0.0, meant_s)))
 
 
 def _numbered(known: Service, found: Service) -> Service:
@@ -362,9 +363,14 @@ def _was_empty(known: Service, run: Ended) -> Service:
 def _shut(known: Service, run: Ended) -> Service:
     old = known.shut
     times = old.times + 1 if old is not None else 1
-    wait = min(LONGEST_SHUT_S, FIRST_SHUT_S * 2 ** min(times - 1, 20))
+    wait = _shut_s(times)
     until = later(run.at, wait + _jitter(run.run, wait))
     return replace(known, shut=Shut(old.since if old else run.at, until, run.went, run.why, times))
+
+
+def _shut_s(times: int) -> int:
+    """How long a service is shut the last of so many `times` in a row, beside what is added."""
+    return min(LONGEST_SHUT_S, FIRST_SHUT_S << min(max(0, times - 1), 20))
 
 
 # --- how it is told -----------------------------------------------------------------------------------------------
@@ -473,9 +479,12 @@ class Capacity:
         return f"{known.backend} takes {limit} at once now" if limit and number >= limit else ""
 
     def _is_closed(self, until: str, uses: list[Use]) -> bool:
-        """Before that time, and after it while a run that began since tries it, for a while."""
+        """Before that time, and after it while a run that began since tries it, for a while.
+
+        What began in the time to come did so by a clock that was ahead: for how long it tries it is not known.
+        """
         return self.now < until or any(
-            not each.since or (each.since >= until and self.now < later(each.since, TRY_S)) for each in uses
+            not each.since or until <= each.since <= self.now < later(each.since, TRY_S) for each in uses
         )
 
     def _until(self, until: str) -> str:

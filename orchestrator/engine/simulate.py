@@ -259,6 +259,7 @@ class House:
         return self._commit(moves)
 
     def _decide(self) -> bool:
+        self.ledger.bound_services(self.wall)
         board = self._board()
         actions = decide(board, self.wall, self.backlog)
         pressed = [self._press(each) for each in actions if isinstance(each, SetPressure)]
@@ -464,6 +465,8 @@ class House:
     def set_clock(self, seconds: int) -> None:
         """Somebody sets the machine's clock."""
         self.skew += timedelta(seconds=seconds)
+        self.meter.set_clock(self.time, seconds)
+        self.watch.clock_was_set(self)
 
 
 def _projects(house: House) -> Iterable[tuple[str, Project]]:

@@ -14,7 +14,7 @@ from orchestrator.core.job import Job, State
 from orchestrator.core.limits import Pressure, Spending
 from orchestrator.core.records import RECORDS
 from orchestrator.core.recurring import SlotsTaken
-from orchestrator.core.service import Service, ended_by, use_of
+from orchestrator.core.service import Service, bounded, ended_by, use_of
 from orchestrator.core.service_load import follow
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Move
@@ -118,6 +118,10 @@ class MadeLedger:
             (self.backlog if job.state in IN_BACKLOG else self.doing)[job.id] = job
         self.works.follow(job.id, None if job.state.ended else job)
         self.changed.add(job.id)
+
+    def bound_services(self, now: datetime) -> None:
+        """No pause goes on for longer than it was to be."""
+        self.services = {name: bounded(known, iso(now)) for name, known in self.services.items()}
 
     def record(self, kind: type[T], job: str, number: int) -> T:
         """A record of an open job."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ class Meter:
     live: dict[str, LiveRun] = field(default_factory=dict)
     days: dict[tuple[str, Key], Used] = field(default_factory=dict)
     _recent: deque[tuple[float, int]] = field(default_factory=deque)
+    _astray: list[tuple[float, int]] = field(default_factory=list)
+    """What a clock that was set back leaves so far in the time to come that it may be forgotten, or not."""
 
     def begin(self, run: str, live: LiveRun) -> None:
         """A run begins."""
@@ -71,12 +74,21 @@ class Meter:
         return live
 
     def window(self, now: float, late_s: float = 0.0) -> int:
-        """Tokens of the last five minutes, and of `late_s` before them, with what is expected of what runs."""
+        """Tokens of the last five minutes, and of `late_s` before them, with what is expected of what runs.
+
+        By the machine's clock: what ended before that was set back counts as long as it is no further ahead than this.
+        """
         while self._recent and self._recent[0][0] <= now - WINDOW_S - STEP_S:
             self._recent.popleft()
-        since = now - WINDOW_S - late_s
-        used = sum(tokens for at, tokens in self._recent if at > since)
+        reach, ended = WINDOW_S + late_s, (*self._recent, *self._astray) if late_s else self._recent
+        used = sum(tokens for at, tokens in ended if now - reach < at <= now + reach)
         return used + sum(each.tokens for each in self.live.values())
+
+    def set_clock(self, now: float, seconds: int) -> None:
+        """The machine's clock is set: by that, what ended did so longer ago."""
+        known, astray = ([(at - seconds, tokens) for at, tokens in part] for part in (self._recent, self._astray))
+        self._recent = deque(each for each in known if each[0] <= now + WINDOW_S)
+        self._astray = [*astray, *(each for each in known if each[0] > now + WINDOW_S)]
 
     def reached(self, key: Key, day: str) -> str:
         """Which limit of somebody is reached, in words; '' if none is."""
@@ -92,6 +104,15 @@ class Meter:
             if limit is not None and now >= limit:
                 return f"{' '.join(filter(None, key))}: {now:,} of {limit:,} {what}"
         return ""
+
+    def places(self, key: Key, day: str) -> int:
+        """How many more runs of somebody may begin, as far as runs are counted; 0 if any limit of theirs is reached."""
+        if self.reached(key, day):
+            return 0
+        caps, live = self._caps(key), sum(key in each.keys for each in self.live.values())
+        used = self.days.get((day, key), Used()).runs + live
+        left = [most - now for most, now in ((caps.at_once, live), (caps.runs, used)) if most is not None]
+        return min(left, default=sys.maxsize)
 
     def refusals(self, project: str, agent: str, day: str) -> Iterator[str]:
         """The limits that are reached of all for whom a run would count."""

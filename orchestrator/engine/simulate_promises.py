@@ -35,6 +35,8 @@ _FIRST_S: Mapping[Trial, tuple[int, int]] = {
 """The first pause before it is tried again, and the longest; each is twice the one before."""
 _IN_A_ROW = {Trial.OUTAGE: 1, Trial.DEAD_KEY: 3, Trial.IDLE: 5}
 """So many runs have to go wrong until it is left alone."""
+_ASTRAY_S = 601
+"""So far a clock may be set back without a pause being counted anew."""
 _TRY_S = 120
 """So long others wait for the run that tries a service."""
 _UNLANDED = (State.COLLECTED, State.CHECKING, State.REVIEWING, State.MERGING, State.LANDING)
@@ -76,7 +78,9 @@ class Openings:
 
     idle: list[AgentView]
     room: dict[str, int]
-    projects: set[str]
+    places: int
+    projects: dict[str, int]
+    """How many more runs may begin for anybody, and for each project."""
     behind: set[str]
     """Projects of which so much waits to land that nothing new of them is begun."""
     is_pressed: bool
@@ -88,13 +92,15 @@ class Openings:
         is_held = self.is_full_for_all if is_urgent(job) else self.is_full
         is_held |= self.is_pressed and job.priority is not Priority.P0
         is_held |= not job.at.attempt and job.priority > Priority.P1 and job.at.project in self.behind
-        if is_held or job.at.project not in self.projects:
+        if is_held or min(self.places, self.projects[job.at.project]) <= 0:
             return False
         for view in self.idle:
             is_bound = job.at.fixes and job.at.agent and job.at.agent != view.soul.name
             if not is_bound and self.room[view.soul.backend] > 0 and fits(view, job):
                 self.idle.remove(view)
                 self.room[view.soul.backend] -= 1
+                self.places -= 1
+                self.projects[job.at.project] -= 1
                 return True
         return False
 
@@ -265,9 +271,10 @@ class Watch:
         unlanded = Counter(job.at.project for job in house.ledger.doing.values() if job.state in _UNLANDED)
         pressure = house.ledger.pressure
         return Openings(
-            idle=[] if meter.reached(("total", ""), house.day) else idle,
+            idle=idle,
             room=room,
-            projects={name for name in house.projects if not meter.reached(("project", name), house.day)},
+            places=meter.places(("total", ""), house.day),
+            projects={name: meter.places(("project", name), house.day) for name in house.projects},
             behind={name for name in house.projects if unlanded[name] >= max(8, 4 * house.config.slots)},
             is_pressed=pressure is not None and pressure.engaged,
             # What is counted in steps is counted for so much longer.
@@ -288,6 +295,12 @@ class Watch:
             tries = [run for run in live if house.time - run.began < _TRY_S]
             most = min(most, len(live) + (not tries)) if tries or not live else most
         return most - len(live)
+
+    def clock_was_set(self, house: House) -> None:
+        """A pause that goes on is then counted anew, where it is not told from one of a clock that was ahead."""
+        for name, (_, hold) in self._trouble.items():
+            if (known := house.ledger.services.get(name)) is not None and (known.rests or known.shut is not None):
+                self._trouble[name] = (house.time, hold + _ASTRAY_S)
 
     # --- slots, and the end ---
 

@@ -20,6 +20,7 @@ from orchestrator.core.service import (
     EMPTY_RUNS,
     FAILURES,
     LONGEST_SHUT_S,
+    MOST_ADDED_S,
     Capacity,
     Ended,
     Service,
@@ -251,6 +252,26 @@ def test_a_pause_that_a_clock_far_ahead_began_is_as_long_as_it_was_to_be_from_no
     assert opened.shut is None
 
 
+def test_a_pause_that_a_clock_an_hour_ahead_began_is_no_longer_than_it_was_to_be() -> None:
+    """Any pause may be an hour long, but not this one."""
+    limited = after(FRESH, run(Went.LIMITED, 3600, 3610, wait_s=1200))
+    shut = after(FRESH, *[run(Went.REFUSED, -5, 0)] * 3)
+    twice = after(shut, run(Went.REFUSED, 3600, 3610))
+    for known, most in ((limited, 1200), (twice, 600)):
+        found = bounded(known, at(20))
+        (until,) = until_of(found)
+        assert most < seconds_of(until, at(20)) <= 1.1 * most + 1
+        assert bounded(found, at(20)) == found == bounded(found, at(-500)), "clocks differ by minutes"
+        assert bounded(known, at(3610)) == known
+
+
+def test_a_run_that_tries_a_service_by_a_clock_that_is_ahead_is_not_waited_for() -> None:
+    known = after(FRESH, run(Went.LIMITED, 0, 10, wait_s=20))
+    for since, is_waited_for in ((60, True), (99, True), (100, True), (101, False), (3600, False)):
+        told = Capacity(known, 0, at(100), [Use("api", "m", at(since))]).resting("m")
+        assert bool(told) is is_waited_for, since
+
+
 def test_a_pause_that_can_be_is_left_alone_and_none_is_longer_than_one_can_be() -> None:
     known, began = after(FRESH, *[run(Went.REFUSED)] * 3), 0.0
     for _ in range(10):
@@ -263,7 +284,7 @@ def test_a_pause_that_can_be_is_left_alone_and_none_is_longer_than_one_can_be() 
     assert known.shut is not None
     earlier = bounded(known, at(-(10**8)))
     assert earlier.shut is not None
-    assert seconds_of(earlier.shut.until, at(-(10**8))) == LONGEST_SHUT_S
+    assert LONGEST_SHUT_S < seconds_of(earlier.shut.until, at(-(10**8))) <= LONGEST_SHUT_S + MOST_ADDED_S
     assert bounded(replace(FRESH, lowered=at(5)), at(0)).lowered == at(5), "clocks differ by seconds"
     assert bounded(replace(FRESH, lowered=at(5000)), at(0)).lowered == at(0)
 

@@ -281,7 +281,7 @@ def test_a_backend_that_a_clock_far_ahead_shut_is_tried_as_soon_as_any(world: Wo
     with open_workspace(world.root) as ws, ws.ledger.writing() as writer:
         now = ws.now()
         then = now + timedelta(days=3650)
-        shut = Shut(iso(then), iso(then + timedelta(seconds=600)), Went.BROKEN, "it broke")
+        shut = Shut(iso(then), iso(then + timedelta(seconds=600)), Went.BROKEN, "it broke", times=2)
         known = Service("own", 3, broken=3, shut=shut)
         writer.file(Filing("service: own shut", {service_path("own"): format_record(known)}), now)
     ahead = f"backend own is shut until {shut.until} by a clock that was ahead, which `orc run` makes 20"

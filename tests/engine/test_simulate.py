@@ -12,10 +12,13 @@ import pytest
 from simulated_houses import UPKEEP, crowded_house, eager_house, house_by_chance
 
 from orchestrator.adapters.scenario_file import read_shipped, shipped
-from orchestrator.core.job import Job
+from orchestrator.core.config import NO_CAPS, Caps, ExecutionLimits
+from orchestrator.core.job import Job, Priority
 from orchestrator.core.recurring import Turn
+from orchestrator.core.scenario import Incident, Trial
 from orchestrator.core.service import Ended, Service
 from orchestrator.engine.simulate import House, house_of
+from orchestrator.engine.simulate_meter import LiveRun, Meter
 from orchestrator.engine.simulate_report import simulate
 
 TORTURED, AT_ONCE = 1000, 20
@@ -45,6 +48,36 @@ def test_a_house_by_chance_keeps_every_promise(seed: int) -> None:
 def test_what_ended_holds_nothing_back_by_mistake_while_the_step_in_which_it_was_counted_is_in_the_window() -> None:
     """A job came in while nothing more of the last five minutes was left, but a step of it was."""
     assert broken(house_by_chance(242)) == {}
+
+
+@pytest.mark.parametrize("seconds", [3600, 240, -60, -3600])
+def test_a_clock_that_is_set_while_much_is_used_breaks_no_promise(seconds: int) -> None:
+    """The last minutes are those by the clock of the machine."""
+    house = eager_house()
+    clocks = (
+        Incident("day 1 06:20", Trial.CLOCK, seconds=seconds),
+        Incident("day 1 06:40", Trial.CLOCK, seconds=-seconds),
+    )
+    assert broken(house_of(replace(house.scenario, incidents=clocks), 1)) == {}
+
+
+def test_a_service_that_rests_while_the_clock_is_set_back_is_used_again_as_soon_as_any() -> None:
+    """It rested by a clock that was an hour ahead, and a run that takes half an hour tried it."""
+    assert broken(house_by_chance(358, hours=3.0)) == {}
+
+
+def test_the_second_book_knows_how_many_runs_a_limit_leaves_room_for() -> None:
+    caps = Caps(3, 5, None, None)
+    meter = Meter(ExecutionLimits("UTC", None, NO_CAPS, caps, NO_CAPS, NO_CAPS))
+    a, anybody, found = ("project", "a"), ("total", ""), []
+    for number in range(5):
+        meter.begin(f"run-{number}", LiveRun(f"job-{number}", "a", "worker", "claude", Priority.P2, 0.0, 0, 0))
+        found.append(meter.places(a, "today"))
+        if number > 0:
+            meter.end(f"run-{number}", "today", 0.0, 0, 0)
+    assert found == [2, 1, 1, 1, 0]
+    assert meter.places(a, "tomorrow") == 2
+    assert meter.places(anybody, "today") > 1000
 
 
 @pytest.mark.torture
