@@ -140,7 +140,7 @@ def _overhead(kind: Kind, count: int) -> list[Result]:
 def _memory(options: Options) -> Result:
     many = options.pick(MANY, 3)
     few = _memory_with(FEW, rounds=2)
-    values = _memory_with(many, rounds=4)
+    values = _memory_with(many, rounds=3)
     name = f"memory of the engine, {many} agents with a session each"
     return Result(
         "9",

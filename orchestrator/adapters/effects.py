@@ -40,6 +40,7 @@ class Effect(StrEnum):
     """What lies outside of a run's tree is noted before it starts."""
     NURSERY_START = "nursery.start"
     """The process from which runs are forked is started."""
+    NURSERY_END = "nursery.end"
     RUN_SPAWN = "run.spawn"
     RUN_STOP = "run.stop"
     RUN_CLEAN = "run.clean"

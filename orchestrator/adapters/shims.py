@@ -149,8 +149,9 @@ class Nursery:
             self._socket.close()
         if self._process is not None:
             # It has nothing to finish: each request was answered, and the shims are no part of it. It may still load.
-            self._process.kill()
-            self._process.wait()
+            with effect(Effect.NURSERY_END):
+                self._process.kill()
+                self._process.wait()
         self._process = self._socket = None
 
 

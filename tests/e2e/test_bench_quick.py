@@ -79,7 +79,7 @@ def test_the_short_form_measures_what_an_idle_engine_and_many_jobs_take(tmp_path
     assert named(results["idle"], "processor")["value"] <= 3 * 1.0
     assert named(results["idle"], "memory")["value"] <= 3 * 120
     assert named(results["many"], "dropped at once")["value"] > 0
-    assert len(named(results["many"], "slowest tenth")["series"]) == 10
+    assert len(named(results["many"], "second half against the first")["series"]) == 10
     for name in ("nq", "task-spooler", "huey"):
         other = named(results["many"], f"alone, {name}")
         assert other["value"] or other["note"].startswith("not measured here")
