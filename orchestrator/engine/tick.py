@@ -101,9 +101,9 @@ CLEAR_S = 2.0
 """How long ended runs may lie about while there is always something more urgent to do."""
 THERE_S = 5.0
 """How long a run that was seen to be there is taken to be: nobody but a person's hand takes its folder away."""
-MOST_AT_ONCE = 4
-"""So many runs that ended are taken in in one tick, and so many steps of each costly sort are made. The rest is due in
-the next one, at once: what a person asks for, or another run needs, is not to wait for all of it."""
+COSTLY_S = 0.1
+"""A tick that has gone on for so long takes in at most one more run that ended, and makes one more step of each costly
+sort. The rest is due in the next one, at once: what a person asks for, or another run needs, is not to wait for it."""
 COSTLY = (StartAttempt, StartReview, Gather)
 T = TypeVar("T")
 
@@ -151,6 +151,8 @@ class Engine:
     rests_until: str = ""
     """Until when the last of the services rests or is shut that do; and the keys of the alerts about those shut."""
     shut: frozenset[str] = frozenset()
+    began: float = 0.0
+    """When the tick began that goes on, by the clock that only goes on."""
     there: dict[str, float] = field(default_factory=dict)
     """The runs that were seen to be there, and when, by the clock that only goes on."""
     blocked: bool = False
@@ -163,6 +165,7 @@ def tick(engine: Engine) -> bool:
     Never raises: what goes wrong is told in `engine.problems`, and tried again at the next tick.
     """
     ws = engine.ws
+    engine.began = time.monotonic()
     engine.problems.clear()
     engine.blocked = False
     if engine.trials.is_due():
@@ -228,8 +231,8 @@ def _collect(engine: Engine) -> bool:
         jobs = [job for job in jobs if run_kind(job) is RunKind.ATTEMPT]
     ended: list[Move | None] = []
     for job in jobs:
-        is_full = len(ended) - ended.count(None) >= MOST_AT_ONCE
-        ended.append(None if is_full else _guarded(engine, job.id, partial(collect_run, ws, job)))
+        is_due = _may_do_more(engine, len(ended) - ended.count(None))
+        ended.append(_guarded(engine, job.id, partial(collect_run, ws, job)) if is_due else None)
     checked = None if engine.trials.broken else _guarded(engine, "bases", lambda: list(collect_bases(ws)))
     bases = checked or []
     # What a run asked last goes into the same update of the ledger as the step that ends it.
@@ -247,6 +250,11 @@ def _collect(engine: Engine) -> bool:
         if all(move.job.id in ws.ledger.snapshot().folders for move in each.moves):
             _guarded(engine, "outbox", partial(engine.outboxes.acknowledge, each))
     return moved
+
+
+def _may_do_more(engine: Engine, done: int) -> bool:
+    """Whether one more of a costly sort is for this tick, of which so many were done."""
+    return not done or time.monotonic() - engine.began < COSTLY_S
 
 
 def _decide(engine: Engine) -> bool:
@@ -308,7 +316,7 @@ def _perform(engine: Engine, board: Board, actions: Iterable[JobAction | CheckBa
     book = Book(limits, board.spending, live_runs(board.active), engaged=False)
     number: Counter[type[object]] = Counter()
     for action in actions:
-        if isinstance(action, COSTLY) and number[type(action)] >= MOST_AT_ONCE:
+        if isinstance(action, COSTLY) and not _may_do_more(engine, number[type(action)]):
             continue
         name = action.project if isinstance(action, CheckBase) else action.job
         done = _guarded(engine, name, partial(_act, engine, board, action))
