@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from orchestrator.engine.init import init_workspace
 from orchestrator.engine.loop import Loop, engine_of
 from orchestrator.engine.people import person_of
 from orchestrator.engine.story import records_of
-from orchestrator.engine.tick import Engine
+from orchestrator.engine.tick import Engine, tick
 from orchestrator.engine.workspace import Workspace, open_workspace
 
 CHECK = "test ! -e broken"
@@ -135,6 +136,15 @@ class World:
     def show(self, path: str, rev: str = "main") -> str:
         """A file on a branch."""
         return git(self.root, "show", f"{rev}:{path}")
+
+
+def ticks_until(engine: Engine, condition: Callable[[], bool], timeout_s: float = 30) -> None:
+    """Tick until something holds. Raises AssertionError if it does not come to that."""
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until, f"it never came to it: {engine.problems}"
+        tick(engine)
+        threading.Event().wait(0.02)
 
 
 def attempt(number: int | None = None, **play: Any) -> dict[str, Any]:

@@ -36,11 +36,12 @@ class Share:
 
     @property
     def told(self) -> str:
-        """`maintenance: 41 % of 220 jobs, 3 % of 1,200,000 tokens in 7 days`; '' where no job has ended."""
-        if self.by_count is None:
+        """`maintenance: 41 % of 220 jobs, 3 % of 1,200,000 tokens in 7 days`; '' where no job of it has ended."""
+        if not self.jobs:
             return ""
         tokens = f", {self.by_tokens} % of {self.all_tokens:,} tokens" if self.by_tokens is not None else ""
-        return f"maintenance: {self.by_count} % of {self.all_jobs:,} jobs{tokens} in {DAYS} days"
+        jobs = f"{self.all_jobs:,} job{'s' if self.all_jobs > 1 else ''}"
+        return f"maintenance: {self.by_count} % of {jobs}{tokens} in {DAYS} days"
 
     def to_json(self) -> dict[str, object]:
         """As `--json` shows it."""

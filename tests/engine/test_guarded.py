@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_world import World, attempt, git
+from engine_world import World, attempt, git, ticks_until
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.ledger import REF, Filing, format_record
@@ -31,15 +31,6 @@ from orchestrator.errors import InvalidFileError
 WRITES = attempt(write={"code.py": "print('new')\n"})
 MANY = 2_400
 """More empty files than one record could list."""
-
-
-def ticks_until(engine: Engine, condition: Callable[[], bool], timeout_s: float = 30) -> None:
-    """Tick until something holds."""
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until, f"it never came to it: {engine.problems}"
-        tick(engine)
-        threading.Event().wait(0.02)
 
 
 def settled(engine: Engine) -> Callable[[], bool]:

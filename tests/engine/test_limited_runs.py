@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from cli_world import orc
-from engine_world import World, attempt, git
+from engine_world import World, attempt, git, ticks_until
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.ledger import Filing, format_record, service_path
@@ -84,12 +85,16 @@ def test_a_tick_that_took_long_begins_one_more_run_and_the_next_one_goes_on(
     drop(world, *range(9))
     begun = []
     with world.engine() as engine:
-        for _ in range(200):
+
+        def has_begun_all() -> bool:
             moved = tick(engine)
             begun.append(sum(subject.startswith("start: ") for subject in world.subjects))
-            if begun[-1] == 9:
-                break
-            assert moved or not begun[-1], "it rests though there is more to do"
+            assert begun[-1] == 9 or moved or not begun[-1], "it rests though there is more to do"
+            return begun[-1] == 9
+
+        until = time.monotonic() + 30
+        while not has_begun_all():
+            assert time.monotonic() < until, engine.problems
     each = [now - was for was, now in pairwise([0, *begun])]
     assert [number for number in each if number] == [1] * 9
 
@@ -102,11 +107,8 @@ def test_many_that_begin_at_once_pass_a_budget_by_one_run_at_most(
     set_up(world, {"total": {"tokens": 15_000}}, slots=9)
     drop(world, *range(9))
     with world.engine() as engine:
-        for _ in range(200):
-            tick(engine)
-            active = [folder.job for folder in engine.ws.ledger.snapshot().active]
-            if any(job.at.reserved for job in active):
-                break
+        ticks_until(engine, lambda: any(each.job.at.reserved for each in engine.ws.ledger.snapshot().active))
+        active = [folder.job for folder in engine.ws.ledger.snapshot().active]
         tokens = [job.at.reserved.tokens for job in active if job.at.reserved is not None]
         # What they are told besides the task is no small part of it.
         assert min(tokens) > 4_000 + 300
@@ -159,10 +161,8 @@ def test_a_limit_that_is_raised_holds_at_once_and_a_broken_file_leaves_the_one_b
     drop(world, 1)
     text = (world.root / "orc.yaml").read_text()
     with world.engine() as engine:
-        for _ in range(400):
-            tick(engine)
-            if any(each.job.state is State.REVIEWING for each in engine.ws.ledger.snapshot().folders.values()):
-                break
+        folders = engine.ws.ledger.snapshot
+        ticks_until(engine, lambda: any(each.job.state is State.REVIEWING for each in folders().folders.values()))
         (world.root / "orc.yaml").write_text(text.replace("runs: 1", "runs: lots"))
         for _ in range(5):
             tick(engine)
@@ -234,10 +234,8 @@ def test_pressure_begins_and_ends_once_each_and_lets_a_p0_begin(world: World, mo
     assert "nothing but a P0 begins" in orc(world.root, "status", code=0).out
     drop(world, 6, priority="P0")
     with world.engine() as engine:
-        for _ in range(100):
-            tick(engine)
-            if any(each.job.at.attempt for each in engine.ws.ledger.snapshot().folders.values()):
-                break
+        folders = engine.ws.ledger.snapshot
+        ticks_until(engine, lambda: any(each.job.at.attempt for each in folders().folders.values()))
     assert world.job("job-6").at.attempt == 1
     real = clock.now
     monkeypatch.setattr(clock, "now", lambda: real() + timedelta(seconds=320))
@@ -269,17 +267,17 @@ def pressures(world: World) -> list[str]:
     return [line.removeprefix("pressure: ").partition(",")[0] for line in out.splitlines()]
 
 
-def test_runs_that_begin_together_pass_a_limit_no_further_than_one_by_one(world: World) -> None:
+def test_runs_that_begin_together_pass_a_limit_no_further_than_one_by_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ticking, "COSTLY_S", 60.0)
     world.souls["cyd"] = "alpha work"
     set_up(world, {"total": {"tokens": 4200}})
     drop(world, 1, 2)
     with world.engine() as engine:
-        for _ in range(40):
-            tick(engine)
-            doing = [folder.job.at.reserved for folder in engine.ws.ledger.snapshot().active]
-            reserved = [each for each in doing if each is not None]
-            if reserved:
-                break
+        ticks_until(engine, lambda: any(each.job.at.reserved for each in engine.ws.ledger.snapshot().active))
+        doing = [folder.job.at.reserved for folder in engine.ws.ledger.snapshot().active]
+        reserved = [each for each in doing if each is not None]
     # Before its prompt is made nobody knows how long that is: for both of them there was room.
     assert len(reserved) == 1
     assert reserved[0].tokens > 4200
