@@ -21,7 +21,7 @@ from orchestrator.core.config import (
 from orchestrator.core.job import Check, Expects, MergePolicy
 from orchestrator.core.recurring import Catchup, Overlap, Schedule
 from orchestrator.core.scenario import Burst, FakeAgent, FakeService, Incident, Scenario, Spread, Trial, Work
-from orchestrator.engine.simulate import House, house_of
+from orchestrator.engine.simulation.house import House, house_of
 
 STARTS = (
     datetime(2026, 11, 20, 6, tzinfo=UTC),

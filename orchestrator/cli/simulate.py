@@ -18,7 +18,7 @@ from orchestrator.errors import ExitCode, NotFoundError
 if TYPE_CHECKING:
     from orchestrator.core.config import Config
     from orchestrator.core.scenario import Scenario
-    from orchestrator.engine.simulate_report import Played
+    from orchestrator.engine.simulation.report import Played
 
 QUIET_S = 1.0
 """What takes longer says how far it is."""
@@ -70,8 +70,8 @@ def simulate(
         raise click.UsageError(f"the plot is an SVG file: name it {plot.with_suffix('.svg').name}")
     if config is not None and as_written:
         raise click.UsageError("give --config or --as-written, not both")
-    from orchestrator.engine.simulate_report import simulate as play
-    from orchestrator.engine.simulate_report import with_limits_of
+    from orchestrator.engine.simulation.report import simulate as play
+    from orchestrator.engine.simulation.report import with_limits_of
 
     house = _read(scenario)
     unused: tuple[str, ...] = ()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from orchestrator.cli.costs_plot import in_columns, svg_plot, text_plot
 
 if TYPE_CHECKING:
-    from orchestrator.engine.simulate_figures import Column
-    from orchestrator.engine.simulate_report import Played
+    from orchestrator.engine.simulation.figures import Column
+    from orchestrator.engine.simulation.report import Played
 
 MOST_COLUMNS = 84
 _WIDE, _TALL = 720, 200

@@ -17,9 +17,9 @@ from orchestrator.core.job import Job, Priority
 from orchestrator.core.recurring import Turn
 from orchestrator.core.scenario import Incident, Trial
 from orchestrator.core.service import Ended, Service
-from orchestrator.engine.simulate import House, house_of
-from orchestrator.engine.simulate_meter import LiveRun, Meter
-from orchestrator.engine.simulate_report import simulate
+from orchestrator.engine.simulation.house import House, house_of
+from orchestrator.engine.simulation.meter import LiveRun, Meter
+from orchestrator.engine.simulation.report import simulate
 
 TORTURED, AT_ONCE = 1000, 20
 WEEK_S = 60.0
@@ -137,7 +137,7 @@ def kept_reservation(after: Job, charge: object) -> Job:
 
 BREAKS: list[tuple[str, object, str]] = [
     ("core.limits.Book.take", take_no_reservation, "budgets"),
-    ("engine.simulate.still_within", begins_all_the_same, "budgets"),
+    ("engine.simulation.house.still_within", begins_all_the_same, "budgets"),
     ("core.backlog.AGEING_S", 10**9, "order"),
     ("core.schedule._Slots.free_for", free_without_the_reserved_slot, "urgent"),
     ("core.schedule._Slots.free_for", lambda slots, job: True, "slots"),
@@ -145,7 +145,7 @@ BREAKS: list[tuple[str, object, str]] = [
     ("core.service_load.after_run", service_never_rests, "in_vain"),
     ("core.recurring.made_of", slot_without_its_job, "once"),
     ("core.limits.is_engaged", never_over, "budgets"),
-    ("engine.simulate_ledger.charged", kept_reservation, "nothing_lost"),
+    ("engine.simulation.ledger.charged", kept_reservation, "nothing_lost"),
     ("core.backlog.Backlog.next_routine", lambda backlog: None, "upkeep"),
 ]
 

@@ -15,10 +15,10 @@ from orchestrator.core.matching import fits
 from orchestrator.core.scenario import Incident, Trial
 from orchestrator.core.service import Service
 from orchestrator.core.times import parse
-from orchestrator.engine.simulate_meter import STEP_S, LiveRun
+from orchestrator.engine.simulation.meter import STEP_S, LiveRun
 
 if TYPE_CHECKING:
-    from orchestrator.engine.simulate import House
+    from orchestrator.engine.simulation.house import House
 
 BUSY = 0.95
 """The least share of the slots that is in use while work waits that limits allow."""

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from orchestrator.core.config import Config
 from orchestrator.core.scenario import Scenario
-from orchestrator.engine.simulate import House, house_of
-from orchestrator.engine.simulate_figures import LANES, Column, Figures, Waits, part
-from orchestrator.engine.simulate_promises import Promise
+from orchestrator.engine.simulation.figures import LANES, Column, Figures, Waits, part
+from orchestrator.engine.simulation.house import House, house_of
+from orchestrator.engine.simulation.promises import Promise
 
 Tell = Callable[[datetime], None]
 

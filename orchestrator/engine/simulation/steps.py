@@ -70,8 +70,8 @@ from orchestrator.core.transitions import Move
 from orchestrator.core.usage import estimate, learned_path, prompt_tokens, what_of
 from orchestrator.core.verdict import Judgement
 from orchestrator.core.waits import freed, remind
-from orchestrator.engine.simulate_ledger import MadeLedger
-from orchestrator.engine.simulate_runs import Play
+from orchestrator.engine.simulation.ledger import MadeLedger
+from orchestrator.engine.simulation.runs import Play
 
 STAT = "1 file changed, 12 insertions(+), 3 deletions(-)"
 _PATHS = (ChangedPath("work.txt", "M", 12, 3),)

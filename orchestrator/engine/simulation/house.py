@@ -36,12 +36,12 @@ from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import ENGINE, Actor, Event, Move
 from orchestrator.core.usage import BUCKET_S, PRESSURE_PATH, WINDOW_S, Charge
 from orchestrator.engine.recurring import Timetable, slots_due
-from orchestrator.engine.simulate_figures import Figures
-from orchestrator.engine.simulate_ledger import MadeLedger
-from orchestrator.engine.simulate_meter import LiveRun, Meter
-from orchestrator.engine.simulate_promises import Watch
-from orchestrator.engine.simulate_runs import Play, Wanted, draw, play_agent, play_checks, play_routine
-from orchestrator.engine.simulate_steps import Steps
+from orchestrator.engine.simulation.figures import Figures
+from orchestrator.engine.simulation.ledger import MadeLedger
+from orchestrator.engine.simulation.meter import LiveRun, Meter
+from orchestrator.engine.simulation.promises import Watch
+from orchestrator.engine.simulation.runs import Play, Wanted, draw, play_agent, play_checks, play_routine
+from orchestrator.engine.simulation.steps import Steps
 
 PERSON = Actor("human:person")
 MOST_TICKS = 2_000

@@ -15,11 +15,11 @@ from orchestrator.core.scenario import Scenario
 from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import Event, Move
 from orchestrator.core.usage import Charge
-from orchestrator.engine.simulate_meter import LiveRun
-from orchestrator.engine.simulate_runs import Play
+from orchestrator.engine.simulation.meter import LiveRun
+from orchestrator.engine.simulation.runs import Play
 
 if TYPE_CHECKING:
-    from orchestrator.engine.simulate import House
+    from orchestrator.engine.simulation.house import House
 
 MOST_COLUMNS = 168
 """So many points in time are kept: of a week each hour."""
