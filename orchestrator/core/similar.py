@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -246,17 +247,23 @@ class _Shelf:
                 yield found, other
 
     def _pointed_at(self, new: Said, weight: _Weights, least: int) -> set[str]:
-        """Jobs that have one of the rarest words of a new one: whoever has none of them cannot be as like as that."""
+        """Jobs that have one of the rarest words of a new one, and by the other words that point may be as like as that.
+
+        Whoever has none of those cannot be. Words that point at no job count as if each job had them.
+        """
         found: set[str] = set()
+        shared: Counter[str] = Counter()
         total = left = sum(weight[word] for word in new.words)
-        for _, word in sorted((len(self.having.get(word, ())), word) for word in new.words):
-            if left * ALL < least * total:
-                break
-            having = self.having.get(word, ())
-            if len(having) <= MOST_SHARED:
-                found.update(having)
+        often = 0
+        for number, word in sorted((len(self.having.get(word, ())), word) for word in new.words):
+            having = self.having.get(word, frozenset[str]()) if number <= MOST_SHARED else frozenset[str]()
+            if left * ALL >= least * total:
+                found |= having
+            for id_ in having & found:
+                shared[id_] += weight[word]
+            often += weight[word] if number > MOST_SHARED else 0
             left -= weight[word]
-        return found
+        return {id_ for id_ in found if (shared[id_] + often) * ALL >= least * total}
 
 
 class _Weights(dict[str, int]):
