@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
@@ -25,7 +26,7 @@ _FSCK = re.compile(r"object (?P<oid>[0-9a-f]{40,64}): (?P<what>.+)")
 def borrow_objects(source_git_dir: Path, path: Path) -> Git:
     """A new repository at `path` with all objects of `source_git_dir` (the common git folder). Raises OrcError."""
     with effect(Effect.MIRROR_REFRESH):
-        git = init_bare(path, object_format(Git(source_git_dir)), durable=False)
+        git = replace(init_bare(path, object_format(Git(source_git_dir))), durable=False)
         guard_attributes(git)
         # A commit-graph that lies would have another history judged than the one that the commits have.
         config = (path / "config").read_bytes()

@@ -100,10 +100,10 @@ def _build_mirror(path: Path, format_: str) -> None:
     sync_folder(path.parent)
 
 
-def init_bare(path: Path, format_: str, *, durable: bool = True) -> Git:
-    """A new bare repository without hooks or anything else of a template; `durable` as in `Git`."""
+def init_bare(path: Path, format_: str) -> Git:
+    """A new bare repository without hooks or anything else of a template."""
     ensure_folder(path.parent)
-    git = Git(path, durable=durable)
+    git = Git(path)
     git.run("init", "--quiet", "--template=", f"--object-format={format_}", "--initial-branch=main")
     return git
 

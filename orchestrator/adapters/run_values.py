@@ -136,10 +136,12 @@ class RunSpec:
     commands: tuple[CommandSpec, ...] = ()
     orc_folder: str = ""
     """Where the command `orc` of the engine lies; '' if the run is not to have it, or it is not known."""
-    durable: bool = True
-    """Whether its result is to outlast a power cut."""
-    held_by: str = ""
-    """A lock file: once its tree is ready the run waits to be let go, and ends if nobody holds that lock any more."""
+    awaited_by: str = ""
+    """The lock file of a gate: somebody waits for this run and for nothing else; '' for a run of the engine.
+
+    All processors write its tree, and its result need not outlast a power cut. Once the tree is ready the run waits to
+    be let go, and ends if nobody holds that lock any more.
+    """
 
     @classmethod
     def from_json(cls, data: object) -> RunSpec:
@@ -170,8 +172,7 @@ class RunSpec:
                 for item in _get(data, "commands", list, default=[]) or []
             ),
             orc_folder=_get(data, "orc_folder", str, default=""),
-            durable=_get(data, "durable", bool, default=True),
-            held_by=_get(data, "held_by", str, default=""),
+            awaited_by=_get(data, "awaited_by", str, default=""),
         )
         if spec.kind is not RunKind.CHECKS and spec.launch is None:
             raise InvalidFileError(f"is missing, and a run of kind {spec.kind} needs it", key="launch")

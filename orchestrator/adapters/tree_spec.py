@@ -58,8 +58,6 @@ class TreeSpec:
     author: Identity
     read_only: bool = False
     """For exports: take away the permission to write the files."""
-    alone: bool = False
-    """Somebody waits for it and nothing else is at work: all processors may write its files."""
 
     @property
     def start(self) -> str:
@@ -94,7 +92,6 @@ class TreeSpec:
             seal_ref=_seal_ref(_get(data, "seal_ref", str)) if data.get("seal_ref") else None,
             author=Identity(_get(author, "name", str), _get(author, "email", str)),
             read_only=bool(data.get("read_only", False)),
-            alone=bool(data.get("alone", False)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -112,7 +109,6 @@ class TreeSpec:
             "seal_ref": self.seal_ref,
             "author": asdict(self.author),
             "read_only": self.read_only,
-            "alone": self.alone,
         }
 
 

@@ -86,12 +86,13 @@ _LOCK_SECONDS = 60.0
 # --- preparing ---
 
 
-def prepare_tree(spec: TreeSpec, *, when: datetime | None = None) -> Prepared:
+def prepare_tree(spec: TreeSpec, *, when: datetime | None = None, alone: bool = False) -> Prepared:
     """Make the tree hold exactly what the run starts from, saving what it held before.
 
     Work that is not sealed goes to its seal ref, or to `refs/orc/rescue/<agent>/...` of the mirror. Unchanged files of
-    the old content are not written again. `when` is the time of the commits that save it. Safe to repeat after a crash
-    at any point. Raises OrcError: a commit is missing, a file to include is missing, the old work cannot be saved.
+    the old content are not written again. `when` is the time of the commits that save it. `alone`: somebody waits for
+    it and nothing else is at work, so all processors may write. Safe to repeat after a crash at any point. Raises
+    OrcError: a commit is missing, a file to include is missing, the old work cannot be saved.
     """
     _refuse_linked_folder(spec)
     notes: list[str] = []
@@ -115,7 +116,7 @@ def prepare_tree(spec: TreeSpec, *, when: datetime | None = None) -> Prepared:
         record = TreeRecord(spec, start, preparing=True, machine=machine_start()).write()
         began = int(os.stat(spec.record).st_mtime)
         writable = _writable_again(git, was, start) if spec.read_only else None
-        fresh = _fill(git, spec, record.tree)
+        fresh = _fill(git, spec, record.tree, alone)
         if spec.mode is TreeMode.WORK:
             _make_clone(git, spec)
         _copy_included(spec)
@@ -318,12 +319,12 @@ def _put_under_rescue(git: Git, spec: TreeSpec, commit: str, when: datetime, not
     return ref
 
 
-def _fill(git: Git, spec: TreeSpec, tree: str) -> bool:
+def _fill(git: Git, spec: TreeSpec, tree: str, alone: bool) -> bool:
     """Bring the folder to the start; True if it was built from nothing."""
     if is_real_folder(spec.path) and spec.index.is_file():
         try:
             sweep(spec.path, spec.keep, known=spec.beside("folders"))
-            _check_out(git, spec)
+            _check_out(git, spec, alone)
             # A look costs half of what cleaning does, and nearly always there is nothing to clean.
             if (_is_clean(git, spec) or _clean(git, spec)) and _is_exactly(git, tree):
                 return False
@@ -332,14 +333,14 @@ def _fill(git: Git, spec: TreeSpec, tree: str) -> bool:
     remove_tree(spec.path)
     remove(spec.index)
     ensure_folder(spec.path)
-    _check_out(git, spec)
+    _check_out(git, spec, alone)
     return True
 
 
-def _check_out(git: Git, spec: TreeSpec) -> None:
+def _check_out(git: Git, spec: TreeSpec, alone: bool) -> None:
     remove(spec.index.with_name(spec.index.name + ".lock"))
     # git starts more than one worker only for a hundred files and more.
-    workers = ("-c", "checkout.workers=0") if spec.alone else ()
+    workers = ("-c", "checkout.workers=0") if alone else ()
     git.run(*workers, "read-tree", "--reset", "-u", spec.start)
 
 

@@ -12,7 +12,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -72,10 +72,12 @@ class Workshop:
         return self.folder / LOCK
 
     def begin(self, start: Start) -> int:
-        """Start a run; the id of its process, 0 if that is not known. Ctrl-C ends it. Raises UnavailableError."""
+        """Have the tree of a run made ready; the id of its process, 0 if that is not known. It is held before it runs
+        anything. Ctrl-C ends it. Raises UnavailableError."""
         folder = self.run_folder(start.spec.run)
+        awaited = replace(start, spec=replace(start.spec, awaited_by=str(self.lock)))
         try:
-            return launch_in(folder, start, self.nursery.spawn) or 0
+            return launch_in(folder, awaited, self.nursery.spawn) or 0
         except KeyboardInterrupt:
             if folder.path.is_dir():
                 self._end(folder, 0, start.spec.run)
@@ -83,31 +85,14 @@ class Workshop:
 
     def play(self, start: Start, told: str) -> RunResult:
         """Start a run and wait for its end. Ctrl-C ends it first. Raises UnavailableError if it left no result."""
-        return self._await(self.run_folder(start.spec.run), self.begin(start), told)
+        return self.let_go(start.spec.run, self.begin(start), told)
 
-    def let_go(self, start: Start, pid: int, told: str) -> RunResult:
-        """Let a run that was begun held do what it is for, and wait for its end; otherwise as `play`."""
-        folder = self.run_folder(start.spec.run)
-        with effect(Effect.RUN_FOLDER):
-            write_atomic(folder.go, b"", sync=False)
-        return self._await(folder, pid, told)
-
-    def give_up(self, start: Start, pid: int) -> None:
-        """End a run that is held, in the middle of making its tree if need be, and wait until nothing of it is left."""
-        folder = self.run_folder(start.spec.run)
-        with effect(Effect.RUN_STOP):
-            write_atomic(folder.stop, b"", sync=False)
-            if pid:
-                kill_descendants(start.spec.run, run_dir=folder.path, root=pid)
-        self._wait(folder, pid, "the checkout is ended")
-
-    def _end(self, folder: RunFolder, pid: int, told: str) -> None:
-        with effect(Effect.RUN_STOP):
-            write_atomic(folder.stop, b"", sync=False)
-        self._wait(folder, pid, f"{told}: ending it")
-
-    def _await(self, folder: RunFolder, pid: int, told: str) -> RunResult:
+    def let_go(self, run: str, pid: int, told: str) -> RunResult:
+        """Let a run that was begun do what it is for, and wait for its end; otherwise as `play`."""
+        folder = self.run_folder(run)
         try:
+            with effect(Effect.RUN_FOLDER):
+                write_atomic(folder.go, b"", sync=False)
             self._wait(folder, pid, told)
         except KeyboardInterrupt:
             self._end(folder, pid, told)
@@ -116,6 +101,20 @@ class Workshop:
         if result is None:
             raise UnavailableError(f"{told}: the process that supervises it was killed", hint="try again")
         return result
+
+    def give_up(self, run: str, pid: int) -> None:
+        """End a run that is held, in the middle of making its tree if need be, and wait until nothing of it is left."""
+        folder = self.run_folder(run)
+        with effect(Effect.RUN_STOP):
+            write_atomic(folder.stop, b"", sync=False)
+            if pid:
+                kill_descendants(run, run_dir=folder.path, root=pid)
+        self._wait(folder, pid, "the checkout is ended")
+
+    def _end(self, folder: RunFolder, pid: int, told: str) -> None:
+        with effect(Effect.RUN_STOP):
+            write_atomic(folder.stop, b"", sync=False)
+        self._wait(folder, pid, f"{told}: ending it")
 
     def _wait(self, folder: RunFolder, pid: int, told: str) -> None:
         # Until the process is gone, not only its lock: at its very end it rings a bell in this folder.
@@ -239,22 +238,35 @@ class Checking:
     """A run of the checks on one commit that makes its tree ready, and is held before it runs anything."""
 
     shop: Workshop
-    start: Start
+    run: str
     commit: str
     pid: int
 
+    def finish(self, told: str) -> RunResult:
+        """Run the checks, and wait for their end. Raises UnavailableError."""
+        return self.shop.let_go(self.run, self.pid, told)
+
     def drop(self) -> None:
         """Nothing is to be run after all."""
-        self.shop.give_up(self.start, self.pid)
+        self.shop.give_up(self.run, self.pid)
 
 
 def make_ready(shop: Workshop, git: Git, where: Where, commit: str, checks: tuple[Check, ...], setup: str) -> Checking:
-    """Have the tree of one commit made ready for its checks while somebody still judges whether they are to run.
-
-    Raises UnavailableError.
-    """
-    start = _start(shop, git, where, commit, checks, setup, held_by=str(shop.lock))
-    return Checking(shop, start, commit, shop.begin(start))
+    """Have the tree of one commit made ready for its checks. Raises UnavailableError."""
+    spec = RunSpec(
+        run=f"gate.{where}",
+        kind=RunKind.CHECKS,
+        job="gate",
+        number=1,
+        orcdir=shop.orcdir,
+        agent=None,
+        project="gate",
+        tree=export_in(shop.folder / "trees" / "checks", git.git_dir, commit),
+        limits=LimitsSpec(wall_s=WALL_S, grace_s=GRACE_S, silent_s=0),
+        setup=CommandSpec(setup, checks[0].timeout_s) if setup else None,
+        commands=tuple(CommandSpec(each.run, each.timeout_s, each.label) for each in checks),
+    )
+    return Checking(shop, spec.run, commit, shop.begin(Start(spec)))
 
 
 def run_checks(
@@ -271,10 +283,7 @@ def run_checks(
 ) -> Checked:
     """The checks on a clean checkout of one commit, as the engine runs them; `ready` is the run made for them."""
     try:
-        if ready is not None:
-            result = shop.let_go(ready.start, ready.pid, told)
-        else:
-            result = shop.play(_start(shop, git, where, commit, checks, setup), told)
+        result = (ready or make_ready(shop, git, where, commit, checks, setup)).finish(told)
     except (OrcError, OSError) as error:
         return Checked(where, commit, tree, problem=error.message if isinstance(error, OrcError) else str(error))
     if result.status is not RunStatus.ENDED:
@@ -282,24 +291,3 @@ def run_checks(
         is_setup = result.status is RunStatus.SETUP_FAILED
         return Checked(where, commit, tree, result.check_results(), problem=why, setup_failed=is_setup)
     return Checked(where, commit, tree, result.check_results())
-
-
-def _start(
-    shop: Workshop, git: Git, where: Where, commit: str, checks: tuple[Check, ...], setup: str, *, held_by: str = ""
-) -> Start:
-    spec = RunSpec(
-        run=f"gate.{where}",
-        kind=RunKind.CHECKS,
-        job="gate",
-        number=1,
-        orcdir=shop.orcdir,
-        agent=None,
-        project="gate",
-        tree={**export_in(shop.folder / "trees" / "checks", git.git_dir, commit), "alone": True},
-        limits=LimitsSpec(wall_s=WALL_S, grace_s=GRACE_S, silent_s=0),
-        setup=CommandSpec(setup, checks[0].timeout_s) if setup else None,
-        commands=tuple(CommandSpec(each.run, each.timeout_s, each.label) for each in checks),
-        durable=False,
-        held_by=held_by,
-    )
-    return Start(spec)

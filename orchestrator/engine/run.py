@@ -112,7 +112,7 @@ def _clean_up(run: Run, spec: RunSpec | None) -> None:
 
 def _leave_result(run: Run, lease: int) -> int:
     signal.setitimer(signal.ITIMER_REAL, 0)
-    result, durable = run.result(), run.spec is None or run.spec.durable
+    result, durable = run.result(), run.spec is None or not run.spec.awaited_by
     try:
         try:
             write_result(run.folder, result, durable=durable)

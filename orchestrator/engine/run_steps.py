@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 ERROR_LINE_CHARS = 300
 GO_POLL_S = 0.003
-LOOKS_AT_HOLDER = 50
+LOOKS_AT_GATE = 50
 """A run that is held looks so rarely whether somebody still waits for it."""
 LEAST_OUTPUT = 64 * 1024
 """Bytes that each command of the checks may print, however much those before it have printed."""
@@ -203,7 +203,7 @@ def execute(run: Run, spec: RunSpec) -> None:
     tree = TreeSpec.from_json(dict(spec.tree))
     _stop_if_asked(run)
     run.enter("preparing")
-    prepared = prepare_tree(tree)
+    prepared = prepare_tree(tree, alone=bool(spec.awaited_by))
     run.notes += prepared.notes
     run.note_event("prepared", fresh=prepared.fresh)
     _wait_for_go(run, spec)
@@ -248,9 +248,9 @@ def tree_is_sealed(spec: RunSpec) -> bool:
 def _wait_for_go(run: Run, spec: RunSpec) -> None:
     """Wait until nothing speaks any more against what a run that is held is for."""
     looks = 0
-    while spec.held_by and not os.path.lexists(run.folder.go):
+    while spec.awaited_by and not os.path.lexists(run.folder.go):
         _stop_if_asked(run)
-        if looks % LOOKS_AT_HOLDER == 0 and lease_is_free(Path(spec.held_by)):
+        if looks % LOOKS_AT_GATE == 0 and lease_is_free(Path(spec.awaited_by)):
             raise RunOver(RunStatus.STOPPED, "Nobody waits for this run any more.")
         looks += 1
         time.sleep(GO_POLL_S)
