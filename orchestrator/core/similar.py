@@ -247,7 +247,7 @@ class _Shelf:
                 yield found, other
 
     def _pointed_at(self, new: Said, weight: _Weights, least: int) -> set[str]:
-        """Jobs that have one of the rarest words of a new one, and by the other words that point may be as like as that.
+        """Jobs that have one of the rarest words of a new one, and by all words that point may be as like as that.
 
         Whoever has none of those cannot be. Words that point at no job count as if each job had them.
         """
