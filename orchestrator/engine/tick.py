@@ -6,6 +6,7 @@ take in what people changed → collect what ended → decide → reserve in the
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -99,12 +100,17 @@ LOOK_SHARE = 100
 """With so many files that a look takes long, it is taken so seldom that it costs one part in this many of a core."""
 CLEAR_S = 2.0
 """How long ended runs may lie about while there is always something more urgent to do."""
+BEGIN_S = 0.04
+"""So long a tick starts runs that were reserved, one at least: the most urgent first, the others in the next one."""
 THERE_S = 5.0
 """How long a run that was seen to be there is taken to be: nobody but a person's hand takes its folder away."""
-COSTLY_S = 0.1
-"""A tick that has gone on for so long takes in at most one more run that ended, and makes one more step of each costly
-sort. The rest is due in the next one, at once: what a person asks for, or another run needs, is not to wait for it."""
-COSTLY = (StartAttempt, StartReview, Gather)
+COSTLY_S = 0.06
+"""So long a tick goes on with what takes git, and with reserving; at least one thing of each is done.
+The rest is due in the next tick, at once: what a person asks for, or another run needs, is not to wait for it."""
+COSTLY = (Gather, BuildMerge, Land, WatchLanding)
+"""What takes git tens of milliseconds. Taking in a run that has ended is of that kind too."""
+RESERVING = (StartAttempt, StartReview, StartChecks)
+"""What is soon reserved, but is begun thereupon: of each sort at least one in each tick."""
 T = TypeVar("T")
 
 
@@ -153,6 +159,12 @@ class Engine:
     shut: frozenset[str] = frozenset()
     began: float = 0.0
     """When the tick began that goes on, by the clock that only goes on."""
+    costly: int = 0
+    """How many things that take git were done in it."""
+    left_out: bool = False
+    """Whether something that was decided was left out of it, or of the last one, for there was no more time."""
+    goes_first: bool = False
+    """Whether what is decided goes before what has ended: every second tick of those that leave something out."""
     there: dict[str, float] = field(default_factory=dict)
     """The runs that were seen to be there, and when, by the clock that only goes on."""
     blocked: bool = False
@@ -165,7 +177,8 @@ def tick(engine: Engine) -> bool:
     Never raises: what goes wrong is told in `engine.problems`, and tried again at the next tick.
     """
     ws = engine.ws
-    engine.began = time.monotonic()
+    engine.began, engine.costly = time.monotonic(), 0
+    engine.goes_first, engine.left_out = engine.left_out and not engine.goes_first, False
     engine.problems.clear()
     engine.blocked = False
     if engine.trials.is_due():
@@ -175,11 +188,11 @@ def tick(engine: Engine) -> bool:
     _guarded(engine, "orc.yaml", ws.reload_config)
     moved = bool(_guarded(engine, "queue/", partial(_take_in, engine)))
     moved |= not engine.stopping and _make_scheduled(engine)
-    moved |= _collect(engine)
+    moved |= engine.goes_first or _collect(engine)
     moved |= not engine.blocked and bool(_guarded(engine, "orc", partial(_decide, engine)))
     moved |= not engine.blocked and _look_at_goals(engine)
     if not engine.blocked:
-        _guarded(engine, "runs", partial(_see_that_runs_run, engine))
+        moved |= bool(_guarded(engine, "runs", partial(_see_that_runs_run, engine))) or engine.left_out
         if not moved or time.monotonic() - engine.cleared > CLEAR_S:
             _guarded(engine, "runs", partial(clear_up, ws))
             engine.cleared = time.monotonic()
@@ -231,8 +244,9 @@ def _collect(engine: Engine) -> bool:
         jobs = [job for job in jobs if run_kind(job) is RunKind.ATTEMPT]
     ended: list[Move | None] = []
     for job in jobs:
-        is_due = _may_do_more(engine, len(ended) - ended.count(None))
+        is_due = _has_time(engine, engine.costly)
         ended.append(_guarded(engine, job.id, partial(collect_run, ws, job)) if is_due else None)
+        engine.costly += ended[-1] is not None
     checked = None if engine.trials.broken else _guarded(engine, "bases", lambda: list(collect_bases(ws)))
     bases = checked or []
     # What a run asked last goes into the same update of the ledger as the step that ends it.
@@ -252,8 +266,8 @@ def _collect(engine: Engine) -> bool:
     return moved
 
 
-def _may_do_more(engine: Engine, done: int) -> bool:
-    """Whether one more of a costly sort is for this tick, of which so many were done."""
+def _has_time(engine: Engine, done: int) -> bool:
+    """Whether one more thing of a sort is for this tick, in which so many of it were done."""
     return not done or time.monotonic() - engine.began < COSTLY_S
 
 
@@ -314,13 +328,17 @@ def _perform(engine: Engine, board: Board, actions: Iterable[JobAction | CheckBa
     # Whether pressure keeps it from beginning was decided; what is set aside for it is known only here.
     limits = engine.ws.config.execution_limits
     book = Book(limits, board.spending, live_runs(board.active), engaged=False)
-    number: Counter[type[object]] = Counter()
+    reserved: Counter[type[object]] = Counter()
     for action in actions:
-        if isinstance(action, COSTLY) and not _may_do_more(engine, number[type(action)]):
+        before = engine.costly if isinstance(action, COSTLY) else reserved[type(action)]
+        if isinstance(action, COSTLY + RESERVING) and not _has_time(engine, before):
+            engine.left_out = True
             continue
         name = action.project if isinstance(action, CheckBase) else action.job
         done = _guarded(engine, name, partial(_act, engine, board, action))
-        number[type(action)] += done is not None
+        if done is not None:
+            engine.costly += isinstance(action, COSTLY)
+            reserved[type(action)] += 1
         if isinstance(done, Filing):
             filings.append(done)
         elif isinstance(done, Reserved):
@@ -423,30 +441,32 @@ def _settle(ws: Workspace, job: Job, action: BaseMended | Freed | ApplyDefault) 
             return apply_default(job, card, ws.stamp())
 
 
-def _see_that_runs_run(engine: Engine) -> None:
-    """Start the runs that the ledger names and that are not there: those just reserved, and those a crash left out."""
-    ws, now = engine.ws, time.monotonic()
+def _see_that_runs_run(engine: Engine) -> bool:
+    """Start the runs that the ledger names and that are not there: those just reserved, and those a crash left out.
+
+    Returns whether some are left to the next tick.
+    """
+    ws, now, begun, is_more = engine.ws, time.monotonic(), 0, False
+    # A start that was committed and did not happen is made up for only once nobody holds the job any more.
+    jobs = [job for job in running(ws) if not job.is_held]
+    seen = {job.at.run: engine.there.get(job.at.run, -math.inf) for job in jobs}
+    engine.there = {run: at for run, at in seen.items() if now - at < THERE_S}
     failed = []
-    there: dict[str, float] = {}
-    for folder in ws.ledger.snapshot().active:
-        job = folder.job
-        # A start that was committed and did not happen is made up for only once nobody holds the job any more.
-        if not job.at.run or job.is_held:
-            continue
-        seen = engine.there.get(job.at.run)
-        if seen is not None and now - seen < THERE_S:
-            there[job.at.run] = seen
-            continue
+    for job in sorted((job for job in jobs if job.at.run not in engine.there), key=lambda job: job.priority):
+        if begun and time.monotonic() - now > BEGIN_S:
+            is_more = True
+            break
         step = _guarded(engine, job.id, partial(_ensure, ws, job))
         if isinstance(step, Move):
             failed.append(step)
         elif job.id not in engine.problems:
-            there[job.at.run] = now
-    engine.there = there
+            engine.there[job.at.run] = now
+            begun += 1
     commit_steps(engine, failed, [])
     for name in ws.config.projects:
         filing = _guarded(engine, name, partial(_ensure_base, ws, name))
         commit_steps(engine, [], [filing] if filing else [])
+    return is_more
 
 
 def _ensure(ws: Workspace, job: Job) -> Move | None:

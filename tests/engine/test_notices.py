@@ -265,14 +265,16 @@ def test_who_tells_waits_for_another_who_does(world: World, monkeypatch: pytest.
     world.set_up()
     tell(world)
     add(world, 1)
-    let_go = threading.Event()
+    is_held, let_go = threading.Event(), threading.Event()
 
     def hold() -> None:
         with hold_lock(box(world).lock, timeout=0, what="a test"):
+            is_held.set()
             let_go.wait(30)
 
     thread = threading.Thread(target=hold)
     thread.start()
+    assert is_held.wait(30)
     threading.Timer(0.5, let_go.set).start()
     assert len(tell(world)) == 1
     thread.join()

@@ -50,6 +50,13 @@ def test_what_ended_holds_nothing_back_by_mistake_while_the_step_in_which_it_was
     assert broken(house_by_chance(242)) == {}
 
 
+@pytest.mark.parametrize("seed", [550, 990])
+def test_what_a_thousand_houses_found_in_the_promises_themselves_stays_mended(seed: int) -> None:
+    """A second P0 takes the one more slot, which is no share of the background; and a clock that is set back makes
+    of what was used an hour ago the last minutes."""
+    assert broken(house_by_chance(seed, hours=6.0)) == {}
+
+
 @pytest.mark.parametrize("seconds", [3600, 240, -60, -3600])
 def test_a_clock_that_is_set_while_much_is_used_breaks_no_promise(seconds: int) -> None:
     """The last minutes are those by the clock of the machine."""

@@ -263,7 +263,7 @@ class House:
         board = self._board()
         actions = decide(board, self.wall, self.backlog)
         pressed = [self._press(each) for each in actions if isinstance(each, SetPressure)]
-        background = sum(run.priority >= Priority.P3 for run in self.meter.live.values())
+        before = tuple(self.meter.live.values())
         limits = self.config.execution_limits
         book = Book(limits, board.spending, live_runs(board.active), engaged=False)
         moves = []
@@ -279,7 +279,7 @@ class House:
             if isinstance(action, StartAttempt):
                 started.append((job, action.agent, action.rule))
         moved = self._commit(moves)
-        self.watch.decided(self, started, background)
+        self.watch.decided(self, started, before)
         return moved or any(pressed)
 
     def _board(self) -> Board:

@@ -57,6 +57,8 @@ class Meter:
     _recent: deque[tuple[float, int]] = field(default_factory=deque)
     _astray: list[tuple[float, int]] = field(default_factory=list)
     """What a clock that was set back leaves so far in the time to come that it may be forgotten, or not."""
+    _old: list[tuple[float, int]] = field(default_factory=list)
+    """What ended before the last minutes."""
 
     def begin(self, run: str, live: LiveRun) -> None:
         """A run begins."""
@@ -79,16 +81,23 @@ class Meter:
         By the machine's clock: what ended before that was set back counts as long as it is no further ahead than this.
         """
         while self._recent and self._recent[0][0] <= now - WINDOW_S - STEP_S:
-            self._recent.popleft()
+            self._old.append(self._recent.popleft())
         reach, ended = WINDOW_S + late_s, (*self._recent, *self._astray) if late_s else self._recent
         used = sum(tokens for at, tokens in ended if now - reach < at <= now + reach)
         return used + sum(each.tokens for each in self.live.values())
 
     def set_clock(self, now: float, seconds: int) -> None:
-        """The machine's clock is set: by that, what ended did so longer ago."""
-        known, astray = ([(at - seconds, tokens) for at, tokens in part] for part in (self._recent, self._astray))
+        """The machine's clock is set: by that, what ended did so longer ago.
+
+        What ended long ago by the clock of before may be of the last minutes by this one, if nothing has ended since:
+        of what is still noted nobody can tell that.
+        """
+        parts = (self._recent, self._astray, self._old)
+        known, astray, old = ([(at - seconds, tokens) for at, tokens in part] for part in parts)
         self._recent = deque(each for each in known if each[0] <= now + WINDOW_S)
-        self._astray = [*astray, *(each for each in known if each[0] > now + WINDOW_S)]
+        new = [each for each in known if each[0] > now + WINDOW_S]
+        self._astray = [*astray, *new, *(each for each in old if each[0] > now - WINDOW_S - STEP_S)]
+        self._old = [each for each in old if each[0] <= now - WINDOW_S - STEP_S]
 
     def reached(self, key: Key, day: str) -> str:
         """Which limit of somebody is reached, in words; '' if none is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -185,13 +185,13 @@ class Watch:
             told = f"{self._tries[number]} runs were begun on {incident.backend} in vain, {most} are enough"
             self.broke("in_vain", house, told)
 
-    def decided(self, house: House, started: Iterable[tuple[Job, str, str]], background: int) -> None:
+    def decided(self, house: House, started: Iterable[tuple[Job, str, str]], before: Collection[LiveRun]) -> None:
         """What one decision has begun: each job as it was before, by whom, by which rule.
 
-        `background`: the runs of that lane before it.
+        `before`: the runs that there were until then.
         """
         ready = [job for job in house.ledger.waiting if _is_new(job)]
-        is_other = False
+        is_other, background = False, sum(run.priority >= Priority.P3 for run in before)
         for job, agent, rule in started:
             is_share = job.priority >= Priority.P3 and not background
             if _is_new(job) and job.priority >= Priority.P2 and not is_share and not rule.startswith("fallback"):
@@ -200,7 +200,8 @@ class Watch:
             is_other |= job.priority < Priority.P3
         slots = house.config.slots
         background = sum(run.priority >= Priority.P3 for run in house.meter.live.values())
-        if is_other and slots >= 3 and not background and len(house.meter.live) >= slots:
+        # Where all were taken before, there was only the one more of a person's P0, which is for nobody else.
+        if is_other and slots >= 3 and not background and len(before) < slots <= len(house.meter.live):
             openings = self.openings(house)
             low = next((job for job in ready if job.priority >= Priority.P3 and openings.take(job)), None)
             if low is not None:
