@@ -125,7 +125,7 @@ def _edit_from_file(app: App, name: str, file: Path) -> Edited:
 
 
 def _edit_in_editor(app: App, name: str) -> Edited:
-    from orchestrator.adapters.processes import run_editor
+    from orchestrator.adapters.programs import run_editor
     from orchestrator.engine.edit import Edited, drafts_of, edit_job, open_draft, remove_draft
     from orchestrator.engine.find import find_job
 

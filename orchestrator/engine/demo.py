@@ -16,7 +16,7 @@ from pathlib import Path
 
 from orchestrator.adapters.files import ensure_folder, lease_is_free, lock_is_free, remove, remove_tree, write_atomic
 from orchestrator.adapters.git import Git, Identity
-from orchestrator.adapters.processes import run_shell
+from orchestrator.adapters.programs import run_shell
 from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.core.job import State

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from orchestrator.adapters.descendants import is_alive, kill_descendants, wait_for_end
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import (
     lease_is_free,
@@ -25,7 +26,7 @@ from orchestrator.adapters.files import (
     write_atomic,
 )
 from orchestrator.adapters.git import Git
-from orchestrator.adapters.processes import is_alive, kill_descendants, remove_in_background, wait_for_end
+from orchestrator.adapters.programs import remove_in_background
 from orchestrator.adapters.run_folder import RunFolder, read_events, read_result
 from orchestrator.adapters.run_values import CommandSpec, LimitsSpec, RunKind, RunResult, RunSpec
 from orchestrator.adapters.shims import Nursery

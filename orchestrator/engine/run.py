@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from orchestrator.adapters import clock
+from orchestrator.adapters.descendants import become_subreaper, has_children, kill_descendants
 from orchestrator.adapters.files import (
     ensure_folder,
     lease_stands,
@@ -25,7 +26,6 @@ from orchestrator.adapters.files import (
     take_lease,
     write_atomic,
 )
-from orchestrator.adapters.processes import become_subreaper, has_children, kill_descendants
 from orchestrator.adapters.run_folder import RunFolder, read_spec, write_result
 from orchestrator.adapters.run_values import RunSpec
 from orchestrator.adapters.shims import LEASE_FD

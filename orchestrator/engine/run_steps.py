@@ -21,7 +21,6 @@ from orchestrator.adapters import clock
 from orchestrator.adapters.backends.base import SAME_SESSION, Output
 from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.adapters.files import ensure_folder, lease_is_free, remove, sync_name, write_atomic
-from orchestrator.adapters.processes import End, Limits, Outcome, Supervised
 from orchestrator.adapters.redact import Redactor
 from orchestrator.adapters.run_folder import (
     SPEC_BYTES,
@@ -45,6 +44,7 @@ from orchestrator.adapters.run_values import (
     SealedWork,
 )
 from orchestrator.adapters.spans import mark
+from orchestrator.adapters.supervised import End, Limits, Outcome, Supervised
 from orchestrator.adapters.worktrees import Prepared, TreeSpec, prepare_tree, seal_tree, take_place
 from orchestrator.core.records import Outcome as CheckOutcome
 from orchestrator.core.records import RunStatus
