@@ -22,8 +22,8 @@ from pathlib import Path
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.effects import KILL_AT, TRACE, Effect
-from orchestrator.adapters.files import lease_is_free
 from orchestrator.adapters.ledger import REF, Folder
+from orchestrator.adapters.locks import lease_is_free
 from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.cli.verify import find_projects
 from orchestrator.core.job import Job, Lane, State

@@ -100,7 +100,7 @@ def _split_setting(text: str) -> tuple[str, Any]:
 
 
 def _edit_from_file(app: App, name: str, file: Path) -> Edited:
-    from orchestrator.adapters.files import safe_read
+    from orchestrator.adapters.reading import safe_read
     from orchestrator.engine.edit import edit_job, is_draft, remove_draft, version_shown
     from orchestrator.engine.find import find_job
 
@@ -179,7 +179,7 @@ def _editor(app: App, git_dir: Path) -> str:
 
 def _written(draft: Path, job: Job) -> bytes | None:
     """What the person left in the file; None if that asks for nothing."""
-    from orchestrator.adapters.files import safe_read
+    from orchestrator.adapters.reading import safe_read
 
     try:
         data = safe_read(draft).data

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends.base import Capabilities, Order
-from orchestrator.adapters.files import safe_read
 from orchestrator.adapters.git import rev_parse
 from orchestrator.adapters.git_checkout import in_checkout
 from orchestrator.adapters.git_objects import diff_text
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.library import blob_id, prompt_templates, scan_skills
+from orchestrator.adapters.reading import safe_read
 from orchestrator.adapters.run_values import CommandSpec, LaunchSpec, RunKind
 from orchestrator.adapters.triggers import search_trigger
 from orchestrator.core.agent import Soul

@@ -18,14 +18,9 @@ from types import FrameType
 
 from orchestrator.adapters.descendants import is_alive, kill_descendants, wait_for_end
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import (
-    lease_is_free,
-    release_lease,
-    rename_folder,
-    take_lease,
-    write_atomic,
-)
+from orchestrator.adapters.files import rename_folder, write_atomic
 from orchestrator.adapters.git import Git
+from orchestrator.adapters.locks import lease_is_free, release_lease, take_lease
 from orchestrator.adapters.programs import remove_in_background
 from orchestrator.adapters.run_folder import RunFolder, read_events, read_result
 from orchestrator.adapters.run_values import CommandSpec, LimitsSpec, RunKind, RunResult, RunSpec

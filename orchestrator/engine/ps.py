@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.files import lock_is_free
+from orchestrator.adapters.locks import lock_is_free
 from orchestrator.adapters.process_table import ProcessFacts, command_of, holders_of, process_table, processes_of
 from orchestrator.adapters.run_folder import RunFolder, read_bounded, read_events, read_spec
 from orchestrator.adapters.run_values import RunSpec

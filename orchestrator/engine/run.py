@@ -17,15 +17,8 @@ from types import FrameType
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.descendants import become_subreaper, has_children, kill_descendants
-from orchestrator.adapters.files import (
-    ensure_folder,
-    lease_stands,
-    release_lease,
-    remove_tree,
-    ring,
-    take_lease,
-    write_atomic,
-)
+from orchestrator.adapters.files import ensure_folder, remove_tree, ring, write_atomic
+from orchestrator.adapters.locks import lease_stands, release_lease, take_lease
 from orchestrator.adapters.run_folder import RunFolder, read_spec, write_result
 from orchestrator.adapters.run_values import RunSpec
 from orchestrator.adapters.shims import LEASE_FD

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from orchestrator.adapters import clock
 from orchestrator.adapters.backends.base import SAME_SESSION, Output
 from orchestrator.adapters.backends.registry import find_backend
-from orchestrator.adapters.files import ensure_folder, lease_is_free, remove, sync_name, write_atomic
+from orchestrator.adapters.files import ensure_folder, remove, sync_name, write_atomic
+from orchestrator.adapters.locks import lease_is_free
 from orchestrator.adapters.redact import Redactor
 from orchestrator.adapters.run_folder import (
     SPEC_BYTES,

@@ -610,7 +610,7 @@ def test_what_a_killed_gate_left_is_removed_by_the_next(ground: Ground) -> None:
 
 WORKSHOPS = """
 import sys
-from orchestrator.adapters.files import lease_is_free
+from orchestrator.adapters.locks import lease_is_free
 from orchestrator.engine.gate_runs import open_workshop
 
 for _ in range(int(sys.argv[1])):

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.adapters.files import Signature, signature
 from orchestrator.adapters.queue_folder import QueueFolder
+from orchestrator.adapters.reading import Signature, signature
 from orchestrator.core.accept import accept, cancel, hold
 from orchestrator.core.answer import answer
 from orchestrator.core.job import Job, JobSpec, Priority, State, Worker

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from run_helpers import Bench, git, is_alive, wait_until
 
-from orchestrator.adapters.files import lease_is_free
+from orchestrator.adapters.locks import lease_is_free
 from orchestrator.adapters.run_folder import RunFolder, read_events, read_result, read_spec, write_result
 from orchestrator.adapters.run_values import RunResult, RunSpec
 from orchestrator.core.records import Outcome, RunStatus
@@ -315,7 +315,7 @@ class TestLease:
         (folder.path / "prompt.md").write_text("")
         engine = (
             "import os, sys; from pathlib import Path; "
-            "from orchestrator.adapters.files import take_lease; "
+            "from orchestrator.adapters.locks import take_lease; "
             "from orchestrator.adapters.shims import spawn_shim; "
             "folder, lease = map(Path, sys.argv[1:]); spawn_shim(folder, take_lease(lease)); os.kill(os.getpid(), 9)"
         )
