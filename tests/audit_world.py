@@ -16,8 +16,9 @@ from orchestrator.adapters.audit import Report, audit
 from orchestrator.adapters.audit_chain import Commit, Store, lineage, owner_of
 from orchestrator.adapters.documents import read_kind_facts, read_previews
 from orchestrator.adapters.gate_facts import read_contents, read_diff_facts
-from orchestrator.adapters.git import ENGINE, Git, Identity, merge_base, rev_parse, tree_of, update_ref
+from orchestrator.adapters.git import ENGINE, Git, Identity
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees
+from orchestrator.adapters.git_refs import merge_base, rev_parse, tree_of, update_ref
 from orchestrator.adapters.job_file import parse_job
 from orchestrator.adapters.ledger import REF, Filing, Ledger, format_record, open_ledger, parse_record
 from orchestrator.adapters.library import blob_id, parse_criteria

@@ -43,7 +43,8 @@ from orchestrator.adapters.audit_services import Spoken, judge_service, not_coun
 from orchestrator.adapters.audit_steps import GENERAL
 from orchestrator.adapters.audit_usage import PRESSURE, check_counted, is_usage, judge_pressure
 from orchestrator.adapters.audit_work import PROOFS, Projects
-from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.ledger import FORMAT, REF, closed_path, open_path
 from orchestrator.adapters.objects import EMPTY_TREE, TREE_MODE, Entry, opened
 from orchestrator.adapters.strict_yaml import load_mapping

@@ -15,8 +15,10 @@ from orchestrator.adapters.audit_kinds import read_demands
 from orchestrator.adapters.audit_rules import Finding, GoneError, Rule, Step, differ, lately_landing
 from orchestrator.adapters.documents import read_kind_facts, read_previews
 from orchestrator.adapters.gate_facts import look_for_tampering, read_contents, read_diff_facts
-from orchestrator.adapters.git import ENGINE, Git, GitError, is_ancestor, merge_base, rev_parse, tree_of
+from orchestrator.adapters.git import ENGINE, Git
 from orchestrator.adapters.git_objects import MergeResult, diff_stat, lay_over, merge_trees
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import is_ancestor, merge_base, rev_parse, tree_of
 from orchestrator.adapters.mirrors import guard_attributes, init_bare, object_format
 from orchestrator.adapters.spelling import speller
 from orchestrator.adapters.strict_yaml import replace_unsafe

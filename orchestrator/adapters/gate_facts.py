@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-from orchestrator.adapters.git import Git, rev_parse, tree_of
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import (
     diff_stat,
     list_folders,
@@ -14,6 +14,7 @@ from orchestrator.adapters.git_objects import (
     read_small_blobs,
     whitespace_only_paths,
 )
+from orchestrator.adapters.git_refs import rev_parse, tree_of
 from orchestrator.adapters.report_facts import read_seen
 from orchestrator.core.contents import has_conflict_marks, holds_sentences, is_binary, is_named_as_note
 from orchestrator.core.diffstat import SYMLINK, Change

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from orchestrator.adapters.clone_commits import CloneCommits, fetch_clone_commits, read_tips
 from orchestrator.adapters.files import remove
-from orchestrator.adapters.git import Git, GitError, is_ancestor, tree_of
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import commit_tree, list_tree, split_z
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import is_ancestor, tree_of
 from orchestrator.adapters.mirrors import is_kept
 from orchestrator.adapters.reading import size_text
 from orchestrator.adapters.tree_spec import TreeSpec

@@ -27,7 +27,8 @@ from orchestrator.adapters.files import (
     swap_through_lock,
     sync_folder,
 )
-from orchestrator.adapters.git import Git, RefMovedError, update_ref
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import RefMovedError, update_ref
 from orchestrator.adapters.job_file import read_job, show_job
 from orchestrator.adapters.mirrors import hold_lease
 from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, TREE_MODE, Entry, Objects, Tree, opened

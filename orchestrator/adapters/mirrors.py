@@ -23,8 +23,9 @@ from orchestrator.adapters.files import (
     sync_folder,
     write_atomic,
 )
-from orchestrator.adapters.git import Git, rev_parse, update_ref
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import fetch_ref
+from orchestrator.adapters.git_refs import rev_parse, update_ref
 from orchestrator.adapters.locks import release_lease, take_lease
 from orchestrator.errors import BusyError, RefusedError
 

@@ -164,7 +164,7 @@ def _edit_in_editor(app: App, name: str) -> Edited:
 
 def _editor(app: App, git_dir: Path) -> str:
     """By git's rules. Without a terminal only one that somebody chose: git's own last resort needs one."""
-    from orchestrator.adapters.git import personal_config, personal_editor
+    from orchestrator.adapters.git_person import personal_config, personal_editor
 
     editor = personal_editor(git_dir)
     is_chosen = any(os.environ.get(each) for each in ("GIT_EDITOR", "VISUAL", "EDITOR"))

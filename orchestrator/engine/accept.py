@@ -15,7 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect
-from orchestrator.adapters.git import Git, GitError, rev_parse
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.job_file import JobText, parse_job
 from orchestrator.adapters.ledger import Filing, Snapshot
 from orchestrator.adapters.queue_folder import GONE_S, MAX_SHOWN_BYTES, SETTLE_S, Difference, QueueFolder, Seen

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends.base import Capabilities, Order
-from orchestrator.adapters.git import rev_parse
 from orchestrator.adapters.git_checkout import in_checkout
 from orchestrator.adapters.git_objects import diff_text
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.library import blob_id, prompt_templates, scan_skills
 from orchestrator.adapters.reading import safe_read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from orchestrator.adapters.git import rev_parse
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.adapters.worktrees import TreeSpec, holds_other_work
 from orchestrator.core.ids import RunId, RunKind

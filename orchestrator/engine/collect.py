@@ -10,7 +10,8 @@ from pathlib import Path
 
 from orchestrator.adapters.descendants import kill_descendants
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import GitError, rev_parse, tree_of
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import rev_parse, tree_of
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.mirrors import open_mirror, publish_ref
 from orchestrator.adapters.run_folder import RunFolder, read_nonce, read_result

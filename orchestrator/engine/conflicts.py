@@ -6,8 +6,9 @@ import shlex
 from dataclasses import dataclass
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import Git, merge_base
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import merge_trees, read_patch
+from orchestrator.adapters.git_refs import merge_base
 from orchestrator.core.conflict import Collision, cut_sides
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
-from orchestrator.adapters.git import Git, is_ancestor, rev_parse
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import diff_stat, read_blob
+from orchestrator.adapters.git_refs import is_ancestor, rev_parse
 from orchestrator.adapters.ledger import REF
 from orchestrator.core.job import Job, State
 from orchestrator.core.records import Attempt, Card, CardKind, Evidence, MergeRecord, ReviewRecord, Verdict

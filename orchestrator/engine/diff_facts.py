@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from orchestrator.adapters.documents import read_kind_facts, read_previews
 from orchestrator.adapters.gate_facts import look_for_tampering, read_contents, read_diff_facts
-from orchestrator.adapters.git import Git, tree_of
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import diff_stat
+from orchestrator.adapters.git_refs import tree_of
 from orchestrator.adapters.spelling import speller
 from orchestrator.core import gate, kinds, tamper
 from orchestrator.core.config import Project

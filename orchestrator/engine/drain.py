@@ -9,8 +9,9 @@ from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import write_atomic
-from orchestrator.adapters.git import Git, top_level
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_checkout import dirty_paths, in_checkout
+from orchestrator.adapters.git_person import top_level
 from orchestrator.adapters.job_text import set_key, unset_key
 from orchestrator.adapters.library import MOST_BYTES, parse_soul
 from orchestrator.adapters.reading import safe_read, signature

@@ -8,8 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import ENGINE, Git, merge_base
+from orchestrator.adapters.git import ENGINE, Git
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, lay_over, read_patch
+from orchestrator.adapters.git_refs import merge_base
 from orchestrator.core.criteria import criteria_file, unknown_kind
 from orchestrator.core.diffstat import Change
 from orchestrator.core.escapes import escapes_of

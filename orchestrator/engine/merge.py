@@ -8,14 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import (
-    Git,
-    GitError,
-    Identity,
-    is_ancestor,
-    rev_parse,
-    update_ref,
-)
+from orchestrator.adapters.git import Git, Identity
 from orchestrator.adapters.git_checkout import (
     checked_out_at,
     dirty_paths,
@@ -27,6 +20,8 @@ from orchestrator.adapters.git_checkout import (
     untracked_in_the_way,
 )
 from orchestrator.adapters.git_objects import commit_tree, merge_trees
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import is_ancestor, rev_parse, update_ref
 from orchestrator.adapters.landing import heal_landings
 from orchestrator.adapters.mirrors import flush_elsewhere, move_own_ref, publish_ref, write_ref
 from orchestrator.core.config import Terms

@@ -17,7 +17,7 @@ from orchestrator.adapters.cron import zone_of
 from orchestrator.adapters.descendants import is_alive
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder
-from orchestrator.adapters.git import GitError
+from orchestrator.adapters.git_process import GitError
 from orchestrator.adapters.locks import hold_lock
 from orchestrator.adapters.messenger import send, way_problem
 from orchestrator.adapters.notices import KEEP_S, NoticeBox, Place

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.adapters.git import tree_of
 from orchestrator.adapters.git_objects import read_blob
+from orchestrator.adapters.git_refs import tree_of
 from orchestrator.adapters.job_file import parse_job
 from orchestrator.adapters.run_values import RunResult
 from orchestrator.adapters.yaml_text import dump

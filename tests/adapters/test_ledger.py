@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.effects import TRACE, Effect
-from orchestrator.adapters.git import Git, GitError, RefMovedError, update_ref
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import RefMovedError, update_ref
 from orchestrator.adapters.ledger import REF, Filing, Ledger, Writer, format_record, open_ledger
 from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, PACKED_FROM, Entry
 from orchestrator.core import accept as accepting

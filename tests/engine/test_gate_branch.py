@@ -19,7 +19,7 @@ from gate_world import Ground, cache_of, left_overs, shell
 
 from orchestrator.adapters.borrowed import borrow_objects, find_broken_object
 from orchestrator.adapters.descendants import is_alive
-from orchestrator.adapters.git import GitError
+from orchestrator.adapters.git_process import GitError
 from orchestrator.adapters.run_folder import read_result
 from orchestrator.adapters.shims import Nursery
 from orchestrator.core.gated import Gated, RuleOutcome, Seen, Where

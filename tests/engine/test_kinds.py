@@ -12,7 +12,8 @@ from engine_world import CHECK, World, attempt, git
 from spelling_helpers import list_in_front
 
 from orchestrator.adapters.audit import audit
-from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.adapters.spelling import known_misspellings

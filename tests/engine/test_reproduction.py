@@ -14,8 +14,9 @@ from engine_world import World, attempt, git
 from warm_python import ORC, run_warm
 
 from orchestrator.adapters.effects import KILL_AT
-from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import diff_stat, lay_over
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.adapters.strict_yaml import dump, load_mapping
