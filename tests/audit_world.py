@@ -20,7 +20,8 @@ from orchestrator.adapters.git import ENGINE, Git, Identity
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees
 from orchestrator.adapters.git_refs import merge_base, rev_parse, tree_of, update_ref
 from orchestrator.adapters.job_file import parse_job
-from orchestrator.adapters.ledger import REF, Filing, Ledger, format_record, open_ledger, parse_record
+from orchestrator.adapters.ledger import REF, Filing, Ledger, open_ledger
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.adapters.library import blob_id, parse_criteria
 from orchestrator.adapters.objects import FILE_MODE, Entry, Objects, opened
 from orchestrator.core import accept as accepting

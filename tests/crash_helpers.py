@@ -22,7 +22,8 @@ from pathlib import Path
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.effects import KILL_AT, TRACE, Effect
-from orchestrator.adapters.ledger import REF, Folder
+from orchestrator.adapters.ledger import REF
+from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.adapters.locks import lease_is_free
 from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.cli.verify import find_projects

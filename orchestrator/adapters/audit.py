@@ -45,7 +45,8 @@ from orchestrator.adapters.audit_usage import PRESSURE, check_counted, is_usage,
 from orchestrator.adapters.audit_work import PROOFS, Projects
 from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_refs import rev_parse
-from orchestrator.adapters.ledger import FORMAT, REF, closed_path, open_path
+from orchestrator.adapters.ledger import FORMAT, REF
+from orchestrator.adapters.ledger_paths import closed_path, open_path
 from orchestrator.adapters.objects import EMPTY_TREE, TREE_MODE, Entry, opened
 from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.core.goal import GoalMove

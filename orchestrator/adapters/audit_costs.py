@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 
 from orchestrator.adapters.audit_chain import Store
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, differ
-from orchestrator.adapters.ledger import goal_path
+from orchestrator.adapters.ledger_paths import goal_path
 from orchestrator.core.costs import FOLDER, added_files
 from orchestrator.core.goal import Goal
 from orchestrator.core.ids import RunId, RunKind

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from orchestrator.adapters.audit_chain import Records, Store, pointer_path
 from orchestrator.adapters.audit_rules import Finding, Rule, Step
-from orchestrator.adapters.ledger import open_path
+from orchestrator.adapters.ledger_paths import open_path
 from orchestrator.adapters.strict_yaml import replace_unsafe
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import JobSpec

@@ -18,7 +18,7 @@ from typing import Any
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.files import ring, write_atomic
-from orchestrator.adapters.ledger import one_line
+from orchestrator.adapters.ledger_text import one_line
 from orchestrator.adapters.reading import safe_read
 from orchestrator.adapters.redact import Redactor
 from orchestrator.adapters.run_folder import RunFolder

@@ -12,7 +12,7 @@ from orchestrator.cli.app import App, clean, clean_line, json_option, pass_app
 from orchestrator.cli.complete import complete_any
 
 if TYPE_CHECKING:
-    from orchestrator.adapters.ledger import Folder
+    from orchestrator.adapters.ledger_snapshot import Folder
     from orchestrator.core.job import Job
     from orchestrator.core.outbox import Requested
     from orchestrator.core.records import (

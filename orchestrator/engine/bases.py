@@ -12,7 +12,8 @@ from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
 from orchestrator.adapters.git import ENGINE, Git
 from orchestrator.adapters.git_refs import is_ancestor, parents_of, rev_parse
-from orchestrator.adapters.ledger import Filing, format_record, parse_record
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.adapters.mirrors import open_mirror, refresh_mirror
 from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.core.codec import from_mapping, to_mapping

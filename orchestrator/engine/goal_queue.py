@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.adapters.card_file import parse_card_answer, show_finish
-from orchestrator.adapters.ledger import PROJECTS
+from orchestrator.adapters.ledger_paths import PROJECTS
 from orchestrator.adapters.objects import EMPTY_TREE
 from orchestrator.adapters.orc_block import read_parts
 from orchestrator.adapters.queue_folder import QueueFolder, Seen

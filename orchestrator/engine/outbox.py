@@ -15,7 +15,8 @@ from typing import Any
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.job_file import parse_job
-from orchestrator.adapters.ledger import Filing, format_record
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_text import format_record
 from orchestrator.adapters.orc_block import clean
 from orchestrator.adapters.outbox import Found, last_change, read_outbox, write_answer
 from orchestrator.adapters.redact import Redactor

@@ -9,7 +9,8 @@ from pathlib import Path
 from orchestrator.adapters.card_file import show_card, show_review
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
-from orchestrator.adapters.ledger import Ended, Folder, Ledger, Snapshot
+from orchestrator.adapters.ledger import Ledger
+from orchestrator.adapters.ledger_snapshot import Ended, Folder, Snapshot
 from orchestrator.adapters.objects import EMPTY_TREE
 from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.adapters.reading import safe_read

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from orchestrator.adapters.ledger import Folder
+from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.core.hot import HotFile
 from orchestrator.core.job import Job, Lane, State
 from orchestrator.core.limits import Refusal

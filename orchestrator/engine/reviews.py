@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends.base import Order
-from orchestrator.adapters.ledger import Folder
+from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.adapters.library import blob_id, prompt_templates
 from orchestrator.adapters.run_values import RunKind
 from orchestrator.adapters.schemas import load_schema

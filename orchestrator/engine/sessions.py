@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from uuid import NAMESPACE_URL, uuid5
 
 from orchestrator.adapters.backends.base import Capabilities
-from orchestrator.adapters.ledger import Filing, format_record, parse_record
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.core.board import AgentView
 from orchestrator.core.job import Job
 from orchestrator.core.records import Attempt, RunStatus

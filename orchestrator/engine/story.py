@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.adapters.ledger import Folder, parse_record
+from orchestrator.adapters.ledger_snapshot import Folder
+from orchestrator.adapters.ledger_text import parse_record
 from orchestrator.core.ids import bucket
 from orchestrator.core.outbox import Requested, folder_path
 from orchestrator.core.records import RECORDS, Attempt, Card, Evidence, Reverted, ReviewRecord

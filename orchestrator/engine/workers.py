@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from orchestrator.adapters.ledger import Folder
+from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.adapters.tree_spec import read_record
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.records import CLEAR, Attempt, Verdict

@@ -13,7 +13,9 @@ import pytest
 
 from orchestrator.adapters.audit_rules import Rule
 from orchestrator.adapters.git import Git
-from orchestrator.adapters.ledger import REF, Filing, format_record, parse_record, service_path
+from orchestrator.adapters.ledger import REF, Filing
+from orchestrator.adapters.ledger_paths import service_path
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.adapters.library import blob_id
 from orchestrator.core.attempt import not_started, unserved
 from orchestrator.core.config import Config, Limits

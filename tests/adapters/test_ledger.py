@@ -20,7 +20,8 @@ from orchestrator.adapters.effects import TRACE, Effect
 from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_process import GitError
 from orchestrator.adapters.git_refs import RefMovedError, update_ref
-from orchestrator.adapters.ledger import REF, Filing, Ledger, Writer, format_record, open_ledger
+from orchestrator.adapters.ledger import REF, Filing, Ledger, Writer, open_ledger
+from orchestrator.adapters.ledger_text import format_record
 from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, PACKED_FROM, Entry
 from orchestrator.core import accept as accepting
 from orchestrator.core.attempt import start_attempt

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from builders import HUMAN, LATER, NOON, NOW, a_job, numbered_id
 
-from orchestrator.adapters.ledger import format_record
+from orchestrator.adapters.ledger_text import format_record
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.ending import Spend
 from orchestrator.core.goal import (

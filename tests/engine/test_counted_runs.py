@@ -14,7 +14,7 @@ from engine_world import World, attempt
 from fake_models import FakeModels
 from test_agents_in_the_engine import set_up
 
-from orchestrator.adapters.ledger import parse_record
+from orchestrator.adapters.ledger_text import parse_record
 from orchestrator.core.accept import cancel
 from orchestrator.core.job import State
 from orchestrator.core.records import Attempt, RunStatus

@@ -17,7 +17,8 @@ import pytest
 from engine_world import World, attempt, git, ticks_until
 
 from orchestrator.adapters.audit import audit
-from orchestrator.adapters.ledger import REF, Filing, format_record
+from orchestrator.adapters.ledger import REF, Filing
+from orchestrator.adapters.ledger_text import format_record
 from orchestrator.adapters.run_values import LARGEST, MAX_ITEMS, PROTOCOL, RunResult
 from orchestrator.core.accept import hold
 from orchestrator.core.evidence import KEPT_PATHS

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.adapters.audit_reviews import reread
-from orchestrator.adapters.ledger import format_record, parse_record
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.adapters.run_values import RunResult
 from orchestrator.core.records import ReviewRecord, RunStatus, Verdict
 from orchestrator.core.review import fixes_of
