@@ -28,9 +28,11 @@ from orchestrator.core import accept as accepting
 from orchestrator.core import gate, kinds
 from orchestrator.core.answer import answer
 from orchestrator.core.attempt import attempt_ended, run_lost, start_attempt
+from orchestrator.core.attempt_record import Attempt, PromptPart, RunStatus, Spoke, Used
 from orchestrator.core.config import DOCS, PROTECTED, SUSPICION, Config, Limits, Project, Terms, terms
 from orchestrator.core.criteria import criteria_file
 from orchestrator.core.evidence import checks_ended, checks_started, evidence_found
+from orchestrator.core.evidence_record import ChangedPath, CheckResult, Evidence, Outcome
 from orchestrator.core.gate import judge_checks, judge_diff, protected_paths
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, MergePolicy, Priority, State, Worker
@@ -45,24 +47,9 @@ from orchestrator.core.merge import (
     merge_checked,
 )
 from orchestrator.core.outbox import Requested, folder_path
-from orchestrator.core.records import (
-    CLEAR,
-    Attempt,
-    Card,
-    ChangedPath,
-    CheckResult,
-    Evidence,
-    Lately,
-    MergeRecord,
-    Outcome,
-    PromptPart,
-    ReviewRecord,
-    RunStatus,
-    Spoke,
-    Used,
-    Verdict,
-)
+from orchestrator.core.records import Card, MergeRecord
 from orchestrator.core.review import independence_of
+from orchestrator.core.review_record import CLEAR, Lately, ReviewRecord, Verdict
 from orchestrator.core.said import Usage
 from orchestrator.core.step import next_run
 from orchestrator.core.suspicion import doubts_of

@@ -27,8 +27,10 @@ from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.adapters.locks import lease_is_free
 from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.cli.verify import find_projects
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.job import Job, Lane, State
-from orchestrator.core.records import Attempt, MergeRecord, ReviewRecord
+from orchestrator.core.records import MergeRecord
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.transitions import Actor
 from orchestrator.engine.attempts import attempt_ref
 from orchestrator.engine.init import init_workspace

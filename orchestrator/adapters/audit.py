@@ -51,7 +51,7 @@ from orchestrator.adapters.objects import EMPTY_TREE, TREE_MODE, Entry, opened
 from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.core.goal import GoalMove
 from orchestrator.core.job import Job
-from orchestrator.core.records import CLEAR, Lately, ReviewRecord, Verdict
+from orchestrator.core.review_record import CLEAR, Lately, ReviewRecord, Verdict
 from orchestrator.core.suspicion import LATELY, LOOKED_BACK
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Event

@@ -15,7 +15,7 @@ from orchestrator.adapters.strict_yaml import replace_unsafe
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import JobSpec
 from orchestrator.core.outbox import Requested, RequestKind, folder_path
-from orchestrator.core.records import FollowUp, ReviewRecord, Verdict
+from orchestrator.core.review_record import FollowUp, ReviewRecord, Verdict
 from orchestrator.core.suspicion import approved_before
 from orchestrator.core.transitions import Event
 

@@ -18,10 +18,11 @@ from orchestrator.adapters.mirrors import open_mirror, refresh_mirror
 from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.config import Project
+from orchestrator.core.evidence_record import CheckResult
 from orchestrator.core.gate import judge_checks
 from orchestrator.core.job import Check, MergePolicy
 from orchestrator.core.merge import awaits_landing
-from orchestrator.core.records import BaseRecord, CheckResult
+from orchestrator.core.records import BaseRecord
 from orchestrator.core.schedule import BaseState, ProjectView
 from orchestrator.core.times import parse
 from orchestrator.engine.workspace import Workspace

@@ -31,6 +31,7 @@ from orchestrator.adapters.outside import (
     were_there,
     write_note,
 )
+from orchestrator.core.attempt_record import Attempt, Escape
 from orchestrator.core.escapes import (
     CHECKOUT,
     CONFIG,
@@ -45,7 +46,6 @@ from orchestrator.core.escapes import (
     some,
 )
 from orchestrator.core.job import Job
-from orchestrator.core.records import Attempt, Escape
 from orchestrator.engine.attempts import attempt_tree
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError

@@ -24,6 +24,7 @@ from orchestrator.adapters.git_refs import merge_base, tree_of
 from orchestrator.adapters.yaml_text import replace_unsafe
 from orchestrator.core.config import Project
 from orchestrator.core.criteria import Criteria, unknown_kind
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.gate import CHECKED
 from orchestrator.core.gated import (
     Checked,
@@ -42,7 +43,6 @@ from orchestrator.core.gated import (
     suggest_check,
 )
 from orchestrator.core.job import Check, JobSpec
-from orchestrator.core.records import Evidence
 from orchestrator.core.reproduction import laid_over
 from orchestrator.core.trials import find_broken, tell_first
 from orchestrator.engine.criteria import criteria_in, slip_in

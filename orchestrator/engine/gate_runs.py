@@ -25,9 +25,9 @@ from orchestrator.adapters.programs import remove_in_background
 from orchestrator.adapters.run_folder import RunFolder, read_events, read_result
 from orchestrator.adapters.run_values import CommandSpec, LimitsSpec, RunKind, RunResult, RunSpec
 from orchestrator.adapters.shims import Nursery
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.gated import Checked, Where
 from orchestrator.core.job import Check
-from orchestrator.core.records import RunStatus
 from orchestrator.engine.launch import Start, export_in, launch_in
 from orchestrator.errors import OrcError, UnavailableError
 

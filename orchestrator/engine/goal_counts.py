@@ -18,9 +18,10 @@ from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.core.config import Config
 from orchestrator.core.costs import added_files, costs_anything
 from orchestrator.core.ending import Read
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.goal import FinishCard, Goal, GoalMove, ProjectState, follow_step, is_about_goal
 from orchestrator.core.job import State
-from orchestrator.core.records import RECORDS, Evidence
+from orchestrator.core.records import RECORDS
 from orchestrator.core.service import SPEAKS, Went, ended_by, use_of
 from orchestrator.core.transitions import Event, Move
 from orchestrator.engine.services import follow_run

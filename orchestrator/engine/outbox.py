@@ -43,8 +43,9 @@ from orchestrator.core.outbox import (
     scope_problem,
 )
 from orchestrator.core.questions import LOOKED_AT, answer_in_words, earlier_answer
-from orchestrator.core.records import Card, FollowUp, ReviewRecord, Verdict
+from orchestrator.core.records import Card
 from orchestrator.core.requests import Drop, judge_drop
+from orchestrator.core.review_record import FollowUp, ReviewRecord, Verdict
 from orchestrator.core.suspicion import approved_before
 from orchestrator.core.transitions import ENGINE, Event, Move
 from orchestrator.core.twins import key_of

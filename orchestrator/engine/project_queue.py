@@ -16,7 +16,8 @@ from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.adapters.reading import safe_read
 from orchestrator.core.goal import parse_finish_id
 from orchestrator.core.job import Lane, State
-from orchestrator.core.records import Card, ReviewRecord
+from orchestrator.core.records import Card
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.engine.goal_queue import GoalCards
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError, LedgerError

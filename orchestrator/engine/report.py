@@ -173,7 +173,7 @@ def _last_errors(ws: Workspace, jobs: Iterable[Job]) -> dict[str, str]:
     back = [job for job in jobs if job.at.attempt and job.state in (State.READY, State.WAITING, State.DECIDE)]
     if not back:
         return {}
-    from orchestrator.core.records import Attempt  # Slow to load, and most boards need none.
+    from orchestrator.core.attempt_record import Attempt  # Slow to load, and most boards need none.
 
     folders = ws.ledger.snapshot().folders
     return {

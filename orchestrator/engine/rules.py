@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.adapters.files import write_atomic
 from orchestrator.adapters.library import blob_id, read_rules, scan_rules
 from orchestrator.adapters.reading import ReadFile, safe_read, signature
-from orchestrator.core.records import Used
+from orchestrator.core.attempt_record import Used
 from orchestrator.core.rules import Refusal, RefusalKind, adopt, lint, merge_block, prompt_section, render_block
 from orchestrator.errors import HostileFileError, InvalidFileError, NotFoundError, RefusedError
 

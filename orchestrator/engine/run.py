@@ -23,7 +23,7 @@ from orchestrator.adapters.run_folder import RunFolder, read_spec, write_result
 from orchestrator.adapters.run_values import RunSpec
 from orchestrator.adapters.shims import LEASE_FD
 from orchestrator.adapters.spans import mark
-from orchestrator.core.records import RunStatus
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.times import iso
 from orchestrator.engine.run_steps import Run, RunOver, execute
 from orchestrator.errors import ExitCode, OrcError

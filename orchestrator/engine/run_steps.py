@@ -47,8 +47,8 @@ from orchestrator.adapters.run_values import (
 from orchestrator.adapters.spans import mark
 from orchestrator.adapters.supervised import End, Limits, Outcome, Supervised
 from orchestrator.adapters.worktrees import Prepared, TreeSpec, prepare_tree, seal_tree, take_place
-from orchestrator.core.records import Outcome as CheckOutcome
-from orchestrator.core.records import RunStatus
+from orchestrator.core.attempt_record import RunStatus
+from orchestrator.core.evidence_record import Outcome as CheckOutcome
 from orchestrator.core.said import NOTHING_USED, Said
 from orchestrator.core.times import iso
 from orchestrator.errors import HostileFileError, OrcError

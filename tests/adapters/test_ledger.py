@@ -25,8 +25,10 @@ from orchestrator.adapters.ledger_text import format_record
 from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, PACKED_FROM, Entry
 from orchestrator.core import accept as accepting
 from orchestrator.core.attempt import start_attempt
+from orchestrator.core.attempt_record import Attempt
+from orchestrator.core.evidence_record import CheckResult, Outcome
 from orchestrator.core.job import Job, JobSpec, Priority, State
-from orchestrator.core.records import Attempt, Card, CheckResult, Outcome
+from orchestrator.core.records import Card
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import ENGINE, Actor, Move
 from orchestrator.engine.workspace import UnwritableError, Workspace

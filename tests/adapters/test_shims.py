@@ -17,7 +17,7 @@ from orchestrator.adapters.locks import release_lease, take_lease
 from orchestrator.adapters.run_folder import RunFolder, read_result, write_spec
 from orchestrator.adapters.run_values import RunResult, RunSpec
 from orchestrator.adapters.shims import Nursery
-from orchestrator.core.records import RunStatus
+from orchestrator.core.attempt_record import RunStatus
 
 UNTIL_ASKED = "while ! test -e go; do sleep 0.02; done; echo went"
 

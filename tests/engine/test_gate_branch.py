@@ -22,9 +22,10 @@ from orchestrator.adapters.descendants import is_alive
 from orchestrator.adapters.git_process import GitError
 from orchestrator.adapters.run_folder import read_result
 from orchestrator.adapters.shims import Nursery
+from orchestrator.core.attempt_record import RunStatus
+from orchestrator.core.evidence_record import Outcome
 from orchestrator.core.gated import Gated, RuleOutcome, Seen, Where
 from orchestrator.core.job import Area, Check, JobSpec, Kind
-from orchestrator.core.records import Outcome, RunStatus
 from orchestrator.core.trials import Broken
 from orchestrator.engine import gate
 from orchestrator.engine.gate_review import find_reviewer

@@ -21,7 +21,8 @@ from orchestrator.core import kinds
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.criteria import unknown_kind
 from orchestrator.core.job import State
-from orchestrator.core.records import CardKind, ClaimResult, Verdict
+from orchestrator.core.records import CardKind
+from orchestrator.core.review_record import ClaimResult, Verdict
 from orchestrator.engine.workspace import open_workspace
 
 NEEDS_LIST = pytest.mark.skipif(known_misspellings() is None, reason="codespell is not installed")

@@ -20,9 +20,10 @@ from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.adapters.strict_yaml import dump, load_mapping
+from orchestrator.core.evidence_record import Outcome
 from orchestrator.core.gate import VERSION
 from orchestrator.core.job import State
-from orchestrator.core.records import CardKind, Outcome
+from orchestrator.core.records import CardKind
 from orchestrator.core.reproduction import NOT_SHOWN, SHOWN, laid_over
 
 CHECK = "for test in tests/test_*.sh; do sh $test || exit 1; done"

@@ -15,7 +15,8 @@ from run_helpers import Bench, git, is_alive, wait_until
 from orchestrator.adapters.locks import lease_is_free
 from orchestrator.adapters.run_folder import RunFolder, read_events, read_result, read_spec, write_result
 from orchestrator.adapters.run_values import RunResult, RunSpec
-from orchestrator.core.records import Outcome, RunStatus
+from orchestrator.core.attempt_record import RunStatus
+from orchestrator.core.evidence_record import Outcome
 from orchestrator.errors import InvalidFileError
 
 ROOT = Path(__file__).resolve().parents[2]
