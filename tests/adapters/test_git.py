@@ -105,7 +105,8 @@ def head(git: Git) -> str:
 def test_the_environment_of_the_caller_does_not_reach_git(git: Git) -> None:
     evil = {"GIT_DIR": "/nowhere", "GIT_AUTHOR_NAME": "evil", "GIT_OBJECT_DIRECTORY": "/nowhere"}
     code = "import sys, pathlib, orchestrator.adapters.git as g; d = g.Git(pathlib.Path(sys.argv[1]))"
-    code += "; print(d.text('var', 'GIT_AUTHOR_IDENT'), g.rev_parse(d, 'HEAD'))"
+    code += "; from orchestrator.adapters.git_refs import rev_parse"
+    code += "; print(d.text('var', 'GIT_AUTHOR_IDENT'), rev_parse(d, 'HEAD'))"
     command = [sys.executable, "-c", code, str(git.git_dir)]
     done = subprocess.run(command, env={**os.environ, **evil}, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("orc <engine@orc.invalid>")
