@@ -25,7 +25,8 @@ from orchestrator.adapters.shims import LEASE_FD
 from orchestrator.adapters.spans import mark
 from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.times import iso
-from orchestrator.engine.run_steps import Run, RunOver, execute
+from orchestrator.engine.run_state import Run, RunOver
+from orchestrator.engine.run_steps import execute
 from orchestrator.errors import ExitCode, OrcError
 
 HEARTBEAT_SECONDS = 30.0
