@@ -40,7 +40,8 @@ from benchmarks.world import (
     wait_until,
 )
 from orchestrator.adapters.job_file import parse_job
-from orchestrator.adapters.ledger import REF, closed_path
+from orchestrator.adapters.ledger import REF
+from orchestrator.adapters.ledger_paths import closed_path
 from orchestrator.adapters.objects import parse_tree
 from orchestrator.core.accept import accept
 from orchestrator.core.job import Priority

@@ -16,19 +16,23 @@ from orchestrator.adapters.audit import Report, audit
 from orchestrator.adapters.audit_chain import Commit, Store, lineage, owner_of
 from orchestrator.adapters.documents import read_kind_facts, read_previews
 from orchestrator.adapters.gate_facts import read_contents, read_diff_facts
-from orchestrator.adapters.git import ENGINE, Git, Identity, merge_base, rev_parse, tree_of, update_ref
+from orchestrator.adapters.git import ENGINE, Git, Identity
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees
+from orchestrator.adapters.git_refs import merge_base, rev_parse, tree_of, update_ref
 from orchestrator.adapters.job_file import parse_job
-from orchestrator.adapters.ledger import REF, Filing, Ledger, format_record, open_ledger, parse_record
+from orchestrator.adapters.ledger import REF, Filing, Ledger, open_ledger
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.adapters.library import blob_id, parse_criteria
 from orchestrator.adapters.objects import FILE_MODE, Entry, Objects, opened
 from orchestrator.core import accept as accepting
 from orchestrator.core import gate, kinds
 from orchestrator.core.answer import answer
 from orchestrator.core.attempt import attempt_ended, run_lost, start_attempt
+from orchestrator.core.attempt_record import Attempt, PromptPart, RunStatus, Spoke, Used
 from orchestrator.core.config import DOCS, PROTECTED, SUSPICION, Config, Limits, Project, Terms, terms
 from orchestrator.core.criteria import criteria_file
 from orchestrator.core.evidence import checks_ended, checks_started, evidence_found
+from orchestrator.core.evidence_record import ChangedPath, CheckResult, Evidence, Outcome
 from orchestrator.core.gate import judge_checks, judge_diff, protected_paths
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job, MergePolicy, Priority, State, Worker
@@ -43,24 +47,9 @@ from orchestrator.core.merge import (
     merge_checked,
 )
 from orchestrator.core.outbox import Requested, folder_path
-from orchestrator.core.records import (
-    CLEAR,
-    Attempt,
-    Card,
-    ChangedPath,
-    CheckResult,
-    Evidence,
-    Lately,
-    MergeRecord,
-    Outcome,
-    PromptPart,
-    ReviewRecord,
-    RunStatus,
-    Spoke,
-    Used,
-    Verdict,
-)
+from orchestrator.core.records import Card, MergeRecord
 from orchestrator.core.review import independence_of
+from orchestrator.core.review_record import CLEAR, Lately, ReviewRecord, Verdict
 from orchestrator.core.said import Usage
 from orchestrator.core.step import next_run
 from orchestrator.core.suspicion import doubts_of

@@ -11,21 +11,15 @@ from typing import Any
 
 from orchestrator.core.agent import Soul
 from orchestrator.core.attempt import start_attempt
+from orchestrator.core.attempt_record import Attempt, RunStatus
 from orchestrator.core.board import AgentView, Board, ProjectView
 from orchestrator.core.config import Config, Limits, Project, Terms, terms
 from orchestrator.core.diffstat import Change
+from orchestrator.core.evidence_record import CheckResult, Evidence, Outcome
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Job, JobSpec, Standing, State, Worker
-from orchestrator.core.records import (
-    Attempt,
-    CheckResult,
-    Evidence,
-    MergeRecord,
-    Outcome,
-    ReviewRecord,
-    RunStatus,
-    Verdict,
-)
+from orchestrator.core.records import MergeRecord
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.step import next_run
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Actor

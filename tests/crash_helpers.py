@@ -22,12 +22,15 @@ from pathlib import Path
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.effects import KILL_AT, TRACE, Effect
-from orchestrator.adapters.files import lease_is_free
-from orchestrator.adapters.ledger import REF, Folder
+from orchestrator.adapters.ledger import REF
+from orchestrator.adapters.ledger_snapshot import Folder
+from orchestrator.adapters.locks import lease_is_free
 from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.cli.verify import find_projects
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.job import Job, Lane, State
-from orchestrator.core.records import Attempt, MergeRecord, ReviewRecord
+from orchestrator.core.records import MergeRecord
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.transitions import Actor
 from orchestrator.engine.attempts import attempt_ref
 from orchestrator.engine.init import init_workspace

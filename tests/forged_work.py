@@ -8,8 +8,8 @@ import audit_world as w
 from forging import Forgery, at, everywhere, rewritten, swapped
 
 from orchestrator.adapters.audit_rules import Rule
-from orchestrator.adapters.git import rev_parse, tree_of
 from orchestrator.adapters.git_objects import commit_tree
+from orchestrator.adapters.git_refs import rev_parse, tree_of
 from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.core.tamper import VERSION
 

@@ -14,7 +14,8 @@ from typing import Any
 from made_once import put_copy
 from tree_helpers import ENVIRONMENT, contents
 
-from orchestrator.adapters.git import Git, own_dir, reading
+from orchestrator.adapters.git import Git, reading
+from orchestrator.adapters.git_person import own_dir
 from orchestrator.core.gated import Gated, Named
 from orchestrator.core.job import Check, JobSpec
 from orchestrator.engine.gate import Asked, gate_branch

@@ -28,8 +28,8 @@ from crash_helpers import KILLED, PATIENCE_S, RUN, SOULS, Expected, World, check
 from orchestrator.adapters.effects import Effect
 from orchestrator.adapters.files import sync_filesystem
 from orchestrator.adapters.ledger import REF
+from orchestrator.core.attempt_record import Attempt, RunStatus
 from orchestrator.core.job import Lane, State
-from orchestrator.core.records import Attempt, RunStatus
 from orchestrator.engine.workspace import open_workspace
 
 ENABLED_BY = "to run it: as root, with loop devices, `apt install xfsprogs e2fsprogs util-linux`"

@@ -13,8 +13,8 @@ from typing import Any
 
 from made_once import put_copy
 
-from orchestrator.adapters.files import lease_is_free, release_lease, take_lease
-from orchestrator.adapters.processes import kill_descendants
+from orchestrator.adapters.descendants import kill_descendants
+from orchestrator.adapters.locks import lease_is_free, release_lease, take_lease
 from orchestrator.adapters.run_folder import RunFolder, read_result, write_spec
 from orchestrator.adapters.run_values import RunResult, RunSpec
 from orchestrator.adapters.shims import spawn_shim

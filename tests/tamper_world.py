@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.core.diffstat import Change
+from orchestrator.core.evidence_record import Tampering
 from orchestrator.core.job import Area
-from orchestrator.core.records import Tampering
 from orchestrator.core.tamper import MAX_BYTES, Looked, blobs_to_read, find_tampering
 
 FILE, LINK, NONE = "100644", "120000", "000000"

@@ -29,7 +29,7 @@ from orchestrator.core.claims import claim_blocks
 from orchestrator.core.goal import GOAL_TABLE, ProjectState
 from orchestrator.core.job import State
 from orchestrator.core.kinds import RULES as KIND_RULES
-from orchestrator.core.records import Verdict
+from orchestrator.core.review_record import Verdict
 from orchestrator.core.transitions import TABLE, ActorKind
 from orchestrator.core.verdict import Question, hash_nonce, judge_reply
 from orchestrator.engine.agents import BUILT_IN

@@ -16,7 +16,8 @@ from typing import Any
 
 from made_once import put_copy
 
-from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.worktrees import Prepared, Sealed, TreeSpec, open_mirror, prepare_tree, refresh_mirror
 from orchestrator.adapters.worktrees import seal_tree as seal
 

@@ -43,13 +43,15 @@ from orchestrator.adapters.audit_services import Spoken, judge_service, not_coun
 from orchestrator.adapters.audit_steps import GENERAL
 from orchestrator.adapters.audit_usage import PRESSURE, check_counted, is_usage, judge_pressure
 from orchestrator.adapters.audit_work import PROOFS, Projects
-from orchestrator.adapters.git import Git, rev_parse
-from orchestrator.adapters.ledger import FORMAT, REF, closed_path, open_path
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import rev_parse
+from orchestrator.adapters.ledger import FORMAT, REF
+from orchestrator.adapters.ledger_paths import closed_path, open_path
 from orchestrator.adapters.objects import EMPTY_TREE, TREE_MODE, Entry, opened
 from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.core.goal import GoalMove
 from orchestrator.core.job import Job
-from orchestrator.core.records import CLEAR, Lately, ReviewRecord, Verdict
+from orchestrator.core.review_record import CLEAR, Lately, ReviewRecord, Verdict
 from orchestrator.core.suspicion import LATELY, LOOKED_BACK
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Event

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from orchestrator.adapters.audit_reviews import policies
 from orchestrator.adapters.audit_rules import SKEW_S, Finding, Rule, Step, check_trailers, differ
 from orchestrator.core.card import MOST_QUESTION, OPTIONS, Effect, choices_on, dropped, effect_of, held_by_time, shorten
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.ids import card_id
 from orchestrator.core.job import Expects, Fix, MergePolicy, State
 from orchestrator.core.judge import after_approval
@@ -21,13 +22,8 @@ from orchestrator.core.questions import (
     reply_again,
     reply_of,
 )
-from orchestrator.core.records import (
-    Card,
-    CardKind,
-    Evidence,
-    ReviewRecord,
-    Verdict,
-)
+from orchestrator.core.records import Card, CardKind
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.rounds import disputed
 from orchestrator.core.suspicion import doubted
 from orchestrator.core.times import iso, parse

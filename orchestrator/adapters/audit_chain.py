@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from orchestrator.adapters.job_file import read_job
-from orchestrator.adapters.ledger import parse_record
+from orchestrator.adapters.ledger_text import parse_record
 from orchestrator.adapters.objects import EMPTY_TREE, TREE_MODE, Entry, Objects, Tree, parse_tree
 from orchestrator.core.job import Job
 from orchestrator.core.merge import awaits_landing

@@ -20,24 +20,17 @@ from orchestrator.adapters.audit_reviews import judge_review, judge_stand, judge
 from orchestrator.adapters.audit_routines import judge_kind_of_run, judge_ran, judge_run
 from orchestrator.adapters.audit_rules import SKEW_S, Finding, Rule, Step, StepRule, check_trailers, differ
 from orchestrator.core.attempt import former_authors, place_in_session
+from orchestrator.core.attempt_record import Attempt, RunStatus
 from orchestrator.core.escapes import escapes_of
 from orchestrator.core.evidence import escape_rules, tampering_rules
+from orchestrator.core.evidence_record import CheckResult, Evidence, Outcome
 from orchestrator.core.gate import PASSING, judge_checks
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import KEEP_APPROVAL, Expects, Job, MergePolicy, State
-from orchestrator.core.records import (
-    Attempt,
-    CardKind,
-    CheckResult,
-    Evidence,
-    MergeRecord,
-    Outcome,
-    ReviewRecord,
-    RunStatus,
-    Verdict,
-)
+from orchestrator.core.records import CardKind, MergeRecord
 from orchestrator.core.reproduction import SHOWN, is_reproduction_due, judge_reproduction, must_be_asked
 from orchestrator.core.requests import changed_keys
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.rounds import dispute_of, same_dispute
 from orchestrator.core.service import TURNED_AWAY, ended_by
 from orchestrator.core.sessions import Session

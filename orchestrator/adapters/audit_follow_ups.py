@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from orchestrator.adapters.audit_chain import Records, Store, pointer_path
 from orchestrator.adapters.audit_rules import Finding, Rule, Step
-from orchestrator.adapters.ledger import open_path
+from orchestrator.adapters.ledger_paths import open_path
 from orchestrator.adapters.strict_yaml import replace_unsafe
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import JobSpec
 from orchestrator.core.outbox import Requested, RequestKind, folder_path
-from orchestrator.core.records import FollowUp, ReviewRecord, Verdict
+from orchestrator.core.review_record import FollowUp, ReviewRecord, Verdict
 from orchestrator.core.suspicion import approved_before
 from orchestrator.core.transitions import Event
 

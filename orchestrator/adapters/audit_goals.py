@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields
 
 from orchestrator.adapters.audit_chain import Commit, Records, Store
 from orchestrator.adapters.audit_rules import SKEW_S, Finding, Rule, Step, clean_name, differ, show
-from orchestrator.adapters.ledger import finish_path, goal_path, one_line
+from orchestrator.adapters.ledger_paths import finish_path, goal_path
+from orchestrator.adapters.ledger_text import one_line
 from orchestrator.core.goal import (
     GOAL_TABLE,
     FinishCard,

@@ -12,10 +12,12 @@ from orchestrator.adapters.audit_chain import BadObjectError
 from orchestrator.adapters.audit_rules import Finding, GoneError, Rule, Step, differ
 from orchestrator.adapters.library import parse_criteria
 from orchestrator.core import kinds
+from orchestrator.core.attempt_record import Used
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.criteria import Checks, criteria_file
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.job import Kind
-from orchestrator.core.records import Evidence, ReviewRecord, Used
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.errors import InvalidFileError, LedgerError
 
 _BLOB = re.compile(r"[0-9a-f]{40}")

@@ -12,9 +12,11 @@ from typing import Any
 from orchestrator.adapters.audit_kinds import judge_asked
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, check_trailers, differ
 from orchestrator.adapters.strict_yaml import replace_unsafe
+from orchestrator.core.attempt_record import Attempt, RunStatus
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.config import Config, Project, Terms, terms
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.gate import PASSING
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Expects, Fix, Job, MergePolicy, State, Worker
@@ -27,15 +29,9 @@ from orchestrator.core.judge import (
     after_approval,
     merge_policy,
 )
-from orchestrator.core.records import (
-    Attempt,
-    CardKind,
-    Evidence,
-    ReviewRecord,
-    RunStatus,
-    Verdict,
-)
+from orchestrator.core.records import CardKind
 from orchestrator.core.review import STRONG, fixes_of, independence_of_all, is_enough
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.rounds import carry_on, disputed, is_same_again, rounds_so_far, still_disputed
 from orchestrator.core.suspicion import (
     another_opinion,

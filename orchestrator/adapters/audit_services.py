@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 
 from orchestrator.adapters.audit_chain import Commit, Records, Store
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, clean_name, differ, show
-from orchestrator.adapters.ledger import SERVICES, one_line, service_path
+from orchestrator.adapters.ledger_paths import SERVICES, service_path
+from orchestrator.adapters.ledger_text import one_line
 from orchestrator.core.service import (
     Ended,
     Service,

@@ -23,9 +23,11 @@ from orchestrator.adapters.audit_rules import (
     show,
 )
 from orchestrator.adapters.audit_usage import check_usage
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.ids import is_job_id
 from orchestrator.core.job import Priority, Standing, State
-from orchestrator.core.records import RECORDS, Attempt, Card, ReviewRecord
+from orchestrator.core.records import RECORDS, Card
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.routine import RoutineRecord
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Actor as Who

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 from orchestrator.adapters.audit_chain import Commit, Records, Store
 from orchestrator.adapters.audit_rules import Finding, Rule, Step, differ
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.board import IN_BACKLOG
 from orchestrator.core.job import Job, State
 from orchestrator.core.limits import Pressure, is_engaged, live_runs
-from orchestrator.core.records import Attempt, ReviewRecord
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.sessions import Session
 from orchestrator.core.tally import Estimate
 from orchestrator.core.times import iso

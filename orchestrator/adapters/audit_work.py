@@ -15,20 +15,24 @@ from orchestrator.adapters.audit_kinds import read_demands
 from orchestrator.adapters.audit_rules import Finding, GoneError, Rule, Step, differ, lately_landing
 from orchestrator.adapters.documents import read_kind_facts, read_previews
 from orchestrator.adapters.gate_facts import look_for_tampering, read_contents, read_diff_facts
-from orchestrator.adapters.git import ENGINE, Git, GitError, is_ancestor, merge_base, rev_parse, tree_of
+from orchestrator.adapters.git import ENGINE, Git
 from orchestrator.adapters.git_objects import MergeResult, diff_stat, lay_over, merge_trees
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import is_ancestor, merge_base, rev_parse, tree_of
 from orchestrator.adapters.mirrors import guard_attributes, init_bare, object_format
 from orchestrator.adapters.spelling import speller
 from orchestrator.adapters.strict_yaml import replace_unsafe
 from orchestrator.core import gate, kinds, tamper
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.criteria import Checks
 from orchestrator.core.diffstat import DiffStat
 from orchestrator.core.evidence import first_paths, list_paths
+from orchestrator.core.evidence_record import ChangedPath, Claim, Evidence, Failure, Preview, Tampering
 from orchestrator.core.gate import DiffFacts, judge_diff, protected_paths
 from orchestrator.core.job import JobSpec
 from orchestrator.core.kinds import KindFacts, judge_kind
-from orchestrator.core.records import Attempt, ChangedPath, Claim, Evidence, Failure, MergeRecord, Preview, Tampering
+from orchestrator.core.records import MergeRecord
 from orchestrator.core.reproduction import laid_over
 from orchestrator.core.rounds import is_about_words, is_all_disputed
 from orchestrator.core.transitions import Event

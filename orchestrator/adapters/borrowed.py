@@ -13,8 +13,9 @@ from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import write_atomic
-from orchestrator.adapters.git import Git, GitError
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import FORGIVEN
+from orchestrator.adapters.git_process import GitError
 from orchestrator.adapters.mirrors import guard_attributes, init_bare, object_format
 from orchestrator.adapters.run_folder import read_bounded
 from orchestrator.errors import HostileFileError, UnavailableError

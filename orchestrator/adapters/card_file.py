@@ -13,7 +13,8 @@ from orchestrator.adapters.strict_yaml import dump, load, replace_unsafe
 from orchestrator.adapters.templates import render_prose
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.questions import default_in_words
-from orchestrator.core.records import Card, Option, ReviewRecord
+from orchestrator.core.records import Card, Option
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.errors import InvalidFileError
 
 if TYPE_CHECKING:

@@ -16,10 +16,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from orchestrator.adapters.files import remove_tree, safe_read, size_text, write_atomic
-from orchestrator.adapters.git import Git, GitError, rev_parse
+from orchestrator.adapters.files import remove_tree, write_atomic
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import fetch_ref
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.mirrors import init_bare, is_kept, object_format
+from orchestrator.adapters.reading import safe_read, size_text
 from orchestrator.errors import HostileFileError, RefusedError
 
 _OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.cron import zone_problem
-from orchestrator.adapters.files import safe_read
+from orchestrator.adapters.reading import safe_read
 from orchestrator.adapters.schemas import Lines, load_schema, validate
 from orchestrator.adapters.strict_yaml import Document, load_mapping
 from orchestrator.adapters.templates import SCHEMA_LINE, render_prose, render_section, render_value

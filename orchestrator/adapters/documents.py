@@ -17,6 +17,7 @@ from orchestrator.adapters.strict_yaml import load_mapping, replace_unsafe
 from orchestrator.core.claims import MOST_CLAIMS, MOST_LISTS, REPORT, claim_blocks, path_of
 from orchestrator.core.criteria import Checks
 from orchestrator.core.diffstat import Change
+from orchestrator.core.evidence_record import Claim, Failure, Preview
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Expects, JobSpec
 from orchestrator.core.kinds import KindFacts
@@ -32,7 +33,6 @@ from orchestrator.core.preview import (
     stand_in_for,
 )
 from orchestrator.core.prose import Document, has_relative_links
-from orchestrator.core.records import Claim, Failure, Preview
 from orchestrator.errors import InvalidFileError
 
 MOST_DOCUMENTS = 100

@@ -1,7 +1,6 @@
-"""Files on disk: safe reads, atomic writes, moves, flushes, locks and leases.
+"""Changes files on disk: atomic writes, flushes, moves, removals.
 
-The only file that renames, flushes or locks. It knows nothing of jobs or YAML, and it never follows a link to
-a file.
+The only file that renames or flushes. It knows nothing of jobs or YAML, and it never follows a link to a file.
 """
 
 from __future__ import annotations
@@ -11,174 +10,15 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import BusyError, HostileFileError
+from orchestrator.adapters.reading import Signature, signature
 
-DEFAULT_MAX_BYTES = 262_144
-"""The largest file that a person or an agent may hand in, in bytes."""
-
-_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ_TRIES = 3
-_LEASE_TRIES = 100
-_LOCK_POLL_SECONDS = 0.02
 _MAX_RECURSION = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What identifies one state of one file: the same signature means that nobody replaced or rewrote it."""
-
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReadFile:
-    """The content of a file, and the signature that it had when it was read."""
-
-    data: bytes
-    signature: Signature
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One name in a folder. `is_file` is true for a regular file only, never for a link to one.
-
-    `was_moved`: the last thing that happened to it was no write. So it is when a file is written under another name and
-    then renamed; where times are coarse, that may not show.
-    """
-
-    name: str
-    signature: Signature
-    is_file: bool
-    was_moved: bool = False
-
-
-def _sign(status: os.stat_result) -> Signature:
-    return Signature(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def signature(path: Path) -> Signature | None:
-    """The signature of `path` itself (a link is not followed); None if nothing is there."""
-    try:
-        return _sign(os.lstat(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-# --- reading ---
-
-
-def safe_read(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> ReadFile:
-    """The content of a regular file that may come from anybody.
-
-    Never follows a link, never waits for a pipe. Raises HostileFileError with a reason for people,
-    FileNotFoundError, and OSError when the machine is at fault (no file descriptors left, disk error).
-    """
-    try:
-        # Looked at before it is opened: opening some devices has effects. Looked at again once open: it may
-        # be swapped.
-        _refuse_hostile(os.lstat(path), path, max_bytes)
-        fd = os.open(path, _READ_FLAGS)
-    except NotADirectoryError as error:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
-    except ValueError as error:
-        raise HostileFileError("has a NUL character in its name", file=_show(path)) from error
-    except OSError as error:
-        reason = _OPEN_REASONS.get(error.errno or 0)
-        if reason is None:
-            raise
-        raise HostileFileError(reason, file=_show(path)) from error
-    try:
-        return _read_settled(fd, path, max_bytes)
-    finally:
-        os.close(fd)
-
-
-def _show(path: Path) -> str:
-    """A path that can be printed and stored, whatever bytes its name has."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace").replace("\0", "\\0")
-
-
-_OPEN_REASONS = {
-    errno.ELOOP: "is a symbolic link",
-    errno.ENXIO: "is a socket or a pipe",
-    errno.EACCES: "cannot be read: permission denied",
-    errno.EPERM: "cannot be read: permission denied",
-    errno.ENAMETOOLONG: "has a name that is too long",
-}
-
-_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
-    (stat.S_ISLNK, "is a symbolic link"),
-    (stat.S_ISDIR, "is a folder"),
-    (stat.S_ISFIFO, "is a named pipe"),
-    (stat.S_ISSOCK, "is a socket"),
-    (stat.S_ISCHR, "is a device"),
-    (stat.S_ISBLK, "is a device"),
-)
-
-
-def _refuse_hostile(status: os.stat_result, path: Path, max_bytes: int) -> None:
-    reason, hint = _hostile_reason(status, max_bytes)
-    if reason:
-        raise HostileFileError(reason, file=_show(path), hint=hint)
-
-
-def _hostile_reason(status: os.stat_result, max_bytes: int) -> tuple[str, str]:
-    """Why a file is refused, and what to do about it; empty strings if it is not."""
-    for is_kind, words in _KINDS:
-        if is_kind(status.st_mode):
-            return words, "Put a plain file there."
-    if not stat.S_ISREG(status.st_mode):
-        return "is not a plain file", "Put a plain file there."
-    if status.st_nlink > 1:
-        return "is a hard link: the same file has another name too", "Put a copy of it there instead."
-    if status.st_uid not in (os.geteuid(), 0):
-        return f"belongs to another user (uid {status.st_uid})", "Put a copy of your own there."
-    if status.st_mode & stat.S_IWOTH:
-        mode = stat.S_IMODE(status.st_mode)
-        return f"can be changed by every user of this machine (mode {mode:04o})", "Run chmod o-w on it."
-    if status.st_size > max_bytes:
-        return f"is {size_text(status.st_size)}; at most {size_text(max_bytes)} is read", "Make it smaller."
-    return "", ""
-
-
-def _read_settled(fd: int, path: Path, max_bytes: int) -> ReadFile:
-    for _ in range(_READ_TRIES):
-        before = os.fstat(fd)
-        _refuse_hostile(before, path, max_bytes)
-        os.lseek(fd, 0, os.SEEK_SET)
-        data = _read_up_to(fd, before.st_size + 1)
-        if len(data) == before.st_size and _sign(os.fstat(fd)) == _sign(before):
-            return ReadFile(data, _sign(before))
-    raise HostileFileError(
-        "changes while it is being read", file=_show(path), hint="Write it under another name, then rename it."
-    )
-
-
-def _read_up_to(fd: int, count: int) -> bytes:
-    parts = []
-    while count > 0 and (part := os.read(fd, count)):
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
-
-
-def size_text(count: int) -> str:
-    """A number of bytes for people: `3 MiB`, `1.5 KiB`, `12 bytes`."""
-    for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= size:
-            return f"{count / size:.1f}".removesuffix(".0") + f" {unit}"
-    return f"{count} bytes"
 
 
 # --- writing ---
@@ -234,6 +74,11 @@ def ring(folder: Path, name: str) -> None:
         os.utime(fd)
     finally:
         os.close(fd)
+
+
+def ensure_folder(path: Path) -> None:
+    """Make a folder and its parents. Raises FileExistsError if something else has the name."""
+    path.mkdir(parents=True, exist_ok=True)
 
 
 # --- flushing ---
@@ -309,7 +154,7 @@ def machine_start() -> str:
         return ""
 
 
-# --- moving and removing ---
+# --- moving ---
 
 
 def move_no_replace(src: Path, dst: Path) -> None:
@@ -365,6 +210,16 @@ def _unlink_moved(src: Path, dst: Path) -> None:
         raise
 
 
+def rename_folder(src: Path, dst: Path, *, sync: bool = True) -> None:
+    """Give a folder its final name in one step. Raises OSError if something with content stands there.
+
+    Without `sync` a power cut may take the new name back.
+    """
+    os.rename(src, dst)
+    if sync:
+        sync_folder(dst.parent)
+
+
 def swap_through_lock(path: Path, old: str, new: str, beside: Path) -> bool:
     """Replace the one line of a small file the way git replaces a ref: whoever has `<path>.lock` may write it.
 
@@ -401,6 +256,9 @@ def free_lock_of(lock: Path, beside: Path) -> None:
     first, second = signature(lock), signature(beside)
     if first is not None and first == second:
         lock.unlink(missing_ok=True)
+
+
+# --- removing ---
 
 
 def remove_if_unchanged(path: Path, expected: Signature) -> bool:
@@ -483,155 +341,3 @@ def _open_to_empty(name: str, parent: int | None) -> int:
         os.close(fd)
         raise
     return fd
-
-
-# --- folders ---
-
-
-def ensure_folder(path: Path) -> None:
-    """Make a folder and its parents. Raises FileExistsError if something else has the name."""
-    path.mkdir(parents=True, exist_ok=True)
-
-
-def scan(folder: Path) -> list[Entry]:
-    """All that is directly in `folder`, by name; empty if there is no folder. What vanishes is left out."""
-    entries = []
-    try:
-        with os.scandir(folder) as found:
-            for item in found:
-                with suppress(FileNotFoundError):
-                    status = item.stat(follow_symlinks=False)
-                    entries.append(_entry(item.name, status))
-    except FileNotFoundError:
-        return []
-    return sorted(entries, key=lambda entry: entry.name)
-
-
-def look_at(path: Path) -> Entry | None:
-    """One entry of a folder as `scan` gives it; None if nothing is there."""
-    try:
-        status = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return _entry(path.name, status)
-
-
-def _entry(name: str, status: os.stat_result) -> Entry:
-    return Entry(name, _sign(status), stat.S_ISREG(status.st_mode), status.st_ctime_ns > status.st_mtime_ns)
-
-
-# --- locks ---
-
-
-@contextmanager
-def hold_lock(path: Path, *, timeout: float, what: str) -> Iterator[None]:
-    """Hold the lock file `path` for the length of a `with` block. The file is never removed.
-
-    Waits `timeout` seconds (0: one try). Raises BusyError naming `what`; OSError where the file system cannot
-    lock.
-    """
-    import filelock
-
-    ensure_folder(path.parent)
-    # A soft lock would outlive a killed holder, so there is no falling back to one. The object stays bound to
-    # a name: the lock is released when it is collected.
-    lock = filelock.FileLock(
-        path,
-        timeout=timeout,
-        poll_interval=_LOCK_POLL_SECONDS,
-        fallback_to_soft=False,
-        preserve_lock_file=True,
-    )
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise BusyError(
-            f"{what} is in use by another process",
-            cause=f"Another orc command or engine holds {path}.",
-            hint="Try again in a moment. The lock frees itself when its holder ends; do not delete the file.",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def take_lease(path: Path) -> int | None:
-    """Take the lease at `path`; the file descriptor that holds it, or None if another process does.
-
-    The lease lasts until the last copy of the descriptor is closed, in whichever process: pass it to a child
-    (`pass_fds`), close it here, and the lease lives exactly as long as the child. Raises OSError.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    for _ in range(_LEASE_TRIES):
-        fd = os.open(path, flags, 0o600)
-        kept = False
-        try:
-            if not _try_flock(fd, fcntl.LOCK_EX):
-                return None
-            kept = lease_stands(fd, path)  # If not, it was replaced before it was locked, and guards no name.
-            if kept:
-                return fd
-        finally:
-            if not kept:
-                os.close(fd)
-    raise BlockingIOError(errno.EAGAIN, "the lease file is replaced again and again", str(path))
-
-
-def lease_is_free(path: Path) -> bool:
-    """Whether nobody holds the lease at `path`; a missing file is free. Leaves it as it was.
-
-    For the instant of the look, `take_lease` in another process is told that the lease is held.
-    """
-    flags = _READ_FLAGS
-    while True:
-        try:
-            fd = os.open(path, flags)
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        try:
-            # Shared, so that two processes that look do not see each other.
-            if not _try_flock(fd, fcntl.LOCK_SH):
-                return False
-            if lease_stands(fd, path):
-                return True
-        finally:
-            os.close(fd)
-
-
-def lease_stands(fd: int, path: Path) -> bool:
-    """Whether the file held by `fd` is still the one at `path`; if not, somebody removed or replaced it."""
-    held = os.fstat(fd)
-    try:
-        named = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return held.st_nlink > 0 and (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino)
-
-
-def release_lease(fd: int) -> None:
-    """Close this process's copy of the descriptor; the lease is free once no process has one."""
-    os.close(fd)
-
-
-def _try_flock(fd: int, kind: int) -> bool:
-    try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def rename_folder(src: Path, dst: Path, *, sync: bool = True) -> None:
-    """Give a folder its final name in one step. Raises OSError if something with content stands there.
-
-    Without `sync` a power cut may take the new name back.
-    """
-    os.rename(src, dst)
-    if sync:
-        sync_folder(dst.parent)
-
-
-def lock_is_free(path: Path) -> bool:
-    """Whether nobody holds the lock file; one that does not exist is free."""
-    return lease_is_free(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-from orchestrator.adapters.git import Git, rev_parse, tree_of
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import (
     diff_stat,
     list_folders,
@@ -14,13 +14,14 @@ from orchestrator.adapters.git_objects import (
     read_small_blobs,
     whitespace_only_paths,
 )
+from orchestrator.adapters.git_refs import rev_parse, tree_of
 from orchestrator.adapters.report_facts import read_seen
 from orchestrator.core.contents import has_conflict_marks, holds_sentences, is_binary, is_named_as_note
 from orchestrator.core.diffstat import SYMLINK, Change
+from orchestrator.core.evidence_record import Tampering
 from orchestrator.core.gate import DiffFacts, follow_link, is_program
 from orchestrator.core.job import JobSpec
 from orchestrator.core.phantoms import open_claims
-from orchestrator.core.records import Tampering
 from orchestrator.core.tamper import MAX_ALL_BYTES, MAX_BYTES, Looked, blobs_to_read, find_tampering, needs_home
 
 EMPTY_BLOBS = frozenset(

@@ -15,8 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.adapters.files import ensure_folder, remove, write_atomic
-from orchestrator.adapters.git import Git, GitError, RefMovedError, is_ancestor, rev_parse
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import split_z
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import RefMovedError, is_ancestor, rev_parse
 from orchestrator.adapters.mirrors import hold_lease
 from orchestrator.errors import RefusedError
 

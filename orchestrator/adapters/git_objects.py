@@ -12,7 +12,8 @@ from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
 
-from orchestrator.adapters.git import Git, GitError, Identity
+from orchestrator.adapters.git import Git, Identity
+from orchestrator.adapters.git_process import GitError
 from orchestrator.core.diffstat import SYMLINK, Change, DiffStat
 from orchestrator.core.white_space import MAX_BYTES, is_meant_empty, means_another, runs_by_itself
 

@@ -14,10 +14,13 @@ from datetime import datetime
 from pathlib import Path
 
 from orchestrator.adapters.clone_commits import CloneCommits, fetch_clone_commits, read_tips
-from orchestrator.adapters.files import remove, size_text
-from orchestrator.adapters.git import Git, GitError, is_ancestor, tree_of
+from orchestrator.adapters.files import remove
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import commit_tree, list_tree, split_z
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import is_ancestor, tree_of
 from orchestrator.adapters.mirrors import is_kept
+from orchestrator.adapters.reading import size_text
 from orchestrator.adapters.tree_spec import TreeSpec
 from orchestrator.adapters.tree_walk import is_file_or_link, is_real_folder, make_readable, open_up
 from orchestrator.core.diffstat import GITLINK

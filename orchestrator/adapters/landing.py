@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import remove, safe_read
-from orchestrator.adapters.git import Git, GitError, rev_parse
+from orchestrator.adapters.files import remove
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_checkout import dirty_paths, in_checkout, landing_lock, landing_notes, locks_of
 from orchestrator.adapters.git_objects import split_z
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.library import blob_id
+from orchestrator.adapters.reading import safe_read
 from orchestrator.errors import BusyError, HostileFileError
 
 OURS_S = 60.0

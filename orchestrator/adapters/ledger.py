@@ -9,14 +9,13 @@ same after a hundred thousand jobs as after ten.
 from __future__ import annotations
 
 import re
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.effects import Effect, effect
@@ -27,29 +26,26 @@ from orchestrator.adapters.files import (
     swap_through_lock,
     sync_folder,
 )
-from orchestrator.adapters.git import Git, RefMovedError, update_ref
-from orchestrator.adapters.job_file import read_job, show_job
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import RefMovedError, update_ref
+from orchestrator.adapters.job_file import read_job
+from orchestrator.adapters.ledger_paths import JOB_FILES, closed_path, open_path, pointer_path
+from orchestrator.adapters.ledger_snapshot import Ended, Folder, Snapshot
+from orchestrator.adapters.ledger_text import format_commit, format_job, format_record, one_line, parse_record
 from orchestrator.adapters.mirrors import hold_lease
 from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, TREE_MODE, Entry, Objects, Tree, opened
-from orchestrator.adapters.orc_block import MAX_BLOCK_BYTES, clean
 from orchestrator.adapters.spans import span
-from orchestrator.adapters.strict_yaml import dump, load_mapping
+from orchestrator.adapters.strict_yaml import dump
 from orchestrator.core.board import IN_BACKLOG
-from orchestrator.core.by_bucket import ByBucket
-from orchestrator.core.codec import from_mapping, to_mapping
-from orchestrator.core.ids import bucket
 from orchestrator.core.job import Job, Lane
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import ENGINE, Actor, Move
-from orchestrator.errors import InvalidFileError, LedgerError, NotFoundError
+from orchestrator.errors import LedgerError, NotFoundError
 
 REF = "refs/heads/orc/state"
 LOCK_TIMEOUT_S = 30.0
 STALE_LOCK_S = 5.0
 """Age of a lock of the ref behind which nobody is alive: of ours none can be, and another git holds one for moments."""
-RECORD_BYTES = 4_000_000
-"""The largest record that is written, and read."""
-_SMALL_BYTES = 8192
 _STEPS = 64
 _STANDING = re.compile(
     rb"\A[^\0]*\n# --- below this line orc writes[^\n]*\norc:\n"
@@ -57,96 +53,8 @@ _STANDING = re.compile(
 )
 """The state of a job and since when it is in it, in the block that orc writes itself."""
 FORMAT = 1
-JOB_FILES = ("job.yaml", "job.md")
-"""The job itself, in its folder in the ledger."""
-ENGINE_EMAIL = "engine@orc.invalid"
 _OID = re.compile(r"[0-9a-f]{40}")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """One job's folder in the ledger: the job, and the blob of each record by file stem (`attempt-1`)."""
-
-    tree: str
-    job: Job
-    records: Mapping[str, str]
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """An ended job's folder, and what its place in the queue rests on."""
-
-    id: str
-    tree: str
-    path: str
-    lane: Lane
-    since: str
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Every open job at one commit of the ledger."""
-
-    tip: str
-    root: str
-    buckets: Mapping[str, str] = field(default_factory=dict)
-    folders: ByBucket[Folder] = field(default_factory=ByBucket)
-    jobs: ByBucket[Job] = field(default_factory=ByBucket)
-    backlog: ByBucket[Job] = field(default_factory=ByBucket)
-    """Those of the jobs that are ready or waiting: nearly all, where there are many."""
-    noted: ByBucket[Job] = field(default_factory=ByBucket)
-    """Those that have needs, or were asked to look at their base again: few."""
-    projects: Mapping[str, int] = field(default_factory=dict)
-    """How many jobs each project has."""
-    doing: ByBucket[Folder] = field(default_factory=ByBucket)
-    """The folders of the jobs that are not in the backlog."""
-
-    @property
-    def active(self) -> list[Folder]:
-        """The folders of the jobs that are not in the backlog: few."""
-        return list(self.doing.values())
-
-    def after(self, tip: str, root: str, buckets: Mapping[str, str], changes: Mapping[str, Folder | None]) -> Snapshot:
-        """The snapshot of a later commit, at which some jobs are others, or not open any more (None)."""
-        projects = Counter(self.projects)
-        jobs: dict[str, Job | None] = {}
-        backlog, noted, doing = jobs.copy(), jobs.copy(), dict[str, Folder | None]()
-        for id_, folder in changes.items():
-            job = folder.job if folder else None
-            waits = job is not None and job.state in IN_BACKLOG
-            jobs[id_] = job
-            backlog[id_] = job if waits else None
-            doing[id_] = None if waits else folder
-            noted[id_] = job if job is not None and (job.spec.needs or job.at.needs or job.at.recheck) else None
-            if id_ in self.jobs:
-                projects[self.jobs[id_].at.project] -= 1
-            if job is not None:
-                projects[job.at.project] += 1
-        return Snapshot(
-            tip,
-            root,
-            buckets,
-            folders=self.folders.changed(changes),
-            jobs=self.jobs.changed(jobs),
-            backlog=self.backlog.changed(backlog),
-            noted=self.noted.changed(noted),
-            projects={name: count for name, count in projects.items() if count},
-            doing=self.doing.changed(doing),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Filing:
-    """A commit that is about something other than one job: a rejected file, a checked base, the library."""
-
-    subject: str
-    files: Mapping[str, bytes]
-    trailers: tuple[tuple[str, str], ...] = ()
-    actor: Actor = ENGINE
-    with_step_of: str = ""
-    """The job whose step this belongs to: it is left out where that step does not fit any more."""
 
 
 class Ledger:
@@ -263,7 +171,7 @@ class Ledger:
     def closed(self, id_: str, root: str | None = None) -> Folder | None:
         """An ended job's folder, found by its id without a scan."""
         root = root or self.snapshot().root
-        pointer = self.objects.find(root, _pointer(id_))
+        pointer = self.objects.find(root, pointer_path(id_))
         if pointer is None:
             return None
         path = self.objects.read(pointer.oid).decode().strip()
@@ -360,7 +268,7 @@ class Ledger:
         text = dump({"format": FORMAT, "what": "the ledger of orc; read it with git log"})
         oid = self.objects.write("blob", text.encode())
         tree = self.objects.write_tree({"ledger.yaml": Entry(FILE_MODE, oid)})
-        commit = self.objects.write("commit", _commit(tree, "", "init: the ledger begins", (), actor, now))
+        commit = self.objects.write("commit", format_commit(tree, "", "init: the ledger begins", (), actor, now))
         with effect(Effect.LEDGER_OBJECTS):
             self.objects.store()
         with effect(Effect.LEDGER_REF):
@@ -369,6 +277,18 @@ class Ledger:
             except RefMovedError:
                 return
             self._flush_ref()
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """A commit that is about something other than one job: a rejected file, a checked base, the library."""
+
+    subject: str
+    files: Mapping[str, bytes]
+    trailers: tuple[tuple[str, str], ...] = ()
+    actor: Actor = ENGINE
+    with_step_of: str = ""
+    """The job whose step this belongs to: it is left out where that step does not fit any more."""
 
 
 class Writer:
@@ -447,7 +367,7 @@ class Writer:
         if not self.fits(move):
             raise LedgerError(f"{move.job.id} has moved on", hint=f"orc show {move.job.id}")
         job, objects = move.job, self._ledger.objects
-        changes: dict[str, Entry | None] = {f"job{job.suffix}": self._blob(_job_file(job))}
+        changes: dict[str, Entry | None] = {f"job{job.suffix}": self._blob(format_job(job))}
         for stem, record in move.records.items():
             changes[f"{stem}.yaml"] = self._blob(format_record(record))
         for name, data in (files or {}).items():
@@ -475,9 +395,9 @@ class Writer:
         if old_path and old_path != new_path:
             changes[old_path] = None
         if job.state.ended:
-            changes[_pointer(job.id)] = self._blob(f"{new_path}\n".encode())
+            changes[pointer_path(job.id)] = self._blob(f"{new_path}\n".encode())
         elif old_path.startswith("closed/"):
-            changes[_pointer(job.id)] = None
+            changes[pointer_path(job.id)] = None
         self._add(changes, move.subject, move.trailers, move.actor, now)
 
     def file(self, filing: Filing, now: datetime) -> None:
@@ -498,7 +418,7 @@ class Writer:
     ) -> None:
         root = self._ledger.objects.change_tree(self._root, changes)
         told = [(one_line(key), one_line(value)) for key, value in trailers]
-        text = _commit(root, self.tip, one_line(subject), told, actor, now)
+        text = format_commit(root, self.tip, one_line(subject), told, actor, now)
         self.tip, self._root = self._ledger.objects.write("commit", text), root
 
 
@@ -512,97 +432,3 @@ def open_ledger(git_dir: Path, orcdir: Path, *, lean: bool = False) -> Iterator[
 
 def _job_entry(names: Mapping[str, Entry]) -> Entry | None:
     return next((names[name] for name in JOB_FILES if name in names), None)
-
-
-def open_path(id_: str) -> str:
-    """Where a job lies while it is open."""
-    return f"open/{bucket(id_)}/{id_}"
-
-
-def closed_path(id_: str, ended: datetime) -> str:
-    """Where an ended job lies: by day, and by the first two hex digits so that no folder grows large."""
-    return f"closed/{ended:%Y/%m/%d}/{bucket(id_)}/{id_}"
-
-
-def goal_path(project: str) -> str:
-    """Where it stands how a project does that is to be finished."""
-    return f"projects/{project}/goal.yaml"
-
-
-PROJECTS = "projects"
-"""The folder of what is known of projects."""
-
-
-def finish_path(project: str, number: int) -> str:
-    """Where a card lies that asks whether a project is finished."""
-    return f"projects/{project}/finish-{number}.yaml"
-
-
-SERVICES = "services"
-
-
-def service_path(backend: str) -> str:
-    """Where the ledger keeps what is known of the service behind a backend."""
-    return f"{SERVICES}/{backend}.yaml"
-
-
-def _pointer(id_: str) -> str:
-    return f"closed/ids/{id_[-8:-6]}/{id_[-6:-4]}/{id_}"
-
-
-def _job_file(job: Job) -> bytes:
-    data = show_job(job)
-    # One job that cannot be read again would take all others with it.
-    if len(data) > MAX_BLOCK_BYTES:
-        raise ValueError(f"the file of {job.id} would have {len(data)} bytes, at most {MAX_BLOCK_BYTES} can be read")
-    return data
-
-
-def format_record(record: Any) -> bytes:
-    """A record as the ledger keeps it. Raises ValueError if it is larger than what can be read again."""
-    data = dump(clean(to_mapping(record))).encode("utf-8", "replace")
-    if len(data) > RECORD_BYTES:
-        raise ValueError(f"a record would have {len(data)} bytes, at most {RECORD_BYTES} can be read")
-    return data
-
-
-def parse_record(kind: type[T], data: bytes, path: str) -> T:
-    """The inverse of `format_record`. Raises LedgerError."""
-    # The same few small records of a job are asked for at each of its steps.
-    parse: Callable[..., T] = _parse_small if len(data) <= _SMALL_BYTES else _parse
-    return parse(kind, data, path)
-
-
-def _parse(kind: type[T], data: bytes, path: str) -> T:
-    try:
-        return from_mapping(kind, load_mapping(data, file=path, max_bytes=RECORD_BYTES).value)
-    except (InvalidFileError, ValueError) as error:
-        raise LedgerError(f"{path} in the ledger cannot be read: {error}", hint="orc verify") from error
-
-
-_parse_small = lru_cache(maxsize=128)(_parse)
-
-
-def one_line(text: str) -> str:
-    """`text` without anything that could begin a line of its own in a message, or hide in one."""
-    return "".join(char if char.isprintable() else " " if char.isspace() else "\ufffd" for char in text)
-
-
-def _commit(
-    tree: str, parent: str, subject: str, trailers: Iterable[tuple[str, str]], actor: Actor, now: datetime
-) -> bytes:
-    seconds = int(now.astimezone(UTC).timestamp())
-    name = one_line(actor.name).replace("<", "").replace(">", "")
-    lines = [f"tree {tree}"]
-    if parent:
-        lines.append(f"parent {parent}")
-    lines.append(f"author {name} <{_email(name)}> {seconds} +0000")
-    lines.append(f"committer orc <{ENGINE_EMAIL}> {seconds} +0000")
-    body = "\n".join(f"{key}: {value}" for key, value in trailers)
-    message = f"{subject}\n\n{body}\n" if body else f"{subject}\n"
-    return ("\n".join(lines) + f"\n\n{message}").encode("utf-8", "replace")
-
-
-def _email(name: str) -> str:
-    plain = "".join(char if char.isalnum() or char in "-._" else "-" for char in name.removeprefix("human:"))
-    return f"{plain or 'unknown'}@orc.invalid"

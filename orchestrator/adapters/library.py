@@ -16,7 +16,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from orchestrator.adapters.files import safe_read
+from orchestrator.adapters.reading import safe_read
 from orchestrator.adapters.schemas import Lines, validate
 from orchestrator.adapters.strict_yaml import dump, load_mapping
 from orchestrator.core.codec import from_mapping

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.processes import kill_descendants
+from orchestrator.adapters.descendants import kill_descendants
 
 CLOSE_S = 5.0
 WAIT_S = 1.0

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.processes import capture, program_problem
+from orchestrator.adapters.programs import capture, program_problem
 from orchestrator.core.config import Channel
 
 WEBHOOK_S, COMMAND_S = 15.0, 60.0

@@ -17,16 +17,16 @@ from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import (
     ensure_folder,
     move_no_replace,
-    release_lease,
     remove,
     remove_tree,
     sync_filesystem,
     sync_folder,
-    take_lease,
     write_atomic,
 )
-from orchestrator.adapters.git import Git, rev_parse, update_ref
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import fetch_ref
+from orchestrator.adapters.git_refs import rev_parse, update_ref
+from orchestrator.adapters.locks import release_lease, take_lease
 from orchestrator.errors import BusyError, RefusedError
 
 LEDGER_REF = "refs/heads/orc/state"

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import ensure_folder, remove, safe_read, write_atomic
+from orchestrator.adapters.files import ensure_folder, remove, write_atomic
+from orchestrator.adapters.reading import safe_read
 from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.notice import Notice, Pending
 from orchestrator.errors import OrcError

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.adapters.files import DEFAULT_MAX_BYTES, size_text
+from orchestrator.adapters.reading import DEFAULT_MAX_BYTES, size_text
 from orchestrator.adapters.strict_yaml import BYTE_ORDER_MARKS, dump, load, replace_unsafe
 from orchestrator.core.document import join, split
 from orchestrator.errors import InvalidFileError

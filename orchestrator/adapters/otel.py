@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import __version__
 from orchestrator.adapters.messenger import address_problem, is_local, told_address
 from orchestrator.core.trace import Trace
 from orchestrator.errors import OrcError, UnavailableError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
 
 DEFAULT = "http://127.0.0.1:4318"
 """Where a collector on this machine listens."""
@@ -34,16 +37,39 @@ def send_traces(traces: Sequence[Trace], address: str, workspace: str) -> int:
     try:
         import requests
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.sdk.trace.export import SpanExportResult
-        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-        from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
     except ImportError:
         raise UnavailableError(
             "traces need the SDK of OpenTelemetry, which is not installed",
             hint="in the checkout of orc: python -m pip install '.[otel]'; orc trace --json needs none",
         ) from None
+    spans = _spans_of(traces, workspace)
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # What went wrong is told below, once.
+    session, answers = requests.Session(), list[Any]()
+    session.trust_env = not is_local(address)  # What is for this machine does not leave it by a proxy.
+    session.hooks["response"].append(lambda answer, *_, **__: answers.append(answer))
+    endpoint = f"{address.rstrip('/').removesuffix(PATH)}{PATH}"
+    exporter = OTLPSpanExporter(endpoint=endpoint, timeout=TIMEOUT_S, session=session)
+    try:
+        for at in range(0, len(spans), MOST_SPANS):
+            answers.clear()
+            done = exporter.export(spans[at : at + MOST_SPANS])
+            if (why := _why_not(answers)) or done is not SpanExportResult.SUCCESS:
+                raise UnavailableError(
+                    f"the collector at {told_address(address)} does not take the traces{why and f': {why}'}",
+                    hint="is it at work there? OTLP over HTTP usually has the port 4318",
+                )
+    finally:
+        exporter.shutdown()  # type: ignore[no-untyped-call]
+    return len(spans)
+
+
+def _spans_of(traces: Sequence[Trace], workspace: str) -> list[ReadableSpan]:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
+
     resource = Resource({"service.name": "orc", "service.version": __version__, "orc.workspace": workspace})
     scope, flags, spans = InstrumentationScope("orc", __version__), TraceFlags(TraceFlags.SAMPLED), []
     for trace in traces:
@@ -63,24 +89,7 @@ def send_traces(traces: Sequence[Trace], address: str, workspace: str) -> int:
                     instrumentation_scope=scope,
                 )
             )
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # What went wrong is told below, once.
-    session, answers = requests.Session(), list[Any]()
-    session.trust_env = not is_local(address)  # What is for this machine does not leave it by a proxy.
-    session.hooks["response"].append(lambda answer, *_, **__: answers.append(answer))
-    endpoint = f"{address.rstrip('/').removesuffix(PATH)}{PATH}"
-    exporter = OTLPSpanExporter(endpoint=endpoint, timeout=TIMEOUT_S, session=session)
-    try:
-        for at in range(0, len(spans), MOST_SPANS):
-            answers.clear()
-            done = exporter.export(spans[at : at + MOST_SPANS])
-            if (why := _why_not(answers)) or done is not SpanExportResult.SUCCESS:
-                raise UnavailableError(
-                    f"the collector at {told_address(address)} does not take the traces{why and f': {why}'}",
-                    hint="is it at work there? OTLP over HTTP usually has the port 4318",
-                )
-    finally:
-        exporter.shutdown()  # type: ignore[no-untyped-call]
-    return len(spans)
+    return spans
 
 
 def _why_not(answers: Sequence[Any]) -> str:

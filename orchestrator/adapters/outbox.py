@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters import clock
-from orchestrator.adapters.files import ring, safe_read, write_atomic
-from orchestrator.adapters.ledger import one_line
+from orchestrator.adapters.files import ring, write_atomic
+from orchestrator.adapters.ledger_text import one_line
+from orchestrator.adapters.reading import safe_read
 from orchestrator.adapters.redact import Redactor
 from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.adapters.schemas import validate

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from orchestrator.adapters.files import ensure_folder, sync_folder, write_atomic
 from orchestrator.adapters.gate_facts import EMPTY_BLOBS
-from orchestrator.adapters.git import Git, GitError
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import split_z
+from orchestrator.adapters.git_process import GitError
 from orchestrator.adapters.harvest import ignore_patterns
 from orchestrator.adapters.mirrors import LEDGER_REF
 from orchestrator.adapters.run_folder import read_bounded

@@ -19,19 +19,14 @@ from pathlib import Path
 from orchestrator.adapters import clock
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import (
-    Entry,
-    Signature,
     ensure_folder,
-    look_at,
     move_no_replace,
     remove,
     remove_if_unchanged,
-    safe_read,
-    scan,
-    signature,
     sync_folder,
     write_atomic,
 )
+from orchestrator.adapters.reading import Entry, Signature, look_at, safe_read, scan, signature
 from orchestrator.adapters.strict_yaml import replace_unsafe
 from orchestrator.core.job import Lane
 from orchestrator.errors import InvalidFileError

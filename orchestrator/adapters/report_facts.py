@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from orchestrator.adapters.git import Git, is_ancestor, rev_parse
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import list_tree, read_small_blobs
+from orchestrator.adapters.git_refs import is_ancestor, rev_parse
 from orchestrator.core.phantoms import Seen, ignore_patterns, of_interest
 from orchestrator.core.report_claims import Claimed
 

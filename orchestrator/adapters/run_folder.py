@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from orchestrator.adapters.files import write_atomic
 from orchestrator.adapters.redact import Redactor
 from orchestrator.adapters.run_values import LaunchSpec, RunResult, RunSpec
-from orchestrator.core.records import RunStatus
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.errors import HostileFileError, InvalidFileError, OrcError
 
 REPORT_BYTES = 65536

@@ -8,8 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.codec import from_mapping
-from orchestrator.core.records import CheckResult, Outcome, RunStatus
+from orchestrator.core.evidence_record import CheckResult, Outcome
 from orchestrator.core.said import NOTHING_USED, Said, Usage
 from orchestrator.errors import InvalidFileError
 

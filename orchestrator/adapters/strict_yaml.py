@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from orchestrator.adapters.files import DEFAULT_MAX_BYTES, size_text
+from orchestrator.adapters.reading import DEFAULT_MAX_BYTES, size_text
 from orchestrator.adapters.yaml_text import (
     MAX_DEPTH,
     MAX_INT_DIGITS,

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.adapters.files import remove_tree, safe_read, write_atomic
+from orchestrator.adapters.files import remove_tree, write_atomic
+from orchestrator.adapters.reading import safe_read
 from orchestrator.errors import InvalidFileError
 
 SETTLED_NS = 2_000_000_000

@@ -18,18 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters import clock
-from orchestrator.adapters.files import (
-    ensure_folder,
-    machine_start,
-    release_lease,
-    remove,
-    remove_tree,
-    rename_folder,
-    take_lease,
-    write_atomic,
-)
-from orchestrator.adapters.git import Git, GitError, Identity, is_ancestor, reading, rev_parse, tree_of
+from orchestrator.adapters.files import ensure_folder, machine_start, remove, remove_tree, rename_folder, write_atomic
+from orchestrator.adapters.git import Git, Identity, reading
 from orchestrator.adapters.git_objects import split_z
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import is_ancestor, rev_parse, tree_of
 from orchestrator.adapters.harvest import (
     Harvest,
     Limits,
@@ -39,6 +32,7 @@ from orchestrator.adapters.harvest import (
     ignore_patterns,
     is_untouched,
 )
+from orchestrator.adapters.locks import release_lease, take_lease
 from orchestrator.adapters.mirrors import (
     guard_attributes,
     hold_lease,

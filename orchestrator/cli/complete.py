@@ -126,7 +126,8 @@ def _agents(ctx: click.Context, incomplete: str, folder: str) -> list[str]:
 
 def complete_branch(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Branches that begin so, of the repository that one stands in, and of its remotes; after BASE.. too."""
-    from orchestrator.adapters.git import Git, common_dir
+    from orchestrator.adapters.git import Git
+    from orchestrator.adapters.git_person import common_dir
 
     base, dots, begun = incomplete.rpartition("..")
     if (begun and not _BRANCH.fullmatch(begun)) or (dots and not base):

@@ -100,7 +100,7 @@ def _split_setting(text: str) -> tuple[str, Any]:
 
 
 def _edit_from_file(app: App, name: str, file: Path) -> Edited:
-    from orchestrator.adapters.files import safe_read
+    from orchestrator.adapters.reading import safe_read
     from orchestrator.engine.edit import edit_job, is_draft, remove_draft, version_shown
     from orchestrator.engine.find import find_job
 
@@ -125,7 +125,7 @@ def _edit_from_file(app: App, name: str, file: Path) -> Edited:
 
 
 def _edit_in_editor(app: App, name: str) -> Edited:
-    from orchestrator.adapters.processes import run_editor
+    from orchestrator.adapters.programs import run_editor
     from orchestrator.engine.edit import Edited, drafts_of, edit_job, open_draft, remove_draft
     from orchestrator.engine.find import find_job
 
@@ -164,7 +164,7 @@ def _edit_in_editor(app: App, name: str) -> Edited:
 
 def _editor(app: App, git_dir: Path) -> str:
     """By git's rules. Without a terminal only one that somebody chose: git's own last resort needs one."""
-    from orchestrator.adapters.git import personal_config, personal_editor
+    from orchestrator.adapters.git_person import personal_config, personal_editor
 
     editor = personal_editor(git_dir)
     is_chosen = any(os.environ.get(each) for each in ("GIT_EDITOR", "VISUAL", "EDITOR"))
@@ -179,7 +179,7 @@ def _editor(app: App, git_dir: Path) -> str:
 
 def _written(draft: Path, job: Job) -> bytes | None:
     """What the person left in the file; None if that asks for nothing."""
-    from orchestrator.adapters.files import safe_read
+    from orchestrator.adapters.reading import safe_read
 
     try:
         data = safe_read(draft).data

@@ -78,7 +78,7 @@ def _path_lines(seen: Seen) -> Iterator[str]:
 
 def _receipts(found: Gated, again: Sequence[str]) -> Iterator[str]:
     """Ids by which anybody can look up what was judged, and the command that does it again."""
-    from orchestrator.adapters.git import version
+    from orchestrator.adapters.git_process import version
 
     seen = found.seen
     yield f"judged       {seen.branch.commit} (tree {seen.tree})"

@@ -16,8 +16,8 @@ from orchestrator.core.rule_words import AREA_WORDS
 from orchestrator.core.tamper import RULES
 
 if TYPE_CHECKING:
+    from orchestrator.core.evidence_record import CheckResult
     from orchestrator.core.gated import Checked, Gated, Reviewed, Seen
-    from orchestrator.core.records import CheckResult
 
 TAIL_LINES, TAIL_CHARS = 20, 2000
 """What is shown of the output of a check that failed."""

@@ -90,7 +90,7 @@ def health(app: App, since: int, prometheus: bool) -> None:
     """
     if prometheus and app.json:
         raise click.UsageError("--prometheus does not go with --json")
-    from orchestrator.adapters.files import lock_is_free
+    from orchestrator.adapters.locks import lock_is_free
     from orchestrator.engine.health import look_at_health
 
     try:

@@ -20,7 +20,7 @@ _LEDGER = {"new": "begins", "adopted": "was taken over from the remote", "there"
 def init(app: App) -> None:
     """Make a workspace in this git repository. Files that are there stay as they are; it may be called again."""
     refuse_inside_run("orc init")
-    from orchestrator.adapters.git import common_dir, top_level
+    from orchestrator.adapters.git_person import common_dir, top_level
     from orchestrator.engine.init import init_workspace
     from orchestrator.engine.people import person_of
 

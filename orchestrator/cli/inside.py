@@ -56,7 +56,7 @@ def hand_in(app: App, kind: RequestKind, content: Mapping[str, Any]) -> None:
 
 def read_input(file: Path) -> tuple[bytes, str]:
     """A file, or standard input for `-`, and its name. Raises NotFoundError, InvalidFileError."""
-    from orchestrator.adapters.files import safe_read
+    from orchestrator.adapters.reading import safe_read
 
     if str(file) == "-":
         return sys.stdin.buffer.read(MOST_BYTES), ""

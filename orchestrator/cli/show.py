@@ -12,21 +12,13 @@ from orchestrator.cli.app import App, clean, clean_line, json_option, pass_app
 from orchestrator.cli.complete import complete_any
 
 if TYPE_CHECKING:
-    from orchestrator.adapters.ledger import Folder
+    from orchestrator.adapters.ledger_snapshot import Folder
+    from orchestrator.core.attempt_record import Attempt, Spoke, Used
+    from orchestrator.core.evidence_record import CheckResult, Evidence, Preview
     from orchestrator.core.job import Job
     from orchestrator.core.outbox import Requested
-    from orchestrator.core.records import (
-        Attempt,
-        Card,
-        CheckResult,
-        Evidence,
-        MergeRecord,
-        Preview,
-        Reverted,
-        ReviewRecord,
-        Spoke,
-        Used,
-    )
+    from orchestrator.core.records import Card, MergeRecord, Reverted
+    from orchestrator.core.review_record import ReviewRecord
     from orchestrator.core.routine import RoutineRecord
     from orchestrator.core.waits import Wait
 
@@ -140,7 +132,10 @@ def _last_line(text: str) -> str:
 
 def _record_lines(stem: str, record: Any, git: str) -> Iterator[str]:
     """One record in a few lines; all of it is in `--json` and in the ledger."""
-    from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, ReviewRecord
+    from orchestrator.core.attempt_record import Attempt
+    from orchestrator.core.evidence_record import Evidence
+    from orchestrator.core.records import Card, MergeRecord
+    from orchestrator.core.review_record import ReviewRecord
     from orchestrator.core.routine import RoutineRecord
 
     match record:
@@ -178,8 +173,8 @@ def _request(asked: Requested) -> str:
 
 
 def _attempt(record: Attempt) -> Iterator[str]:
+    from orchestrator.core.attempt_record import UNANSWERED
     from orchestrator.core.matching import tell_rule
-    from orchestrator.core.records import UNANSWERED
 
     worker = record.worker
     yield f"{worker.agent} ({worker.model or worker.family or 'undeclared'})"

@@ -100,7 +100,7 @@ def _read(scenario: str) -> Scenario:
     path = Path(scenario)
     if path.suffix not in (".yaml", ".yml") and not path.is_file():
         return read_shipped(scenario or USUAL)
-    from orchestrator.adapters.files import safe_read
+    from orchestrator.adapters.reading import safe_read
 
     try:
         data = safe_read(path).data
@@ -112,7 +112,7 @@ def _read(scenario: str) -> Scenario:
 def _own(app: App, config: Path | None) -> tuple[Config, str] | None:
     """The configuration whose limits are tried, and what it is called; None: those of the scenario."""
     from orchestrator.adapters.config_file import parse_config, read_config
-    from orchestrator.adapters.files import safe_read
+    from orchestrator.adapters.reading import safe_read
 
     if config is not None:
         return parse_config(safe_read(config).data, name=str(config)), str(config)

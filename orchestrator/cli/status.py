@@ -25,7 +25,7 @@ LONGEST = 240
 @pass_app
 def status(app: App) -> None:
     """What needs you, what is going on, what ended lately, what is wrong."""
-    from orchestrator.adapters.files import lock_is_free
+    from orchestrator.adapters.locks import lock_is_free
     from orchestrator.engine.history import read_ended
     from orchestrator.engine.notes import read_note, tell_silence
     from orchestrator.engine.report import summarize

@@ -64,7 +64,7 @@ def _with_again(data: bytes, name: str) -> bytes:
 
 def _read(file: Path) -> bytes:
     """What the file holds. Raises NotFoundError, HostileFileError."""
-    from orchestrator.adapters.files import safe_read
+    from orchestrator.adapters.reading import safe_read
 
     try:
         return safe_read(file).data

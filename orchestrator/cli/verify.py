@@ -33,7 +33,7 @@ def verify(app: App, since: str | None) -> None:
     proved nor disproved, because its objects are gone, is counted and named, and is no lie.
     """
     from orchestrator.adapters.audit import audit
-    from orchestrator.adapters.git import common_dir
+    from orchestrator.adapters.git_person import common_dir
 
     root = app.root
     report = audit(common_dir(root), find_projects(root), since=since, progress=_progress(app))
@@ -52,7 +52,7 @@ def verify(app: App, since: str | None) -> None:
 def find_projects(root: Path) -> dict[str, Path]:
     """The git folder of each project of a workspace; those that are not there are left out."""
     from orchestrator.adapters.config_file import read_config
-    from orchestrator.adapters.git import common_dir
+    from orchestrator.adapters.git_person import common_dir
 
     found: dict[str, Path] = {}
     for name, project in read_config(root).projects.items():

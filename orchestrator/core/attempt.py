@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.core.attempt_record import Attempt, RunStatus
 from orchestrator.core.config import Limits, Terms
 from orchestrator.core.job import MOST_UNSERVED, Fix, Job, Standing, State, Worker
-from orchestrator.core.records import Attempt, CardKind, RunStatus
+from orchestrator.core.records import CardKind
 from orchestrator.core.rounds import dispute_of
 from orchestrator.core.sessions import Session
 from orchestrator.core.step import NOT_APPROVED, Step, pause_until

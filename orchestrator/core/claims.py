@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from urllib.parse import urlsplit
 
 from orchestrator.core.criteria import ClaimRules
+from orchestrator.core.evidence_record import Claim, Evidence, Failure
 from orchestrator.core.gate import is_program
-from orchestrator.core.records import Claim, Evidence, Failure
 
 MOST_CLAIMS, MOST_LISTS = 100, 20
 REPORT = "(report)"

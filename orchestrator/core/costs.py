@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from orchestrator.core.attempt_record import Attempt, RunStatus
 from orchestrator.core.ending import Read
 from orchestrator.core.ids import RunId, RunKind, bucket
 from orchestrator.core.job import Job, Priority, State, Worker
-from orchestrator.core.records import Attempt, ReviewRecord, RunStatus
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.said import Trouble
 from orchestrator.core.transitions import one_line
 

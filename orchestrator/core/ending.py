@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+from orchestrator.core.attempt_record import Attempt, Spoke
+from orchestrator.core.evidence_record import Evidence, Preview
 from orchestrator.core.job import Expects, Job, State
-from orchestrator.core.records import Attempt, Card, CardKind, Evidence, MergeRecord, Preview, ReviewRecord, Spoke
+from orchestrator.core.records import Card, CardKind, MergeRecord
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.said import bounded
 from orchestrator.core.transitions import one_line
 

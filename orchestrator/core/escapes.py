@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from orchestrator.core.records import Attempt, Escape
+from orchestrator.core.attempt_record import Attempt, Escape
 
 VERSION = 1
 """Of these rules."""

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from orchestrator.core.config import Terms
 from orchestrator.core.diffstat import Change
+from orchestrator.core.evidence_record import ChangedPath, Evidence, Failure
 from orchestrator.core.gate import PASSING
 from orchestrator.core.job import Fix, Job, State
-from orchestrator.core.records import CardKind, ChangedPath, Evidence, Failure
+from orchestrator.core.records import CardKind
 from orchestrator.core.reproduction import SHOWN, is_reproduction_due, must_be_asked, reproduction_fixes
 from orchestrator.core.rounds import still_open
 from orchestrator.core.step import Step, check_fixes

@@ -14,8 +14,9 @@ from enum import StrEnum
 from orchestrator.core.gate import PASSING
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import State
-from orchestrator.core.records import CardKind, Verdict
+from orchestrator.core.records import CardKind
 from orchestrator.core.reproduction import NOT_SHOWN
+from orchestrator.core.review_record import Verdict
 from orchestrator.core.transitions import Event
 
 SLOT_S = 600

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from orchestrator.core.diffstat import GITLINK, SYMLINK, Change
+from orchestrator.core.evidence_record import CheckResult, Failure, Outcome
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Expects, JobSpec, Kind
 from orchestrator.core.phantoms import NOTHING_SEEN, Seen, find_phantoms, open_claims
-from orchestrator.core.records import CheckResult, Failure, Outcome
 from orchestrator.core.suite_files import is_of_tests
 
 VERSION = 4

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.core.criteria import Checks
+from orchestrator.core.evidence_record import ChangedPath, CheckResult, Evidence, Outcome
 from orchestrator.core.gate import RULES, judge_checks, list_some
 from orchestrator.core.job import Check, Expects, JobSpec, Kind
 from orchestrator.core.kinds import RULES as KIND_RULES
 from orchestrator.core.kinds import is_looked_for
-from orchestrator.core.records import ChangedPath, CheckResult, Evidence, Outcome, ReviewRecord, Verdict
 from orchestrator.core.reproduction import NOT_SHOWN, judge_reproduction, reproduction_fixes
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.rule_words import RULE_WORDS
 from orchestrator.core.tamper import RULES as TAMPER_RULES
 from orchestrator.core.tamper import held_for

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.core.attempt_record import Answer
 from orchestrator.core.config import Terms
 from orchestrator.core.gate import CHECKED
 from orchestrator.core.job import Expects, Fix, Job, MergePolicy, Second, State
-from orchestrator.core.records import Answer, CardKind, ReviewRecord, Verdict
+from orchestrator.core.records import CardKind
 from orchestrator.core.review import STRONG, fixes_of, reviewing
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.rounds import (
     SAME_AGAIN,
     carry_on,

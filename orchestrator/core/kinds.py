@@ -12,6 +12,7 @@ from typing import Any
 from orchestrator.core.claims import REPORT, judge_claims
 from orchestrator.core.criteria import Checks, Duplicates, Length, Spelling
 from orchestrator.core.diffstat import Change
+from orchestrator.core.evidence_record import Claim, Failure
 from orchestrator.core.job import Expects, JobSpec
 from orchestrator.core.placeholders import placeholders
 from orchestrator.core.preview import not_viewable
@@ -24,7 +25,6 @@ from orchestrator.core.prose import (
     misspellings,
     wrong_lengths,
 )
-from orchestrator.core.records import Claim, Failure
 
 VERSION = 5
 """Of these rules, and of what criteria may say. Whoever proves a refusal again must look with the same ones."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from orchestrator.core.config import Terms
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.gate import PASSING
 from orchestrator.core.job import Fix, Job, MergePolicy, State
-from orchestrator.core.records import Card, CardKind, Evidence, MergeRecord
+from orchestrator.core.records import Card, CardKind, MergeRecord
 from orchestrator.core.review import numbered
 from orchestrator.core.step import NOT_APPROVED, Step, check_fixes
 from orchestrator.core.transitions import Event, IllegalStepError, Move

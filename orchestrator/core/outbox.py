@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from orchestrator.core.attempt import ended_facts
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.card import Offer
 from orchestrator.core.config import Terms
 from orchestrator.core.ids import RunId, RunKind, bucket, job_id
@@ -25,7 +26,7 @@ from orchestrator.core.questions import (
     question_digest,
     reply_again,
 )
-from orchestrator.core.records import Attempt, Card, CardKind, Option
+from orchestrator.core.records import Card, CardKind, Option
 from orchestrator.core.review import numbered
 from orchestrator.core.step import Step
 from orchestrator.core.transitions import Event, Move

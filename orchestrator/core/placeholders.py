@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from orchestrator.core.evidence_record import Failure
 from orchestrator.core.pages import is_page
 from orchestrator.core.prose import Document, first_failures, read_prose
-from orchestrator.core.records import Failure
 
 _NOTE = re.compile(
     r"[ \t]*[*_]{0,3}\[?(TODO|FIXME|TBD|TBC)\]?[*_]{0,3}(?:\([^()\n]{1,40}\))?[ \t]?[*_]{0,3}(?::|\u2013|\u2014|- )"

@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Iterable
 
 from orchestrator.core.diffstat import Change
+from orchestrator.core.evidence_record import Failure, Preview
 from orchestrator.core.globs import matches
 from orchestrator.core.job import JobSpec, Kind
-from orchestrator.core.records import Failure, Preview
 
 MOST_PREVIEWS = 3
 EXCERPT_LINES, EXCERPT_COLUMNS = 12, 160

@@ -12,13 +12,14 @@ from string import Template
 from typing import NamedTuple
 
 from orchestrator.core.agent import Soul, section_of, voice_tag, without_section
+from orchestrator.core.attempt_record import UNANSWERED, Answer, PromptPart
 from orchestrator.core.conflict import Collision, Side
 from orchestrator.core.criteria import Item
 from orchestrator.core.escapes import told_outside
+from orchestrator.core.evidence_record import ChangedPath, CheckResult, Claim, Evidence
 from orchestrator.core.hot import WINDOW, HotFile
 from orchestrator.core.job import Fix, Job
 from orchestrator.core.needed import MOST_TOLD, REPORT_CHARS, Needed
-from orchestrator.core.records import UNANSWERED, Answer, ChangedPath, CheckResult, Claim, Evidence, PromptPart
 from orchestrator.core.skills import SKILLS, Chosen, tokens_of
 from orchestrator.errors import LedgerError
 

@@ -15,8 +15,8 @@ from functools import cache
 from urllib.parse import unquote
 
 from orchestrator.core.criteria import Duplicates, Length, Spelling
+from orchestrator.core.evidence_record import Failure
 from orchestrator.core.pages import blank, is_page, page_lines
-from orchestrator.core.records import Failure
 
 MOST_FAILURES = 20
 """Of one rule; an author who puts these right sees the others next."""

@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Iterable
 
+from orchestrator.core.attempt_record import DISPUTED, FIXED, Answer
 from orchestrator.core.job import Fix
-from orchestrator.core.records import DISPUTED, FIXED, Answer
 
 _FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n```", re.S)
 _KINDS = (FIXED, DISPUTED)

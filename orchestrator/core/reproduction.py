@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestrator.core.diffstat import Change
+from orchestrator.core.evidence_record import CheckResult, Evidence, Outcome
 from orchestrator.core.gate import CHECKED
 from orchestrator.core.job import Fix, Job
-from orchestrator.core.records import CheckResult, Evidence, Outcome
 from orchestrator.core.suite_files import is_of_tests
 
 SHOWN, NOT_SHOWN = "shown", "not shown"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from orchestrator.core.job import Fix, Independence, Worker
 from orchestrator.core.model_names import is_same_model, maker_of
-from orchestrator.core.records import ClaimResult
+from orchestrator.core.review_record import ClaimResult
 from orchestrator.core.rounds import key_of
 from orchestrator.core.verdict import Judgement
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from orchestrator.core.attempt_record import DISPUTED, Answer
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.job import Fix, Second, SecondWhy
-from orchestrator.core.records import DISPUTED, Answer, Evidence
 
 DISPUTES = 2
 """Disputed so often, another reviewer is asked."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.core.attempt import attempt_ended, not_started, run_lost, session_gone, unserved
+from orchestrator.core.attempt_record import Attempt, RunStatus
 from orchestrator.core.config import Config, Terms
 from orchestrator.core.job import Job
-from orchestrator.core.records import Attempt, ReviewRecord, RunStatus
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.said import Trouble
 from orchestrator.core.service import Capacity, Service, after_run, broke_at_once, ended_by
 from orchestrator.core.transitions import Event, Move

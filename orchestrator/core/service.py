@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from orchestrator.core.attempt_record import Attempt, RunStatus, Spoke
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.job import Expects, Job, State, Worker
-from orchestrator.core.records import Attempt, Evidence, ReviewRecord, RunStatus, Spoke
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.said import Trouble
 from orchestrator.core.step import FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_WAIT_S, later
 from orchestrator.core.times import parse

@@ -12,9 +12,10 @@ from typing import Any
 
 from orchestrator.core.card import OPTIONS, Effect, Offer, new_card
 from orchestrator.core.config import Terms
+from orchestrator.core.evidence_record import CheckResult
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Fix, Job, State
-from orchestrator.core.records import CardKind, CheckResult
+from orchestrator.core.records import CardKind
 from orchestrator.core.review import numbered
 from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import ENGINE, Actor, Event, Move, make_move

@@ -7,9 +7,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.job import Job, Second, SecondWhy, State
-from orchestrator.core.records import Evidence, ReviewRecord, Verdict
 from orchestrator.core.review import STRONG
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.rounds import disputed
 from orchestrator.core.verdict import says_something
 

@@ -17,9 +17,9 @@ from functools import cached_property
 from orchestrator.core.contents import find_keys, is_image, program_form
 from orchestrator.core.diffstat import Change
 from orchestrator.core.escapes import told_outside
+from orchestrator.core.evidence_record import Evidence, Tampering
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Area
-from orchestrator.core.records import Evidence, Tampering
 from orchestrator.core.runners import about_tests, is_partly, is_wholly
 from orchestrator.core.runs import lines_of_tests, lists_packages, may_run_tests, plugins_in
 from orchestrator.core.suite_files import language_of

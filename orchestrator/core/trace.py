@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from orchestrator.core.attempt_record import Attempt, RunStatus, Spoke
 from orchestrator.core.job import Job, State, Worker
-from orchestrator.core.records import Attempt, ReviewRecord, RunStatus, Spoke
+from orchestrator.core.review_record import ReviewRecord
 
 Value = str | int | float | bool
 ROOT = "job"

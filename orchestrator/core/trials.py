@@ -15,21 +15,12 @@ from orchestrator.core import gate, kinds, review, suspicion, tamper, verdict
 from orchestrator.core.config import DOCS, SUSPICION
 from orchestrator.core.criteria import Checks, ClaimRules, Duplicates, Length, Links, Spelling
 from orchestrator.core.diffstat import SYMLINK, Change
+from orchestrator.core.evidence_record import ChangedPath, CheckResult, Claim, Evidence, Outcome
 from orchestrator.core.gate import DiffFacts
 from orchestrator.core.job import Expects, JobSpec, Kind, Worker
 from orchestrator.core.kinds import KindFacts
 from orchestrator.core.prose import Document
-from orchestrator.core.records import (
-    ChangedPath,
-    CheckResult,
-    Claim,
-    Evidence,
-    Item,
-    Lately,
-    Outcome,
-    ReviewRecord,
-    Verdict,
-)
+from orchestrator.core.review_record import Item, Lately, ReviewRecord, Verdict
 from orchestrator.core.tamper import Looked
 from orchestrator.core.verdict import Question, hash_nonce
 

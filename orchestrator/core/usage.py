@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from orchestrator.core.attempt_record import Attempt, PromptPart, RunStatus
 from orchestrator.core.config import Price
 from orchestrator.core.job import Job, State
-from orchestrator.core.records import Attempt, PromptPart, ReviewRecord, RunStatus
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.said import Trouble
 from orchestrator.core.service import AT_ONCE_S
 from orchestrator.core.tally import NOTHING, Estimate, Reservation, Tally

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.core.records import ClaimResult, Finding, FollowUp, Item, Recheck, Verdict
+from orchestrator.core.review_record import ClaimResult, Finding, FollowUp, Item, Recheck, Verdict
 
 KEYS = frozenset({"nonce", "job", "commit", "verdict", "files", "items", "claims", "findings", "follow_ups", "summary"})
 _OPTIONAL = frozenset({"summary", "claims", "follow_ups"})

@@ -15,11 +15,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect
-from orchestrator.adapters.files import DEFAULT_MAX_BYTES, ReadFile, safe_read, signature
-from orchestrator.adapters.git import Git, GitError, rev_parse
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.job_file import JobText, parse_job
-from orchestrator.adapters.ledger import Filing, Snapshot
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_snapshot import Snapshot
 from orchestrator.adapters.queue_folder import GONE_S, MAX_SHOWN_BYTES, SETTLE_S, Difference, QueueFolder, Seen
+from orchestrator.adapters.reading import DEFAULT_MAX_BYTES, ReadFile, safe_read, signature
 from orchestrator.core.accept import accept
 from orchestrator.core.ids import is_job_id, job_id, slug
 from orchestrator.core.job import Job, JobSpec, Lane, Priority

@@ -8,7 +8,8 @@ from importlib.resources import files
 from string import Template
 
 from orchestrator.adapters.job_file import parse_job
-from orchestrator.adapters.ledger import Filing, format_record, parse_record
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.adapters.strict_yaml import dump
 from orchestrator.core.advance import PATH, SOURCE, Act, Advanced, Stalled, choose, is_still, noted
 from orchestrator.core.ids import job_id

@@ -15,7 +15,7 @@ from orchestrator.adapters.backends.base import Order, Output, Standing
 from orchestrator.adapters.backends.registry import find_backend
 from orchestrator.adapters.files import ensure_folder, write_atomic
 from orchestrator.adapters.git import Git
-from orchestrator.adapters.processes import End, Limits, Supervised, ask_version
+from orchestrator.adapters.programs import ask_version
 from orchestrator.adapters.run_folder import (
     RunFolder,
     add_launch_environment,
@@ -23,6 +23,7 @@ from orchestrator.adapters.run_folder import (
     secret_values,
 )
 from orchestrator.adapters.run_values import LaunchSpec, LimitsSpec, RunKind, RunSpec
+from orchestrator.adapters.supervised import End, Limits, Supervised
 from orchestrator.core.board import AgentView
 from orchestrator.core.config import BackendConfig, Config
 from orchestrator.core.said import Said

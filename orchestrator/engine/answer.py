@@ -8,8 +8,9 @@ from orchestrator.core import accept as accepting
 from orchestrator.core.answer import answer
 from orchestrator.core.card import Effect, effect_of
 from orchestrator.core.config import Project, terms
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.job import Job, State
-from orchestrator.core.records import Card, Evidence
+from orchestrator.core.records import Card
 from orchestrator.core.transitions import Actor, Move
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.find import find_job

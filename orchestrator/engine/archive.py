@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import remove
-from orchestrator.adapters.git import Git, delete_refs, rev_parse
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import commit_tree
+from orchestrator.adapters.git_refs import delete_refs, rev_parse
 from orchestrator.adapters.mirrors import locked, move_own_ref, open_mirror
 from orchestrator.adapters.objects import EMPTY_TREE
 from orchestrator.engine.merge import MERGER

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends.base import Capabilities, Order
-from orchestrator.adapters.files import safe_read
-from orchestrator.adapters.git import rev_parse
 from orchestrator.adapters.git_checkout import in_checkout
 from orchestrator.adapters.git_objects import diff_text
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.library import blob_id, prompt_templates, scan_skills
+from orchestrator.adapters.reading import safe_read
 from orchestrator.adapters.run_values import CommandSpec, LaunchSpec, RunKind
 from orchestrator.adapters.triggers import search_trigger
 from orchestrator.core.agent import Soul
 from orchestrator.core.attempt import not_started, start_attempt
+from orchestrator.core.attempt_record import Attempt, PromptPart, Used
 from orchestrator.core.config import Project
 from orchestrator.core.globs import matches
 from orchestrator.core.ids import RunId
@@ -28,7 +29,6 @@ from orchestrator.core.job import Job
 from orchestrator.core.kinds import told_to_author
 from orchestrator.core.matching import rule_number
 from orchestrator.core.prompt import attempt_prompt
-from orchestrator.core.records import Attempt, PromptPart, Used
 from orchestrator.core.said import NOTHING_USED
 from orchestrator.core.schedule import AgentView, StartAttempt
 from orchestrator.core.sessions import Plan

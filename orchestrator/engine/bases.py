@@ -10,16 +10,19 @@ from datetime import timedelta
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
-from orchestrator.adapters.git import ENGINE, Git, is_ancestor, parents_of, rev_parse
-from orchestrator.adapters.ledger import Filing, format_record, parse_record
+from orchestrator.adapters.git import ENGINE, Git
+from orchestrator.adapters.git_refs import is_ancestor, parents_of, rev_parse
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.adapters.mirrors import open_mirror, refresh_mirror
 from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.config import Project
+from orchestrator.core.evidence_record import CheckResult
 from orchestrator.core.gate import judge_checks
 from orchestrator.core.job import Check, MergePolicy
 from orchestrator.core.merge import awaits_landing
-from orchestrator.core.records import BaseRecord, CheckResult
+from orchestrator.core.records import BaseRecord
 from orchestrator.core.schedule import BaseState, ProjectView
 from orchestrator.core.times import parse
 from orchestrator.engine.workspace import Workspace

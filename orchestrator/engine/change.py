@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.adapters.card_file import parse_card_answer, show_card
-from orchestrator.adapters.files import ReadFile, Signature
 from orchestrator.adapters.job_file import JobText, parse_job, read_job, show_job
-from orchestrator.adapters.ledger import Filing, Folder, Snapshot, open_path
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_paths import open_path
+from orchestrator.adapters.ledger_snapshot import Folder, Snapshot
 from orchestrator.adapters.orc_block import read_parts
 from orchestrator.adapters.queue_folder import QueueFolder, Seen
+from orchestrator.adapters.reading import ReadFile, Signature
 from orchestrator.core.accept import cancel, edit, retry
 from orchestrator.core.ids import is_job_id
 from orchestrator.core.job import Job, Lane

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from orchestrator.adapters.git import rev_parse
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.adapters.worktrees import TreeSpec, holds_other_work
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.ids import RunId, RunKind
-from orchestrator.core.records import Attempt
 from orchestrator.engine.attempts import attempt_ref, attempt_tree
 from orchestrator.engine.bases import base_record
 from orchestrator.engine.collect import end_strays, is_published, seal_work

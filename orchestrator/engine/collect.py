@@ -8,31 +8,27 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from orchestrator.adapters.descendants import kill_descendants
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import GitError, rev_parse, tree_of
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import rev_parse, tree_of
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.mirrors import open_mirror, publish_ref
-from orchestrator.adapters.processes import kill_descendants
 from orchestrator.adapters.run_folder import RunFolder, read_nonce, read_result
 from orchestrator.adapters.run_values import RunResult
 from orchestrator.adapters.worktrees import TreeSpec, seal_tree, was_sealed_torn
 from orchestrator.adapters.yaml_text import replace_unsafe
 from orchestrator.core.attempt import not_started, place_in_session, run_lost
+from orchestrator.core.attempt_record import Attempt, RunStatus, Spoke
 from orchestrator.core.claims import claims_asked
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.gate import judge_checks
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Job, Worker
 from orchestrator.core.judge import review_ended
-from orchestrator.core.records import (
-    Attempt,
-    BaseRecord,
-    Evidence,
-    ReviewRecord,
-    RunStatus,
-    Spoke,
-    Verdict,
-)
+from orchestrator.core.records import BaseRecord
 from orchestrator.core.report import parse_answers
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.run_end import Around, after_attempt, after_unmade_review, is_unmade, why_unmade
 from orchestrator.core.said import Said, Trouble, cost_of
 from orchestrator.core.suspicion import doubts_of

@@ -6,13 +6,16 @@ import shlex
 from dataclasses import dataclass
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import Git, merge_base
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import merge_trees, read_patch
+from orchestrator.adapters.git_refs import merge_base
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.conflict import Collision, cut_sides
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Job
 from orchestrator.core.merge import collides_no_more
-from orchestrator.core.records import Attempt, Evidence, MergeRecord
+from orchestrator.core.records import MergeRecord
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move
 from orchestrator.engine.bases import find_lost_ground, find_start, landings, mirror_with

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from orchestrator.adapters.files import ensure_folder, lease_is_free, lock_is_free, remove, remove_tree, write_atomic
+from orchestrator.adapters.files import ensure_folder, remove, remove_tree, write_atomic
 from orchestrator.adapters.git import Git, Identity
-from orchestrator.adapters.processes import run_shell
+from orchestrator.adapters.locks import lease_is_free, lock_is_free
+from orchestrator.adapters.programs import run_shell
 from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.adapters.strict_yaml import load_mapping
 from orchestrator.core.job import State

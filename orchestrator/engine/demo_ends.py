@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
-from orchestrator.adapters.git import Git, is_ancestor, rev_parse
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import diff_stat, read_blob
+from orchestrator.adapters.git_refs import is_ancestor, rev_parse
 from orchestrator.adapters.ledger import REF
+from orchestrator.core.attempt_record import Attempt
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.job import Job, State
-from orchestrator.core.records import Attempt, Card, CardKind, Evidence, MergeRecord, ReviewRecord, Verdict
+from orchestrator.core.records import Card, CardKind, MergeRecord
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.engine.demo import Scene
 from orchestrator.engine.history import read_history
 from orchestrator.engine.story import records_of

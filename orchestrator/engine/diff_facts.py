@@ -6,17 +6,19 @@ from dataclasses import replace
 
 from orchestrator.adapters.documents import read_kind_facts, read_previews
 from orchestrator.adapters.gate_facts import look_for_tampering, read_contents, read_diff_facts
-from orchestrator.adapters.git import Git, tree_of
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import diff_stat
+from orchestrator.adapters.git_refs import tree_of
 from orchestrator.adapters.spelling import speller
 from orchestrator.core import gate, kinds, tamper
+from orchestrator.core.attempt_record import Used
 from orchestrator.core.config import Project
 from orchestrator.core.criteria import Criteria
 from orchestrator.core.diffstat import Change
 from orchestrator.core.evidence import first_paths, list_paths
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.gate import judge_diff, protected_paths
 from orchestrator.core.job import JobSpec
-from orchestrator.core.records import Evidence, Used
 
 
 def see_diff(git: Git, base: str, tip: str, project: Project) -> tuple[Evidence, tuple[Change, ...]]:

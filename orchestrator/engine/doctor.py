@@ -8,9 +8,9 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from orchestrator.adapters.files import lock_is_free
-from orchestrator.adapters.git import version
+from orchestrator.adapters.git_process import version
 from orchestrator.adapters.library import Shelf, scan_criteria, scan_rules, scan_schedules, scan_skills
+from orchestrator.adapters.locks import lock_is_free
 from orchestrator.adapters.spelling import speller
 from orchestrator.core.handlers import find_unhandled
 from orchestrator.core.job import Kind

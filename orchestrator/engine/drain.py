@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import safe_read, signature, write_atomic
-from orchestrator.adapters.git import Git, top_level
+from orchestrator.adapters.files import write_atomic
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_checkout import dirty_paths, in_checkout
+from orchestrator.adapters.git_person import top_level
 from orchestrator.adapters.job_text import set_key, unset_key
 from orchestrator.adapters.library import MOST_BYTES, parse_soul
+from orchestrator.adapters.reading import safe_read, signature
 from orchestrator.core.agent import Soul
 from orchestrator.core.board import age
 from orchestrator.core.job import Job

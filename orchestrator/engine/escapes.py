@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import Git, GitError, is_ancestor, rev_parse
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_checkout import in_checkout
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import is_ancestor, rev_parse
 from orchestrator.adapters.outside import (
     changed_blobs,
     changes_in_idle_tree,
@@ -29,6 +31,7 @@ from orchestrator.adapters.outside import (
     were_there,
     write_note,
 )
+from orchestrator.core.attempt_record import Attempt, Escape
 from orchestrator.core.escapes import (
     CHECKOUT,
     CONFIG,
@@ -43,7 +46,6 @@ from orchestrator.core.escapes import (
     some,
 )
 from orchestrator.core.job import Job
-from orchestrator.core.records import Attempt, Escape
 from orchestrator.engine.attempts import attempt_tree
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import OrcError

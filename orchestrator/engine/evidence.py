@@ -8,16 +8,19 @@ from functools import lru_cache
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import ENGINE, Git, merge_base
+from orchestrator.adapters.git import ENGINE, Git
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, lay_over, read_patch
+from orchestrator.adapters.git_refs import merge_base
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.criteria import criteria_file, unknown_kind
 from orchestrator.core.diffstat import Change
 from orchestrator.core.escapes import escapes_of
 from orchestrator.core.evidence import checks_ended, evidence_found, reproduction_ended
+from orchestrator.core.evidence_record import CheckResult, Evidence
 from orchestrator.core.gate import PASSING, judge_checks
 from orchestrator.core.job import Job, State
 from orchestrator.core.merge import merge_checked
-from orchestrator.core.records import Attempt, CheckResult, Evidence, MergeRecord
+from orchestrator.core.records import MergeRecord
 from orchestrator.core.reproduction import SHOWN, is_reproduction_due, judge_reproduction, laid_over
 from orchestrator.core.rounds import is_about_words, is_all_disputed
 from orchestrator.core.times import parse

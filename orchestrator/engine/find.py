@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.adapters.ledger import REF, Folder
+from orchestrator.adapters.ledger import REF
+from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.core.ids import is_job_id
 from orchestrator.core.job import Lane
 from orchestrator.engine.workspace import Workspace

@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING
 from orchestrator.adapters import clock
 from orchestrator.adapters.borrowed import borrow_objects, find_broken_object, find_missing
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import ENGINE, Git, common_dir, merge_base, own_dir, reading, tree_of, version
+from orchestrator.adapters.git import ENGINE, Git, reading
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, lay_over, merge_trees, read_blob
+from orchestrator.adapters.git_person import common_dir, own_dir
+from orchestrator.adapters.git_process import version
+from orchestrator.adapters.git_refs import merge_base, tree_of
 from orchestrator.adapters.yaml_text import replace_unsafe
 from orchestrator.core.config import Project
 from orchestrator.core.criteria import Criteria, unknown_kind
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.gate import CHECKED
 from orchestrator.core.gated import (
     Checked,
@@ -39,7 +43,6 @@ from orchestrator.core.gated import (
     suggest_check,
 )
 from orchestrator.core.job import Check, JobSpec
-from orchestrator.core.records import Evidence
 from orchestrator.core.reproduction import laid_over
 from orchestrator.core.trials import find_broken, tell_first
 from orchestrator.engine.criteria import criteria_in, slip_in

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
-from orchestrator.adapters.git import Git, common_dir, own_dir, rev_parse, top_level
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import list_tree, read_small_blobs
+from orchestrator.adapters.git_person import common_dir, own_dir, top_level
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.places import find_root
 from orchestrator.core.config import BackendConfig, Config, Project
 from orchestrator.core.gated import Named

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.core.gated import Named
 from orchestrator.errors import NotFoundError, UnavailableError
 

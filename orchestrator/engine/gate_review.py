@@ -22,14 +22,16 @@ from orchestrator.adapters.library import prompt_templates, read_souls
 from orchestrator.adapters.run_folder import find_orc
 from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
 from orchestrator.core.agent import Soul
+from orchestrator.core.attempt_record import Attempt, Used
 from orchestrator.core.board import AgentView
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.config import BackendConfig, Config
 from orchestrator.core.criteria import Criteria
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.gated import Reviewed, Seen, Where, reproduction_of
 from orchestrator.core.job import Job, JobSpec, Standing, State, Worker
 from orchestrator.core.prompt import fill_review, review_prompt
-from orchestrator.core.records import Attempt, Evidence, ReviewRecord, Used, Verdict
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.times import iso
 from orchestrator.engine.agents import (
     BUILT_IN,

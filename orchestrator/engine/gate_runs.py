@@ -16,22 +16,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from orchestrator.adapters.descendants import is_alive, kill_descendants, wait_for_end
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import (
-    lease_is_free,
-    release_lease,
-    rename_folder,
-    take_lease,
-    write_atomic,
-)
+from orchestrator.adapters.files import rename_folder, write_atomic
 from orchestrator.adapters.git import Git
-from orchestrator.adapters.processes import is_alive, kill_descendants, remove_in_background, wait_for_end
+from orchestrator.adapters.locks import lease_is_free, release_lease, take_lease
+from orchestrator.adapters.programs import remove_in_background
 from orchestrator.adapters.run_folder import RunFolder, read_events, read_result
 from orchestrator.adapters.run_values import CommandSpec, LimitsSpec, RunKind, RunResult, RunSpec
 from orchestrator.adapters.shims import Nursery
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.gated import Checked, Where
 from orchestrator.core.job import Check
-from orchestrator.core.records import RunStatus
 from orchestrator.engine.launch import Start, export_in, launch_in
 from orchestrator.errors import OrcError, UnavailableError
 

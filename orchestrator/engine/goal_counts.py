@@ -11,22 +11,17 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from orchestrator.adapters.ledger import (
-    Filing,
-    Folder,
-    Writer,
-    finish_path,
-    format_record,
-    goal_path,
-    parse_record,
-    service_path,
-)
+from orchestrator.adapters.ledger import Filing, Writer
+from orchestrator.adapters.ledger_paths import finish_path, goal_path, service_path
+from orchestrator.adapters.ledger_snapshot import Folder
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.core.config import Config
 from orchestrator.core.costs import added_files, costs_anything
 from orchestrator.core.ending import Read
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.goal import FinishCard, Goal, GoalMove, ProjectState, follow_step, is_about_goal
 from orchestrator.core.job import State
-from orchestrator.core.records import RECORDS, Evidence
+from orchestrator.core.records import RECORDS
 from orchestrator.core.service import SPEAKS, Went, ended_by, use_of
 from orchestrator.core.transitions import Event, Move
 from orchestrator.engine.services import follow_run

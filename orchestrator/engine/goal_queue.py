@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.adapters.card_file import parse_card_answer, show_finish
-from orchestrator.adapters.files import ReadFile
-from orchestrator.adapters.ledger import PROJECTS
+from orchestrator.adapters.ledger_paths import PROJECTS
 from orchestrator.adapters.objects import EMPTY_TREE
 from orchestrator.adapters.orc_block import read_parts
 from orchestrator.adapters.queue_folder import QueueFolder, Seen
+from orchestrator.adapters.reading import ReadFile
 from orchestrator.core.goal import FinishCard, ProjectState, parse_finish_id
 from orchestrator.core.job import Lane
 from orchestrator.core.requests import Answer, Leave, PutBack, Quarantine, judge_answer

@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import Any
 
 from orchestrator.adapters.cron import slots_after
-from orchestrator.adapters.files import lock_is_free
 from orchestrator.adapters.library import scan_schedules
+from orchestrator.adapters.locks import lock_is_free
 from orchestrator.core.alerts import (
     Alert,
     AlertKind,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from orchestrator.adapters.ledger import REF, open_path
+from orchestrator.adapters.ledger import REF
+from orchestrator.adapters.ledger_paths import open_path
 from orchestrator.core.job import State
 from orchestrator.core.times import iso
 from orchestrator.engine.find import LATELY, find_job

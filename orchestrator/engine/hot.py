@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.adapters.ledger import Filing, format_record, parse_record
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.adapters.strict_yaml import replace_unsafe
 from orchestrator.core.hot import Clashes, HotFile, find_hot, note_clash
 from orchestrator.core.job import Job

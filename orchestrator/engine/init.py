@@ -10,7 +10,10 @@ from pathlib import Path
 from orchestrator.adapters import clock
 from orchestrator.adapters.config_file import FILE_NAME, config_template
 from orchestrator.adapters.files import ensure_folder, write_atomic
-from orchestrator.adapters.git import Git, common_dir, personal_config, rev_parse, top_level, update_ref, version
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_person import common_dir, personal_config, top_level
+from orchestrator.adapters.git_process import version
+from orchestrator.adapters.git_refs import rev_parse, update_ref
 from orchestrator.adapters.ledger import REF, open_ledger
 from orchestrator.core.job import Lane
 from orchestrator.core.transitions import Actor

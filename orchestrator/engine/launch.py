@@ -15,16 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import (
-    ensure_folder,
-    lease_is_free,
-    release_lease,
-    remove,
-    remove_tree,
-    rename_folder,
-    take_lease,
-    write_atomic,
-)
+from orchestrator.adapters.files import ensure_folder, remove, remove_tree, rename_folder, write_atomic
+from orchestrator.adapters.locks import lease_is_free, release_lease, take_lease
 from orchestrator.adapters.run_folder import RunFolder, find_orc, write_spec
 from orchestrator.adapters.run_values import LimitsSpec, RunKind, RunSpec
 from orchestrator.errors import UnavailableError

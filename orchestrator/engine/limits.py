@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from orchestrator.adapters.days import day_and_end
-from orchestrator.adapters.ledger import Filing, Snapshot, format_record, parse_record
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_snapshot import Snapshot
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.core.board import AgentView, Board
 from orchestrator.core.job import Job, State
 from orchestrator.core.limits import Book, Pressure, Refusal, Scope, Spending, live_runs, turn_of

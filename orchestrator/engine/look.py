@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.adapters.ledger import Ledger, Snapshot
+from orchestrator.adapters.ledger import Ledger
+from orchestrator.adapters.ledger_snapshot import Snapshot
 from orchestrator.adapters.objects import EMPTY_TREE, Entry, Objects
 from orchestrator.adapters.run_folder import RunFolder, read_spec
 from orchestrator.adapters.run_values import RunSpec

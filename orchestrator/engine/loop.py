@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from orchestrator.adapters.files import ensure_folder, hold_lock, sync_filesystem
-from orchestrator.adapters.ledger import Snapshot
+from orchestrator.adapters.files import ensure_folder, sync_filesystem
+from orchestrator.adapters.ledger_snapshot import Snapshot
+from orchestrator.adapters.locks import hold_lock
 from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.adapters.shims import Nursery, spawn_shim
 from orchestrator.adapters.spans import span

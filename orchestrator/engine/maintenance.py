@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, replace
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
-from orchestrator.adapters.git import Git, GitError
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_process import GitError
 from orchestrator.core.routine import Health, Report, cut_lines, worst
 from orchestrator.engine.sweep import DAY_S, Swept, sweep
 from orchestrator.engine.upkeep import count_loose, mirrors_of, pack, pack_ledger, unpacked_of_ledger

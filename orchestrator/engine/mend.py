@@ -10,8 +10,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import ensure_folder, hold_lock, lease_is_free, lock_is_free, remove, remove_tree, scan
+from orchestrator.adapters.files import ensure_folder, remove, remove_tree
+from orchestrator.adapters.locks import hold_lock, lease_is_free, lock_is_free
 from orchestrator.adapters.queue_folder import Difference, QueueFolder
+from orchestrator.adapters.reading import scan
 from orchestrator.core.job import Lane
 from orchestrator.engine.clearing import clear_up
 from orchestrator.engine.finding import Finding, Fix, Health

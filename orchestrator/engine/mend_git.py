@@ -12,19 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import (
-    ensure_folder,
-    move_no_replace,
-    remove,
-    remove_tree,
-    rename_folder,
-    signature,
-    size_text,
-)
+from orchestrator.adapters.files import ensure_folder, move_no_replace, remove, remove_tree, rename_folder
 from orchestrator.adapters.git import Git, Identity
 from orchestrator.adapters.harvest import Limits, door_of, harvest
 from orchestrator.adapters.ledger import LOCK_TIMEOUT_S, REF, STALE_LOCK_S
 from orchestrator.adapters.mirrors import hold_lease, is_kept, locked
+from orchestrator.adapters.reading import signature, size_text
 from orchestrator.adapters.tree_spec import TreeMode, TreeSpec, read_record
 from orchestrator.adapters.tree_walk import is_real_folder
 from orchestrator.engine.finding import Finding, Fix, Health

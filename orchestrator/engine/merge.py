@@ -8,14 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import (
-    Git,
-    GitError,
-    Identity,
-    is_ancestor,
-    rev_parse,
-    update_ref,
-)
+from orchestrator.adapters.git import Git, Identity
 from orchestrator.adapters.git_checkout import (
     checked_out_at,
     dirty_paths,
@@ -27,12 +20,16 @@ from orchestrator.adapters.git_checkout import (
     untracked_in_the_way,
 )
 from orchestrator.adapters.git_objects import commit_tree, merge_trees
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import is_ancestor, rev_parse, update_ref
 from orchestrator.adapters.landing import heal_landings
 from orchestrator.adapters.mirrors import flush_elsewhere, move_own_ref, publish_ref, write_ref
 from orchestrator.core.config import Terms
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.job import Job, MergePolicy
 from orchestrator.core.merge import landed, landing_blocked, landing_free, merge_built, target_moved
-from orchestrator.core.records import Card, CardKind, Evidence, MergeRecord, ReviewRecord, Verdict
+from orchestrator.core.records import Card, CardKind, MergeRecord
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.times import parse
 from orchestrator.core.transitions import Move
 from orchestrator.engine.attempts import Reserved

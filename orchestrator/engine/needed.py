@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from orchestrator.adapters.ledger import Folder
+from orchestrator.adapters.ledger_snapshot import Folder
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.ids import is_job_id
 from orchestrator.core.job import Job
 from orchestrator.core.needed import Needed
-from orchestrator.core.records import Attempt
 from orchestrator.engine.workspace import Workspace
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from orchestrator.adapters.files import safe_read
+from orchestrator.adapters.reading import safe_read
 from orchestrator.core.job import Job, Lane, State
 from orchestrator.core.waits import Wait, wait_of
 from orchestrator.engine.workspace import Workspace

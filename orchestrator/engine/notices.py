@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from orchestrator.adapters.cron import zone_of
+from orchestrator.adapters.descendants import is_alive
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import ensure_folder, hold_lock
-from orchestrator.adapters.git import GitError
+from orchestrator.adapters.files import ensure_folder
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.locks import hold_lock
 from orchestrator.adapters.messenger import send, way_problem
 from orchestrator.adapters.notices import KEEP_S, NoticeBox, Place
-from orchestrator.adapters.processes import is_alive, start_in_background
+from orchestrator.adapters.programs import start_in_background
 from orchestrator.core.alerts import AlertKind
 from orchestrator.core.config import About, NotifyPolicy
 from orchestrator.core.funnel import Happened

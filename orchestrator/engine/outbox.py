@@ -15,7 +15,8 @@ from typing import Any
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.job_file import parse_job
-from orchestrator.adapters.ledger import Filing, format_record
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_text import format_record
 from orchestrator.adapters.orc_block import clean
 from orchestrator.adapters.outbox import Found, last_change, read_outbox, write_answer
 from orchestrator.adapters.redact import Redactor
@@ -42,8 +43,9 @@ from orchestrator.core.outbox import (
     scope_problem,
 )
 from orchestrator.core.questions import LOOKED_AT, answer_in_words, earlier_answer
-from orchestrator.core.records import Card, FollowUp, ReviewRecord, Verdict
+from orchestrator.core.records import Card
 from orchestrator.core.requests import Drop, judge_drop
+from orchestrator.core.review_record import FollowUp, ReviewRecord, Verdict
 from orchestrator.core.suspicion import approved_before
 from orchestrator.core.transitions import ENGINE, Event, Move
 from orchestrator.core.twins import key_of

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.core.job import State
-from orchestrator.core.records import CLEAR, Verdict
+from orchestrator.core.review_record import CLEAR, Verdict
 from orchestrator.core.transitions import Event
 from orchestrator.engine.history import Told
 

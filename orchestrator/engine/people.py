@@ -8,7 +8,7 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
-from orchestrator.adapters.git import personal_config
+from orchestrator.adapters.git_person import personal_config
 from orchestrator.core.transitions import Actor
 
 ASKED_EVERY_S = 30

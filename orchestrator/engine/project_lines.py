@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.adapters.ledger import goal_path
+from orchestrator.adapters.ledger_paths import goal_path
 from orchestrator.core.waits import Wait
 from orchestrator.engine.workspace import Workspace
 

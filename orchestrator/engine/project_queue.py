@@ -8,13 +8,16 @@ from pathlib import Path
 
 from orchestrator.adapters.card_file import show_card, show_review
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import ensure_folder, safe_read, write_atomic
-from orchestrator.adapters.ledger import Ended, Folder, Ledger, Snapshot
+from orchestrator.adapters.files import ensure_folder, write_atomic
+from orchestrator.adapters.ledger import Ledger
+from orchestrator.adapters.ledger_snapshot import Ended, Folder, Snapshot
 from orchestrator.adapters.objects import EMPTY_TREE
 from orchestrator.adapters.queue_folder import QueueFolder
+from orchestrator.adapters.reading import safe_read
 from orchestrator.core.goal import parse_finish_id
 from orchestrator.core.job import Lane, State
-from orchestrator.core.records import Card, ReviewRecord
+from orchestrator.core.records import Card
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.engine.goal_queue import GoalCards
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError, LedgerError

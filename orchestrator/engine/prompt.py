@@ -8,10 +8,11 @@ from functools import partial
 from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import read_patch
 from orchestrator.adapters.library import blob_id
+from orchestrator.core.attempt_record import Attempt, PromptPart, Used
 from orchestrator.core.job import Job
 from orchestrator.core.matching import Matching
 from orchestrator.core.prompt import WHY_IN_REVIEW, fill_review
-from orchestrator.core.records import Attempt, PromptPart, ReviewRecord, Used
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.schedule import AgentView
 from orchestrator.engine.attempts import prepare_attempt, start_of
 from orchestrator.engine.look import look

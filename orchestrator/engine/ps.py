@@ -14,13 +14,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.files import lock_is_free
+from orchestrator.adapters.locks import lock_is_free
 from orchestrator.adapters.process_table import ProcessFacts, command_of, holders_of, process_table, processes_of
 from orchestrator.adapters.run_folder import RunFolder, read_bounded, read_events, read_spec
 from orchestrator.adapters.run_values import RunSpec
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Job, Worker
-from orchestrator.core.records import Attempt, ReviewRecord
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.times import iso
 from orchestrator.engine.bases import base_record
 from orchestrator.engine.launch import RunState, folder_of, state_of

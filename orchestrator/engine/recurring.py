@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
 from orchestrator.adapters.cron import explain, slots_after, zone_of
-from orchestrator.adapters.ledger import Filing, format_record, parse_record
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.adapters.library import scan_schedules
 from orchestrator.adapters.strict_yaml import dump
 from orchestrator.core.outbox import lower_priority

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from orchestrator.adapters.ledger import Folder
+from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.core.hot import HotFile
 from orchestrator.core.job import Job, Lane, State
 from orchestrator.core.limits import Refusal
@@ -173,7 +173,7 @@ def _last_errors(ws: Workspace, jobs: Iterable[Job]) -> dict[str, str]:
     back = [job for job in jobs if job.at.attempt and job.state in (State.READY, State.WAITING, State.DECIDE)]
     if not back:
         return {}
-    from orchestrator.core.records import Attempt  # Slow to load, and most boards need none.
+    from orchestrator.core.attempt_record import Attempt  # Slow to load, and most boards need none.
 
     folders = ws.ledger.snapshot().folders
     return {

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.git import Git, is_ancestor, rev_parse, tree_of
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import commit_tree, diff_stat, merge_trees
+from orchestrator.adapters.git_refs import is_ancestor, rev_parse, tree_of
 from orchestrator.adapters.landing import heal_landings
-from orchestrator.adapters.ledger import Filing, Folder, format_record
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_snapshot import Folder
+from orchestrator.adapters.ledger_text import format_record
 from orchestrator.adapters.mirrors import publish_ref, write_ref
 from orchestrator.core.job import Job, State
 from orchestrator.core.records import MergeRecord, Reverted

@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.backends.base import Order
-from orchestrator.adapters.ledger import Folder
+from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.adapters.library import blob_id, prompt_templates
 from orchestrator.adapters.run_values import RunKind
 from orchestrator.adapters.schemas import load_schema
 from orchestrator.core.attempt import not_started
+from orchestrator.core.attempt_record import UNANSWERED, Answer, Attempt, Used
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.criteria import criteria_file
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.ids import RunId
 from orchestrator.core.ids import RunKind as Kind
 from orchestrator.core.job import Expects, Fix, Job
 from orchestrator.core.judge import approval_stands, review_started
 from orchestrator.core.prompt import fill_review, review_prompt
-from orchestrator.core.records import UNANSWERED, Answer, Attempt, Evidence, Lately, ReviewRecord, Used
+from orchestrator.core.review_record import Lately, ReviewRecord
 from orchestrator.core.schedule import AgentView, StartReview
 from orchestrator.core.step import next_run
 from orchestrator.core.transitions import Move

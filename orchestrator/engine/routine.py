@@ -12,10 +12,10 @@ from typing import Any
 import orchestrator
 from orchestrator.adapters.run_values import LaunchSpec, LimitsSpec, RunKind, RunResult, RunSpec
 from orchestrator.core.attempt import not_started, run_lost
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.codec import from_mapping
 from orchestrator.core.ids import RunId
 from orchestrator.core.job import Job
-from orchestrator.core.records import RunStatus
 from orchestrator.core.routine import MOST_FIGURES, REPORT_CHARS, Health, Report, RoutineRecord
 from orchestrator.core.routine_steps import routine_ended
 from orchestrator.core.transitions import Move, one_line

@@ -10,9 +10,10 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from orchestrator.adapters.descendants import is_alive
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
-from orchestrator.adapters.processes import is_alive, start_in_background
+from orchestrator.adapters.programs import start_in_background
 from orchestrator.core.codec import from_mapping
 from orchestrator.core.recurring import MOST_TRIES, Quiet, Schedule, SlotsTaken, looked_at, with_quiet
 from orchestrator.core.routine import QUIET, Report, Routine, RoutineRecord, is_news

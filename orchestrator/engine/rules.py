@@ -8,9 +8,10 @@ from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 
-from orchestrator.adapters.files import ReadFile, safe_read, signature, write_atomic
+from orchestrator.adapters.files import write_atomic
 from orchestrator.adapters.library import blob_id, read_rules, scan_rules
-from orchestrator.core.records import Used
+from orchestrator.adapters.reading import ReadFile, safe_read, signature
+from orchestrator.core.attempt_record import Used
 from orchestrator.core.rules import Refusal, RefusalKind, adopt, lint, merge_block, prompt_section, render_block
 from orchestrator.errors import HostileFileError, InvalidFileError, NotFoundError, RefusedError
 

@@ -16,23 +16,17 @@ from pathlib import Path
 from types import FrameType
 
 from orchestrator.adapters import clock
-from orchestrator.adapters.files import (
-    ensure_folder,
-    lease_stands,
-    release_lease,
-    remove_tree,
-    ring,
-    take_lease,
-    write_atomic,
-)
-from orchestrator.adapters.processes import become_subreaper, has_children, kill_descendants
+from orchestrator.adapters.descendants import become_subreaper, has_children, kill_descendants
+from orchestrator.adapters.files import ensure_folder, remove_tree, ring, write_atomic
+from orchestrator.adapters.locks import lease_stands, release_lease, take_lease
 from orchestrator.adapters.run_folder import RunFolder, read_spec, write_result
 from orchestrator.adapters.run_values import RunSpec
 from orchestrator.adapters.shims import LEASE_FD
 from orchestrator.adapters.spans import mark
-from orchestrator.core.records import RunStatus
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.times import iso
-from orchestrator.engine.run_steps import Run, RunOver, execute
+from orchestrator.engine.run_state import Run, RunOver
+from orchestrator.engine.run_steps import execute
 from orchestrator.errors import ExitCode, OrcError
 
 HEARTBEAT_SECONDS = 30.0

@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
-from orchestrator.adapters.files import ensure_folder, remove, remove_tree, rename_folder, scan, signature
+from orchestrator.adapters.files import ensure_folder, remove, remove_tree, rename_folder
+from orchestrator.adapters.reading import scan, signature
 from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.core.config import LogLimits
 from orchestrator.core.ids import RunId, bucket

@@ -11,34 +11,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.adapters.git import tree_of
 from orchestrator.adapters.git_objects import read_blob
+from orchestrator.adapters.git_refs import tree_of
 from orchestrator.adapters.job_file import parse_job
 from orchestrator.adapters.run_values import RunResult
 from orchestrator.adapters.yaml_text import dump
 from orchestrator.core.actions import Ask, StartReview
 from orchestrator.core.agent import Soul
 from orchestrator.core.attempt import attempt_ended, start_attempt
+from orchestrator.core.attempt_record import Attempt, RunStatus
 from orchestrator.core.board import AgentView, Board, ProjectView
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.codec import from_mapping
 from orchestrator.core.config import Config, Project
+from orchestrator.core.evidence_record import CheckResult, Evidence, Outcome
 from orchestrator.core.ids import job_id
 from orchestrator.core.job import Job, JobSpec, Priority, Standing, State, Worker
 from orchestrator.core.judge import review_ended
 from orchestrator.core.matching import Matching
-from orchestrator.core.records import (
-    Attempt,
-    Card,
-    CheckResult,
-    Evidence,
-    Lately,
-    Outcome,
-    ReviewRecord,
-    RunStatus,
-    Verdict,
-)
+from orchestrator.core.records import Card
 from orchestrator.core.review import independence_of
+from orchestrator.core.review_record import Lately, ReviewRecord, Verdict
 from orchestrator.core.selftest import Case, Found
 from orchestrator.core.transitions import Move
 from orchestrator.core.verdict import MAX_REPLY, Judgement

@@ -9,8 +9,8 @@ from typing import Any
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, remove, write_atomic
 from orchestrator.adapters.worktrees import TreeSpec, prepare_tree, seal_tree
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.job import Job
-from orchestrator.core.records import Attempt
 from orchestrator.core.selftest import Case
 from orchestrator.engine.attempts import attempt_tree
 from orchestrator.engine.bases import mirror_with

@@ -7,7 +7,8 @@ from typing import Any
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
-from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.yaml_text import dump
 from orchestrator.core.agent import Soul
 from orchestrator.core.config import BackendConfig, Config

@@ -16,7 +16,7 @@ from orchestrator.adapters import clock
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
 from orchestrator.core.job import Worker
-from orchestrator.core.records import Verdict
+from orchestrator.core.review_record import Verdict
 from orchestrator.core.selftest import Case, Needs, share
 from orchestrator.core.times import iso
 from orchestrator.engine.gate_review import Reviewer

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 
-from orchestrator.adapters.ledger import SERVICES, Filing, format_record, parse_record, service_path
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_paths import SERVICES, service_path
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.core.config import Config
 from orchestrator.core.service import (
     Ended,

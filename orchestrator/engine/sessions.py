@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from uuid import NAMESPACE_URL, uuid5
 
 from orchestrator.adapters.backends.base import Capabilities
-from orchestrator.adapters.ledger import Filing, format_record, parse_record
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_text import format_record, parse_record
+from orchestrator.core.attempt_record import Attempt, RunStatus
 from orchestrator.core.board import AgentView
 from orchestrator.core.job import Job
-from orchestrator.core.records import Attempt, RunStatus
 from orchestrator.core.sessions import Did, Plan, Session, after_run, given_up, plan_session
 from orchestrator.core.transitions import Event, Move
 from orchestrator.engine.workspace import Workspace

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.adapters.library import blob_id, read_skill_files
+from orchestrator.core.attempt_record import Attempt, Used
 from orchestrator.core.ids import RunId
-from orchestrator.core.records import Attempt, Used
 from orchestrator.core.skills import SKILLS, Chosen, skill_path
 from orchestrator.engine.launch import folder_of
 from orchestrator.engine.workspace import Workspace

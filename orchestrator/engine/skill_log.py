@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from orchestrator.adapters.library import blob_id, scan_skills
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.ids import RunId, RunKind
-from orchestrator.core.records import CLEAR, Attempt
+from orchestrator.core.review_record import CLEAR
 from orchestrator.core.skills import skill_of_path, skill_path, split_pin
 from orchestrator.core.transitions import Event
 from orchestrator.engine.history import Told, read_history

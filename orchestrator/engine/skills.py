@@ -15,9 +15,9 @@ from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.library import MOST_BYTES, blob_id, parse_skill, read_souls, scan_skills
 from orchestrator.adapters.triggers import LIMIT_S, is_slow
 from orchestrator.core.agent import Skill, Soul
+from orchestrator.core.attempt_record import Attempt, Used
 from orchestrator.core.ids import RunKind
 from orchestrator.core.nearest import guess
-from orchestrator.core.records import Attempt, Used
 from orchestrator.core.skills import BUDGET_TOKENS, skill_of_path, skill_path, split_pin, tokens_of
 from orchestrator.engine.find import find_job
 from orchestrator.engine.workspace import Workspace

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.adapters.ledger import Folder, parse_record
+from orchestrator.adapters.ledger_snapshot import Folder
+from orchestrator.adapters.ledger_text import parse_record
+from orchestrator.core.attempt_record import Attempt
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.ids import bucket
 from orchestrator.core.outbox import Requested, folder_path
-from orchestrator.core.records import RECORDS, Attempt, Card, Evidence, Reverted, ReviewRecord
+from orchestrator.core.records import RECORDS, Card, Reverted
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.routine import RoutineRecord
 from orchestrator.engine.workspace import Workspace
 

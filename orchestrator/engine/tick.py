@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, assert_never
 
-from orchestrator.adapters.git import GitError
+from orchestrator.adapters.git_process import GitError
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.adapters.shims import Nursery

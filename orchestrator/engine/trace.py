@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.job import State
-from orchestrator.core.records import Attempt, ReviewRecord
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.times import parse
 from orchestrator.core.trace import Trace, stays_of, trace_of
 from orchestrator.engine.find import find_job

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.adapters.ledger import Ledger, Snapshot, Writer
+from orchestrator.adapters.ledger import Ledger, Writer
+from orchestrator.adapters.ledger_snapshot import Snapshot
 from orchestrator.core.config import Config
 from orchestrator.core.job import Job
 from orchestrator.core.likes import bounds_of, near_refusal, with_likeness

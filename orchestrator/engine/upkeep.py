@@ -14,7 +14,8 @@ from pathlib import Path
 
 from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
-from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.ledger import REF
 from orchestrator.core.config import LogLimits
 from orchestrator.engine.archive import archive_ended

@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from orchestrator.adapters.ledger import Writer, format_record, parse_record
-from orchestrator.core.records import PromptPart
+from orchestrator.adapters.ledger import Writer
+from orchestrator.adapters.ledger_text import format_record, parse_record
+from orchestrator.core.attempt_record import PromptPart
 from orchestrator.core.tally import Estimate
 from orchestrator.core.transitions import Move
 from orchestrator.core.usage import (

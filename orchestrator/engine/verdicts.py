@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from orchestrator.core.records import CLEAR, Lately, Verdict
+from orchestrator.core.review_record import CLEAR, Lately, Verdict
 from orchestrator.core.suspicion import LATELY, LOOKED_BACK
 from orchestrator.core.transitions import Event, Move
 from orchestrator.engine.history import read_history

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from orchestrator.adapters.ledger import Folder
+from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.adapters.tree_spec import read_record
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.ids import RunId, RunKind
-from orchestrator.core.records import CLEAR, Attempt, Verdict
+from orchestrator.core.review_record import CLEAR, Verdict
 from orchestrator.core.schedule import AgentView
 from orchestrator.core.sessions import Session
 from orchestrator.core.transitions import Event

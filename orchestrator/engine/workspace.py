@@ -12,8 +12,10 @@ from pathlib import Path
 from orchestrator.adapters import clock
 from orchestrator.adapters.config_file import read_config
 from orchestrator.adapters.days import day_and_end
-from orchestrator.adapters.git import Git, Reader, common_dir
-from orchestrator.adapters.ledger import Filing, Folder, Ledger, Writer, open_ledger
+from orchestrator.adapters.git import Git, Reader
+from orchestrator.adapters.git_person import common_dir
+from orchestrator.adapters.ledger import Filing, Ledger, Writer, open_ledger
+from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.adapters.shims import spawn_shim
 from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.job import Job

@@ -14,7 +14,8 @@ from forging import everywhere
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.audit_rules import Rule
-from orchestrator.adapters.git import Git, delete_refs, rev_parse, update_ref
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import delete_refs, rev_parse, update_ref
 from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.core.tamper import VERSION

@@ -19,10 +19,11 @@ from orchestrator.adapters.ledger import REF
 from orchestrator.core.accept import cancel, hold
 from orchestrator.core.answer import apply_default
 from orchestrator.core.attempt import attempt_ended
+from orchestrator.core.attempt_record import Attempt, RunStatus
 from orchestrator.core.merge import ask as ask_about
 from orchestrator.core.outbox import Requested, ask_person
 from orchestrator.core.questions import choices_of
-from orchestrator.core.records import Attempt, Card, CardKind, RunStatus
+from orchestrator.core.records import Card, CardKind
 from orchestrator.core.times import iso
 from orchestrator.core.waits import freed, remind, stale_question
 

@@ -13,9 +13,9 @@ from orchestrator.adapters.git import Git
 from orchestrator.adapters.ledger import REF
 from orchestrator.core import accept as accepting
 from orchestrator.core.attempt import attempt_ended
+from orchestrator.core.attempt_record import Attempt, RunStatus, Spoke
 from orchestrator.core.config import Price
 from orchestrator.core.costs import day_path, parse_lines
-from orchestrator.core.records import Attempt, RunStatus, Spoke
 from orchestrator.core.said import Usage
 from orchestrator.core.times import iso
 

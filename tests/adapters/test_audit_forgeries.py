@@ -10,7 +10,8 @@ import audit_world as w
 import pytest
 from audit_forgeries import FORGERIES
 
-from orchestrator.adapters.git import Git, rev_parse, update_ref
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import rev_parse, update_ref
 from orchestrator.adapters.ledger import REF
 
 

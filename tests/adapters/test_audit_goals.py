@@ -14,10 +14,13 @@ import pytest
 from orchestrator.adapters.audit import Lie
 from orchestrator.adapters.audit_rules import Rule
 from orchestrator.adapters.git import Git
-from orchestrator.adapters.ledger import REF, Filing, format_record, goal_path
+from orchestrator.adapters.ledger import REF, Filing
+from orchestrator.adapters.ledger_paths import goal_path
+from orchestrator.adapters.ledger_text import format_record
 from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.core import accept as accepting
 from orchestrator.core.attempt import unserved
+from orchestrator.core.attempt_record import Attempt, RunStatus, Spoke
 from orchestrator.core.goal import (
     FinishCard,
     Goal,
@@ -28,7 +31,6 @@ from orchestrator.core.goal import (
     ask_finish,
     next_step,
 )
-from orchestrator.core.records import Attempt, RunStatus, Spoke
 from orchestrator.core.said import Trouble
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import ENGINE

@@ -11,7 +11,8 @@ import pytest
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.audit_rules import Rule
-from orchestrator.adapters.git import Git, rev_parse, update_ref
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import rev_parse, update_ref
 from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.library import blob_id
 from orchestrator.adapters.objects import FILE_MODE, Entry

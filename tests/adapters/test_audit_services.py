@@ -13,16 +13,20 @@ import pytest
 
 from orchestrator.adapters.audit_rules import Rule
 from orchestrator.adapters.git import Git
-from orchestrator.adapters.ledger import REF, Filing, format_record, parse_record, service_path
+from orchestrator.adapters.ledger import REF, Filing
+from orchestrator.adapters.ledger_paths import service_path
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.adapters.library import blob_id
 from orchestrator.core.attempt import not_started, unserved
+from orchestrator.core.attempt_record import Attempt, PromptPart, RunStatus, Spoke, Used
 from orchestrator.core.config import Config, Limits
 from orchestrator.core.criteria import criteria_file
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Worker
 from orchestrator.core.judge import review_started
-from orchestrator.core.records import Attempt, Evidence, PromptPart, ReviewRecord, RunStatus, Spoke, Used, Verdict
 from orchestrator.core.review import independence_of
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.said import Trouble, Usage
 from orchestrator.core.service import FAILURES, MOST_ADDED_S, Service, Went, bounded, told_of_bound
 from orchestrator.core.step import later, next_run

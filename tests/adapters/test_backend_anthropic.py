@@ -24,7 +24,7 @@ from orchestrator.adapters import landlock
 from orchestrator.adapters.backends.anthropic import AnthropicBackend
 from orchestrator.adapters.backends.anthropic_service import retry_after
 from orchestrator.adapters.backends.base import Order, Output
-from orchestrator.core.records import RunStatus
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.said import Said, Trouble, Usage
 from orchestrator.errors import InvalidFileError
 

@@ -19,8 +19,8 @@ from orchestrator.adapters.backends.registry import BACKENDS, find_backend
 from orchestrator.adapters.backends.scripted import parse_script
 from orchestrator.adapters.run_folder import CUT, REPORT_BYTES
 from orchestrator.adapters.run_values import RunResult
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.config import BackendConfig
-from orchestrator.core.records import RunStatus
 from orchestrator.errors import InvalidFileError, NotFoundError
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs PDEATHSIG and a subreaper")

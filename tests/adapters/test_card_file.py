@@ -16,7 +16,8 @@ from orchestrator.adapters.strict_yaml import load
 from orchestrator.core.card import OPTIONS
 from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.document import MARK
-from orchestrator.core.records import Card, CardKind, ReviewRecord, Verdict
+from orchestrator.core.records import Card, CardKind
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.verdict import KEYS, Question, hash_nonce, judge_reply
 from orchestrator.errors import InvalidFileError
 

@@ -1,4 +1,4 @@
-"""Files against real files, real processes and real signals."""
+"""Reading and changing files: real files, real processes and real signals."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import pytest
 from run_helpers import wait_until
 from warm_python import run_warm
 
-from orchestrator.adapters import files
-from orchestrator.adapters.files import Signature
+from orchestrator.adapters import files, reading
+from orchestrator.adapters.reading import Signature
 from orchestrator.errors import HostileFileError
 
 ROOT = Path(files.__file__).parents[2]
@@ -34,7 +34,7 @@ def _run(script: str, *arguments: object, timeout: float = 60) -> subprocess.Com
 _ORDINARY = f"""
 import os, sys
 from pathlib import Path
-from orchestrator.adapters import files
+from orchestrator.adapters import files, reading
 from orchestrator.errors import HostileFileError
 if os.geteuid() == 0:
     os.setgroups([])
@@ -60,20 +60,20 @@ def _run_as_ordinary_user(script: str) -> str:
 def test_a_plain_file_is_read_with_its_signature(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_bytes(b"title: x\n")
-    read = files.safe_read(path)
+    read = reading.safe_read(path)
     status = path.stat()
     assert read.data == b"title: x\n"
     assert read.signature == Signature(status.st_dev, status.st_ino, 9, status.st_mtime_ns)
-    assert read.signature == files.signature(path)
+    assert read.signature == reading.signature(path)
 
 
 def test_a_file_of_exactly_the_limit_is_read_and_one_more_byte_is_not(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"x" * 262_144)
-    assert len(files.safe_read(path).data) == 262_144
+    assert len(reading.safe_read(path).data) == 262_144
     path.write_bytes(b"x" * 262_145)
     with pytest.raises(HostileFileError, match="at most 256 KiB is read"):
-        files.safe_read(path)
+        reading.safe_read(path)
 
 
 def _plain(path: Path) -> Path:
@@ -120,7 +120,7 @@ def test_what_is_no_plain_file_is_refused_in_words_and_at_once(
     before = os.lstat(path)
     started = time.monotonic()
     with pytest.raises(HostileFileError) as caught:
-        files.safe_read(path)
+        reading.safe_read(path)
     assert time.monotonic() - started < 1.0
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
@@ -130,21 +130,21 @@ def test_what_is_no_plain_file_is_refused_in_words_and_at_once(
 
 def test_a_device_is_refused() -> None:
     with pytest.raises(HostileFileError, match="is a device"):
-        files.safe_read(Path("/dev/null"))
+        reading.safe_read(Path("/dev/null"))
 
 
 def test_names_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(HostileFileError, match="too long"):
-        files.safe_read(tmp_path / ("x" * 300))
+        reading.safe_read(tmp_path / ("x" * 300))
     with pytest.raises(HostileFileError, match="NUL"):
-        files.safe_read(tmp_path / "a\0b")
+        reading.safe_read(tmp_path / "a\0b")
 
 
 def test_a_name_that_is_not_utf8_can_be_told(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     path.mkdir()
     with pytest.raises(HostileFileError, match="is a folder") as caught:
-        files.safe_read(path)
+        reading.safe_read(path)
     assert str(caught.value).encode()
 
 
@@ -152,15 +152,15 @@ def test_a_missing_file_is_missing(tmp_path: Path) -> None:
     _plain(tmp_path / "file")
     for path in (tmp_path / "no", tmp_path / "no" / "no", tmp_path / "file" / "no"):
         with pytest.raises(FileNotFoundError):
-            files.safe_read(path)
-        assert files.signature(path) is None
+            reading.safe_read(path)
+        assert reading.signature(path) is None
 
 
 _UNREADABLE = """
 path = folder / "f"
 path.touch(mode=0)
 try:
-    files.safe_read(path)
+    reading.safe_read(path)
 except HostileFileError as error:
     print(error.reason)
 """
@@ -175,19 +175,19 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
     path = _plain(tmp_path / "f")
     os.chown(path, 12_345, 12_345)
     with pytest.raises(HostileFileError, match="another user"):
-        files.safe_read(path)
+        reading.safe_read(path)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a file whose size is not what it says")
 def test_a_file_whose_size_is_not_what_it_says_is_refused() -> None:
     with pytest.raises(HostileFileError, match="changes while it is being read"):
-        files.safe_read(Path("/proc/self/status"))
+        reading.safe_read(Path("/proc/self/status"))
 
 
 _SWAP = """
 import os, sys
 from pathlib import Path
-from orchestrator.adapters import files
+from orchestrator.adapters import reading
 from orchestrator.errors import HostileFileError
 path, kind = Path(sys.argv[1]), sys.argv[2]
 def swap(event, arguments):
@@ -198,7 +198,7 @@ def swap(event, arguments):
 swapped = []
 sys.addaudithook(swap)
 try:
-    print(files.safe_read(path))
+    print(reading.safe_read(path))
 except HostileFileError as error:
     print(error.reason, bool(swapped))
 """
@@ -484,16 +484,16 @@ def test_of_many_who_move_to_one_name_one_wins(tmp_path: Path) -> None:
 def test_a_file_is_taken_away_only_if_nobody_changed_it(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"one")
-    first = files.safe_read(path).signature
+    first = reading.safe_read(path).signature
     path.write_bytes(b"other")
     assert not files.remove_if_unchanged(path, first)
-    second = files.safe_read(path).signature
+    second = reading.safe_read(path).signature
     (tmp_path / "g").write_bytes(b"other")
     os.utime(tmp_path / "g", ns=(second.mtime_ns, second.mtime_ns))
     os.replace(tmp_path / "g", path)
     assert not files.remove_if_unchanged(path, second)
     assert path.read_bytes() == b"other"
-    assert files.remove_if_unchanged(path, files.safe_read(path).signature)
+    assert files.remove_if_unchanged(path, reading.safe_read(path).signature)
     assert not files.remove_if_unchanged(path, second)
     assert os.listdir(tmp_path) == []
 
@@ -571,17 +571,17 @@ def test_a_folder_is_listed_by_name_without_following_links(tmp_path: Path) -> N
     (tmp_path / "c").symlink_to("b")
     (tmp_path / "d").symlink_to("nowhere")
     os.mkfifo(tmp_path / "e")
-    found = files.scan(tmp_path)
+    found = reading.scan(tmp_path)
     assert [(entry.name, entry.is_file) for entry in found] == [
         ("a", False), ("b", True), ("c", False), ("d", False), ("e", False),
     ]  # fmt: skip
-    assert all(entry.signature == files.signature(tmp_path / entry.name) for entry in found)
+    assert all(entry.signature == reading.signature(tmp_path / entry.name) for entry in found)
 
 
 def test_a_missing_folder_is_empty_and_a_file_is_no_folder(tmp_path: Path) -> None:
-    assert files.scan(tmp_path / "no") == []
+    assert reading.scan(tmp_path / "no") == []
     with pytest.raises(NotADirectoryError):
-        files.scan(_plain(tmp_path / "file"))
+        reading.scan(_plain(tmp_path / "file"))
 
 
 def test_what_vanishes_while_a_folder_is_listed_does_no_harm(tmp_path: Path) -> None:
@@ -599,7 +599,7 @@ def test_what_vanishes_while_a_folder_is_listed_does_no_harm(tmp_path: Path) -> 
     thread.start()
     try:
         for _ in range(200):
-            assert "stays" in {entry.name for entry in files.scan(tmp_path)}
+            assert "stays" in {entry.name for entry in reading.scan(tmp_path)}
     finally:
         stop.set()
         thread.join()

@@ -9,8 +9,9 @@ import pytest
 from run_helpers import git as run_git
 
 from orchestrator.adapters.gate_facts import find_twins, read_contents, read_diff_facts
-from orchestrator.adapters.git import Git, tree_of
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import diff_stat
+from orchestrator.adapters.git_refs import tree_of
 from orchestrator.core.gate import DiffFacts
 
 

@@ -17,24 +17,7 @@ from pathlib import Path
 import pytest
 from tree_helpers import WHEN, contents, shell
 
-from orchestrator.adapters.git import (
-    Git,
-    GitError,
-    Identity,
-    Reader,
-    RefMovedError,
-    common_dir,
-    delete_refs,
-    is_ancestor,
-    merge_base,
-    personal_config,
-    reading,
-    rev_parse,
-    top_level,
-    tree_of,
-    update_ref,
-    version,
-)
+from orchestrator.adapters.git import Git, Identity, Reader, reading
 from orchestrator.adapters.git_checkout import (
     CheckoutInTheWayError,
     checked_out_at,
@@ -57,6 +40,17 @@ from orchestrator.adapters.git_objects import (
     read_blob,
     read_small_blobs,
     whitespace_only_paths,
+)
+from orchestrator.adapters.git_person import common_dir, personal_config, top_level
+from orchestrator.adapters.git_process import GitError, version
+from orchestrator.adapters.git_refs import (
+    RefMovedError,
+    delete_refs,
+    is_ancestor,
+    merge_base,
+    rev_parse,
+    tree_of,
+    update_ref,
 )
 from orchestrator.adapters.mirrors import open_mirror, publish_ref, refresh_mirror
 from orchestrator.core.diffstat import Change, DiffStat
@@ -111,7 +105,8 @@ def head(git: Git) -> str:
 def test_the_environment_of_the_caller_does_not_reach_git(git: Git) -> None:
     evil = {"GIT_DIR": "/nowhere", "GIT_AUTHOR_NAME": "evil", "GIT_OBJECT_DIRECTORY": "/nowhere"}
     code = "import sys, pathlib, orchestrator.adapters.git as g; d = g.Git(pathlib.Path(sys.argv[1]))"
-    code += "; print(d.text('var', 'GIT_AUTHOR_IDENT'), g.rev_parse(d, 'HEAD'))"
+    code += "; from orchestrator.adapters.git_refs import rev_parse"
+    code += "; print(d.text('var', 'GIT_AUTHOR_IDENT'), rev_parse(d, 'HEAD'))"
     command = [sys.executable, "-c", code, str(git.git_dir)]
     done = subprocess.run(command, env={**os.environ, **evil}, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("orc <engine@orc.invalid>")

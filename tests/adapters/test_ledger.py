@@ -17,13 +17,18 @@ from hypothesis import strategies as st
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.effects import TRACE, Effect
-from orchestrator.adapters.git import Git, GitError, RefMovedError, update_ref
-from orchestrator.adapters.ledger import REF, Filing, Ledger, Writer, format_record, open_ledger
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_process import GitError
+from orchestrator.adapters.git_refs import RefMovedError, update_ref
+from orchestrator.adapters.ledger import REF, Filing, Ledger, Writer, open_ledger
+from orchestrator.adapters.ledger_text import format_record
 from orchestrator.adapters.objects import EMPTY_TREE, FILE_MODE, PACKED_FROM, Entry
 from orchestrator.core import accept as accepting
 from orchestrator.core.attempt import start_attempt
+from orchestrator.core.attempt_record import Attempt
+from orchestrator.core.evidence_record import CheckResult, Outcome
 from orchestrator.core.job import Job, JobSpec, Priority, State
-from orchestrator.core.records import Attempt, Card, CheckResult, Outcome
+from orchestrator.core.records import Card
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import ENGINE, Actor, Move
 from orchestrator.engine.workspace import UnwritableError, Workspace

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from run_helpers import wait_until
 
-from orchestrator.adapters import files
+from orchestrator.adapters import locks
 from orchestrator.errors import BusyError
 
-ROOT = Path(files.__file__).parents[2]
+ROOT = Path(locks.__file__).parents[2]
 
 
 @contextmanager
@@ -43,8 +43,8 @@ def _child(script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
 _HOLD_LOCK = """
 import sys
 from pathlib import Path
-from orchestrator.adapters import files
-with files.hold_lock(Path(sys.argv[1]), timeout=10, what="the ledger"):
+from orchestrator.adapters import locks
+with locks.hold_lock(Path(sys.argv[1]), timeout=10, what="the ledger"):
     print("ready", flush=True)
     sys.stdin.read()
 """
@@ -52,7 +52,7 @@ with files.hold_lock(Path(sys.argv[1]), timeout=10, what="the ledger"):
 
 def _try_lock(path: Path) -> bool:
     try:
-        with files.hold_lock(path, timeout=0, what="the ledger"):
+        with locks.hold_lock(path, timeout=0, what="the ledger"):
             return True
     except BusyError:
         return False
@@ -63,13 +63,13 @@ def test_a_lock_held_by_another_process_is_refused_by_name_and_freed_by_its_deat
     with _child(_HOLD_LOCK, path) as holder:
         with (
             pytest.raises(BusyError, match="the ledger is in use by another process") as caught,
-            files.hold_lock(path, timeout=0.05, what="the ledger"),
+            locks.hold_lock(path, timeout=0.05, what="the ledger"),
         ):
             pytest.fail("two holders")
         assert caught.value.hint
         holder.kill()
         holder.wait()
-        with files.hold_lock(path, timeout=5, what="the ledger"):
+        with locks.hold_lock(path, timeout=5, what="the ledger"):
             assert not _try_lock(path)
     assert path.exists()
 
@@ -80,13 +80,13 @@ def test_who_waits_gets_the_lock_when_it_is_freed(tmp_path: Path) -> None:
         assert not _try_lock(path)
         assert holder.stdin is not None
         holder.stdin.close()
-        with files.hold_lock(path, timeout=10, what="the ledger"):
+        with locks.hold_lock(path, timeout=10, what="the ledger"):
             assert path.exists()
 
 
 def test_a_lock_is_freed_by_an_error_and_stays_a_file(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with pytest.raises(KeyError), files.hold_lock(path, timeout=0, what="x"):
+    with pytest.raises(KeyError), locks.hold_lock(path, timeout=0, what="x"):
         raise KeyError
     assert _try_lock(path)
     assert path.exists()
@@ -94,7 +94,7 @@ def test_a_lock_is_freed_by_an_error_and_stays_a_file(tmp_path: Path) -> None:
 
 def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "target")
-    with pytest.raises(OSError, match=r"."), files.hold_lock(tmp_path / "lock", timeout=0, what="x"):
+    with pytest.raises(OSError, match=r"."), locks.hold_lock(tmp_path / "lock", timeout=0, what="x"):
         pytest.fail("taken")
     assert not (tmp_path / "target").exists()
 
@@ -103,7 +103,7 @@ def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
 _LOCK_REMOVED_FILE = """
 import os, sys
 from pathlib import Path
-from orchestrator.adapters import files
+from orchestrator.adapters import locks
 path, removed = Path(sys.argv[1]), []
 def remove(event, arguments):
     if event == "fcntl.flock" and not removed:
@@ -111,12 +111,12 @@ def remove(event, arguments):
         os.unlink(path)
 sys.addaudithook(remove)
 if sys.argv[2] == "lease":
-    fd = files.take_lease(path)
-    assert removed and files.lease_stands(fd, path)
+    fd = locks.take_lease(path)
+    assert removed and locks.lease_stands(fd, path)
     print("ready", flush=True)
     sys.stdin.read()
 else:
-    with files.hold_lock(path, timeout=10, what="the ledger"):
+    with locks.hold_lock(path, timeout=10, what="the ledger"):
         assert removed
         print("ready", flush=True)
         sys.stdin.read()
@@ -135,46 +135,46 @@ def test_a_lock_file_removed_before_it_is_locked_makes_no_two_holders(tmp_path: 
 
 def test_a_lease_is_taken_once_and_is_free_when_released(tmp_path: Path) -> None:
     path = tmp_path / "lease"
-    assert files.lease_is_free(path)
+    assert locks.lease_is_free(path)
     assert not path.exists()
-    fd = files.take_lease(path)
+    fd = locks.take_lease(path)
     assert fd is not None
     assert path.stat().st_mode & 0o777 == 0o600
     assert not os.get_inheritable(fd)
-    assert files.take_lease(path) is None
-    assert not files.lease_is_free(path)
-    files.release_lease(fd)
-    assert files.lease_is_free(path)
-    assert files.lease_is_free(path)
-    again = files.take_lease(path)
+    assert locks.take_lease(path) is None
+    assert not locks.lease_is_free(path)
+    locks.release_lease(fd)
+    assert locks.lease_is_free(path)
+    assert locks.lease_is_free(path)
+    again = locks.take_lease(path)
     assert again is not None
-    files.release_lease(again)
+    locks.release_lease(again)
 
 
 def test_looking_and_failing_to_take_a_lease_leak_no_descriptors(tmp_path: Path) -> None:
     path = tmp_path / "lease"
-    fd = files.take_lease(path)
+    fd = locks.take_lease(path)
     assert fd is not None
     for _ in range(3):
-        assert files.take_lease(path) is None
-        assert not files.lease_is_free(path)
+        assert locks.take_lease(path) is None
+        assert not locks.lease_is_free(path)
     probe = os.open(path, os.O_RDONLY)
     assert probe == fd + 1
     os.close(probe)
-    files.release_lease(fd)
+    locks.release_lease(fd)
 
 
 # Takes the lease, passes it to a child that outlives it, says the child's pid, and waits to be killed.
 _PARENT = """
 import os, subprocess, sys
 from pathlib import Path
-from orchestrator.adapters import files
-fd = files.take_lease(Path(sys.argv[1]))
+from orchestrator.adapters import locks
+fd = locks.take_lease(Path(sys.argv[1]))
 child = subprocess.Popen(
     [sys.executable, "-c", "import signal; signal.pause()"],
     pass_fds=[fd], start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
 )
-files.release_lease(fd)
+locks.release_lease(fd)
 Path(sys.argv[2]).write_text(str(child.pid))
 print("ready", flush=True)
 sys.stdin.read()
@@ -186,46 +186,46 @@ def test_a_lease_lives_and_dies_with_the_child_and_not_with_the_parent(tmp_path:
     with _child(_PARENT, path, pid_file) as parent:
         pid = int(pid_file.read_text())
         try:
-            assert not files.lease_is_free(path)
+            assert not locks.lease_is_free(path)
             parent.send_signal(signal.SIGKILL)
             assert parent.wait() == -signal.SIGKILL
             for _ in range(20):
-                assert files.take_lease(path) is None
-                assert not files.lease_is_free(path)
+                assert locks.take_lease(path) is None
+                assert not locks.lease_is_free(path)
         finally:
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: files.lease_is_free(path), seconds=5)
-    fd = files.take_lease(path)
+        wait_until(lambda: locks.lease_is_free(path), seconds=5)
+    fd = locks.take_lease(path)
     assert fd is not None
-    files.release_lease(fd)
+    locks.release_lease(fd)
 
 
 def test_a_lease_file_removed_while_held_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "lease"
-    fd = files.take_lease(path)
+    fd = locks.take_lease(path)
     assert fd is not None
-    assert files.lease_stands(fd, path)
+    assert locks.lease_stands(fd, path)
     path.unlink()
-    assert not files.lease_stands(fd, path)
-    other = files.take_lease(path)
+    assert not locks.lease_stands(fd, path)
+    other = locks.take_lease(path)
     assert other is not None
-    assert files.lease_stands(other, path)
-    assert not files.lease_stands(fd, path)
-    files.release_lease(fd)
-    assert not files.lease_is_free(path)
-    files.release_lease(other)
+    assert locks.lease_stands(other, path)
+    assert not locks.lease_stands(fd, path)
+    locks.release_lease(fd)
+    assert not locks.lease_is_free(path)
+    locks.release_lease(other)
 
 
 def test_a_lease_file_removed_before_it_is_locked_makes_no_two_holders(tmp_path: Path) -> None:
     path = tmp_path / "lease"
     with _child(_LOCK_REMOVED_FILE, path, "lease"):
-        assert files.take_lease(path) is None
-        assert not files.lease_is_free(path)
-    assert files.lease_is_free(path)
+        assert locks.take_lease(path) is None
+        assert not locks.lease_is_free(path)
+    assert locks.lease_is_free(path)
 
 
 def test_a_lease_is_not_taken_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "lease").symlink_to(tmp_path / "target")
     with pytest.raises(OSError, match=r"."):
-        files.take_lease(tmp_path / "lease")
+        locks.take_lease(tmp_path / "lease")
     assert not (tmp_path / "target").exists()

@@ -15,11 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_helpers import is_alive, wait_until
 
-from orchestrator.adapters.processes import (
-    descendants_of_run,
-    kill_descendants,
-    program_problem,
-)
+from orchestrator.adapters.descendants import descendants_of_run, kill_descendants
+from orchestrator.adapters.programs import program_problem
 from orchestrator.adapters.redact import Redactor
 from orchestrator.adapters.shims import SHIM_CODE
 
@@ -108,7 +105,7 @@ class TestDescendants:
 
     def test_a_process_never_kills_itself_or_those_above_it(self, tmp_path: Path) -> None:
         code = (
-            "import os; from orchestrator.adapters.processes import kill_descendants as kill; "
+            "import os; from orchestrator.adapters.descendants import kill_descendants as kill; "
             "from pathlib import Path; "
             f"print(kill('job.attempt-1', run_dir=Path({str(tmp_path)!r}), root=os.getppid()))"
         )

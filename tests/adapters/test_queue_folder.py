@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.adapters.effects import inside_effect
-from orchestrator.adapters.files import signature
 from orchestrator.adapters.queue_folder import SETTLE_S, Difference, QueueFolder, Seen
+from orchestrator.adapters.reading import signature
 from orchestrator.core.job import Lane
 
 ID = "fix-login-7f3a09c2"

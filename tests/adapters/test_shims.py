@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from run_helpers import Bench, StartedRun, has_ended, is_alive, wait_until
 
-from orchestrator.adapters.files import release_lease, take_lease
+from orchestrator.adapters.locks import release_lease, take_lease
 from orchestrator.adapters.run_folder import RunFolder, read_result, write_spec
 from orchestrator.adapters.run_values import RunResult, RunSpec
 from orchestrator.adapters.shims import Nursery
-from orchestrator.core.records import RunStatus
+from orchestrator.core.attempt_record import RunStatus
 
 UNTIL_ASKED = "while ! test -e go; do sleep 0.02; done; echo went"
 
@@ -169,7 +169,7 @@ ENGINE = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from orchestrator.adapters.files import take_lease
+from orchestrator.adapters.locks import take_lease
 from orchestrator.adapters.run_folder import RunFolder
 from orchestrator.adapters.shims import Nursery
 folder = RunFolder(Path(sys.argv[2]))

@@ -17,7 +17,8 @@ import pytest
 from run_helpers import wait_until
 from tree_helpers import WHEN, Farm, contents, in_child, shell
 
-from orchestrator.adapters.git import Git, is_ancestor, rev_parse, tree_of
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import is_ancestor, rev_parse, tree_of
 from orchestrator.adapters.harvest import is_untouched
 from orchestrator.adapters.mirrors import hold_lease, refresh_mirror
 from orchestrator.adapters.worktrees import (

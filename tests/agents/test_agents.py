@@ -23,7 +23,7 @@ from fake_models import fingerprint
 from run_helpers import Bench, git, wait_until
 
 from orchestrator.adapters.run_values import RunResult
-from orchestrator.core.records import RunStatus
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.said import Trouble, Usage
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(200)]

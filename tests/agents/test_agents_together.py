@@ -26,8 +26,9 @@ from fake_models import FakeModels
 from test_agents import programs
 
 from orchestrator.adapters.audit import audit
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.job import State
-from orchestrator.core.records import Attempt, ReviewRecord, Verdict
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.engine.find import find_job
 from orchestrator.engine.prompt import show_prompt, show_review
 from orchestrator.engine.story import asked_so_far

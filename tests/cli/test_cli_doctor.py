@@ -14,7 +14,7 @@ from spelling_helpers import install_list
 
 from orchestrator.adapters import landlock
 from orchestrator.adapters.backends.registry import find_backend
-from orchestrator.adapters.files import hold_lock, release_lease, take_lease
+from orchestrator.adapters.locks import hold_lock, release_lease, take_lease
 from orchestrator.errors import ExitCode
 
 OLD = time.time() - 3 * 86400

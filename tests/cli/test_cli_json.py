@@ -12,7 +12,9 @@ import click
 import pytest
 from jsonschema import Draft202012Validator
 
-from orchestrator.adapters.ledger import Filing, format_record, service_path
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_paths import service_path
+from orchestrator.adapters.ledger_text import format_record
 from orchestrator.adapters.schemas import load_schema
 from orchestrator.cli.main import VERBS
 from orchestrator.core.service import Service, Shut, Went

@@ -16,7 +16,7 @@ from typing import Any
 import cli_world as w
 import pytest
 
-from orchestrator.adapters.files import release_lease, take_lease
+from orchestrator.adapters.locks import release_lease, take_lease
 from orchestrator.adapters.process_table import command_of, holders_of, process_table
 from orchestrator.cli.ps import duration
 from orchestrator.errors import ExitCode

@@ -115,7 +115,7 @@ def test_exit_codes_are_what_the_help_says(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_second_engine_is_refused_as_busy(root: Path) -> None:
-    from orchestrator.adapters.files import hold_lock
+    from orchestrator.adapters.locks import hold_lock
 
     with hold_lock(root / ".git" / "orc" / "engine.lock", timeout=0, what="a test"):
         done = w.orc(root, "run", "--once", code=ExitCode.BUSY)

@@ -22,9 +22,11 @@ from builders import (
 )
 
 from orchestrator.core.attempt import attempt_ended, not_started, run_lost, session_gone, start_attempt, unserved
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.evidence import checks_ended, checks_started, evidence_found
+from orchestrator.core.evidence_record import Evidence, Failure, Outcome
 from orchestrator.core.job import Fix, Job, LimitWishes, State
-from orchestrator.core.records import CardKind, Evidence, Failure, Outcome, RunStatus
+from orchestrator.core.records import CardKind
 from orchestrator.core.step import pause_until
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import IllegalStepError, Move

@@ -7,8 +7,9 @@ from builders import a_question, a_verdict, as_reply
 
 from orchestrator.core.claims import choose_claims, claim_blocks, judge_claims, path_of
 from orchestrator.core.criteria import ClaimRules
-from orchestrator.core.records import Claim, ClaimResult, Verdict
+from orchestrator.core.evidence_record import Claim
 from orchestrator.core.review import fixes_of
+from orchestrator.core.review_record import ClaimResult, Verdict
 from orchestrator.core.verdict import judge_reply
 
 NOTHING: dict[str, int] = {}

@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from value_strategies import values_of
 
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.codec import from_mapping, to_mapping
+from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.job import Fix, Standing, State
-from orchestrator.core.records import Attempt, Card, Evidence, MergeRecord, ReviewRecord
+from orchestrator.core.records import Card, MergeRecord
+from orchestrator.core.review_record import ReviewRecord
 
 RECORDS = [Standing, Attempt, Evidence, ReviewRecord, MergeRecord, Card]
 # Made once: to make them takes longer than to draw from them.

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.core.attempt_record import Attempt, RunStatus, Spoke, Used
 from orchestrator.core.config import Price
 from orchestrator.core.costs import (
     By,
@@ -31,7 +32,7 @@ from orchestrator.core.costs import (
 )
 from orchestrator.core.ending import Read
 from orchestrator.core.job import Job, JobSpec, Purpose, Standing, State, Worker
-from orchestrator.core.records import Attempt, ReviewRecord, RunStatus, Spoke, Used, Verdict
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.said import Trouble, Usage, cost_of
 
 ID = "fix-login-7f3a09c2"

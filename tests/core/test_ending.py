@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from builders import BASE, COMMIT, LATER, NOW, a_job, a_merge, a_review, a_spec, evidence_of
 
+from orchestrator.core.attempt_record import Attempt, Spoke
 from orchestrator.core.card import new_card
 from orchestrator.core.ending import LONGEST, MOST_RISKS, Read, Spend, ending_of
+from orchestrator.core.evidence_record import Evidence, Preview
 from orchestrator.core.job import Expects, State, Worker
-from orchestrator.core.records import Attempt, Card, CardKind, Evidence, MergeRecord, Preview, ReviewRecord, Spoke
+from orchestrator.core.records import Card, CardKind, MergeRecord
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.said import Usage
 
 DONE: dict[str, Any] = {"state": State.DONE, "approved": COMMIT, "tip": COMMIT, "merged": "d" * 40}

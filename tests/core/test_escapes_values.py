@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from builders import a_job, evidence_of
 
+from orchestrator.core.attempt_record import Attempt, Escape
 from orchestrator.core.escapes import (
     KEPT,
     SHOWN,
@@ -17,8 +18,8 @@ from orchestrator.core.escapes import (
     list_escapes,
     told_outside,
 )
+from orchestrator.core.evidence_record import Tampering
 from orchestrator.core.job import Worker
-from orchestrator.core.records import Attempt, Escape, Tampering
 from orchestrator.core.tamper import TOLD, held_for
 
 ORIGIN: Settings = {"remote.origin.url": ("https://example.org/a",), "core.bare": ("false",)}

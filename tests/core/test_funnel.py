@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from orchestrator.core.alerts import AlertKind, find_alerts, find_oldest, in_words, look_at_open
 from orchestrator.core.attempt import attempt_ended
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.funnel import AHEAD, DAY_S, SLOT_S, STAGES, Happened, Stage, Tally, outcomes_of
 from orchestrator.core.job import Held, Job, State
-from orchestrator.core.records import CardKind, RunStatus
+from orchestrator.core.records import CardKind
 from orchestrator.core.step import Step
 from orchestrator.core.transitions import TABLE, Event, Move
 

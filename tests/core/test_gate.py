@@ -10,10 +10,10 @@ from builders import a_change, a_result, a_spec
 
 from orchestrator.core.config import DOCS, PROTECTED
 from orchestrator.core.diffstat import GITLINK, SYMLINK
+from orchestrator.core.evidence_record import Outcome
 from orchestrator.core.gate import RULES, DiffFacts, judge_checks, judge_diff, protected_paths
 from orchestrator.core.globs import matches
 from orchestrator.core.job import Expects, JobSpec, Kind
-from orchestrator.core.records import Outcome
 
 REPORT = "The cause is a missing index on the table."
 MENDS = a_spec(reproduces=True)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.criteria import Checks, ClaimRules, Duplicates, Length, Links, Spelling
+from orchestrator.core.evidence_record import CheckResult, Evidence, Failure, Outcome, Tampering
 from orchestrator.core.gate import RULES
 from orchestrator.core.gated import (
     Checked,
@@ -28,16 +29,7 @@ from orchestrator.core.gated import (
 )
 from orchestrator.core.job import Area, Check, Expects, JobSpec, Kind, Worker
 from orchestrator.core.kinds import RULES as KIND_RULES
-from orchestrator.core.records import (
-    CheckResult,
-    Evidence,
-    Failure,
-    Finding,
-    Outcome,
-    ReviewRecord,
-    Tampering,
-    Verdict,
-)
+from orchestrator.core.review_record import Finding, ReviewRecord, Verdict
 from orchestrator.core.rule_words import AREA_WORDS, RULE_WORDS
 from orchestrator.core.tamper import RULES as TAMPER_RULES
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from builders import HUMAN, LATER, NOON, NOW, a_job, numbered_id
 
-from orchestrator.adapters.ledger import format_record
+from orchestrator.adapters.ledger_text import format_record
+from orchestrator.core.attempt_record import Attempt, Spoke
 from orchestrator.core.codec import to_mapping
 from orchestrator.core.ending import Spend
 from orchestrator.core.goal import (
@@ -33,7 +34,6 @@ from orchestrator.core.goal import (
     why_not_due,
 )
 from orchestrator.core.job import Job, State, Worker
-from orchestrator.core.records import Attempt, Spoke
 from orchestrator.core.said import MOST_COUNTED, Usage
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import ENGINE, ActorKind, IllegalStepError

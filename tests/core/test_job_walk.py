@@ -30,9 +30,11 @@ from hypothesis import strategies as st
 from orchestrator.core.accept import accept, cancel, edit, hold, release, retry
 from orchestrator.core.answer import answer
 from orchestrator.core.attempt import attempt_ended, not_started, run_lost, start_attempt
+from orchestrator.core.attempt_record import DISPUTED, FIXED, Answer, RunStatus
 from orchestrator.core.board import ProjectView
 from orchestrator.core.config import Project
 from orchestrator.core.evidence import checks_ended, checks_started, evidence_found
+from orchestrator.core.evidence_record import Failure, Outcome
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import (
     Check,
@@ -57,7 +59,8 @@ from orchestrator.core.merge import (
     merge_checked,
     target_moved,
 )
-from orchestrator.core.records import DISPUTED, FIXED, Answer, Card, Failure, Finding, Outcome, RunStatus
+from orchestrator.core.records import Card
+from orchestrator.core.review_record import Finding
 from orchestrator.core.schedule import (
     Ask,
     Board,

@@ -12,8 +12,9 @@ from orchestrator.core.answer import answer
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Expects, Independence, Job, JobSpec, MergePolicy, ReviewWishes, State
 from orchestrator.core.judge import merge_policy, review_ended, review_started
-from orchestrator.core.records import CardKind, Finding, Item, ReviewRecord
+from orchestrator.core.records import CardKind
 from orchestrator.core.review import reviewing
+from orchestrator.core.review_record import Finding, Item, ReviewRecord
 from orchestrator.core.step import HELD
 from orchestrator.core.transitions import Move
 

@@ -8,10 +8,10 @@ import pytest
 from builders import a_change, a_spec
 
 from orchestrator.core.criteria import Checks, ClaimRules, Duplicates, Length, Links, Spelling
+from orchestrator.core.evidence_record import Claim, Failure
 from orchestrator.core.job import Expects, Kind
 from orchestrator.core.kinds import RULES, KindFacts, is_looked_for, judge_kind, notes_on
 from orchestrator.core.prose import Document
-from orchestrator.core.records import Claim, Failure
 
 PASSAGE = "This is the passage that is said twice in the text and that is why it is refused by the rule of it"
 TEXT = f"{PASSAGE}.\n\n{PASSAGE}.\n\nIt is teh way, see [there](gone.md).\n\nTODO: the rest.\n"

@@ -10,6 +10,7 @@ from builders import BASE, COMMIT, HUMAN, NOW, a_job, a_merge, a_result, evidenc
 
 from orchestrator.core.accept import edit
 from orchestrator.core.evidence import checks_started
+from orchestrator.core.evidence_record import Outcome
 from orchestrator.core.job import Job, Priority, State
 from orchestrator.core.merge import (
     MAX_REBUILDS,
@@ -22,7 +23,7 @@ from orchestrator.core.merge import (
     merge_checked,
     target_moved,
 )
-from orchestrator.core.records import Card, CardKind, Outcome
+from orchestrator.core.records import Card, CardKind
 from orchestrator.core.transitions import IllegalStepError, Move
 
 MERGED = "d" * 40

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.config import DOCS
+from orchestrator.core.evidence_record import Failure
 from orchestrator.core.gate import DiffFacts, judge_diff
 from orchestrator.core.job import Expects
 from orchestrator.core.phantoms import Seen, find_phantoms, ignore_patterns, is_ignored, open_claims
-from orchestrator.core.records import Failure
 from orchestrator.core.report_claims import Claimed, claims_in
 
 CHANGES = (a_change("src/till.py"), a_change("tests/test_till.py", "A"), a_change("old/rates.py", "D"))

@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.agent import Skill, Soul, voice_tag
+from orchestrator.core.attempt_record import Answer
 from orchestrator.core.claims import claim_blocks
 from orchestrator.core.criteria import Checks, ClaimRules, Duplicates, Item, Length, Links, Spelling
+from orchestrator.core.evidence_record import ChangedPath, Claim, Tampering
 from orchestrator.core.job import Expects, Fix, Job, Kind, State, Worker
 from orchestrator.core.kinds import told_to_author
 from orchestrator.core.needed import Needed
@@ -30,8 +32,8 @@ from orchestrator.core.prompt import (
     render,
     review_prompt,
 )
-from orchestrator.core.records import Answer, ChangedPath, Claim, Tampering, Verdict
 from orchestrator.core.report import parse_answers
+from orchestrator.core.review_record import Verdict
 from orchestrator.core.skills import Chosen
 from orchestrator.core.verdict import judge_reply
 from orchestrator.errors import LedgerError

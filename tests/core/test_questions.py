@@ -12,6 +12,7 @@ from builders import BASE, HUMAN, LATER, NOON, NOW, a_board, a_job, a_spec, an_a
 
 from orchestrator.core.answer import answer, apply_default
 from orchestrator.core.attempt import attempt_ended
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.card import MOST_CONTEXT, MOST_QUESTION, OPTIONS, Effect, choices_on, effect_of, new_card
 from orchestrator.core.job import Fix, Held, Job, State
 from orchestrator.core.merge import ask
@@ -26,7 +27,7 @@ from orchestrator.core.questions import (
     offer_problem,
     question_digest,
 )
-from orchestrator.core.records import Card, CardKind, Option, RunStatus
+from orchestrator.core.records import Card, CardKind, Option
 from orchestrator.core.schedule import ApplyDefault, Remind, decide
 from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import ENGINE, IllegalStepError, Move

@@ -8,8 +8,9 @@ import pytest
 from builders import NOW, a_job, a_result, a_spec, evidence_of, the_terms
 
 from orchestrator.core.evidence import checks_ended, reproduction_ended
+from orchestrator.core.evidence_record import Evidence, Outcome
 from orchestrator.core.job import Job, State
-from orchestrator.core.records import CardKind, Evidence, Outcome
+from orchestrator.core.records import CardKind
 from orchestrator.core.reproduction import NOT_SHOWN, SHOWN, is_reproduction_due, judge_reproduction
 from orchestrator.core.suite_files import is_of_tests
 

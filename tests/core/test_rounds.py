@@ -28,14 +28,17 @@ from builders import (
 from orchestrator.core.actions import Ask, StartReview
 from orchestrator.core.answer import answer
 from orchestrator.core.attempt import attempt_ended
+from orchestrator.core.attempt_record import Answer, RunStatus
 from orchestrator.core.evidence import checks_ended, evidence_found
+from orchestrator.core.evidence_record import Failure
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Fix, Job, SecondWhy, State
 from orchestrator.core.judge import review_ended
 from orchestrator.core.prompt import fix_list
-from orchestrator.core.records import Answer, CardKind, Failure, Finding, Item, RunStatus
+from orchestrator.core.records import CardKind
 from orchestrator.core.report import parse_answers
 from orchestrator.core.review import fixes_of, numbered
+from orchestrator.core.review_record import Finding, Item
 from orchestrator.core.rounds import carry_on, dispute_of, is_all_disputed, key_of, signature_of
 from orchestrator.core.schedule import decide
 from orchestrator.core.transitions import Move

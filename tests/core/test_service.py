@@ -10,9 +10,10 @@ from builders import NOON, NOW, a_job, an_attempt, evidence_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.core.attempt_record import RunStatus, Spoke
 from orchestrator.core.config import BackendConfig, Config
+from orchestrator.core.evidence_record import ChangedPath, Failure
 from orchestrator.core.job import State, Worker
-from orchestrator.core.records import ChangedPath, Failure, RunStatus, Spoke
 from orchestrator.core.said import Trouble
 from orchestrator.core.service import (
     AT_ONCE_S,

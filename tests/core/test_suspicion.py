@@ -30,11 +30,13 @@ from orchestrator.core.actions import Ask, Stand, StartReview
 from orchestrator.core.answer import answer
 from orchestrator.core.attempt import not_started, run_lost
 from orchestrator.core.config import SUSPICION, Config, Suspicion
+from orchestrator.core.evidence_record import ChangedPath
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Independence, Job, MergePolicy, ReviewWishes, Second, SecondWhy, State
 from orchestrator.core.judge import approval_stands, review_ended
 from orchestrator.core.merge import ask
-from orchestrator.core.records import CardKind, ChangedPath, Finding, Item, Lately, ReviewRecord, Verdict
+from orchestrator.core.records import CardKind
+from orchestrator.core.review_record import Finding, Item, Lately, ReviewRecord, Verdict
 from orchestrator.core.schedule import decide
 from orchestrator.core.suspicion import doubts_of, is_drawn
 from orchestrator.core.transitions import Move

@@ -13,8 +13,8 @@ from tamper_languages import BATS, GO, GROUPS, JAVA, JS, RUBY, RUST
 from tamper_python import PY, TWO
 from tamper_world import Case, changes_of, clean, found_in, look
 
+from orchestrator.core.evidence_record import Tampering
 from orchestrator.core.job import Area
-from orchestrator.core.records import Tampering
 from orchestrator.core.suite_files import language_of
 from orchestrator.core.tamper import (
     CI,

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from builders import a_job
 
+from orchestrator.core.attempt_record import Attempt, RunStatus, Spoke
 from orchestrator.core.job import State, Worker
-from orchestrator.core.records import Attempt, RunStatus, Spoke
 from orchestrator.core.said import Usage
 from orchestrator.core.trace import Stay, stays_of, trace_of
 

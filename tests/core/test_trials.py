@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core import gate, kinds, review, suspicion, tamper, trials, verdict
-from orchestrator.core.records import Verdict
+from orchestrator.core.review_record import Verdict
 from orchestrator.core.trials import GATES, Broken, find_broken, tell_broken
 from orchestrator.core.verdict import Judgement
 

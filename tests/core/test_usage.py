@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from orchestrator.core.accept import cancel
 from orchestrator.core.attempt import attempt_ended, not_started, run_lost, start_attempt, unserved
+from orchestrator.core.attempt_record import Attempt, PromptPart, RunStatus, Spoke
 from orchestrator.core.config import Price
 from orchestrator.core.job import Job, State
-from orchestrator.core.records import Attempt, PromptPart, ReviewRecord, RunStatus, Spoke
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.said import Trouble, Usage
 from orchestrator.core.skills import tokens_of
 from orchestrator.core.tally import NOTHING, Estimate, Reservation, Tally

@@ -21,8 +21,8 @@ from growth import LINEAR, growth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.records import FollowUp, Verdict
 from orchestrator.core.review import fixes_of
+from orchestrator.core.review_record import FollowUp, Verdict
 from orchestrator.core.verdict import MAX_REPLY, blot_nonce, hash_nonce, judge_reply
 
 APPROVAL = as_reply(a_verdict())

@@ -23,7 +23,8 @@ from orchestrator.cli.main import main
 from orchestrator.core import gate, judge
 from orchestrator.core.job import Job, MergePolicy
 from orchestrator.core.merge import merge_checked
-from orchestrator.core.records import Item, MergeRecord, Verdict
+from orchestrator.core.records import MergeRecord
+from orchestrator.core.review_record import Item, Verdict
 from orchestrator.core.transitions import Move
 from orchestrator.core.verdict import Judgement, judge_reply
 from orchestrator.engine import accept, collect, evidence, merge, trials

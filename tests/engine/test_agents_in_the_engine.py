@@ -13,8 +13,9 @@ from engine_world import World, attempt, git
 from fake_dialects import Asked
 from fake_models import FakeModels
 
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.job import State
-from orchestrator.core.records import Attempt, Verdict
+from orchestrator.core.review_record import Verdict
 from orchestrator.core.said import Trouble
 from orchestrator.engine.prompt import show_prompt
 from orchestrator.engine.sessions import session_of

@@ -13,7 +13,8 @@ from fake_dialects import Asked
 from fake_models import FakeModels
 
 from orchestrator.core.job import State
-from orchestrator.core.records import CardKind, ReviewRecord, Verdict
+from orchestrator.core.records import CardKind
+from orchestrator.core.review_record import ReviewRecord, Verdict
 
 pytestmark = [pytest.mark.usefixtures("no_lies"), pytest.mark.slow]
 SOUL = "---\nbackend: api\nmodel: strong-1\nroles: [review]\n---\nYou look twice.\n"

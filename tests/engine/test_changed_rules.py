@@ -13,8 +13,8 @@ from fake_models import FakeModels
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.library import blob_id
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.job import State
-from orchestrator.core.records import Attempt
 from orchestrator.engine.sessions import session_of, session_path
 from orchestrator.engine.workspace import Workspace, open_workspace
 

@@ -16,8 +16,8 @@ from engine_world import World, git
 from fake_models import FakeModels
 
 from orchestrator.adapters.schemas import load_schema
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.job import State
-from orchestrator.core.records import Attempt
 from orchestrator.engine.ps import look_at_runs
 from orchestrator.engine.tick import Engine, tick
 

@@ -14,10 +14,10 @@ from engine_world import World, attempt
 from fake_models import FakeModels
 from test_agents_in_the_engine import set_up
 
-from orchestrator.adapters.ledger import parse_record
+from orchestrator.adapters.ledger_text import parse_record
 from orchestrator.core.accept import cancel
+from orchestrator.core.attempt_record import Attempt, RunStatus
 from orchestrator.core.job import State
-from orchestrator.core.records import Attempt, RunStatus
 from orchestrator.core.tally import Reservation, Tally
 from orchestrator.core.transitions import Actor
 from orchestrator.core.usage import WINDOW_PATH, Day, Learned, Window, day_path, learned_path

@@ -13,8 +13,9 @@ from engine_world import World, attempt, git
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.effects import Effect
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.job import State
-from orchestrator.core.records import CardKind, RunStatus
+from orchestrator.core.records import CardKind
 from orchestrator.core.step import HELD
 
 pytestmark = pytest.mark.slow

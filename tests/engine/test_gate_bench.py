@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from gate_world import Ground
 
-from orchestrator.adapters.git import Git, common_dir
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_person import common_dir
 from orchestrator.core.config import BackendConfig
 from orchestrator.engine.gate_bench import Bench, find_bench, open_bench, pin_backend, whole_words
 from orchestrator.engine.gate_names import find_named

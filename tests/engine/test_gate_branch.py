@@ -18,13 +18,14 @@ from cli_world import wait_until
 from gate_world import Ground, cache_of, left_overs, shell
 
 from orchestrator.adapters.borrowed import borrow_objects, find_broken_object
-from orchestrator.adapters.git import GitError
-from orchestrator.adapters.processes import is_alive
+from orchestrator.adapters.descendants import is_alive
+from orchestrator.adapters.git_process import GitError
 from orchestrator.adapters.run_folder import read_result
 from orchestrator.adapters.shims import Nursery
+from orchestrator.core.attempt_record import RunStatus
+from orchestrator.core.evidence_record import Outcome
 from orchestrator.core.gated import Gated, RuleOutcome, Seen, Where
 from orchestrator.core.job import Area, Check, JobSpec, Kind
-from orchestrator.core.records import Outcome, RunStatus
 from orchestrator.core.trials import Broken
 from orchestrator.engine import gate
 from orchestrator.engine.gate_review import find_reviewer
@@ -610,7 +611,7 @@ def test_what_a_killed_gate_left_is_removed_by_the_next(ground: Ground) -> None:
 
 WORKSHOPS = """
 import sys
-from orchestrator.adapters.files import lease_is_free
+from orchestrator.adapters.locks import lease_is_free
 from orchestrator.engine.gate_runs import open_workshop
 
 for _ in range(int(sys.argv[1])):

@@ -17,12 +17,14 @@ import pytest
 from engine_world import World, attempt, git, ticks_until
 
 from orchestrator.adapters.audit import audit
-from orchestrator.adapters.ledger import REF, Filing, format_record
+from orchestrator.adapters.ledger import REF, Filing
+from orchestrator.adapters.ledger_text import format_record
 from orchestrator.adapters.run_values import LARGEST, MAX_ITEMS, PROTOCOL, RunResult
 from orchestrator.core.accept import hold
 from orchestrator.core.evidence import KEPT_PATHS
+from orchestrator.core.evidence_record import CheckResult, Outcome
 from orchestrator.core.job import State
-from orchestrator.core.records import CardKind, CheckResult, Outcome
+from orchestrator.core.records import CardKind
 from orchestrator.core.said import Usage
 from orchestrator.engine.loop import Loop
 from orchestrator.engine.tick import LEDGER, Engine, commit_steps, tick

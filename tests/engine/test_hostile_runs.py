@@ -6,7 +6,8 @@ import pytest
 from engine_world import World, attempt, git
 
 from orchestrator.core.job import State
-from orchestrator.core.records import CardKind, Verdict
+from orchestrator.core.records import CardKind
+from orchestrator.core.review_record import Verdict
 from orchestrator.engine.answer import retry_job
 from orchestrator.engine.find import find_job
 from orchestrator.engine.people import person_of

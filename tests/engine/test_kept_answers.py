@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.adapters.audit_reviews import reread
-from orchestrator.adapters.ledger import format_record, parse_record
+from orchestrator.adapters.ledger_text import format_record, parse_record
 from orchestrator.adapters.run_values import RunResult
-from orchestrator.core.records import ReviewRecord, RunStatus, Verdict
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.review import fixes_of
+from orchestrator.core.review_record import ReviewRecord, Verdict
 from orchestrator.core.rounds import carry_on
 from orchestrator.core.verdict import Judgement
 from orchestrator.engine.collect import end_review

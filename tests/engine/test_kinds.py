@@ -12,7 +12,8 @@ from engine_world import CHECK, World, attempt, git
 from spelling_helpers import list_in_front
 
 from orchestrator.adapters.audit import audit
-from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.git import Git
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.adapters.spelling import known_misspellings
@@ -20,7 +21,8 @@ from orchestrator.core import kinds
 from orchestrator.core.claims import claims_asked
 from orchestrator.core.criteria import unknown_kind
 from orchestrator.core.job import State
-from orchestrator.core.records import CardKind, ClaimResult, Verdict
+from orchestrator.core.records import CardKind
+from orchestrator.core.review_record import ClaimResult, Verdict
 from orchestrator.engine.workspace import open_workspace
 
 NEEDS_LIST = pytest.mark.skipif(known_misspellings() is None, reason="codespell is not installed")

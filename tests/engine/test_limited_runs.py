@@ -14,7 +14,9 @@ from cli_world import orc
 from engine_world import World, attempt, git, ticks_until
 
 from orchestrator.adapters import clock
-from orchestrator.adapters.ledger import Filing, format_record, service_path
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_paths import service_path
+from orchestrator.adapters.ledger_text import format_record
 from orchestrator.core.actions import SetPressure
 from orchestrator.core.config import AGENT_CAPS
 from orchestrator.core.job import State

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.adapters.ledger import Folder, Ledger
+from orchestrator.adapters.ledger import Ledger
+from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.core import accept as accepting
 from orchestrator.core.board import Board
 from orchestrator.core.job import Job, State

@@ -17,7 +17,7 @@ from engine_world import World, attempt
 
 from orchestrator.adapters import clock, messenger
 from orchestrator.adapters.cron import zone_of
-from orchestrator.adapters.files import hold_lock
+from orchestrator.adapters.locks import hold_lock
 from orchestrator.adapters.notices import NoticeBox
 from orchestrator.core.config import About, Channel, NotifyPolicy, Quiet
 from orchestrator.core.notice import MOST_FAILED, Notice

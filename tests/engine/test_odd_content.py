@@ -10,7 +10,7 @@ from engine_world import World, git
 
 from orchestrator.adapters.audit import audit
 from orchestrator.core.job import State
-from orchestrator.core.records import Verdict
+from orchestrator.core.review_record import Verdict
 
 AUTHOR = """\
 printf 'caf\\351\\r\\nnoir\\r\\n' > 'my menu.txt'

@@ -13,7 +13,7 @@ import pytest
 from engine_world import World, attempt, git
 
 from orchestrator.adapters.audit import audit
-from orchestrator.adapters.ledger import Folder
+from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.cli.verify import find_projects
 from orchestrator.core.job import State
 from orchestrator.core.outbox import MOST_REQUESTS, Requested

@@ -27,7 +27,8 @@ from hypothesis.stateful import (
 )
 
 from orchestrator.adapters.effects import Effect
-from orchestrator.adapters.ledger import REF, Folder
+from orchestrator.adapters.ledger import REF
+from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.core.job import Lane, State
 from orchestrator.core.transitions import Actor
 from orchestrator.engine.answer import cancel_job, give_answer, open_card, retry_job

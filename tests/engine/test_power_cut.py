@@ -28,8 +28,9 @@ from tree_helpers import Farm, contents, shell
 
 from orchestrator.adapters.effects import Effect
 from orchestrator.adapters.files import sync_filesystem
-from orchestrator.adapters.git import Git, RefMovedError
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_checkout import landing_lock, landing_notes, push_into_checkout
+from orchestrator.adapters.git_refs import RefMovedError
 from orchestrator.adapters.landing import heal_landings
 from orchestrator.adapters.mirrors import move_own_ref, publish_ref, refresh_mirror
 from orchestrator.adapters.worktrees import was_sealed_torn

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from orchestrator.adapters.files import Signature, signature
 from orchestrator.adapters.queue_folder import QueueFolder
+from orchestrator.adapters.reading import Signature, signature
 from orchestrator.core.accept import accept, cancel, hold
 from orchestrator.core.answer import answer
 from orchestrator.core.job import Job, JobSpec, Priority, State, Worker
 from orchestrator.core.judge import review_started
 from orchestrator.core.merge import ask
-from orchestrator.core.records import Card, CardKind, ReviewRecord
+from orchestrator.core.records import Card, CardKind
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.transitions import ENGINE, Actor, Event, Move, make_move
 from orchestrator.engine import project_queue
 from orchestrator.engine.accept import submit, take_in

@@ -14,14 +14,16 @@ from engine_world import World, attempt, git
 from warm_python import ORC, run_warm
 
 from orchestrator.adapters.effects import KILL_AT
-from orchestrator.adapters.git import Git, rev_parse
+from orchestrator.adapters.git import Git
 from orchestrator.adapters.git_objects import diff_stat, lay_over
+from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.ledger import REF
 from orchestrator.adapters.objects import FILE_MODE, Entry
 from orchestrator.adapters.strict_yaml import dump, load_mapping
+from orchestrator.core.evidence_record import Outcome
 from orchestrator.core.gate import VERSION
 from orchestrator.core.job import State
-from orchestrator.core.records import CardKind, Outcome
+from orchestrator.core.records import CardKind
 from orchestrator.core.reproduction import NOT_SHOWN, SHOWN, laid_over
 
 CHECK = "for test in tests/test_*.sh; do sh $test || exit 1; done"

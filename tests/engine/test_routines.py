@@ -11,7 +11,8 @@ from engine_world import World, attempt, git
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.audit import audit
-from orchestrator.adapters.ledger import Filing, format_record
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_text import format_record
 from orchestrator.core.advance import PATH, Advanced
 from orchestrator.core.funnel import Stage
 from orchestrator.core.job import State

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from run_helpers import Bench, git, is_alive, wait_until
 
-from orchestrator.adapters.files import lease_is_free
+from orchestrator.adapters.locks import lease_is_free
 from orchestrator.adapters.run_folder import RunFolder, read_events, read_result, read_spec, write_result
 from orchestrator.adapters.run_values import RunResult, RunSpec
-from orchestrator.core.records import Outcome, RunStatus
+from orchestrator.core.attempt_record import RunStatus
+from orchestrator.core.evidence_record import Outcome
 from orchestrator.errors import InvalidFileError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -315,7 +316,7 @@ class TestLease:
         (folder.path / "prompt.md").write_text("")
         engine = (
             "import os, sys; from pathlib import Path; "
-            "from orchestrator.adapters.files import take_lease; "
+            "from orchestrator.adapters.locks import take_lease; "
             "from orchestrator.adapters.shims import spawn_shim; "
             "folder, lease = map(Path, sys.argv[1:]); spawn_shim(folder, take_lease(lease)); os.kill(os.getpid(), 9)"
         )

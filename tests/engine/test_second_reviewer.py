@@ -11,7 +11,8 @@ from engine_world import World, attempt, git
 
 from orchestrator.adapters.audit import audit
 from orchestrator.core.job import State
-from orchestrator.core.records import CardKind, Lately, Verdict
+from orchestrator.core.records import CardKind
+from orchestrator.core.review_record import Lately, Verdict
 from orchestrator.engine.prompt import show_review
 from orchestrator.engine.workers import find_worker, look_at_workers
 from orchestrator.engine.workspace import open_workspace

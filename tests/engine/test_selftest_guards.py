@@ -19,7 +19,7 @@ from orchestrator.core.escapes import NOT_LOOKED
 from orchestrator.core.gate import RULES
 from orchestrator.core.gated import RuleOutcome
 from orchestrator.core.job import MergePolicy
-from orchestrator.core.records import Item, Verdict
+from orchestrator.core.review_record import Item, Verdict
 from orchestrator.core.rule_words import ESCAPE_WORDS
 from orchestrator.core.selftest import Case, Gate, Needs, Result
 from orchestrator.core.suspicion import doubts_of, second_opinion

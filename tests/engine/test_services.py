@@ -20,7 +20,9 @@ from fake_models import FakeModels
 
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.audit_rules import Rule
-from orchestrator.adapters.ledger import Filing, format_record, service_path
+from orchestrator.adapters.ledger import Filing
+from orchestrator.adapters.ledger_paths import service_path
+from orchestrator.adapters.ledger_text import format_record
 from orchestrator.core.job import State
 from orchestrator.core.service import Service, Shut, Went, reopened
 from orchestrator.core.times import iso, parse

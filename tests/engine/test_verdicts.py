@@ -10,7 +10,7 @@ from builders import COMMIT, NOW, a_job, a_review, judged, the_terms
 from orchestrator.adapters.ledger import Filing
 from orchestrator.core.job import State
 from orchestrator.core.judge import review_ended
-from orchestrator.core.records import Finding, Lately
+from orchestrator.core.review_record import Finding, Lately
 from orchestrator.core.suspicion import LATELY
 from orchestrator.core.transitions import Move
 from orchestrator.engine.verdicts import Verdicts

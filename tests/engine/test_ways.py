@@ -9,8 +9,10 @@ import pytest
 from engine_world import World, attempt, git
 from run_helpers import wait_until
 
+from orchestrator.core.attempt_record import RunStatus
 from orchestrator.core.job import State
-from orchestrator.core.records import CardKind, RunStatus, Verdict
+from orchestrator.core.records import CardKind
+from orchestrator.core.review_record import Verdict
 from orchestrator.engine.answer import cancel_job, retry_job
 from orchestrator.engine.find import find_job
 from orchestrator.engine.people import person_of

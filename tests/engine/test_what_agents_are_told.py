@@ -21,8 +21,9 @@ from fake_models import FakeModels
 
 from orchestrator.adapters.effects import KILL_AT
 from orchestrator.adapters.library import blob_id
+from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.job import State
-from orchestrator.core.records import Attempt, ReviewRecord
+from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.said import Trouble
 from orchestrator.engine.prompt import ShownPrompt, show_prompt, show_review
 from orchestrator.engine.workspace import open_workspace

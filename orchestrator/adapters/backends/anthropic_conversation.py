@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.files import ensure_folder, safe_read, write_atomic
+from orchestrator.adapters.files import ensure_folder, write_atomic
+from orchestrator.adapters.reading import safe_read
 from orchestrator.errors import HostileFileError
 
 SESSION_BYTES = 64 * 1024 * 1024

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from orchestrator.adapters.backends.base import Launch, Order, Output, Standing, json_lines, text_list, text_map
-from orchestrator.adapters.processes import program_problem
+from orchestrator.adapters.programs import program_problem
 from orchestrator.core.said import Said, Trouble
 from orchestrator.errors import InvalidFileError
 

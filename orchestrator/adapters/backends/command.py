@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, Standing, text_list, text_map
 from orchestrator.adapters.backends.cli_parts import last_line, require_right, unused_setting
-from orchestrator.adapters.processes import program_problem
+from orchestrator.adapters.programs import program_problem
 from orchestrator.core.said import Said, Trouble
 
 TURNED_AWAY = {

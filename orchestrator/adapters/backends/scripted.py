@@ -26,7 +26,7 @@ from typing import Any
 
 from orchestrator.adapters.backends.base import Capabilities, Launch, Order, Output, Standing
 from orchestrator.adapters.backends.cli_parts import own_program, require_right, unused_setting
-from orchestrator.adapters.processes import run_shell
+from orchestrator.adapters.programs import run_shell
 from orchestrator.core.said import Said
 from orchestrator.errors import InvalidFileError
 

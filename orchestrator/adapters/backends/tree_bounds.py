@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.files import ensure_folder, safe_read
+from orchestrator.adapters.files import ensure_folder
 from orchestrator.adapters.landlock import DEVICE, READ, SCRATCH, WRITE, Right, Rule
+from orchestrator.adapters.reading import safe_read
 from orchestrator.errors import OrcError
 
 SYSTEM = (

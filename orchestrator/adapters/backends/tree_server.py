@@ -19,8 +19,8 @@ from orchestrator.adapters import landlock
 from orchestrator.adapters.backends.tree_bounds import Bounds
 from orchestrator.adapters.backends.tree_tool_list import BASH_MAX_SECONDS, BASH_SECONDS, Tool, ToolResult
 from orchestrator.adapters.backends.tree_tools import TreeTools
+from orchestrator.adapters.descendants import end_with_parent
 from orchestrator.adapters.line_process import BrokenProcessError, LineProcess
-from orchestrator.adapters.processes import end_with_parent
 
 START_S = 60.0
 SPARE_S = 60.0

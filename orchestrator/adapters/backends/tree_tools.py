@@ -31,7 +31,7 @@ from orchestrator.adapters.backends.tree_tool_list import (
     check_arguments,
 )
 from orchestrator.adapters.files import ensure_folder, write_atomic
-from orchestrator.adapters.processes import Captured, capture
+from orchestrator.adapters.programs import Captured, capture
 
 LINE_CHARS = 2000
 SCAN_BYTES = 64 * 1024 * 1024

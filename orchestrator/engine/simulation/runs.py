@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from math import log
 from random import Random
 
+from orchestrator.core.attempt_record import RunStatus, Spoke
 from orchestrator.core.config import Price
-from orchestrator.core.records import RunStatus, Spoke, Verdict
+from orchestrator.core.review_record import Verdict
 from orchestrator.core.said import Trouble, Usage, cost_of
 from orchestrator.core.scenario import FakeAgent, FakeService, Incident, Scenario, Spread, Trial
 

@@ -13,33 +13,18 @@ from random import Random
 from orchestrator.core import merge as merging
 from orchestrator.core.accept import hold, release
 from orchestrator.core.attempt import run_lost, start_attempt
+from orchestrator.core.attempt_record import FIXED, Answer, Attempt, PromptPart, RunStatus
 from orchestrator.core.board import AgentView
 from orchestrator.core.config import Config, Price, Terms, terms
 from orchestrator.core.evidence import checks_ended, checks_started, evidence_found
+from orchestrator.core.evidence_record import ChangedPath, CheckResult, Evidence, Failure, Outcome
 from orchestrator.core.gate import judge_checks
 from orchestrator.core.ids import RunKind
 from orchestrator.core.job import Expects, Job, State
 from orchestrator.core.judge import approval_stands, review_ended, review_started
 from orchestrator.core.matching import rule_number
-from orchestrator.core.records import (
-    FIXED,
-    Answer,
-    Attempt,
-    Card,
-    CardKind,
-    ChangedPath,
-    CheckResult,
-    Evidence,
-    Failure,
-    Finding,
-    Item,
-    MergeRecord,
-    Outcome,
-    PromptPart,
-    ReviewRecord,
-    RunStatus,
-    Verdict,
-)
+from orchestrator.core.records import Card, CardKind, MergeRecord
+from orchestrator.core.review_record import Finding, Item, ReviewRecord, Verdict
 from orchestrator.core.routine import Health, RoutineRecord
 from orchestrator.core.routine_steps import reserve_routine, routine_ended
 from orchestrator.core.run_end import Around, after_attempt, after_unmade_review, is_unmade, why_unmade
