@@ -55,6 +55,14 @@ class Twins:
         judged = self._judge(job, config, snapshot.jobs.get, asks=False)
         return judged if judged.refused else None
 
+    def repeating(self, ledger: Ledger, config: Config, job: Job) -> Judged | None:
+        """Which open job an ended one would repeat if it were opened again, refused or asked about; None if none."""
+        snapshot = ledger.snapshot()
+        self._follow_ledger(ledger, snapshot)
+        judged = self._judge(job, config, snapshot.jobs.get)
+        is_near = judged.near is not None and judged.near.means is not Means.PASSED
+        return judged if judged.refused or is_near else None
+
     def admit(self, ledger: Ledger, config: Config, move: Move, writer: Writer, done: Sequence[Move]) -> Move | None:
         """The step that makes a job, with what it is like; None if an open job keeps it from being accepted.
 
