@@ -28,6 +28,7 @@ NAMES = {
     "agents": "agent_runs",
     "load": "many_agents",
     "gate": "gate_branch",
+    "intake": "intake",
 }
 """What can be asked for with --only, and the module that measures it."""
 RESULTS = Path(__file__).resolve().parent / "results"

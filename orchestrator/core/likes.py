@@ -68,6 +68,11 @@ def like_question(near: Likeness) -> str:
     return f"{near.twin} is open and asks for nearly the same (likeness {in_words(near.score)}). Do both?"
 
 
+def near_told(near: Likeness, twin: Job) -> str:
+    """What an open job has in common with another that is like it."""
+    return f"{twin.id} asks for nearly the same work (likeness {in_words(near.score)}) and is {twin.state}"
+
+
 def near_refusal(near: Likeness, twin: Job, bounds: Bounds) -> str:
     """Why a job is not accepted, and the way out."""
     how = f"likeness {in_words(near.score)}, and from {in_words(bounds.block)} on none is accepted"

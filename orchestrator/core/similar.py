@@ -1,175 +1,27 @@
-"""Like jobs: how near what a new job asks for is to what an open one does, and what keeps two from being the same.
+"""Like jobs: how near what a new job asks for is to what an open one does, and what follows.
 
 Every number is whole and every order is settled, so that `orc verify` comes to the very same score from the ledger.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
-import re
-import unicodedata
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 
 from orchestrator.core.job import Job, JobSpec
-from orchestrator.core.twins import settings_of
+from orchestrator.core.wording import Other, Said, is_template, names_differ, said
 
 ALL = 1000
 """The likeness of a text to itself. Scores are thousandths: no fraction is rounded otherwise on another machine."""
 MOST_SHARED = 200
 """A word that more open jobs of the project have points at none of them: so a look-up costs the same for any number."""
-MOST_FILLED = 6
-"""Two texts that are the same but for so many words on each side are one template, filled in for two jobs."""
-MOST_REMEMBERED, _MOST_KEPT = 4000, 80
-"""Characters of a text, and of a word, that are remembered as they were read: longer ones would fill the memory."""
-_QUOTED = re.compile(r"`([^`\n]{1,80})`|\"([^\"\n]{1,80})\"|“([^”\n]{1,80})”|„([^“”\n]{1,80})[“”]|«([^»\n]{1,80})»")
-_EDGES = "`'\"“”„\u2018\u2019«»()[]{}<>,;:!?*…|"
-_MARKED = re.compile(r"[/\\_@=#$%]|::|\w\.\w|^-{1,2}\w|[a-z][A-Z]")
-_ENDS = ("ings", "ing", "edly", "ed", "es", "s")
-_EVERYWHERE = """
-a an and are as at be been but by can could did do does for from had has have how i if in into is it its just let me my
-of on or our please should so some such than that the their them then there these they this those to too us was we were
-what when where which who why will with would you your
-"""
-_COUNTING = """
-one two three four five six seven eight nine ten eleven twelve first second third fourth fifth sixth seventh eighth
-ninth tenth monday tuesday wednesday thursday friday saturday sunday
-"""
-_STOP, _COUNTED = frozenset(_EVERYWHERE.split()), frozenset(_COUNTING.split())
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a job asks for, made ready to be held against others."""
-
-    same: tuple[object, ...]
-    """How, where and by whom it is to be done: jobs that differ in it are not alike, whatever they say."""
-    order: tuple[str, ...]
-    """Its words, the title's first, without those that every text has."""
-    words: frozenset[str]
-    names: frozenset[str]
-    """What it names: numbers, versions, paths, dates, CamelCase, ALL CAPITALS, options, what stands in quotes."""
-
-
-def said(spec: JobSpec) -> Said | None:
-    """What a job asks for; None for one with a key of its own, which alone says what is the same."""
-    if spec.dedup_key:
-        return None
-    read = _read if len(spec.prompt) <= MOST_REMEMBERED else _read.__wrapped__
-    order, names = read(spec.title, spec.prompt)
-    return Said(settings_of(spec), order, frozenset(order), names)
-
-
-@lru_cache(maxsize=1024)
-def _read(title: str, prompt: str) -> tuple[tuple[str, ...], frozenset[str]]:
-    order: list[str] = []
-    names: set[str] = set()
-    for text in (title, prompt):
-        names.update(_plain(each) for found in _QUOTED.findall(text) for each in found if each.strip())
-        is_first = True
-        for raw in text.split():
-            word, is_name = (_word if len(raw) <= _MOST_KEPT else _word.__wrapped__)(raw)
-            if not word and not is_first and raw.strip(_EDGES + ".") == "A":
-                word, is_name = "a", True  # Part A is not part B.
-            if word:
-                order.append(word)
-            if is_name:
-                names.add(word)
-            is_first = raw.endswith((".", "!", "?", ":"))
-    return tuple(order), frozenset(names)
-
-
-@lru_cache(maxsize=65536)
-def _word(raw: str) -> tuple[str, bool]:
-    """The word of a part of a text, '' if every text has it; and whether it is the name of something."""
-    bare = unicodedata.normalize("NFKC", raw).strip(_EDGES).rstrip(".-").strip(_EDGES)
-    plain = bare.casefold()
-    if any(char.isdigit() for char in plain) or _MARKED.search(bare) or plain in _COUNTED:
-        return plain, True
-    if len(bare) > 1 and bare.isupper():
-        return plain, True
-    plain = "".join(char for char in plain if char.isalnum() or unicodedata.category(char)[0] == "M")
-    if plain in _STOP:
-        return "", False
-    return _stem(plain), len(plain) == 1
-
-
-def _stem(word: str) -> str:
-    if not word.isascii():
-        return word
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    end = next((end for end in _ENDS if word.endswith(end) and len(word) - len(end) >= 3), "")
-    if end == "s" and word.endswith("ss"):
-        end = ""
-    stem = word[: len(word) - len(end)]
-    if end and len(stem) > 3 and stem[-1] == stem[-2] and stem[-1] not in "aeiouls":
-        stem = stem[:-1]
-    return stem[:-1] if stem.endswith("e") and len(stem) > 3 else stem
-
-
-def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-# --- two texts ----------------------------------------------------------------------------------------------------
-
-
-class Other(StrEnum):
-    """Why two jobs that are alike are not the same work."""
-
-    NAMES = "each names something that the other does not"
-    FILLED = "the same is said of something else"
-
-
-def why_other(one: Said, two: Said) -> Other | None:
-    """Why two jobs are different work however alike they are; None if nothing says so."""
-    if _own_names(one, two) and _own_names(two, one):
-        return Other.NAMES
-    return Other.FILLED if _is_template(one, two) else None
-
-
-def _own_names(one: Said, two: Said) -> frozenset[str]:
-    return one.names - two.names - two.words
-
-
-def _is_template(one: Said, two: Said) -> bool:
-    """Whether both say the same, in the same order, and in the same places a few words that each has for itself."""
-    mine, others = one.words - two.words, two.words - one.words
-    if not mine or not others or max(len(mine), len(others)) > MOST_FILLED:
-        return False
-    if _frame(one.order, mine) != _frame(two.order, others):
-        return False
-    # A word that was only spelled otherwise is no other one.
-    slips = {(a, b) for a in mine for b in others if _is_slip(a, b)}
-    return not (mine == {a for a, _ in slips} and others == {b for _, b in slips})
-
-
-def _frame(order: tuple[str, ...], own: frozenset[str]) -> list[str]:
-    """A text with one gap, '', in each place where it has words of its own."""
-    frame: list[str] = []
-    for word in order:
-        if word not in own:
-            frame.append(word)
-        elif frame[-1:] != [""]:
-            frame.append("")
-    return frame
-
-
-def _is_slip(one: str, two: str) -> bool:
-    """Whether two words differ by one letter that is left out, or by two that changed places."""
-    short, long = sorted((one, two), key=len)
-    if len(short) < 5 or len(long) - len(short) > 1:
-        return False
-    if len(short) < len(long):
-        return any(short == long[:at] + long[at + 1 :] for at in range(len(long)))
-    return any(long == short[:at] + short[at + 1] + short[at] + short[at + 2 :] for at in range(len(short) - 1))
-
-
-# --- the open jobs ------------------------------------------------------------------------------------------------
+FEW = 8
+"""Words that so few jobs have are counted for each job: they tell at once how like it may be at most."""
+_OFF = tuple(math.ceil(ALL * math.log(having + 1)) for having in range(FEW + 1))
+"""What is off the weight of a word by the jobs that have it, cut so that no likeness is taken to be less than it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,68 +67,155 @@ def in_words(thousandths: int) -> str:
     return f"{thousandths // 10 / 100:.2f}"
 
 
+_Place = tuple[int, str]
+"""A likeness, negated so that the most like comes first, and the id of the open job."""
+
+
 @dataclass(slots=True)
 class _Shelf:
     """The open jobs of one project by their words."""
 
     jobs: dict[str, Said] = field(default_factory=dict)
     having: dict[str, set[str]] = field(default_factory=dict)
+    rare: dict[str, list[int]] = field(default_factory=dict)
+    """Of each job how many of its words at most `FEW` jobs have, and the sum of what that takes off their weight."""
 
     def add(self, id_: str, one: Said) -> None:
         self.jobs[id_] = one
+        own = self.rare[id_] = [0, 0]
         for word in one.words:
-            self.having.setdefault(word, set()).add(id_)
+            having = self.having.get(word)
+            if having is None:
+                having = self.having[word] = set()
+            before = len(having)
+            if before <= FEW:
+                self._count(having, before, before + 1)
+                if before < FEW:
+                    own[0] += 1
+                    own[1] += _OFF[before + 1]
+            having.add(id_)
 
     def remove(self, id_: str) -> None:
+        del self.rare[id_]
         for word in self.jobs.pop(id_).words:
-            self.having[word].discard(id_)
-            if not self.having[word]:
+            having = self.having[word]
+            having.discard(id_)
+            if not having:
                 del self.having[word]
+            elif len(having) <= FEW:
+                self._count(having, len(having) + 1, len(having))
 
-    def like(self, new: Said, id_: str, least: int) -> Iterator[tuple[int, str]]:
-        """The jobs that are at least so much like a new one, with their scores."""
-        weight = _Weights(self, new)
-        total = sum(weight[word] for word in new.words)
-        for other in self._pointed_at(new, weight, least) - {id_}:
-            old = self.jobs[other]
-            both = sum(weight[word] for word in new.words & old.words)
-            if old.same != new.same or both * ALL < least * total:
-                continue
-            either = total - both + sum(weight[word] for word in old.words)
-            if (found := ALL * both // either) >= least:
-                yield found, other
+    def _count(self, having: set[str], before: int, after: int) -> None:
+        """So many jobs had a word that these have too, and so many have it now."""
+        number = (after <= FEW) - (before <= FEW)
+        off = (_OFF[after] if after <= FEW else 0) - (_OFF[before] if before <= FEW else 0)
+        for id_ in having:
+            own = self.rare[id_]
+            own[0] += number
+            own[1] += off
 
-    def _pointed_at(self, new: Said, weight: _Weights, least: int) -> set[str]:
-        """Jobs that have one of the rarest words of a new one, and by all words that point may be as like as that.
+    def nearest(self, new: Said, id_: str, least: int) -> tuple[int, str, Other | None] | None:
+        """Of the jobs that are at least so much like a new one the most like: its score, its id, why it is passed.
 
-        Whoever has none of those cannot be. Words that point at no job count as if each job had them.
+        One that nothing speaks against comes before all others; of equals the one whose id comes first.
         """
+        sought = _Sought(self, new, least)
+        open_: list[_Place] = []
+        passed: list[_Place] = []
+        for place in sought.places(self._pointed_at(sought) - {id_}):
+            # To hold names against names is quick, and settles most.
+            (passed if names_differ(new, self.jobs[place[1]]) else open_).append(place)
+        filled: list[_Place] = []
+        for found in sought.best_of(open_):
+            if not is_template(new, self.jobs[found[1]]):
+                return -found[0], found[1], None
+            filled.append(found)
+        names = next(sought.best_of(passed), None)
+        if names is not None and (not filled or names < filled[0]):
+            return -names[0], names[1], Other.NAMES
+        return (-filled[0][0], filled[0][1], Other.FILLED) if filled else None
+
+    def _pointed_at(self, sought: _Sought) -> set[str]:
+        """Jobs that have one of the rarest words of a new one. Whoever has none of those cannot be as like as that."""
         found: set[str] = set()
-        shared: Counter[str] = Counter()
-        total = left = sum(weight[word] for word in new.words)
-        often = 0
-        for number, word in sorted((len(self.having.get(word, ())), word) for word in new.words):
-            having = self.having.get(word, frozenset[str]()) if number <= MOST_SHARED else frozenset[str]()
-            if left * ALL >= least * total:
-                found |= having
-            for id_ in having & found:
-                shared[id_] += weight[word]
-            often += weight[word] if number > MOST_SHARED else 0
-            left -= weight[word]
-        return {id_ for id_ in found if (shared[id_] + often) * ALL >= least * total}
+        left = sought.total
+        for number, word in sorted(zip(sought.having.values(), sought.having, strict=True)):
+            if left * ALL < sought.least * sought.total:
+                break
+            if 0 < number <= MOST_SHARED:
+                found |= self.having[word]
+            left -= sought.weights[word]
+        return found
 
 
-class _Weights(dict[str, int]):
-    """What a word weighs, the more the fewer jobs have it; the new job is one of them."""
+class _Weights(dict[int, int]):
+    """What a word weighs that so many jobs have of all these and a new one: the more the fewer have it."""
 
-    def __init__(self, shelf: _Shelf, new: Said) -> None:
+    def __init__(self, jobs: int) -> None:
         super().__init__()
-        self._shelf, self._new = shelf, new
+        self.jobs = jobs
 
-    def __missing__(self, word: str) -> int:
-        jobs, having = len(self._shelf.jobs) + 1, len(self._shelf.having.get(word, ())) + (word in self._new.words)
-        self[word] = made = round(ALL * (1 + math.log((jobs + 1) / (having + 1))))
+    def __missing__(self, having: int) -> int:
+        self[having] = made = round(ALL * (1 + math.log((self.jobs + 2) / (having + 1))))
         return made
+
+
+class _Sought:
+    """A new job that is held against the open ones of a shelf."""
+
+    def __init__(self, shelf: _Shelf, new: Said, least: int) -> None:
+        self._shelf, self._new, self.least = shelf, new, least
+        self._weigh = weigh = _Weights(len(shelf.jobs))
+        words = shelf.having
+        self.having = {word: len(words[word]) if word in words else 0 for word in new.words}
+        self.weights = {word: weigh[number + 1] for word, number in self.having.items()}
+        """The new job is one of those that have them."""
+        self.total = sum(self.weights.values())
+        self._full = math.floor(ALL * (1 + math.log(weigh.jobs + 2)) - 1)
+        self._common = self.total
+        self._shared: dict[str, list[int]] = {}
+        """Of the jobs that have rare words of the new one: how many, what is off their weight, what they weigh."""
+        for word, number in self.having.items():
+            if number <= FEW:
+                weight = self.weights[word]
+                self._common -= weight
+                for id_ in words[word] if number else ():
+                    shared = self._shared.setdefault(id_, [0, 0, 0])
+                    shared[0] += 1
+                    shared[1] += _OFF[number]
+                    shared[2] += weight
+
+    def places(self, found: Iterable[str]) -> Iterator[_Place]:
+        """Those of some open jobs that may be like enough, each with how like it is at most.
+
+        That is as if it had all that many have, and nothing of its own but what few have.
+        """
+        rare, shared, common, full, total = self._shelf.rare, self._shared, self._common, self._full, self.total
+        for id_ in found:
+            number, off = rare[id_]
+            both = common
+            if (mine := shared.get(id_)) is not None:
+                number, off, both = number - mine[0], off - mine[1], both + mine[2]
+            own = number * full - off
+            most = ALL * both // (total + own if own > 0 else total)
+            if most >= self.least:
+                yield -most, id_
+
+    def best_of(self, places: Iterable[_Place]) -> Iterator[_Place]:
+        """Those that are like enough, with how like they are, the most like first; none is looked at too early."""
+        found: list[_Place] = []
+        for place in sorted(places):
+            while found and found[0] < place:
+                yield heapq.heappop(found)
+            if self._shelf.jobs[place[1]].same == self._new.same and (score := self.score(place[1])) >= self.least:
+                heapq.heappush(found, (-score, place[1]))
+        yield from sorted(found)
+
+    def score(self, id_: str) -> int:
+        """How like an open job is."""
+        mine, others, having = self._new.words, self._shelf.jobs[id_].words, self._shelf.having
+        both = self.total - sum([self.weights[word] for word in mine - others])
+        return ALL * both // (self.total + sum([self._weigh[len(having[word])] for word in others - mine]))
 
 
 @dataclass(slots=True)
@@ -321,11 +260,10 @@ class Likes:
         shelf, new = self._shelves.get(job.at.project), said(job.spec)
         if shelf is None or new is None or not new.words or not bounds.least:
             return None
-        near = sorted(shelf.like(new, job.id, bounds.least), key=lambda each: (-each[0], each[1]))
-        passed: Likeness | None = None
-        for found, id_ in near:
-            if (why := why_other(new, shelf.jobs[id_])) is None:
-                is_refused = bounds.block and found >= bounds.block
-                return Likeness(id_, found, Means.REFUSED if is_refused else Means.ASKED)
-            passed = passed or Likeness(id_, found, Means.PASSED, why)
-        return passed
+        near = shelf.nearest(new, job.id, bounds.least)
+        if near is None:
+            return None
+        found, id_, why = near
+        is_refused = bounds.block and found >= bounds.block
+        means = Means.PASSED if why is not None else Means.REFUSED if is_refused else Means.ASKED
+        return Likeness(id_, found, means, why)

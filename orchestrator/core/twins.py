@@ -55,7 +55,12 @@ def may_repeat(job: Job) -> bool:
 
 def refusal(twin: Job) -> str:
     """Why a job is not accepted, and the way out."""
-    return f"{twin.id} asks for the same work and is {twin.state}; {AGAIN}"
+    return f"{same_told(twin)}; {AGAIN}"
+
+
+def same_told(twin: Job) -> str:
+    """What an open job has in common with another that asks for the very same."""
+    return f"{twin.id} asks for the same work and is {twin.state}"
 
 
 def _plain(text: str) -> str:

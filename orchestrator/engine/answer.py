@@ -10,8 +10,10 @@ from orchestrator.core.card import Effect, effect_of
 from orchestrator.core.config import Project, terms
 from orchestrator.core.evidence_record import Evidence
 from orchestrator.core.job import Job, State
+from orchestrator.core.likes import near_told
 from orchestrator.core.records import Card
 from orchestrator.core.transitions import Actor, Move
+from orchestrator.core.twins import same_told
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.find import find_job
 from orchestrator.engine.workspace import Workspace
@@ -71,12 +73,26 @@ def cancel_job(ws: Workspace, job: Job, actor: Actor, why: str) -> Move:
     return _commit(ws, accepting.cancel(job, ws.stamp(), actor=actor, why=why, card=card_of(ws, job)))
 
 
-def retry_job(ws: Workspace, job: Job, actor: Actor) -> Move:
-    """Give an ended or stuck job another go. Raises RefusedError if it is under way or done."""
+def retry_job(ws: Workspace, job: Job, actor: Actor, *, again: bool = False) -> Move:
+    """Give an ended or stuck job another go.
+
+    Raises RefusedError if it is under way or done, and unless `again` if an open job asks for the same or nearly so.
+    """
     if job.state not in (State.FAILED, State.CANCELLED, State.DECIDE, State.WAITING):
         why = "it is done; submit a new job, or orc revert" if job.state is State.DONE else f"it is {job.state}"
         raise RefusedError(f"{job.id} cannot be retried: {why}", hint=f"orc show {job.id}")
+    if not again:
+        refuse_repeat(ws, job)
     return _commit(ws, accepting.retry(job, ws.stamp(), actor=actor, card=card_of(ws, job)))
+
+
+def refuse_repeat(ws: Workspace, job: Job) -> None:
+    """Raise RefusedError, which names it, if an ended job asks for what an open one asks for by now, or nearly so."""
+    judged = ws.repeating(job) if job.state.ended else None
+    if judged is not None and judged.twin is not None:
+        told = near_told(judged.near, judged.twin) if judged.near is not None else same_told(judged.twin)
+        hint = f"orc show {judged.twin.id}; to do both all the same: orc retry {job.id} --again"
+        raise RefusedError(f"{job.id} is not given another go: {told}", hint=hint)
 
 
 def _commit(ws: Workspace, move: Move) -> Move:

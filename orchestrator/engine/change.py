@@ -33,7 +33,7 @@ from orchestrator.core.requests import (
     judge_job,
 )
 from orchestrator.core.transitions import Actor, Move
-from orchestrator.engine.answer import answered, card_of
+from orchestrator.engine.answer import answered, card_of, refuse_repeat
 from orchestrator.engine.criteria import kind_problem
 from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.workspace import Workspace
@@ -238,6 +238,7 @@ def step_of(ws: Workspace, job: Job, request: Request, actor: Actor) -> Move:
         case Cancel():
             return cancel(job, now, actor=actor, why="its file was moved into cancelled/", card=card_of(ws, job))
         case Retry():
+            refuse_repeat(ws, job)
             return retry(job, now, actor=actor, card=card_of(ws, job))
         case Answer(Card() as card, key, message):
             return answered(ws, job, card, key, message, actor)

@@ -53,8 +53,16 @@ class Twins:
         """Why a new job would not be accepted now; None if it would. It is asked again under the lock."""
         snapshot = ledger.snapshot()
         self._follow_ledger(ledger, snapshot)
-        judged = self._judge(job, config, snapshot.jobs.get)
+        judged = self._judge(job, config, snapshot.jobs.get, asks=False)
         return judged if judged.refused else None
+
+    def repeating(self, ledger: Ledger, config: Config, job: Job) -> Judged | None:
+        """Which open job an ended one would repeat if it were opened again, refused or asked about; None if none."""
+        snapshot = ledger.snapshot()
+        self._follow_ledger(ledger, snapshot)
+        judged = self._judge(job, config, snapshot.jobs.get)
+        is_near = judged.near is not None and judged.near.means is not Means.PASSED
+        return judged if judged.refused or is_near else None
 
     def admit(self, ledger: Ledger, config: Config, move: Move, writer: Writer, done: Sequence[Move]) -> Move | None:
         """The step that makes a job, with what it is like; None if an open job keeps it from being accepted.
@@ -76,7 +84,15 @@ class Twins:
         hours = config.duplicates_of(move.job.at.project).hours
         return with_likeness(move, judged.near, judged.bounds, judged.twin, hours)
 
-    def _judge(self, job: Job, config: Config, look_up: Callable[[str], Job | None], *, refuses: bool = True) -> Judged:
+    def _judge(
+        self,
+        job: Job,
+        config: Config,
+        look_up: Callable[[str], Job | None],
+        *,
+        refuses: bool = True,
+        asks: bool = True,
+    ) -> Judged:
         if may_repeat(job):
             return Judged()
         key = key_of(job)
@@ -91,6 +107,8 @@ class Twins:
         bounds = bounds_of(own.ask, own.block)
         if not refuses:
             bounds = Bounds(bounds.least, 0)
+        if not asks:
+            bounds = Bounds(0, bounds.block)  # The nearer they must be, the fewer are looked at.
         near = self._likes(look_up).judge(job, bounds) if bounds.least else None
         twin = look_up(near.twin) if near is not None else None
         if near is None or twin is None:

@@ -172,6 +172,10 @@ class Workspace:
         """The open job because of which a new one would not be accepted now, and why; None if it would."""
         return self.twins.refusing(self.ledger, self.config, job)
 
+    def repeating(self, job: Job) -> Judged | None:
+        """The open job that an ended one would repeat if it were opened again; None if there is none."""
+        return self.twins.repeating(self.ledger, self.config, job)
+
     def commit(self, moves: Iterable[Move], filings: Iterable[Filing] = (), files: FilesOf | None = None) -> list[Move]:
         """Commit steps, all in one update of the ref. Returns those that still fitted; the others are dropped.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,8 @@ from like_jobs import DUPLICATES, LOOK_ALIKES, Text
 from orchestrator.core.config import Duplicates
 from orchestrator.core.job import Job, JobSpec, Standing, State
 from orchestrator.core.likes import bounds_of, bounds_told, parse_bounds
-from orchestrator.core.similar import ALL, Bounds, Likeness, Likes, Means, Other, in_words
+from orchestrator.core.similar import ALL, Bounds, Likeness, Likes, Means, in_words
+from orchestrator.core.wording import Other, is_template, names_differ, said
 
 AT = Standing("new-00000000", 1, State.READY, "2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z")
 DEFAULT = bounds_of(Duplicates().ask, Duplicates().block)
@@ -64,8 +66,9 @@ def test_nor_do_they_where_many_other_jobs_are_open() -> None:
 
 
 def test_without_the_guards_many_of_them_would_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.core.similar.why_other", lambda one, two: None)
-    assert sum(stopped(pair) is not None for pair in LOOK_ALIKES) == 13
+    for guard in ("names_differ", "is_template"):
+        monkeypatch.setattr(f"orchestrator.core.similar.{guard}", lambda one, two: False)
+    assert sum(stopped(pair) in (Means.ASKED, Means.REFUSED) for pair in LOOK_ALIKES) == 13
 
 
 @pytest.mark.parametrize(
@@ -227,3 +230,40 @@ def test_the_look_up_finds_what_a_look_at_every_job_finds(
         assert every.score < least
     elif found is not None:
         assert found.score >= least
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(TEXTS, max_size=30), TEXTS, st.sampled_from([1, 300, 600, 800]), st.sampled_from([0, 1, 2, 8]))
+def test_what_is_found_is_what_its_definition_says(texts: list[str], new: str, least: int, few: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        # With so few texts hardly a word is one that many have.
+        patch.setattr("orchestrator.core.similar.FEW", few)
+        jobs = {f"x-{number:08}": job(text, f"x-{number:08}") for number, text in enumerate([*texts, *texts[:9]])}
+        open_jobs = likes(*jobs.values())
+        for id_ in list(jobs)[3::4]:
+            open_jobs.follow(id_, None)
+            del jobs[id_]
+        found = open_jobs.judge(job(new), Bounds(least, 0))
+    assert found == by_definition(job(new), jobs, least)
+
+
+def by_definition(new: Job, jobs: dict[str, Job], least: int) -> Likeness | None:
+    one, every = said(new.spec), {id_: said(each.spec) for id_, each in jobs.items()}
+    assert one is not None
+    texts = [one.words, *(each.words for each in every.values() if each is not None)]
+
+    def weight(words: frozenset[str]) -> int:
+        having = (sum(word in text for text in texts) for word in words)
+        return sum(round(ALL * (1 + math.log((len(texts) + 1) / (each + 1)))) for each in having)
+
+    near: list[tuple[bool, int, str, Other | None]] = []
+    for id_, two in every.items():
+        assert two is not None
+        score = ALL * weight(one.words & two.words) // max(weight(one.words | two.words), 1)
+        why = Other.NAMES if names_differ(one, two) else Other.FILLED if is_template(one, two) else None
+        if score >= least and one.words:
+            near.append((why is not None, -score, id_, why))
+    if not near:
+        return None
+    is_passed, score, id_, why = min(near, key=lambda each: each[:3])
+    return Likeness(id_, -score, Means.PASSED if is_passed else Means.ASKED, why)

@@ -27,7 +27,7 @@ from orchestrator.core.step import Step
 from orchestrator.core.times import iso, parse
 from orchestrator.core.transitions import Event, Move
 from orchestrator.engine.accept import free_id, judge_new, new_job, submit
-from orchestrator.engine.answer import cancel_job, give_answer
+from orchestrator.engine.answer import cancel_job, give_answer, retry_job
 from orchestrator.engine.people import person_of
 from orchestrator.engine.story import asked_so_far
 from orchestrator.engine.workspace import Workspace, open_workspace
@@ -329,3 +329,62 @@ def test_the_card_of_a_like_job_is_asked_with_as_it_comes_in_and_never_later(des
     question = "Do both?"
     move = Step(Event.CARD, first, ws.stamp()).ask(CardKind.LIKE, question)
     assert any("which is asked as it comes in" in each for each in forge(ws, move))
+
+
+# --- another go -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prompt", [REFUSED, ASKED])
+def test_an_ended_job_that_an_open_one_is_like_by_now_is_opened_again_only_if_that_is_meant(
+    desk: Desk, prompt: str
+) -> None:
+    ada = person_of(desk.ws.paths.git_dir)
+    first = hand_in(desk.ws, WORK)
+    cancel_job(desk.ws, first, ada, "no")
+    first = desk.ws.ledger.folder(first.id).job
+    twin = hand_in(desk.ws, prompt)
+    with pytest.raises(RefusedError) as refused:
+        retry_job(desk.ws, first, ada)
+    told = rf"{first.id} is not given another go: {twin.id} asks for nearly the same work \(likeness \d\.\d\d\) and is"
+    assert re.match(told, refused.value.message)
+    assert refused.value.hint.endswith(f"orc retry {first.id} --again")
+    assert retry_job(desk.ws, first, ada, again=True).job.state is State.READY
+    # A job that is open needs no such word: nothing is brought back.
+    assert retry_job(desk.ws, job_on_card(desk, twin), ada).job.state is State.READY
+    assert lies(desk.ws.paths.root) == []
+
+
+def job_on_card(desk: Desk, job: Job) -> Job:
+    step = Step(Event.CARD, job, desk.ws.stamp())
+    if job.state is not State.DECIDE:
+        desk.commit(step.ask(CardKind.CANNOT_START, "It cannot be started. Try again?", ""))
+    return desk.jobs()[job.id]
+
+
+def test_nor_is_one_whose_file_is_moved_back(desk: Desk) -> None:
+    first = desk.accepted(text=f"prompt: {WORK}\n")
+    queue = desk.ws.paths.queue
+    desk.path(first).rename(queue / "cancelled" / first.file_name)
+    desk.until(lambda: not desk.jobs())
+    desk.settle()
+    twin = hand_in(desk.ws, REFUSED)
+    (queue / "cancelled" / first.file_name).rename(queue / "normal" / first.file_name)
+    desk.until(lambda: bool(desk.rejected))
+    assert f"{twin.id} asks for nearly the same work (likeness 1.00) and is ready" in desk.rejected[0]
+    assert f"orc retry {first.id} --again" in desk.rejected[0]
+    assert list(desk.jobs()) == [twin.id]
+
+
+def test_retry_tells_of_the_open_job_and_again_means_it(tmp_path: Path) -> None:
+    root = w.new_workspace(tmp_path / "work")
+    first = w.submit(root, f"hold: true\nprompt: {WORK}\n", name="first")
+    w.orc(root, "cancel", first, code=0)
+    second = w.submit(root, f"hold: true\nprompt: {REFUSED}\n", name="second")
+    refused = w.orc(root, "retry", first, code=4)
+    assert f"{second} asks for nearly the same work (likeness 1.00)" in refused.err
+    assert "--again" in refused.err
+    w.orc(root, "cancel", second, code=0)
+    # With the other ended there is nothing to be told.
+    w.orc(root, "retry", first, code=0)
+    w.orc(root, "retry", second, "--again", code=0)
+    assert w.orc(root, "verify", code=0)

@@ -66,8 +66,10 @@ def test_when_it_has_ended_or_asks_for_something_else_it_may_be_asked_for_anew(d
         submit(desk.ws, PROMPT.encode(), "second.yaml")
     cancel_job(desk.ws, first, ada, "no")
     second = submit(desk.ws, PROMPT.encode(), "second.yaml").job
-    # The first one opened again is a person's own will; a third one is not accepted.
-    retry_job(desk.ws, desk.ws.ledger.folder(first.id).job, ada)
+    # The first one is opened again only if a person means it; a third one is not accepted.
+    with pytest.raises(RefusedError, match=f"not given another go: {second.id} asks for the same work and is ready"):
+        retry_job(desk.ws, desk.ws.ledger.folder(first.id).job, ada)
+    retry_job(desk.ws, desk.ws.ledger.folder(first.id).job, ada, again=True)
     with pytest.raises(RefusedError, match="asks for the same work"):
         submit(desk.ws, PROMPT.encode(), "third.yaml")
     # With an edit the second asks for something else, and what it asked before may be asked for once the first ended.
