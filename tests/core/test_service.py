@@ -337,12 +337,16 @@ def test_backends_of_one_key_are_known_from_the_configuration() -> None:
         "one": BackendConfig("one", "claude"),
         "two": BackendConfig("two", "claude", model="x"),
         "three": BackendConfig("three", "claude", key_env="OTHER"),
+        "written": BackendConfig("written", "claude", env={"ANTHROPIC_API_KEY": "another"}),
+        "token": BackendConfig("token", "claude", login=True, pass_env=("CLAUDE_CODE_OAUTH_TOKEN",)),
+        "login": BackendConfig("login", "claude", login=True),
         "own": BackendConfig("own", "command"),
         "mine": BackendConfig("mine", "command"),
     }
     config = Config(backends=backends)
     assert config.same_key("one") == ("one", "two")
-    assert config.same_key("three") == ("three",)
+    for name in ("three", "written", "token", "login"):
+        assert config.same_key(name) == (name,)
     assert config.same_key("own") == ("own",)
     assert (Config(slots=4).at_once("one"), Config(backends={"x": BackendConfig("x", at_once=2)}).at_once("x")) == (
         5,
