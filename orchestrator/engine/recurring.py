@@ -88,12 +88,12 @@ class Schedules:
                 if moment is None or now < moment:
                     continue
                 due = make_due(ws, schedule, known, now)
-                if due is not None and due.moves and not self.looks.is_worth(ws, schedule, due.slot):
+                if due is None or (due.moves and known and not self.looks.is_worth(ws, schedule, known, due.slot)):
                     continue
             except OrcError as error:
                 problems[file] = error.message
                 continue
-            found += [due] if due is not None else []
+            found.append(due)
         return found, problems
 
 
