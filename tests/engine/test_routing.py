@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from desk_world import Desk
 
+from orchestrator.core.transitions import Actor
 from orchestrator.engine.accept import submit
 from orchestrator.engine.agents import view_agents
+from orchestrator.engine.recurring import find_schedule, run_now
 from orchestrator.engine.routing import fallback_problems, routing_problems
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError
@@ -126,3 +128,16 @@ def test_an_edit_that_names_nobody_who_could_stand_in_is_kept_aside(workspace: W
     assert (desk.job().spec, desk.job().at.seq) == (job.spec, 1)
     path.write_text(path.read_text().replace("prompt:", "fallback: [writer]\nprompt:"))
     desk.until(lambda: desk.job().spec.fallback == ("writer",))
+
+
+def test_a_schedule_whose_job_names_nobody_who_could_stand_in_is_told_of_by_its_own_key(workspace: Workspace) -> None:
+    root = with_souls(workspace)
+    (root / "schedules").mkdir(exist_ok=True)
+    (root / "schedules" / "early.yaml").write_text(
+        'cron: "0 8 * * *"\ntz: UTC\njob:\n  title: Early\n  prompt: Sort it.\n  fallback: [writre]\n'
+    )
+    with pytest.raises(InvalidFileError) as refused:
+        run_now(workspace, find_schedule(workspace, "early"), Actor("human:Ada"))
+    told = "job.fallback: agent 'writre' has no usable file in souls/; did you mean 'writer'?"
+    assert str(refused.value) == f"schedules/early.yaml: {told}"
+    assert refused.value.told == told
