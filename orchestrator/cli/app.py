@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from orchestrator.errors import ExitCode, OrcError, RefusedError, machine_error
+from orchestrator.errors import ExitCode, NotFoundError, OrcError, RefusedError, UnavailableError, machine_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -175,6 +175,24 @@ def json_option(command: F) -> F:
         "--json", is_flag=True, expose_value=False, callback=set_json, help="One JSON object on stdout (orc help json)."
     )
     return option(command)
+
+
+def check_place(path: Path) -> None:
+    """Raise NotFoundError, before the work and not after it, if the folder is not there that a file is to lie in."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise NotFoundError(f"there is no folder {clean_line(str(path.parent))}", hint="make it, or name another file")
+
+
+def write_out(path: Path, text: str) -> None:
+    """Write a file that a person asked for. Raises UnavailableError if it cannot be written."""
+    from orchestrator.adapters.files import write_atomic
+
+    try:
+        write_atomic(path, text.encode())
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise UnavailableError(f"{clean_line(str(path))} cannot be written: {why}", hint="name another file") from error
 
 
 def human(ws: Workspace) -> Actor:

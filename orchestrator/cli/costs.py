@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.app import App, clean_line, json_option, pass_app
+from orchestrator.cli.app import App, check_place, clean_line, json_option, pass_app, write_out
 
 if TYPE_CHECKING:
     from orchestrator.core.costs import Sums, Total
@@ -61,6 +61,8 @@ def costs(
     from orchestrator.core.costs import By
     from orchestrator.engine.costs import look_at_costs
 
+    if svg is not None:
+        check_place(svg)
     with app.workspace(lean=True) as ws:
         first, last = _period(ws.now().date(), since and since.date(), until and until.date(), days)
         report = look_at_costs(ws, first, last, By(by), project)
@@ -93,12 +95,11 @@ def _period(today: date, since: date | None, until: date | None, days: int | Non
 
 
 def _write_svg(path: Path, report: CostReport) -> None:
-    from orchestrator.adapters.files import write_atomic
     from orchestrator.cli.costs_plot import in_columns, svg_plot
 
     columns = in_columns({day: total.all.microusd for day, total in report.daily.items()}, MOST_COLUMNS)
     labels = [f"{day}: {money(value)}" for day, value in columns]
-    write_atomic(path, svg_plot(columns, _heading(report), labels).encode())
+    write_out(path, svg_plot(columns, _heading(report), labels))
 
 
 # --- as words -----------------------------------------------------------------------------------------------------

@@ -59,7 +59,31 @@ def _lines(report: HealthReport, engine: bool) -> Iterator[str]:
     )
     yield from _gauge("orc_runs_day", "Runs of agents' programs that ended in the last 24 hours.", [({}, day.runs)])
     yield from _gauge("orc_jobs_failed_day", "Jobs that failed in the last 24 hours.", [({}, day.failed)])
+    yield from _of_limits(report)
     yield from _gauge("orc_seen_timestamp_seconds", "When this was counted.", [({}, report.at)])
+
+
+def _of_limits(report: HealthReport) -> Iterator[str]:
+    """What is used, which limits are reached, and which services take less than they may."""
+    used = report.today
+    yield from _gauge(
+        "orc_runs_today", "Runs that ask a model, ended or live; the day is that of the limits.", [({}, used.runs)]
+    )
+    yield from _gauge(
+        "orc_tokens_today", "Tokens used today, with what is set aside for live runs.", [({}, used.tokens)]
+    )
+    yield from _gauge("orc_microusd_today", "Millionths of a US dollar, likewise.", [({}, used.microusd)])
+    yield from _gauge("orc_window_tokens", "Tokens of the last five minutes, likewise.", [({}, report.window)])
+    yield from _gauge(
+        "orc_limit_reached",
+        "Limits that keep something from beginning now.",
+        [({"limit": each.code, "scope": each.scope.value, "name": each.name}, 1) for each in report.limits],
+    )
+    yield from _gauge(
+        "orc_service_away",
+        "Services that are shut, that rest, or that get less at once than they may.",
+        [({"backend": each.backend, "model": each.model, "state": each.state}, 1) for each in report.services],
+    )
 
 
 def _alert_kinds() -> list[str]:

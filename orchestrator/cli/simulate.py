@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.app import App, clean_line, json_option, pass_app
+from orchestrator.cli.app import App, check_place, clean_line, json_option, pass_app, write_out
 from orchestrator.errors import ExitCode, NotFoundError
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def simulate(
         raise click.UsageError(f"the plot is an SVG file: name it {plot.with_suffix('.svg').name}")
     if config is not None and as_written:
         raise click.UsageError("give --config or --as-written, not both")
+    if plot is not None:
+        check_place(plot)
     from orchestrator.engine.simulation.report import simulate as play
     from orchestrator.engine.simulation.report import with_limits_of
 
@@ -145,10 +147,9 @@ class _Progress:
 
 
 def _write_plot(path: Path, found: Played) -> None:
-    from orchestrator.adapters.files import write_atomic
     from orchestrator.cli.simulate_plot import svg
 
-    write_atomic(path, svg(found).encode())
+    write_out(path, svg(found))
 
 
 # --- as words -----------------------------------------------------------------------------------------------------

@@ -425,7 +425,10 @@ class Config:
         each = self.backends.get(backend, BackendConfig(name=backend, type=backend))
         if each.type in ("command", "scripted"):
             return (backend,)  # What they are let in by is not known.
-        return (each.type, each.base_url, each.login, each.key_env, each.env.get(each.key_env))
+        # What else the program finds in its environment may be a key, or say where a login lies. Two that are taken for
+        # one would be shut for each other's key; one that is taken for two costs some runs more.
+        environment = (tuple(sorted(each.env.items())), tuple(sorted(each.pass_env)))
+        return (each.type, each.provider, each.base_url, each.login, each.key_env, *environment)
 
     def tier_of(self, model: str) -> str:
         """The tier of a model, '' if nothing is said of it."""

@@ -137,6 +137,11 @@ class Book:
         """Tokens of the last five minutes, with those that are set aside."""
         return self.spending.window + self._live.get((Scope.TOTAL, ""), NOTHING).tokens
 
+    @property
+    def today(self) -> Tally:
+        """What the runs of all used that ended today, with what is set aside for those that go on."""
+        return self.spending.day.total.plus(self._live.get((Scope.TOTAL, ""), NOTHING))
+
     def refusal(self, scope: Scope, name: str = "") -> Refusal | None:
         """Why no run of a project, of an agent or of anybody begins; None if one may."""
         caps, today = self._caps(scope, name), self._today(scope, name)

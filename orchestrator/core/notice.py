@@ -119,7 +119,7 @@ def _about_routine(step: Happened) -> About | None:
     """Of maintenance a person is told what is written for them, and what is not well."""
     if step.facts.get("Status") == Health.FAIL:
         return About.ALERT
-    return About.DONE if step.facts.get("Routine") in (Routine.BRIEFING, Routine.REVIEW) else None
+    return About.DONE if step.facts.get("Routine") in (Routine.BRIEFING, Routine.DAY_REVIEW) else None
 
 
 def notice_of_alert(alert: Alert, now: str) -> Notice:

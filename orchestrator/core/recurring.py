@@ -124,6 +124,17 @@ def with_quiet(known: SlotsTaken, quiet: Quiet) -> SlotsTaken:
     return replace(known, slot=quiet.slot, last=quiet.slot, quiet=known.quiet + quiet.quiet)
 
 
+def is_known_due(quiet: Quiet, known: SlotsTaken, slot: str) -> bool:
+    """Whether it is known that `slot` is worth a job. What was found for an earlier one that no job was made of since
+    holds for it too: a look may take longer than it is from slot to slot."""
+    return quiet.due and known.slot < quiet.asked <= slot
+
+
+def tries_of(quiet: Quiet, known: SlotsTaken, slot: str) -> int:
+    """How often it was tried in vain to look, at `slot` or at those before it that are not dealt with."""
+    return quiet.tries if known.slot < quiet.asked <= slot else 0
+
+
 def looked_at(known: SlotsTaken, before: Quiet, slot: str, *, due: bool, why: str) -> Quiet:
     """What is kept once it is known whether a slot is worth a job."""
     before = before if before.after == known.slot else Quiet(known.slot)

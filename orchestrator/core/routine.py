@@ -15,7 +15,7 @@ class Routine(StrEnum):
     PACK = "pack"
     ADVANCE = "advance"
     BRIEFING = "briefing"
-    REVIEW = "review"
+    DAY_REVIEW = "day-review"
     MAINTENANCE = "maintenance"
 
 
@@ -25,7 +25,7 @@ ABOUT: Mapping[Routine, str] = {
     Routine.PACK: "pack what the ledger and the mirrors hold in loose objects",
     Routine.ADVANCE: "find jobs that have stood still for a day, and have somebody look at them",
     Routine.BRIEFING: "what waits for you, what is done, what failed, and what is due today",
-    Routine.REVIEW: "what this day has brought and cost",
+    Routine.DAY_REVIEW: "what this day has brought and cost",
     Routine.MAINTENANCE: "sweep, pack, and prove that git can reach every object",
 }
 """What each of them does, for people."""

@@ -113,6 +113,8 @@ class Service:
     """Runs in a row whose key was refused."""
     broken: int = 0
     """Runs in a row that broke."""
+    failed: str = ""
+    """When the newest of those ended; '' without any."""
     empty: int = 0
     """Attempts in a row that changed nothing, and for which jobs the newest of them were."""
     empty_jobs: tuple[str, ...] = ()
@@ -264,8 +266,9 @@ def bounded(known: Service, now: str) -> Service:
     """
     shut = known.shut and _by_this_clock(known.shut, now, _shut_s(known.shut.times))
     rests = tuple(_by_this_clock(each, now, LONGEST_WAIT_S) for each in known.rests)
-    lowered = min(known.lowered, now) if known.lowered > later(now, MOST_ADDED_S) else known.lowered
-    return _numbered(known, replace(known, shut=shut, rests=rests, lowered=lowered))
+    soon = later(now, MOST_ADDED_S)
+    lowered, failed = (now if each > soon else each for each in (known.lowered, known.failed))
+    return _numbered(known, replace(known, shut=shut, rests=rests, lowered=lowered, failed=failed))
 
 
 _Pause = TypeVar("_Pause", Rest, Shut)
@@ -280,6 +283,8 @@ def _by_this_clock(pause: _Pause, now: str, longest_s: float) -> _Pause:
 
 
 def _numbered(known: Service, found: Service) -> Service:
+    if found.failed and not (found.refused or found.broken):
+        found = replace(found, failed="")
     return found if found == known else replace(found, seq=known.seq + 1)
 
 
@@ -345,7 +350,7 @@ def _jitter(run: str, wait_s: float) -> int:
 def _failed(known: Service, run: Ended) -> Service:
     counter = "refused" if run.went is Went.REFUSED else "broken"
     number = getattr(known, counter) + 1
-    found = replace(known, **{counter: number})
+    found = replace(known, **{counter: number}, failed=run.at)
     if known.shut is not None:
         # Of those that were under way when it was shut nothing more is learned.
         return _shut(known, run) if run.began >= known.shut.until else known
@@ -421,6 +426,9 @@ def told_of_shut(service: Service) -> str:
     if shut is None:
         return ""
     count = {Went.REFUSED: service.refused, Went.BROKEN: service.broken, Went.EMPTY: service.empty}[shut.cause]
+    if not count:
+        # It was shut for something else, and the run that tried it went wrong in this way.
+        return f"{SHUT_WORDS[shut.cause]} when it was tried"
     tried = f", and {shut.times - 1} more when it was tried" if shut.times > 1 else ""
     return f"{SHUT_WORDS[shut.cause]} {count} times in a row{tried}"
 
@@ -474,11 +482,26 @@ class Capacity:
     def full(self) -> str:
         """Why nothing more begins on it beside what is under way, '' if something may."""
         known, number = self.known, sum(each.is_run for each in self.uses)
-        failed = max(known.refused, known.broken)
-        if failed and known.shut is None and number >= max(1, FAILURES - failed):
-            return f"{failed} of the last runs on {known.backend} failed, so {number} at once are enough"
+        if told := self._doubtful():
+            return told
         limit = min(filter(None, (known.limit, self.most)), default=0)
         return f"{known.backend} takes {limit} at once now" if limit and number >= limit else ""
+
+    def _doubtful(self) -> str:
+        """Why no more begin while it is not known whether the next ones will fail like those before, '' if that is so.
+
+        Only what has just begun may fail in the same way. What began since and goes on for long is served, as a run is
+        that tries a service: then nothing is in doubt any more, and its end may be an hour away.
+        """
+        known, failed = self.known, max(self.known.refused, self.known.broken)
+        if not failed or known.shut is not None:
+            return ""
+        runs, long_ago = [each.since for each in self.uses if each.is_run], later(self.now, -TRY_S)
+        is_served = any(each and known.failed <= each <= long_ago for each in runs)
+        new = sum(not each or long_ago < each <= self.now for each in runs)
+        if is_served or new < max(1, FAILURES - failed):
+            return ""
+        return f"{failed} of the last runs on {known.backend} failed, so {new} new ones at once are enough"
 
     def _is_closed(self, until: str, uses: list[Use]) -> bool:
         """Before that time, and after it while a run that began since tries it, for a while.

@@ -31,6 +31,7 @@ from orchestrator.core.transitions import Actor, IllegalStepError, Move
 from orchestrator.engine.change import Change, View, judge_card, judge_file, judge_leftover, judge_review, other_file
 from orchestrator.engine.criteria import kind_problem, slip_in
 from orchestrator.engine.people import person_of
+from orchestrator.engine.routing import check_stand_ins
 from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import BusyError, InvalidFileError, LedgerError, OrcError, RefusedError, UnavailableError
@@ -120,6 +121,7 @@ def judge_new(ws: Workspace, data: bytes, name: str, lane: Lane = Lane.INBOX) ->
     if parsed.block is not None:
         raise InvalidFileError("holds the part that orc writes", file=name, hint="Remove all from the mark on.")
     check_kind(ws, parsed, name)
+    check_stand_ins(ws, parsed, name)
     request = judge_drop(lane, parsed.spec)
     if not isinstance(request, Drop):
         raise RefusedError(request.reason)
@@ -211,6 +213,8 @@ class _Intake:
     _folders: set[Path] = field(default_factory=set)
     _projects: dict[str, str] = field(default_factory=dict)
     _skills: dict[str, str] = field(default_factory=dict)
+    _stand_ins: set[tuple[str, ...]] = field(default_factory=set)
+    """What jobs named under `fallback:`, where nothing was wrong with it."""
 
     @property
     def ws(self) -> Workspace:
@@ -300,6 +304,7 @@ class _Intake:
         if parsed.block is not None:
             raise InvalidFileError("holds the part that orc writes", hint="Remove all from the mark on.")
         check_kind(self.ws, parsed)
+        self._check_stand_ins(parsed)
         request = judge_drop(seen.lane, parsed.spec)
         if not isinstance(request, Drop):
             raise RefusedError(request.reason)
@@ -329,6 +334,11 @@ class _Intake:
             self._projects[project] = project_problem(self.ws, project)
         if problem := self._projects[project]:
             raise RefusedError(problem)
+
+    def _check_stand_ins(self, parsed: JobText) -> None:
+        if (names := parsed.spec.fallback) not in self._stand_ins:
+            check_stand_ins(self.ws, parsed)
+            self._stand_ins.add(names)
 
     def _check_skills(self, spec: JobSpec) -> None:
         for name in spec.skills:

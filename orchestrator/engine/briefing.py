@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 
 from orchestrator.adapters.library import scan_schedules
 from orchestrator.core.costs import By, earns_nothing
 from orchestrator.core.funnel import STAGES, Funnel
-from orchestrator.core.job import Job, State
+from orchestrator.core.job import State
 from orchestrator.core.routine import Report, cut_lines
-from orchestrator.core.times import iso
 from orchestrator.engine.costs import look_at_costs, look_at_share
 from orchestrator.engine.health import HealthReport, look_at_health
-from orchestrator.engine.history import read_ended
+from orchestrator.engine.history import read_ends
 from orchestrator.engine.recurring import next_slots
 from orchestrator.engine.report import Summary, summarize
 from orchestrator.engine.workspace import Workspace
@@ -23,13 +22,17 @@ SHOWN = 6
 """So many of each sort are named."""
 DAY = timedelta(days=1)
 MONTH_DAYS = 30
+ENDS = {State.DONE: "done", State.FAILED: "failed", State.CANCELLED: "given up"}
+"""How a job may end, in words."""
+Ended = Mapping[State, list[str]]
+"""Jobs that ended, by how they did, the newest first."""
 
 
 def brief(ws: Workspace) -> Report:
     """The morning: what waits for the person, first; then what came of the last 24 hours. Raises OrcError."""
     board, health = summarize(ws, errors=False), look_at_health(ws)
-    ended = _ended_since(ws, iso(ws.now() - DAY))
-    lines = [*_needs(board), *_alerts(health), *_ended(ended), *_output(health.day), _spend(ws, 1)]
+    ended = _ended_since(ws, ws.now() - DAY)
+    lines = [*_needs(board), *_alerts(health), *_ended(ws, ended), *_output(health.day), _spend(ws, 1)]
     lines += [f"left: {_counts(board)}", *_coming(ws)]
     return _report(board, health, ended, lines)
 
@@ -37,18 +40,22 @@ def brief(ws: Workspace) -> Report:
 def review_day(ws: Workspace) -> Report:
     """The evening: what today has brought and cost, and what to think about. Raises OrcError."""
     board, health = summarize(ws, errors=False), look_at_health(ws)
-    ended = _ended_since(ws, f"{ws.now():%Y-%m-%d}T00:00:00Z")
-    lines = [*_needs(board), *_ended(ended), *_output(health.day), *_drops(health.day), _spend(ws, 0)]
+    ended = _ended_since(ws, ws.now().replace(hour=0, minute=0, second=0, microsecond=0))
+    lines = [*_needs(board), *_ended(ws, ended), *_output(health.day), *_drops(health.day), _spend(ws, 0)]
     share = look_at_share(ws).told
     lines += [*([share] if share else []), *_worthless(ws), *_alerts(health), f"left: {_counts(board)}"]
     return _report(board, health, ended, lines)
 
 
-def _report(board: Summary, health: HealthReport, ended: list[Job], lines: list[str]) -> Report:
-    counts = {state: sum(job.state is state for job in ended) for state in (State.DONE, State.FAILED, State.CANCELLED)}
+def _report(board: Summary, health: HealthReport, ended: Ended, lines: list[str]) -> Report:
+    counts = {state: len(ended[state]) for state in ENDS}
     waiting = len(board.needs)
     summary = f"{waiting} wait{'s' * (waiting == 1)} for you, {counts[State.DONE]} done, {counts[State.FAILED]} failed"
-    news = [*(each.id for each in board.needs), *(job.id for job in ended), *(each.key for each in health.alerts)]
+    news = [
+        *(each.id for each in board.needs),
+        *(id_ for ids in ended.values() for id_ in ids),
+        *(each.key for each in health.alerts),
+    ]
     return Report(
         summary,
         cut_lines(lines),
@@ -58,10 +65,13 @@ def _report(board: Summary, health: HealthReport, ended: list[Job], lines: list[
     )
 
 
-def _ended_since(ws: Workspace, since: str) -> list[Job]:
-    """The jobs that ended since then, but for routines, the newest first."""
-    ids = [step.facts["Job"] for step in read_ended(ws, 500) if step.time >= since and "Routine" not in step.facts]
-    return [ws.ledger.folder(id_).job for id_ in ids]
+def _ended_since(ws: Workspace, since: datetime) -> Ended:
+    """The jobs that ended since then, but for routines."""
+    found: dict[State, list[str]] = {state: [] for state in ENDS}
+    for id_, step in read_ends(ws, since).items():
+        if "Routine" not in step.facts:
+            found[State(step.facts["To"])].append(id_)
+    return found
 
 
 def _needs(board: Summary) -> Iterator[str]:
@@ -78,13 +88,12 @@ def _alerts(health: HealthReport) -> Iterator[str]:
     yield from (f"! {_short(each.text)} ({each.command})" for each in health.alerts[:SHOWN])
 
 
-def _ended(jobs: list[Job]) -> Iterator[str]:
-    for state, word in ((State.DONE, "done"), (State.FAILED, "failed"), (State.CANCELLED, "given up")):
-        found = [job for job in jobs if job.state is state]
-        if found:
-            yield f"{len(found)} {word}:"
-            yield from (f"  {job.id}  {_short(job.spec.heading)}" for job in found[:SHOWN])
-            yield from _more(found)
+def _ended(ws: Workspace, ended: Ended) -> Iterator[str]:
+    for state, ids in ended.items():
+        if ids:
+            yield f"{len(ids)} {ENDS[state]}:"
+            yield from (f"  {id_}  {_short(ws.ledger.folder(id_).job.spec.heading)}" for id_ in ids[:SHOWN])
+            yield from _more(ids)
 
 
 def _output(day: Funnel) -> Iterator[str]:

@@ -35,6 +35,7 @@ from orchestrator.core.requests import (
 from orchestrator.core.transitions import Actor, Move
 from orchestrator.engine.answer import answered, card_of, refuse_repeat
 from orchestrator.engine.criteria import kind_problem
+from orchestrator.engine.routing import check_stand_ins
 from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import InvalidFileError, RefusedError
@@ -212,7 +213,7 @@ def _grant(view: View, change: Change, now: Job, requests: tuple[Request, ...]) 
             case _:
                 try:
                     move = step_of(view.ws, job, request, view.actor)
-                except RefusedError as error:
+                except (InvalidFileError, RefusedError) as error:
                     return replace(change, refusal=f"{error}" + (f" ({error.hint})" if error.hint else ""))
                 moves.append(move)
                 job = move.job
@@ -221,12 +222,15 @@ def _grant(view: View, change: Change, now: Job, requests: tuple[Request, ...]) 
 
 
 def step_of(ws: Workspace, job: Job, request: Request, actor: Actor) -> Move:
-    """The step that grants a request. Raises RefusedError if it cannot be granted after all."""
+    """The step that grants a request. Raises RefusedError, InvalidFileError if it cannot be granted after all."""
     now = ws.stamp()
     match request:
         case Edit(text, spec, keys, priority, merged):
-            if merged and parse_job(text.encode(), name=job.file_name).spec != spec:
+            parsed = parse_job(text.encode(), name=job.file_name) if merged or "fallback" in keys else None
+            if merged and parsed is not None and parsed.spec != spec:
                 raise RefusedError("it cannot be joined with what somebody else changed meanwhile")
+            if "fallback" in keys and parsed is not None:
+                check_stand_ins(ws, parsed, job.file_name)
             if "skills" in keys and (problem := skills_problem(ws, spec.skills)):
                 raise RefusedError(problem)
             if {"kind", "checks", "project"} & set(keys) and (problem := kind_problem(ws, spec, job.at.project)):

@@ -30,6 +30,8 @@ from orchestrator.core.funnel import DAY_S, FACTS, Funnel, Happened, Tally
 from orchestrator.core.limits import Refusal
 from orchestrator.core.recurring import is_maintenance
 from orchestrator.core.share import Share
+from orchestrator.core.tally import NOTHING
+from orchestrator.core.tally import Tally as Used
 from orchestrator.core.times import iso, parse
 from orchestrator.core.trials import Broken, find_broken
 from orchestrator.engine.costs import look_at_share
@@ -83,6 +85,10 @@ class HealthReport:
     """What keeps something from beginning now."""
     share: Share = field(default_factory=Share)
     """That of maintenance in the last seven days."""
+    today: Used = NOTHING
+    """What is used today, in the time zone of `execution_limits`, with what is set aside for live runs."""
+    window: int = 0
+    """Tokens of the last five minutes, likewise."""
 
     @property
     def cards(self) -> Oldest | None:
@@ -103,6 +109,7 @@ def look_at_health(ws: Workspace, period_s: int = WEEK_S) -> HealthReport:
     today = now - now % DAY_S
     starts = range(today, now - period_s - DAY_S, -DAY_S)
     oldest = find_oldest(tally, stands, now)
+    book = book_of(ws)
     return HealthReport(
         at=now,
         day=tally.count(now - DAY_S, now),
@@ -122,7 +129,9 @@ def look_at_health(ws: Workspace, period_s: int = WEEK_S) -> HealthReport:
         counted_since=now - period_s if is_whole else max(now - period_s, first),
         services=tuple(told_services(ws)),
         projects=project_lines(ws),
-        limits=tuple(list_refusals(ws, book_of(ws))),
+        limits=tuple(list_refusals(ws, book)),
+        today=book.today,
+        window=book.in_window,
     )
 
 

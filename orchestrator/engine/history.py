@@ -87,6 +87,17 @@ def read_ended(ws: Workspace, number: int) -> list[Told]:
     return list(found.values())[:number]
 
 
+def read_ends(ws: Workspace, since: datetime) -> dict[str, Entry]:
+    """The steps with which jobs ended since then that are not open again, by job, the newest first."""
+    found: dict[str, Entry] = {}
+    which = ("--first-parent", f"--max-age={int(since.timestamp())}", REF, "--")
+    for entry in read_log(ws, *which, keys=("Job", "To", "Routine")):
+        id_ = entry.facts.get("Job", "")
+        if entry.facts.get("To") in ENDED and id_ not in found and id_ not in ws.ledger.snapshot().folders:
+            found[id_] = entry
+    return found
+
+
 def _entry(text: str) -> Entry:
     commit, seconds, actor, subject, trailers = text.strip("\n").split("\x1f", 4)
     facts = dict(line.split(": ", 1) for line in trailers.splitlines() if ": " in line)

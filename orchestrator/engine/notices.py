@@ -56,8 +56,8 @@ SPACE_S, AGAIN_S = 5.0, 60.0
 """How far apart two processes that tell are started at least; and how often is looked whether something waits."""
 WAIT_S = 60.0
 """For another process that tells."""
-MOST_STEPS = 1_000
-"""So many steps of the ledger are read at once, the newest."""
+_FACTS = ("Job", "From", "To", "Project", "Routine", "Status")
+"""What of a step `notices_of` looks at."""
 
 
 def box_of(ws: Workspace) -> NoticeBox:
@@ -202,12 +202,13 @@ def _read_new(ws: Workspace, box: NoticeBox) -> None:
 def _new_notices(ws: Workspace, place: Place, tip: str) -> list[Notice]:
     if place.tip == tip:
         return []
-    which = ("--reverse", "--first-parent", f"--max-count={MOST_STEPS}", f"{place.tip}..{tip}", "--")
+    # All that is news, however many steps that are: a question among them is to be told as well.
+    found, now = [], ws.now()
+    which = ("--reverse", "--first-parent", f"--max-age={int(now.timestamp()) - DAY_S}", f"{place.tip}..{tip}", "--")
     try:
-        entries = list(read_log(ws, *which, keys=("Job", "From", "To", "Project")))
+        entries = read_log(ws, *which, keys=_FACTS)
     except GitError:
         return []  # The ledger is another one than when it was last read: from here on.
-    found, now = [], ws.now()
     for entry in entries:
         if not is_news(entry.at, now):
             continue

@@ -52,6 +52,7 @@ from orchestrator.core.twins import key_of
 from orchestrator.engine.accept import project_problem, refuse_twin
 from orchestrator.engine.criteria import kind_problem
 from orchestrator.engine.launch import folder_of
+from orchestrator.engine.routing import check_stand_ins
 from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.story import asked_so_far
 from orchestrator.engine.workspace import Workspace
@@ -298,6 +299,7 @@ class _Look:
         drop = judge_drop(Lane.INBOX, parsed.spec)
         if parsed.block is not None or not isinstance(drop, Drop):
             raise InvalidFileError("holds the part that orc writes", file=request.name)
+        check_stand_ins(self.ws, parsed, request.name)
         so_far = sum(each.kind == RequestKind.SUBMIT and not each.refused for each in self.known.values())
         project = self.job.at.project
         problem = (

@@ -32,7 +32,7 @@ from orchestrator.core.transitions import ENGINE, Actor, Move
 from orchestrator.engine.accept import judge_new, new_job
 from orchestrator.engine.routine_looks import Looks, read_quiet
 from orchestrator.engine.workspace import Workspace
-from orchestrator.errors import LedgerError, NotFoundError, OrcError
+from orchestrator.errors import InvalidFileError, LedgerError, NotFoundError, OrcError
 
 FOLDER = "schedules"
 
@@ -89,12 +89,12 @@ class Schedules:
                 if moment is None or now < moment:
                     continue
                 due = make_due(ws, schedule, known, now)
-                if due is not None and due.moves and not self.looks.is_worth(ws, schedule, due.slot):
+                if due is None or (due.moves and known and not self.looks.is_worth(ws, schedule, known, due.slot)):
                     continue
             except OrcError as error:
-                problems[file] = error.message
+                problems[file] = error.told if isinstance(error, InvalidFileError) else error.message
                 continue
-            found += [due] if due is not None else []
+            found.append(due)
         return found, problems
 
 
@@ -143,7 +143,12 @@ def ahead_problem(schedule: Schedule, known: SlotsTaken | None, now: datetime) -
 def _job_of(ws: Workspace, schedule: Schedule, slot: datetime, actor: Actor) -> Move:
     """The step that makes the job of a slot, or the one that a person has made at that moment."""
     keys = fill_in(schedule, slot, slot.astimezone(zone_of(schedule.tz)))
-    parsed, wanted = judge_new(ws, dump(keys).encode(), f"{schedule.name}.yaml")
+    try:
+        parsed, wanted = judge_new(ws, dump(keys).encode(), f"{schedule.name}.yaml")
+    except InvalidFileError as error:
+        # Its line would be one of a text that nobody has written.
+        file, key = f"{FOLDER}/{schedule.name}.yaml", f"job.{error.key}" if error.key else "job"
+        raise InvalidFileError(error.reason, file=file, key=key, hint=error.hint) from error
     # What nobody asks for at that moment takes no slot that is kept for whoever does.
     priority, note = lower_priority(wanted)
     source = f"schedule {schedule.name} {iso(slot)}"

@@ -7,6 +7,7 @@ takes seconds, and the engine waits for nobody. If the file is lost the slot is 
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -15,9 +16,18 @@ from orchestrator.adapters.effects import Effect, effect
 from orchestrator.adapters.files import ensure_folder, write_atomic
 from orchestrator.adapters.programs import start_in_background
 from orchestrator.core.codec import from_mapping
-from orchestrator.core.recurring import MOST_TRIES, Quiet, Schedule, SlotsTaken, looked_at, with_quiet
+from orchestrator.core.recurring import (
+    MOST_TRIES,
+    Quiet,
+    Schedule,
+    SlotsTaken,
+    is_known_due,
+    looked_at,
+    tries_of,
+    with_quiet,
+)
 from orchestrator.core.routine import QUIET, Report, Routine, RoutineRecord, is_news
-from orchestrator.engine.routine import OWN_MODULES, command
+from orchestrator.engine.routine import OWN_MODULES, WALL_S, command
 from orchestrator.engine.workspace import Workspace
 from orchestrator.errors import NotFoundError
 
@@ -33,35 +43,38 @@ class Looks:
     """What an engine knows of the looks at its schedules."""
 
     _known: dict[str, Quiet] = field(default_factory=dict)
-    _pids: dict[str, int] = field(default_factory=dict)
-    """The processes that look, by schedule."""
+    _looking: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """The processes that look, and when they were begun by the clock that only goes on, by schedule."""
 
     def with_quiet(self, ws: Workspace, schedule: Schedule, known: SlotsTaken | None) -> SlotsTaken | None:
         """How far a schedule has been dealt with, with the slots that had nothing new to say."""
         if known is None or routine_of(schedule) is None:
             return known
-        pid = self._pids.get(schedule.name)
-        if pid is not None and not is_alive(pid):
-            del self._pids[schedule.name]
-        if schedule.name not in self._known or pid is not None:
+        looking = self._looking.get(schedule.name)
+        # One that hangs is not waited for without end: another is begun, and after some tries a job tells of it.
+        if looking is not None and (not is_alive(looking[0]) or time.monotonic() - looking[1] > WALL_S):
+            del self._looking[schedule.name]
+        if schedule.name not in self._known or looking is not None:
             self._known[schedule.name] = read_quiet(ws, schedule.name)
         return with_quiet(known, self._known[schedule.name])
 
-    def is_worth(self, ws: Workspace, schedule: Schedule, slot: str) -> bool:
-        """Whether a slot is to become a job, as far as that is known. Where it is not, somebody is sent to look."""
+    def is_worth(self, ws: Workspace, schedule: Schedule, known: SlotsTaken, slot: str) -> bool:
+        """Whether a slot is to become a job, as far as that is known. Where it is not, somebody is sent to look.
+
+        `known` as `with_quiet` gave it.
+        """
         if routine_of(schedule) is None:
             return True
-        if schedule.name in self._pids:
+        if schedule.name in self._looking:
             return False
         found = self._known.get(schedule.name, Quiet())
-        tries = found.tries if found.asked == slot else 0
-        if tries >= MOST_TRIES or (found.asked == slot and found.due):
+        tries = tries_of(found, known, slot)
+        if tries >= MOST_TRIES or is_known_due(found, known, slot):
             return True
         write_quiet(ws, schedule.name, replace(found, asked=slot, tries=tries + 1, due=False))
         with effect(Effect.RUN_SPAWN):
-            self._pids[schedule.name] = start_in_background(
-                command(ws.paths.root, "--look", schedule.name, "--slot", slot), OWN_MODULES
-            )
+            pid = start_in_background(command(ws.paths.root, "--look", schedule.name, "--slot", slot), OWN_MODULES)
+        self._looking[schedule.name] = (pid, time.monotonic())
         return False
 
 

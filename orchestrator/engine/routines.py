@@ -17,7 +17,7 @@ _ACTS: Mapping[Routine, Callable[[Workspace, bool], Report]] = {
     Routine.PACK: pack_up,
     Routine.ADVANCE: advance,
     Routine.BRIEFING: lambda ws, dry_run: brief(ws),
-    Routine.REVIEW: lambda ws, dry_run: review_day(ws),
+    Routine.DAY_REVIEW: lambda ws, dry_run: review_day(ws),
     Routine.MAINTENANCE: maintain,
 }
 

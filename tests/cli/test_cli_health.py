@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,12 @@ import pytest
 
 from orchestrator.adapters import clock
 from orchestrator.adapters.ledger import Filing
+from orchestrator.cli.health_metrics import metrics_of
+from orchestrator.core.funnel import Funnel
+from orchestrator.core.limits import Refusal, Scope
+from orchestrator.core.tally import Tally
+from orchestrator.engine.health import HealthReport
+from orchestrator.engine.services import Told
 from orchestrator.engine.workspace import Workspace, open_workspace
 from orchestrator.errors import ExitCode
 
@@ -75,7 +82,21 @@ def test_prometheus_reads_the_same_figures(refused: Path) -> None:
     assert found['orc_alerts{kind="one_reason"}'] == 1
     assert found["orc_cards_waiting"] == 2
     assert found['orc_stage_drops_day{stage="produced",reason="empty_diff"}'] == 6
+    assert found["orc_runs_today"] == 6
+    assert 0 < found["orc_window_tokens"] <= found["orc_tokens_today"]
+    assert found["orc_microusd_today"] == 0
     assert "does not go with --json" in w.orc(refused, "health", "--prometheus", "--json", code=2).out
+
+
+def test_prometheus_reads_which_limits_are_reached_and_which_services_take_less() -> None:
+    nothing = Funnel(0, 0, {}, {})
+    told = Told("api", "rests", 'a "big" one', "2026-11-22T12:00:00Z", "", "")
+    report = HealthReport(0, nothing, nothing, (), (), 0, (), (), 0, 0, services=(told,))
+    report = replace(report, limits=(Refusal("usd", Scope.PROJECT, "main", 20, 21),), today=Tally(3, 900, 21_000_000))
+    lines = metrics_of(report, engine=True).splitlines()
+    assert 'orc_limit_reached{limit="usd",scope="project",name="main"} 1' in lines
+    assert r'orc_service_away{backend="api",model="a \"big\" one",state="rests"} 1' in lines
+    assert {"orc_runs_today 3", "orc_tokens_today 900", "orc_microusd_today 21000000"} < set(lines)
 
 
 def test_status_begins_with_the_alert_in_one_line(refused: Path) -> None:

@@ -10,7 +10,7 @@ import cli_world as w
 import pytest
 
 from orchestrator.adapters.scenario_file import parse_scenario
-from orchestrator.errors import InvalidFileError
+from orchestrator.errors import ExitCode, InvalidFileError
 
 SMALL = """
 title: Two agents
@@ -113,6 +113,10 @@ def test_the_plots_are_one_svg_file(small: Path, tmp_path: Path) -> None:
     assert drawn.count("<svg ") == drawn.count("</svg>") == 5
     for title in ("jobs that waited", "slots in use (of 3)", "most tokens in five minutes", "spent"):
         assert title in drawn
+    told = w.orc(tmp_path, "simulate", str(small), "--plot", "plots/out.svg", code=ExitCode.NOT_FOUND).err
+    assert told.startswith("error: there is no folder plots\n")
+    too_long = f"{'x' * 300}.svg"
+    assert f"error: {too_long} cannot be written: " in w.orc(tmp_path, "simulate", str(small), "--plot", too_long).err
     assert "name it out.svg" in w.orc(tmp_path, "simulate", str(small), "--plot", "out.png", code=2).err
 
 

@@ -13,7 +13,7 @@ from orchestrator.core.advance import Act, Advanced, act_for, choose, is_still, 
 from orchestrator.core.costs import Facts, Sums
 from orchestrator.core.ids import RunId, RunKind
 from orchestrator.core.job import Held, Job, Purpose, State
-from orchestrator.core.recurring import Quiet, SlotsTaken, looked_at, with_quiet
+from orchestrator.core.recurring import Quiet, SlotsTaken, is_known_due, looked_at, tries_of, with_quiet
 from orchestrator.core.routine import Health, Report, RoutineRecord, cut_lines, is_news, worst
 from orchestrator.core.schedule import StartAttempt, StartRoutine, decide
 from orchestrator.core.share import Share, share_of
@@ -94,6 +94,21 @@ def test_the_worst_part_decides_and_a_long_report_says_what_it_leaves_out() -> N
     assert (worst([Health.OK, Health.FAIL, Health.WARN]), worst([])) == (Health.FAIL, Health.OK)
     assert cut_lines(map(str, range(41)))[-2:] == ("38", "… and 2 more lines")
     assert len(cut_lines(map(str, range(40)))) == 40
+
+
+def test_what_was_found_for_an_earlier_slot_holds_for_the_next_until_a_job_is_made_of_it() -> None:
+    known = SlotsTaken("2026-11-22T08:00:00Z", "* * * * * UTC")
+    early, late, far = (f"2026-11-22T08:{minute}:00Z" for minute in ("15", "30", "45"))
+    found = looked_at(known, Quiet(), early, due=True, why="disk fail")
+    assert is_known_due(found, known, early)
+    assert is_known_due(found, known, late), "the look took longer than it is from slot to slot"
+    assert not is_known_due(found, replace(known, slot=late), far), "a job was made of it"
+    assert not is_known_due(replace(found, asked=far), known, late), "asked by a clock that was ahead"
+    assert not is_known_due(looked_at(known, Quiet(), early, due=False, why=""), known, late)
+    lost = Quiet(known.slot, asked=early, tries=2)
+    assert [tries_of(lost, known, slot) for slot in (early, late)] == [2, 2], "slots come, and each look hangs"
+    assert tries_of(lost, replace(known, slot=early), late) == 0
+    assert tries_of(replace(lost, asked=far), known, late) == 0
 
 
 def test_quiet_slots_are_dealt_with_until_the_ledger_has_a_newer_one() -> None:

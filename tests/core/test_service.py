@@ -35,6 +35,7 @@ from orchestrator.core.service import (
     is_state_change,
     reopened,
     told_of_change,
+    told_of_shut,
     until_of,
     use_of,
     went_of,
@@ -202,6 +203,36 @@ def test_while_runs_fail_no_more_begin_than_are_left_until_it_is_shut() -> None:
     assert "are enough" in Capacity(once, 0, at(30), uses * 2).full()
 
 
+@pytest.mark.parametrize("went", FAILED)
+def test_one_failure_holds_nothing_back_once_what_began_since_is_served(went: Went) -> None:
+    """The runs under way may end in an hour: nobody waits for that to learn that all is well."""
+    once = after(FRESH, run(went))
+    old = [Use("api", "m", at(-3600))] * 50
+    assert Capacity(once, 0, at(30), old).full() == "", "what began long before says nothing, and is no risk"
+    twice = [*old, Use("api", "m", at(20)), Use("api", "m", at(20))]
+    assert "so 2 new ones at once are enough" in Capacity(once, 0, at(139), twice).full()
+    assert Capacity(once, 0, at(140), [*twice, *[Use("api", "m", at(139))] * 9]).full() == "", "two minutes: served"
+    began_before = [*old, *[Use("api", "m", at(139))] * 2]
+    assert "are enough" in Capacity(once, 0, at(140), began_before).full(), "none of those has shown anything since"
+    assert "are enough" in Capacity(once, 0, at(140), [Use("api", "m")] * 2).full(), "reviews, begun who knows when"
+    assert Capacity(once, 0, at(140), [Use("api", "m", at(9000))] * 2).full() == "", "begun by a clock that was ahead"
+
+
+def test_when_it_failed_last_is_known_as_long_as_that_counts_and_by_this_clock() -> None:
+    assert after(FRESH, run(Went.BROKEN)).failed == at(10)
+    assert after(FRESH, run(Went.BROKEN), run(Went.REFUSED, 20, 30), run(Went.MADE, 40, 50)).failed == at(30)
+    assert after(FRESH, run(Went.BROKEN), run(Went.WELL, 20, 30)).failed == ""
+    assert after_run_elsewhere(FRESH, run(Went.REFUSED)).failed == at(10)
+    assert bounded(after(FRESH, run(Went.BROKEN, 5000, 5010)), at(0)).failed == at(0)
+
+
+def test_a_try_that_fails_in_another_way_is_told_as_that() -> None:
+    shut = after(FRESH, *[run(Went.REFUSED)] * 3)
+    later = seconds_of(until_of(shut)[0], NOW)
+    tried = after(shut, run(Went.BROKEN, later, later + 5))
+    assert told_of_shut(tried) == "its program broke at once when it was tried"
+
+
 def test_a_try_that_fails_shuts_it_for_longer_and_one_that_does_well_opens_it() -> None:
     known, began, spans = after(FRESH, *[run(Went.REFUSED)] * 3), 0.0, []
     for _ in range(10):
@@ -307,12 +338,16 @@ def test_backends_of_one_key_are_known_from_the_configuration() -> None:
         "one": BackendConfig("one", "claude"),
         "two": BackendConfig("two", "claude", model="x"),
         "three": BackendConfig("three", "claude", key_env="OTHER"),
+        "written": BackendConfig("written", "claude", env={"ANTHROPIC_API_KEY": "another"}),
+        "token": BackendConfig("token", "claude", login=True, pass_env=("CLAUDE_CODE_OAUTH_TOKEN",)),
+        "login": BackendConfig("login", "claude", login=True),
         "own": BackendConfig("own", "command"),
         "mine": BackendConfig("mine", "command"),
     }
     config = Config(backends=backends)
     assert config.same_key("one") == ("one", "two")
-    assert config.same_key("three") == ("three",)
+    for name in ("three", "written", "token", "login"):
+        assert config.same_key(name) == (name,)
     assert config.same_key("own") == ("own",)
     assert (Config(slots=4).at_once("one"), Config(backends={"x": BackendConfig("x", at_once=2)}).at_once("x")) == (
         5,

@@ -17,6 +17,7 @@ from engine_world import World, attempt
 
 from orchestrator.adapters import clock, messenger
 from orchestrator.adapters.cron import zone_of
+from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.locks import hold_lock
 from orchestrator.adapters.notices import NoticeBox
 from orchestrator.core.config import About, Channel, NotifyPolicy, Quiet
@@ -83,6 +84,34 @@ def test_what_is_older_than_a_day_is_not_told_any_more(world: World, monkeypatch
     world.run()
     put_forward(monkeypatch, timedelta(hours=25))
     assert tell(world) == []
+
+
+def test_a_briefing_is_told_and_so_is_a_routine_that_found_something_broken(world: World) -> None:
+    world.set_up()
+    tell(world)
+    world.drop("morning.yaml", "title: Good morning\nroutine: briefing\n")
+    world.drop("night.yaml", "title: The night\nroutine: pack\n")
+    world.run()
+    with open_workspace(world.root) as ws, ws.ledger.writing() as writer:
+        facts = (("Job", world.id("night")), ("Routine", "maintenance"), ("Status", "fail"))
+        steps = (("From", "running"), ("To", "done"))
+        writer.file(Filing("ran: the night: an object is gone", {}, (*facts, *steps)), ws.now())
+    tell(world)
+    told = {one.notice.about: one.notice.text for one in box(world).told()}
+    assert told.keys() == {About.DONE, About.ALERT}
+    assert told[About.DONE].startswith(f"ran: {world.id('morning')} ok:")
+    assert told[About.ALERT] == "ran: the night: an object is gone"
+
+
+def test_what_happened_before_thousands_of_other_steps_is_told_all_the_same(world: World) -> None:
+    world.set_up()
+    tell(world)
+    with open_workspace(world.root) as ws, ws.ledger.writing() as writer:
+        writer.file(Filing("reject: queue/one.yaml: is empty", {}), ws.now())
+        for number in range(1_200):
+            writer.file(Filing(f"pressure: {number}", {}), ws.now())
+    tell(world)
+    assert texts(world) == ["reject: queue/one.yaml: is empty"]
 
 
 def test_a_card_is_told_in_its_own_words(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

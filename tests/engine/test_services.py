@@ -198,7 +198,7 @@ def test_another_agent_stands_in_where_it_is_permitted_and_its_work_is_judged_as
     with_program(world, "cat >/dev/null; echo 'retry-after: 3600'; exit 75", **config)
     (world.root / "souls" / "dan.md").write_text("---\nbackend: player\nfamily: alpha\nroles: [review]\n---\nDan.\n")
     world.drop("pinned.yaml", "prompt: wait\nagent: ada\n" + ("" if by_job else "fallback: [ada]\n"))
-    world.drop("free.yaml", "prompt: go\nagent: ada\n" + ("fallback: [nobody, cleo]\n" if by_job else ""))
+    world.drop("free.yaml", "prompt: go\nagent: ada\n" + ("fallback: [cleo]\n" if by_job else ""))
     world.run(until=lambda ws: "done: free" in str(world.subjects))
     assert world.state("free") is State.DONE
     made = [record for stem, record in world.records("free").items() if stem.startswith("attempt-")][-1]
