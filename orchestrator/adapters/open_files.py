@@ -13,7 +13,8 @@ _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 def is_open_for_writing(path: Path) -> bool:
     """Whether a program has a plain file open to write into it. False where that cannot be told.
 
-    Linux gives a lease to read a file only while nobody has it open for writing. It is asked for and given back at once.
+    Linux gives a lease to read a file only while nobody has it open for writing. It is asked for, and given back at
+    once.
     """
     if not hasattr(fcntl, "F_SETLEASE"):
         return False
