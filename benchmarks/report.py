@@ -22,7 +22,8 @@ def write_report(out: Path, facts: Mapping[str, Any], found: Mapping[str, Sequen
     every = dict(sorted({**kept, **mine}.items(), key=lambda item: _figure(item[1])))
     path.write_text(json.dumps({"quick": quick, "benchmarks": every}, indent=1, ensure_ascii=False) + "\n")
     results = {name: [Result.from_json(v) for v in each["results"]] for name, each in every.items()}
-    (out / "latest.md").write_text(markdown(facts, results, quick=quick))
+    machines = {name: each["machine"] for name, each in every.items()}
+    (out / "latest.md").write_text(markdown(machines, results, quick=quick))
     try:
         from benchmarks.plot import draw
     except ImportError:
@@ -43,20 +44,40 @@ def _before(path: Path, *, quick: bool) -> dict[str, Any]:
     return dict(data["benchmarks"]) if same else {}
 
 
-def markdown(facts: Mapping[str, Any], found: Mapping[str, Sequence[Result]], *, quick: bool) -> str:
-    """A table of all figures."""
+def markdown(machines: Mapping[str, Mapping[str, Any]], found: Mapping[str, Sequence[Result]], *, quick: bool) -> str:
+    """A table of all figures, and on which machine each benchmark found them."""
     lines = ["# Results", ""]
     if quick:
         lines += ["The short form (`--quick`): it shows that everything runs, its numbers say little.", ""]
     lines += ["Made by `make bench`; what each figure means is in [docs/benchmarks.md](../../docs/benchmarks.md).", ""]
-    lines += [f"- {name.replace('_', ' ')}: {value}" for name, value in facts.items()]
-    lines += ["", "| # | what | median | middle half | ratio | limit | aim | |", "|---|---|---|---|---|---|---|---|"]
+    lines += _where(machines, found)
+    lines += ["| # | what | median | middle half | ratio | limit | aim | |", "|---|---|---|---|---|---|---|---|"]
     for results in found.values():
         lines += [_row(each) for each in results]
     lines += ["", "What bounds each, and what it is compared with:", ""]
     for results in found.values():
         lines += [_words(each) for each in results if each.bounded_by or each.note or each.baseline]
     return "\n".join(lines) + "\n"
+
+
+def _where(machines: Mapping[str, Mapping[str, Any]], found: Mapping[str, Sequence[Result]]) -> list[str]:
+    """What was found on which machine: benchmarks are run one by one too, and what was not run stays as it was."""
+    lines = []
+    groups: dict[str, list[str]] = {}
+    for name, facts in machines.items():
+        lasting = {key: value for key, value in facts.items() if not key.startswith("load_")}
+        told = "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in lasting.items())
+        groups.setdefault(told, []).append(name)
+    for told, names in groups.items():
+        figures = [each.figure for name in names for each in found.get(name, ())]
+        loads = ", ".join(f"{name} {_load(machines[name])}" for name in names)
+        lines += [f"Figures {', '.join(dict.fromkeys(figures))}:", "", f"- {told}", f"- load: {loads}", ""]
+    return lines
+
+
+def _load(facts: Mapping[str, Any]) -> str:
+    after = f", {facts['load_after']} after" if "load_after" in facts else ""
+    return f"({facts.get('load_before', '?')} before{after})"
 
 
 def _row(each: Result) -> str:

@@ -126,8 +126,13 @@ def machine_facts() -> dict[str, Any]:
         "git": _first_line(["git", "--version"]).removeprefix("git version "),
         "python": platform.python_version(),
         "filesystem": _filesystem(Path(tempfile.gettempdir())),
-        "load_before": round(os.getloadavg()[0], 2),
+        "load_before": load(),
     }
+
+
+def load() -> float:
+    """How many processes ran or wanted to in the last minute. After a benchmark it counts its own too."""
+    return round(os.getloadavg()[0], 2)
 
 
 def _cpu_model() -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import write_report
-from benchmarks.result import Options, Result, machine_facts
+from benchmarks.result import Options, Result, load, machine_facts
 
 NAMES = {
     "jobs": "job_overhead",
@@ -42,20 +42,20 @@ def main() -> int:
         results = importlib.import_module(f"benchmarks.{NAMES[args.child]}").measure(options)
         print(json.dumps([each.to_json() for each in results]))
         return 0
-    facts, found, broken = machine_facts(), {}, []
+    broken = []
     for name in args.only or NAMES:
-        begin = time.monotonic()
+        facts, begin = machine_facts(), time.monotonic()
         print(f"{name} ...", file=sys.stderr, flush=True)
         results = run_child(name, sys.argv[1:])
         if results is None:
             broken.append(name)
             continue
-        found[name] = results
+        facts["load_after"] = load()
         for each in results:
             print(f"    {line_of(each)}", file=sys.stderr, flush=True)
         print(f"    ({time.monotonic() - begin:.0f} s)", file=sys.stderr, flush=True)
         # After each one: what was found is not lost when a later one breaks or is stopped.
-        write_report(args.out, facts, found, quick=args.quick)
+        write_report(args.out, facts, {name: results}, quick=args.quick)
     print(f"written to {args.out}", file=sys.stderr)
     if broken:
         print(f"broken: {', '.join(broken)}", file=sys.stderr)

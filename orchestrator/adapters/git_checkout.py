@@ -28,7 +28,7 @@ _RECEIVE_PACK = (
     "-c receive.autogc=false -c gc.auto=0 -c maintenance.auto=false -c receive.fsckObjects=true "
     "-c core.fsync=committed,index -c receive.denyNonFastForwards=true -c receive.updateServerInfo=false "
     "-c receive.certNonceSeed= -c submodule.recurse=false -c core.alternateRefsCommand= "
-    "-c 'safe.directory=*' receive-pack"
+    "-c 'safe.directory=*' -c 'transfer.hideRefs=!refs' receive-pack"
 )
 # git flushes the branch, but not the files that it has written by then: a power cut would leave them empty, and the
 # person's next commit would undo the work. So all is flushed before the branch moves; no hook of the person's is run.

@@ -35,7 +35,8 @@ _DIFF = (
 _UPLOAD_PACK = (
     "git -c core.hooksPath=/dev/null -c core.fsmonitor=false "
     "-c uploadpack.allowAnySHA1InWant=true -c 'safe.directory=*' -c gc.auto=0 -c core.alternateRefsCommand= "
-    "upload-pack"
+    # A person may keep refs, such as ours, from those who clone the repository.
+    "-c 'transfer.hideRefs=!refs' upload-pack"
 )
 
 FORGIVEN = (

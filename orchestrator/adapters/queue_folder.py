@@ -195,6 +195,12 @@ class QueueFolder:
             folder_was_there=folder_was_there,
         )
 
+    def strays(self) -> list[str]:
+        """Folders that are none of the queue's and hold what may be jobs, by their paths in it: nobody looks there."""
+        found = [name for name in _folders_in(self.root) if name not in tuple(Lane)]
+        found += [f"{Lane.INBOX}/{name}" for name in _folders_in(self.root / Lane.INBOX)]
+        return [each for each in sorted(found) if any(_counts(one.name) for one in scan(self.root / each))]
+
     # --- showing ---
 
     def prepare(self) -> None:
@@ -365,7 +371,7 @@ def _counts(name: str) -> bool:
     """Whether a name is a person's file, and not an editor's or ours."""
     if name.startswith("."):
         return _CLAIM.match(name) is not None
-    return name.lower().endswith(_SUFFIXES) and not name.startswith("#")
+    return name.lower().endswith(_SUFFIXES) and not name.startswith(("#", "~"))
 
 
 def _is_folder(path: Path) -> bool:
@@ -373,6 +379,11 @@ def _is_folder(path: Path) -> bool:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def _folders_in(path: Path) -> list[str]:
+    """Its folders, but for an editor's and those that the queue itself moves aside."""
+    return [one.name for one in scan(path) if not one.name.startswith((".", "#", "~")) and _is_folder(path / one.name)]
 
 
 def _digest(data: bytes) -> str:

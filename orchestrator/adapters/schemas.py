@@ -147,8 +147,8 @@ def _unlisted(value: Mapping[str, object], known: Sequence[str], patterns: Mappi
 
 def _unknown(key: str, known: Sequence[str]) -> str:
     near = nearest(key, known)
-    guess = f"did you mean `{near}`? " if near else ""
-    return f"unknown key; {guess}Allowed here: {', '.join(sorted(known)) or 'nothing'}"
+    guess = f"; did you mean `{near}`?" if near else "."
+    return f"unknown key{guess} Allowed here: {', '.join(sorted(known)) or 'nothing'}"
 
 
 def _reason(rule: str, limit: Any, value: object, error: ValidationError) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.app import App, clean_line, json_option, pass_app
+from orchestrator.cli.app import TABLE_GAP, App, clean_line, json_option, pass_app
 from orchestrator.cli.complete import complete_agent
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ HEADINGS = (
     "LAST USED",
     "STATE",
 )
+GIVE_WAY = ("TOKENS", "SESSION", "ROLES", "LAST USED", "JUDGED", "MODEL", "TRIED", "PASSED", "FAMILY", "BACKEND")
+"""The columns that a narrow terminal goes without, the first of them first."""
+LEAST_STATE = 24
+"""So much of the state is to be read before another column is shown."""
 
 
 @click.command()
@@ -86,13 +90,17 @@ def _tell_all(app: App, found: Workers) -> None:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, expand=True)
-        for heading in HEADINGS:
+        console, table = app.console(), Table(box=None, pad_edge=False, expand=True)
+        told = [dict(zip(HEADINGS, _cells(worker), strict=True)) for worker in found.workers]
+        shown = headings_for(told, console.width)
+        for heading in shown:
             ratio = 1 if heading == "STATE" else None
             table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold", ratio=ratio)
-        for worker in found.workers:
-            table.add_row(*(Text(cell) for cell in _cells(worker)))
-        app.console().print(table)
+        for line in told:
+            table.add_row(*(Text(line[heading]) for heading in shown))
+        console.print(table)
+        if left_out := [heading for heading in HEADINGS if heading not in shown]:
+            click.echo(f"No room for {', '.join(left_out)}: orc workers NAME, or a wider terminal")
     else:
         rows = [HEADINGS, *(_cells(worker) for worker in found.workers)]
         widths = [max(len(row[at]) for row in rows) for at in range(len(HEADINGS) - 1)]
@@ -103,6 +111,18 @@ def _tell_all(app: App, found: Workers) -> None:
         click.echo(f"! {clean_line(problem)}")
     if found.workers:
         click.echo(_counted(found))
+
+
+def headings_for(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """The columns for which a terminal of this width has room, without cutting any of them but the state."""
+    needed = {heading: max(len(each) for each in (heading, *(row[heading] for row in rows))) for heading in HEADINGS}
+    needed["STATE"] = min(needed["STATE"], LEAST_STATE)
+    shown = list(HEADINGS)
+    for heading in GIVE_WAY:
+        if sum(needed[each] + TABLE_GAP for each in shown) - TABLE_GAP <= width:
+            break
+        shown.remove(heading)
+    return shown
 
 
 def _counted(found: Workers) -> str:

@@ -42,6 +42,8 @@ class ProjectView:
     why_red: str = ""
     """Which checks fail on the base, or why they could not be run; '' if it is not red. It stays red while checks that
     could not be run are tried again."""
+    could_not_run: bool = False
+    """Whether it counts as red because its checks could not be run."""
 
     @property
     def is_red(self) -> bool:

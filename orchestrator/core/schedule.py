@@ -184,8 +184,12 @@ def _red_bases(board: Board) -> Iterable[Action]:
         held = [job for job in jobs if not (job.spec.repairs_base or job.is_held)]
         held = oldest_first(held, State.READY, State.WAITING)
         if held:
-            question = f"The base of {name} is red at {view.commit[:12]}, which holds {len(held)} job(s). What now?"
+            jobs_held = f"{len(held)} job{'s' * (len(held) != 1)}"
+            told = "could not be checked" if view.could_not_run else "is red"
+            question = f"The base of {name} {told} at {view.commit[:12]}, which holds {jobs_held}. What now?"
             way_out = f"Mend {view.project.target}, or submit a job with `repairs_base: true`."
+            if view.could_not_run:
+                way_out = "Put right what kept them from running; they are tried again from time to time."
             yield Ask(held[0].id, CardKind.BASE_RED, question, f"{view.why_red}\n{way_out}", base=view.commit)
 
 

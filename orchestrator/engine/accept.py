@@ -21,6 +21,7 @@ from orchestrator.adapters.git_refs import rev_parse
 from orchestrator.adapters.job_file import JobText, parse_job
 from orchestrator.adapters.ledger import Filing
 from orchestrator.adapters.ledger_snapshot import Snapshot
+from orchestrator.adapters.open_files import is_open_for_writing
 from orchestrator.adapters.queue_folder import GONE_S, MAX_SHOWN_BYTES, SETTLE_S, Difference, QueueFolder, Seen
 from orchestrator.adapters.reading import DEFAULT_MAX_BYTES, ReadFile, safe_read, signature
 from orchestrator.core.accept import accept
@@ -34,10 +35,20 @@ from orchestrator.engine.people import person_of
 from orchestrator.engine.routing import check_stand_ins
 from orchestrator.engine.skills import skills_problem
 from orchestrator.engine.workspace import Workspace
-from orchestrator.errors import BusyError, InvalidFileError, LedgerError, OrcError, RefusedError, UnavailableError
+from orchestrator.errors import (
+    BusyError,
+    InvalidFileError,
+    LedgerError,
+    NotFoundError,
+    OrcError,
+    RefusedError,
+    UnavailableError,
+)
 
 UNREADABLE_S = 2.0
 """How long a file that cannot be read must have stood still before it is refused: somebody may still be writing it."""
+OPEN_S = 600.0
+"""How long a file that a program has open for writing must have stood still before it counts all the same."""
 RETRY_S = 1.0
 MANY_MISSING = 20
 """When more files are gone at once, somebody emptied a folder: they come back without a note beside each."""
@@ -127,6 +138,7 @@ def judge_new(ws: Workspace, data: bytes, name: str, lane: Lane = Lane.INBOX) ->
         raise RefusedError(request.reason)
     if parsed.spec.routine:
         return parsed, request.priority
+    check_project(ws, parsed, name)
     project = project_of(ws, parsed.spec)
     problem = project_problem(ws, project) or kind_problem(ws, parsed.spec, project)
     if problem := problem or skills_problem(ws, parsed.spec.skills):
@@ -138,6 +150,15 @@ def check_kind(ws: Workspace, parsed: JobText, name: str = "") -> None:
     """Raise InvalidFileError for a kind that looks like a slip of the pen."""
     if slip := slip_in(ws.paths.root, parsed.spec.kind):
         raise InvalidFileError(slip, file=name, line=parsed.lines.get(("kind",), 0), key="kind")
+
+
+def check_project(ws: Workspace, parsed: JobText, name: str = "") -> None:
+    """Raise InvalidFileError, which tells its line, for a project that `orc.yaml` does not have."""
+    try:
+        ws.project(project_of(ws, parsed.spec))
+    except NotFoundError as error:
+        line = parsed.lines.get(("project",), 0)
+        raise InvalidFileError(error.message, file=name, line=line, key="project" if line else "") from error
 
 
 def new_job(
@@ -238,6 +259,9 @@ class _Intake:
         if self._is_for_later(seen):
             self.wait(0.0)
             return
+        if _is_being_written(seen, seen.path):
+            self.wait(RETRY_S)
+            return
         read: ReadFile | None = None
         try:
             read = safe_read(seen.path, max_bytes=MAX_SHOWN_BYTES)
@@ -313,6 +337,7 @@ class _Intake:
         source = self._relative(seen.path)
         project = project_of(self.ws, parsed.spec)
         if project:
+            check_project(self.ws, parsed)
             self._check_project(project)
             if problem := kind_problem(self.ws, parsed.spec, project):
                 raise RefusedError(problem)
@@ -324,7 +349,8 @@ class _Intake:
         if not seen.claimed_id:
             path = self.queue.claim(path, id_, ".md" if parsed.markdown else ".yaml")
             self._folders.add(path.parent)
-        if signature(path) != read.signature:
+        # Nobody can open it under its old name any more: who writes it now has done so before.
+        if signature(path) != read.signature or _is_being_written(seen, path):
             self.wait(SETTLE_S)
             return None
         return Change(path, read.signature, moves=(move,), is_drop=True)
@@ -444,6 +470,11 @@ class _Intake:
             note = f"A change was not taken: {change.refusal}\nIt is kept as {self._relative(kept)}."
             self.queue.note(change.home, note)
         return (Rejected(kept, change.refusal),)
+
+
+def _is_being_written(seen: Seen, path: Path) -> bool:
+    """Whether the file at `path` may be half of what it will be, however readable it is: its writer is not done."""
+    return seen.is_file and seen.still_s < OPEN_S and is_open_for_writing(path)
 
 
 def _step(move: Move) -> tuple[str, int]:

@@ -183,9 +183,8 @@ def view_project(ws: Workspace, project: Project, *, recheck: str = "") -> Proje
         state = _known_base(ws, record, recheck)
         is_red = record.tests == "failed" or record.tries > 1
         asked = state is BaseState.UNKNOWN and recheck >= record.at
-        return ProjectView(
-            project, state, commit=start.commit, why_red=_why_red(record) if is_red and not asked else ""
-        )
+        why = _why_red(record) if is_red and not asked else ""
+        return ProjectView(project, state, commit=start.commit, why_red=why, could_not_run=bool(record.problem))
     known = known_checks(ws, key)
     if known is not None and judge_checks(known) != "failed":
         return ProjectView(project, BaseState.GREEN, commit=start.commit)

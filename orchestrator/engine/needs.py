@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.adapters.reading import safe_read
 from orchestrator.core.job import Job, Lane, State
 from orchestrator.core.waits import Wait, wait_of
@@ -62,15 +63,28 @@ def long_held(jobs: Iterable[Job], now: datetime) -> list[Need]:
 
 
 def rejected_files(ws: Workspace) -> list[Need]:
-    """Files that could not be accepted, until somebody takes them away; at most `SHOWN`."""
+    """Files that could not be accepted, until somebody takes them away; of more than `SHOWN`, how many more."""
     folder = ws.paths.queue / Lane.REJECTED
-    names = sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
+    listed = sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
+    names = [each for each in listed if not each.endswith(WHY)]
     found = []
-    for name in [each for each in names if not each.endswith(WHY)][:SHOWN]:
+    for name in names[:SHOWN]:
         told = _text(folder / f"{name}{WHY}").partition("\n")[0].strip()
         way_out = f"mend queue/rejected/{name} and drop it again, or delete it"
         found.append(Need(f"rejected/{name}", told or "it could not be accepted", way_out))
+    if len(names) > SHOWN:
+        told = f"{len(names) - SHOWN} more could not be accepted"
+        found.append(Need("rejected/", told, f"the reasons lie beside them: queue/rejected/*{WHY}"))
     return found
+
+
+def stray_folders(ws: Workspace) -> list[Need]:
+    """Folders in `queue/` that nobody looks into, because they are none of its own, with what may be jobs in them."""
+    way_out = "move what is to be done into queue/inbox/"
+    return [
+        Need(f"queue/{name}", f"{name} is no folder of the queue: no file in it is looked at", way_out)
+        for name in QueueFolder(ws.paths.queue).strays()
+    ]
 
 
 def _text(path: Path) -> str:

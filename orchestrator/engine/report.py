@@ -18,7 +18,7 @@ from orchestrator.core.waits import Wait, wait_of
 from orchestrator.engine.agents import view_agents
 from orchestrator.engine.hot import hot_files
 from orchestrator.engine.limits import Reasons
-from orchestrator.engine.needs import Need, long_held, rejected_files, stuck_jobs
+from orchestrator.engine.needs import Need, long_held, rejected_files, stray_folders, stuck_jobs
 from orchestrator.engine.project_lines import PENDING, ProjectLine, project_lines
 from orchestrator.engine.recurring import schedule_problems
 from orchestrator.engine.routing import fallback_problems, limits_problems, routing_problems
@@ -124,7 +124,7 @@ def summarize(ws: Workspace, *, errors: bool = True) -> Summary:
     projects = project_lines(ws)
     asked = [_need_of(each) for each in projects if each.card]
     return Summary(
-        needs=(*needs, *asked, *stuck_jobs(jobs, now), *long_held(jobs, now), *rejected_files(ws)),
+        needs=(*needs, *asked, *stuck_jobs(jobs, now), *long_held(jobs, now), *rejected_files(ws), *stray_folders(ws)),
         jobs=lines,
         problems=tuple(list_problems(ws)),
         counts={lane.value: counts[lane] for lane in order if counts[lane]},

@@ -19,6 +19,7 @@ from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.adapters.shims import spawn_shim
 from orchestrator.core.config import Config, Project, Terms, terms
 from orchestrator.core.job import Job
+from orchestrator.core.nearest import guess
 from orchestrator.core.times import iso
 from orchestrator.core.transitions import Move
 from orchestrator.engine.twins import Judged, Twins
@@ -124,7 +125,8 @@ class Workspace:
         found = self.config.projects.get(name)
         if found is None:
             known = ", ".join(self.config.projects)
-            raise NotFoundError(f"there is no project {name!r} in orc.yaml (there is {known})")
+            near = guess(name, self.config.projects)
+            raise NotFoundError(f"there is no project {name!r} in orc.yaml (there is {known}){near}")
         return found
 
     def project_git_dir(self, name: str) -> Path:

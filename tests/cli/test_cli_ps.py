@@ -18,7 +18,9 @@ import pytest
 
 from orchestrator.adapters.locks import release_lease, take_lease
 from orchestrator.adapters.process_table import command_of, holders_of, process_table
+from orchestrator.cli.app import TABLE_GAP
 from orchestrator.cli.ps import duration
+from orchestrator.cli.workers import HEADINGS, LEAST_STATE, headings_for
 from orchestrator.errors import ExitCode
 
 CONFIG = """\
@@ -238,3 +240,28 @@ def test_a_lock_is_held_by_who_has_its_file_open_and_not_by_who_was_named(tmp_pa
 )
 def test_times_are_told_briefly(seconds: float | None, told: str) -> None:
     assert duration(seconds) == told
+
+
+WORKER = (
+    "engineer",
+    "claude",
+    "fable-5",
+    "anthropic",
+    "work",
+    "11",
+    "3/3",
+    "0",
+    "each job",
+    "-",
+    "2026-11-22T10:01:19Z",
+)
+
+
+@pytest.mark.parametrize(("width", "left_out"), [(80, 5), (120, 2), (200, 0), (40, 10)])
+def test_a_narrow_terminal_goes_without_columns_and_cuts_none(width: int, left_out: int) -> None:
+    rows = [dict(zip(HEADINGS, (*WORKER, state), strict=True)) for state in ("idle", "at work on " + "x" * 90)]
+    shown = headings_for(rows, width)
+    assert [each for each in HEADINGS if each in shown] == shown
+    assert (shown[0], shown[-1], len(HEADINGS) - len(shown)) == ("NAME", "STATE", left_out)
+    told = sum(max(len(row[each]) for row in [*rows, {each: each}]) for each in shown[:-1])
+    assert told + LEAST_STATE + TABLE_GAP * (len(shown) - 1) <= width

@@ -181,6 +181,25 @@ def test_status_begins_with_what_needs_the_person(root: Path) -> None:
     assert "prompt" in needs[2]["what"]
 
 
+def test_status_hides_no_file_that_nobody_takes_in(root: Path) -> None:
+    queue = root / "queue"
+    for number in range(22):
+        (queue / "rejected" / f"bad-{number:02}.yaml").write_text("promt: x\n")
+        (queue / "rejected" / f"bad-{number:02}.yaml.why.txt").write_text("line 1: no\n")
+    for name in ("urgnt/lost.yaml", "inbox/later/lost.md", "notes/plan.txt", ".idea/x.yaml", "~old/x.yaml"):
+        (queue / name).parent.mkdir(exist_ok=True)
+        (queue / name).write_text("prompt: x\n")
+    needs = w.orc(root, "status", "--json", code=0).json()["needs"]
+    assert [need["id"] for need in needs[19:]] == [
+        "rejected/bad-19.yaml",
+        "rejected/",
+        "queue/inbox/later",
+        "queue/urgnt",
+    ]
+    assert needs[20]["what"] == "2 more could not be accepted"
+    assert "no folder of the queue" in needs[22]["what"]
+
+
 def test_status_tells_what_ended_lately(root: Path) -> None:
     id_ = w.submit(root, "prompt: greet\n", name="greet")
     w.orc(root, "cancel", id_)

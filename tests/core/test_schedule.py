@@ -666,6 +666,28 @@ def test_a_red_base_holds_all_jobs_but_those_that_repair_it() -> None:
     assert (held.job, start.job) == (numbered_id(1), numbered_id(2))
 
 
+@pytest.mark.parametrize(
+    ("unchecked", "told", "way_out"),
+    [
+        (False, "The base of main is red at cccccccccccc, which holds 2 jobs. What now?", "Mend main, or submit a job"),
+        (
+            True,
+            "The base of main could not be checked at cccccccccccc, which holds 2 jobs. What now?",
+            "Put right what",
+        ),
+    ],
+)
+def test_who_is_asked_about_a_base_is_told_whether_it_is_red_or_could_not_be_checked(
+    unchecked: bool, told: str, way_out: str
+) -> None:
+    red = ProjectView(Project(target="main"), BaseState.RED, "", "c" * 40, "why", unchecked)
+    (asked,) = (
+        each for each in decide(a_board(ready(1), ready(2), projects={"main": red}), NOON) if isinstance(each, Ask)
+    )
+    assert asked.question == told
+    assert asked.context.startswith(f"why\n{way_out}")
+
+
 @pytest.mark.parametrize(("base", "checked"), [(BaseState.UNKNOWN, True), (BaseState.RUNNING, False)])
 def test_a_base_that_is_not_known_yet_is_checked_once_before_anything_starts(base: BaseState, checked: bool) -> None:
     board = a_board(ready(1), ready(2), projects=view(base))

@@ -23,14 +23,14 @@ def desk(workspace: Workspace) -> Desk:
 # --- editors ---
 
 
-def test_what_vim_leaves_beside_a_file_is_its_own_business(desk: Desk) -> None:
+def test_what_editors_leave_beside_a_file_is_its_own_business(desk: Desk) -> None:
     inbox = desk.ws.paths.queue / "inbox"
-    for name in (".fix.yaml.swp", "4913", "fix.yaml~", "#fix.yaml#"):
+    for name in (".fix.yaml.swp", "4913", "fix.yaml~", "#fix.yaml#", "~fix.yaml"):
         (inbox / name).write_text(PROMPT)
     (inbox / ".#fix.yaml").symlink_to("ada@host.123:456")
     for _ in range(3):
         assert desk.look() == TakenIn()
-    assert len(list(inbox.iterdir())) == 5
+    assert len(list(inbox.iterdir())) == 6
 
 
 def test_vim_saves_by_moving_the_old_file_away(desk: Desk) -> None:

@@ -8,12 +8,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from desk_world import PROMPT, Desk, why
 
 from orchestrator.adapters.library import blob_id
+from orchestrator.adapters.queue_folder import QueueFolder
 from orchestrator.core.job import Lane, Priority, State
 from orchestrator.engine import accept as accepting
 from orchestrator.engine.accept import TakenIn, submit
@@ -142,6 +144,50 @@ def test_a_file_that_is_still_being_written_is_waited_for(desk: Desk) -> None:
     assert desk.rejected == []
 
 
+def test_a_file_is_not_taken_in_while_its_writer_has_it_open_however_readable_it_is(desk: Desk) -> None:
+    path = desk.ws.paths.queue / "inbox" / "slow.md"
+    with path.open("w") as file:
+        for text in ("", "Put the login right.\n"):
+            file.write(text)
+            file.flush()
+            os.utime(path, (time.time() - 30,) * 2)
+            for _ in range(3):
+                taken = desk.look()
+                assert (taken.moves, taken.rejected) == ((), ())
+                assert taken.waiting_until is not None
+        file.write("With a test.\n")
+    desk.until(lambda: bool(desk.jobs()))
+    assert desk.job().spec.prompt == "Put the login right.\nWith a test."
+
+
+def test_who_opened_a_file_just_before_it_was_claimed_is_waited_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, claim = desk.drop(), desk.queue.claim
+    os.utime(path, (time.time() - 30,) * 2)
+    with ExitStack() as stack:
+        monkeypatch.setattr(
+            QueueFolder, "claim", lambda _, *words: stack.enter_context(path.open("a")) and claim(*words)
+        )
+        assert desk.look().moves == ()
+        (claimed,) = path.parent.glob(".accept-*")
+        assert desk.look().moves == ()
+        with claimed.open("a") as file:
+            file.write("title: Log in\n")
+    desk.until(lambda: bool(desk.jobs()))
+    assert desk.job().spec.title == "Log in"
+
+
+def test_a_file_that_some_program_never_closes_is_taken_in_at_last(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepting, "OPEN_S", 60.0)
+    path = desk.drop()
+    with path.open("a"):
+        os.utime(path, (time.time() - 30,) * 2)
+        assert desk.look().moves == ()
+        os.utime(path, (time.time() - 61,) * 2)
+        desk.until(lambda: bool(desk.jobs()))
+
+
 def test_a_file_that_stays_broken_is_kept_with_the_reason_and_told_in_the_ledger(desk: Desk) -> None:
     desk.drop("broken.yaml", "prompt: [\n")
     desk.until(lambda: bool(desk.rejected))
@@ -265,11 +311,15 @@ def test_a_project_that_cannot_be_worked_on_is_refused_with_the_reason(
         submit(desk.ws, PROMPT.encode(), "x.yaml")
 
 
-def test_an_unknown_project_is_refused_with_the_known_ones(desk: Desk) -> None:
-    os.utime(desk.drop(text=f"project: other\n{PROMPT}"), (1, 1))
+def test_an_unknown_project_is_refused_with_its_line_and_the_nearest_one(desk: Desk) -> None:
+    text = f"{PROMPT}project: mian\n"
+    os.utime(desk.drop(text=text), (1, 1))
     desk.look()
-    assert "'other'" in desk.rejected[0]
-    assert "main" in desk.rejected[0]
+    told = "there is no project 'mian' in orc.yaml (there is main); did you mean 'main'?"
+    assert desk.rejected == [f"line 3: `project`: {told}"]
+    with pytest.raises(InvalidFileError) as error:
+        submit(desk.ws, text.encode(), "x.yaml")
+    assert (error.value.file, error.value.line, error.value.reason) == ("x.yaml", 3, told)
 
 
 SKILL = "---\nname: small-diffs\ndescription: Keeps it small.\n---\nChange little.\n"

@@ -55,6 +55,8 @@ def git_holds_the_ref(root: Path) -> Callable[[], None]:
     """Another git is about to move the ref."""
     path = root / ".git" / f"{REF}.lock"
     path.write_text("")
+    # An older one is taken for what a killed git left, and moved away: the ticks may take longer than that.
+    os.utime(path, (time.time() + 3600,) * 2)
     return path.unlink
 
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from engine_world import World, git
+from engine_world import World, attempt, git
 
 from orchestrator.adapters.audit import audit
 from orchestrator.core.job import State
@@ -76,3 +76,14 @@ def test_odd_files_go_the_whole_way_byte_for_byte_and_a_reviewer_can_take_the_pa
     assert (repo / "my menu.txt").read_bytes() == b"caf\xe9\r\nnoir\r\n"
     assert git(repo, "status", "--porcelain", "--untracked-files=no") == ""
     assert audit(repo / ".git", {"main": repo / ".git"}).lies == ()
+
+
+def test_refs_that_a_person_keeps_from_others_are_not_kept_from_orc(world: World) -> None:
+    world.plays = [attempt(write={"code.py": "print('new')\n"})]
+    world.set_up()
+    for key in ("transfer.hideRefs", "uploadpack.hideRefs", "receive.hideRefs"):
+        git(world.root, "config", key, "refs")
+    world.drop("greet.yaml", "prompt: greet\n")
+    world.run()
+    assert world.state("greet") is State.DONE
+    assert world.show("code.py") == "print('new')"
