@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.app import App, clean_line, json_option, pass_app
+from orchestrator.cli.app import TABLE_GAP, App, clean_line, json_option, pass_app
 from orchestrator.cli.complete import complete_agent
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ HEADINGS = (
     "LAST USED",
     "STATE",
 )
+NARROW = tuple(each for each in HEADINGS if each not in ("FAMILY", "ROLES", "LAST USED", "STATE"))
+"""What a terminal shows in one line that has no room for all; the state stands below it."""
+LEAST_STATE = 40
+"""Characters of a state that say what it is."""
 
 
 @click.command()
@@ -82,27 +86,23 @@ def _texts(paths: Sequence[Path]) -> list[str]:
 def _tell_all(app: App, found: Workers) -> None:
     if not found.workers:
         click.echo("There is no agent: write souls/NAME.md, or: orc init")
-    elif app.is_shown_on_terminal():
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, pad_edge=False, expand=True)
-        for heading in HEADINGS:
-            ratio = 1 if heading == "STATE" else None
-            table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold", ratio=ratio)
-        for worker in found.workers:
-            table.add_row(*(Text(cell) for cell in _cells(worker)))
-        app.console().print(table)
     else:
-        rows = [HEADINGS, *(_cells(worker) for worker in found.workers)]
-        widths = [max(len(row[at]) for row in rows) for at in range(len(HEADINGS) - 1)]
-        for row in rows:
-            cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
-            click.echo("  ".join([*cells, row[-1]]))
+        rows = [_cells(worker) for worker in found.workers]
+        if app.is_shown_on_terminal() and not _has_room(rows, app.console().width):
+            at = [HEADINGS.index(each) for each in NARROW]
+            app.table(NARROW, [[row[each] for each in at] for row in rows], below=[row[-1] for row in rows])
+        else:
+            app.table(HEADINGS, rows)
     for problem in found.problems:
         click.echo(f"! {clean_line(problem)}")
     if found.workers:
         click.echo(_counted(found))
+
+
+def _has_room(rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Whether all columns fit beside each other, the state as far as it says what it is."""
+    needed = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
+    return sum(needed[:-1]) + min(needed[-1], LEAST_STATE) + TABLE_GAP * (len(HEADINGS) - 1) <= width
 
 
 def _counted(found: Workers) -> str:

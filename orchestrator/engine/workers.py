@@ -14,6 +14,7 @@ from pathlib import Path
 from orchestrator.adapters.ledger import Folder
 from orchestrator.adapters.tree_spec import read_record
 from orchestrator.core.ids import RunId, RunKind
+from orchestrator.core.nearest import guess
 from orchestrator.core.records import CLEAR, Attempt, Verdict
 from orchestrator.core.schedule import AgentView
 from orchestrator.core.sessions import Session
@@ -148,7 +149,8 @@ def find_worker(found: Workers, name: str) -> WorkerNow:
         if worker.name == name:
             return worker
     known = ", ".join(each.name for each in found.workers) or "none"
-    raise NotFoundError(f"there is no agent {name!r} (there: {known})", hint="orc workers")
+    near = guess(name, (each.name for each in found.workers))
+    raise NotFoundError(f"there is no agent {name!r} (there: {known})" + near, hint="orc workers")
 
 
 def _worker(name: str, view: AgentView, tier: str, runs: Iterable[LiveRun]) -> WorkerNow:

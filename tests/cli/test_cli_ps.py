@@ -238,3 +238,19 @@ def test_a_lock_is_held_by_who_has_its_file_open_and_not_by_who_was_named(tmp_pa
 )
 def test_times_are_told_briefly(seconds: float | None, told: str) -> None:
     assert duration(seconds) == told
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_the_state_of_an_agent_is_shown_on_every_terminal(tmp_path: Path, columns: int) -> None:
+    """It stands last, and had no room at all at 80 columns."""
+    root = w.new_workspace(tmp_path / "work")
+    soul = (root / "souls/worker.md").read_text()
+    assert w.orc(root, "workers", "workr", code=int(ExitCode.NOT_FOUND)).err.count("did you mean 'worker'?") == 1
+    (root / "souls/a-worker-with-a-long-name.md").write_text(soul.replace("backend: player", "backend: plaier"))
+    terminal = w.Terminal(root, "workers", env={"COLUMNS": str(columns), "NO_COLOR": "1"})
+    assert terminal.end() == 0
+    lines = [line.rstrip() for line in terminal.shown.splitlines()]
+    assert [line for line in lines if line.endswith("idle")], terminal.shown
+    assert "cannot start: backend 'plaier' is not in orc" in terminal.shown
+    assert max(map(len, lines)) <= columns
+    assert {"TRIED", "PASSED", "JUDGED", "SESSION", "TOKENS"} <= set(lines[0].split())
