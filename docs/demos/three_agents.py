@@ -128,7 +128,7 @@ def play(root: Path) -> int:
         for verb in ("workers", "ps"):
             show(root, verb)
         engine.wait(timeout=300)
-    for verb in ("status", "workers"):
+    for verb in ("status", "workers", "costs"):
         show(root, verb)
     jobs = [show(root, "show", file.removesuffix(".py")) for file in FILES.values()]
     show(root, "log")

@@ -14,6 +14,7 @@ from orchestrator.adapters.schemas import Lines, load_schema, validate
 from orchestrator.adapters.strict_yaml import Document, load_mapping
 from orchestrator.adapters.templates import SCHEMA_LINE, render_prose, render_section, render_value
 from orchestrator.core.config import Config
+from orchestrator.core.nearest import guess
 from orchestrator.errors import InvalidFileError, NotFoundError, OrcError
 
 FILE_NAME = "orc.yaml"
@@ -123,6 +124,14 @@ def _check_names(document: Document, name: str) -> None:
         _check_name(document, name, ("backends", key, "type"), settings.get("type", "command"), BACKENDS)
         if models and settings.get("model"):
             _check_name(document, name, ("backends", key, "model"), settings["model"], models)
+        if not settings.keys() & {"type", "argv"}:
+            raise InvalidFileError(
+                f"says neither `type:` nor `argv:`, and no type has this name (there: {', '.join(BACKENDS)})"
+                + guess(key, BACKENDS),
+                file=name,
+                line=document.lines["backends", key],
+                key=f"backends.{key}",
+            )
     limits = document.value.get("execution_limits") or {}
     for key in limits.get("projects") or {}:
         _check_name(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -47,7 +48,12 @@ def build_server(hand_in: HandIn, give_verdict: GiveVerdict) -> Any:
             raise ToolError(_words(error)) from error
         return f"handed in as {name}; what comes of it will stand in {answer}"
 
-    @server.tool()
+    def tool(does: Callable[..., str]) -> Callable[..., str]:
+        """Offer it as a tool; its docstring, without the blanks of the source, is what the model reads of it."""
+        server.tool(description=inspect.getdoc(does))(does)
+        return does
+
+    @tool
     def ask(
         question: str,
         options: list[str | dict[str, str]] | None = None,
@@ -64,7 +70,7 @@ def build_server(hand_in: HandIn, give_verdict: GiveVerdict) -> Any:
         content = {"text": question, "options": options or [], "context": context}
         return told(RequestKind.ASK, {**content, "default": default, "expires_h": expires_h})
 
-    @server.tool()
+    @tool
     def remember(text: str, type: Type = "fact", title: str = "", tags: list[str] | None = None) -> str:
         """Keep one or two sentences that will still be true and of use in a month, with what they rest on.
 
@@ -72,7 +78,7 @@ def build_server(hand_in: HandIn, give_verdict: GiveVerdict) -> Any:
         """
         return told(RequestKind.REMEMBER, {"text": text, "type": type, "title": title, "tags": tags or []})
 
-    @server.tool()
+    @tool
     def submit(job: str, name: str = "follow-up.yaml") -> str:
         """Hand in a follow-up job for the same project: the text of a job file in YAML, with at least `prompt:`.
 
@@ -80,12 +86,12 @@ def build_server(hand_in: HandIn, give_verdict: GiveVerdict) -> Any:
         """
         return told(RequestKind.SUBMIT, {"job": job, "name": name})
 
-    @server.tool()
+    @tool
     def progress(text: str) -> str:
         """Say in one line where the work stands, when a person who looks would want to know."""
         return told(RequestKind.PROGRESS, {"text": text})
 
-    @server.tool()
+    @tool
     def verdict(verdict: dict[str, Any]) -> str:
         """Give a review's verdict, the one JSON object that the prompt describes. Only in a review; the last counts."""
         try:

@@ -76,22 +76,31 @@ class App:
         elif text:
             click.echo(clean(text))
 
-    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table: cut to the width on a terminal, the widest columns first; whole in a pipe."""
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, below: Sequence[str] = ()) -> None:
+        """A table: cut to the width on a terminal, the widest columns first; whole in a pipe.
+
+        `below`: on a terminal, a line for each row that stands under it.
+        """
         every = [headings, *rows]
         if self.is_shown_on_terminal():
             from rich.cells import cell_len
             from rich.table import Table
             from rich.text import Text
 
-            console, table = self.console(), Table(box=None, pad_edge=False)
+            console = self.console()
             needed = [max(cell_len(row[at]) for row in every) for at in range(len(headings))]
             room = console.width - TABLE_GAP * (len(headings) - 1)
-            for heading, width in zip(headings, fit_columns(needed, room), strict=True):
-                table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold", width=width)
-            for row in rows:
-                table.add_row(*(Text(cell) for cell in row))
-            console.print(table)
+            widths = fit_columns(needed, room)
+            # A line below a row goes over all columns, which no cell does: then each row is a table of its own.
+            for at, part in enumerate([[row] for row in rows] if below else [rows]):
+                table = Table(box=None, pad_edge=False, show_header=not at)
+                for heading, width in zip(headings, widths, strict=True):
+                    table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold", width=width)
+                for row in part:
+                    table.add_row(*(Text(cell) for cell in row))
+                console.print(table)
+                if below:
+                    console.print(Text(f"  {below[at]}", style="dim"), no_wrap=True, overflow="ellipsis")
             return
         widths = [max(len(row[at]) for row in every) for at in range(len(headings) - 1)]
         for row in every:

@@ -16,7 +16,7 @@ def rules() -> None:
     """Rules: what went wrong once, in every agent's instructions."""
 
 
-@rules.command()
+@rules.command(short_help="Write the rules into CLAUDE.md, AGENTS.md, GEMINI.md.")
 @json_option
 @pass_app
 def build(app: App) -> None:
@@ -31,7 +31,7 @@ def build(app: App) -> None:
         raise SystemExit(ExitCode.REFUSED)
 
 
-@rules.command()
+@rules.command(short_help="Whether the files carry the rules as they are.")
 @json_option
 @pass_app
 def check(app: App) -> None:
@@ -42,7 +42,7 @@ def check(app: App) -> None:
         raise SystemExit(ExitCode.FAILED)
 
 
-@rules.command()
+@rules.command(short_help="Add the block to FILE, a file of your own.")
 @click.argument("file", type=click.Choice(FILES))
 @json_option
 @pass_app

@@ -42,7 +42,7 @@ def schedule() -> None:
     """
 
 
-@schedule.command("list")
+@schedule.command("list", short_help="When each is due, and what came of its slots.")
 @json_option
 @pass_app
 def list_(app: App) -> None:
@@ -68,7 +68,7 @@ def _cells(one: Listed) -> tuple[str, ...]:
     return (one.name, clean_line(one.cron), one.tz, coming or "never", one.last or "-", *counts, one.job or "-")
 
 
-@schedule.command("next")
+@schedule.command("next", short_help="The next times of NAME, or of all.")
 @click.argument("name", required=False, shell_complete=complete_schedule)
 @click.option("-n", "--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
 @json_option
@@ -96,7 +96,7 @@ def next_(app: App, name: str | None, count: int) -> None:
     app.emit({"times": facts}, "\n".join(lines) or "Nothing is due any more.")
 
 
-@schedule.command()
+@schedule.command(short_help="What NAME means in words.")
 @click.argument("name", shell_complete=complete_schedule)
 @json_option
 @pass_app

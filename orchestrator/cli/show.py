@@ -126,10 +126,6 @@ def _cut(text: str) -> list[str]:
     return lines if len(lines) <= SHOWN_LINES else [*lines[:SHOWN_LINES], f"… {len(lines) - SHOWN_LINES} more lines"]
 
 
-def _last_line(text: str) -> str:
-    return next((line for line in reversed(text.splitlines()) if line.strip()), "")
-
-
 def _record_lines(stem: str, record: Any, git: str) -> Iterator[str]:
     """One record in a few lines; all of it is in `--json` and in the ledger."""
     from orchestrator.core.attempt_record import Attempt
@@ -175,6 +171,7 @@ def _request(asked: Requested) -> str:
 def _attempt(record: Attempt) -> Iterator[str]:
     from orchestrator.core.attempt_record import UNANSWERED
     from orchestrator.core.matching import tell_rule
+    from orchestrator.core.report import last_words
 
     worker = record.worker
     yield f"{worker.agent} ({worker.model or worker.family or 'undeclared'})"
@@ -199,7 +196,7 @@ def _attempt(record: Attempt) -> Iterator[str]:
         yield f"skills: {', '.join(_skill(each) for each in record.skills)}"
     yield from _spoke(record.spoke)
     if record.report.strip():
-        yield f"said: {_last_line(record.report)}"
+        yield f"said: {last_words(record.report)}"
     for fix in record.fixes:
         yield f"asked: {fix.id} {fix.problem}"
     for answer in record.answers:

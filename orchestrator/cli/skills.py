@@ -42,7 +42,7 @@ def skills() -> None:
     """
 
 
-@skills.command("list")
+@skills.command("list", short_help="Every skill, who brings it, its trigger, what is wrong.")
 @json_option
 @pass_app
 def list_(app: App) -> None:
@@ -70,7 +70,7 @@ def _list_cells(skill: SkillNow) -> tuple[str, ...]:
     return (skill.name, str(skill.tokens), ", ".join(skill.agents) or "-", trigger, clean_line(skill.description))
 
 
-@skills.command()
+@skills.command(short_help="One skill as an agent gets it.")
 @click.argument("name", metavar="NAME[@BLOB]", shell_complete=complete_skill)
 @json_option
 @pass_app
@@ -93,7 +93,7 @@ def show(app: App, name: str) -> None:
     app.emit({**facts, "tokens": tokens, "body": skill.body}, "\n".join(lines))
 
 
-@skills.command()
+@skills.command(short_help="The versions of a skill, and what came of each.")
 @click.argument("name", metavar="NAME[@BLOB]", shell_complete=complete_skill)
 @json_option
 @pass_app
@@ -180,7 +180,7 @@ def _notes(version: Version) -> Iterator[str]:
         yield "tokens: too few to tell"
 
 
-@skills.command()
+@skills.command(short_help="How two versions differ, or the skills of two runs.")
 @click.argument("what", nargs=-1, required=True, metavar="NAME BLOB BLOB | RUN RUN", shell_complete=complete_skill)
 @json_option
 @pass_app

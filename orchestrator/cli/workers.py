@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +31,10 @@ HEADINGS = (
     "LAST USED",
     "STATE",
 )
-GIVE_WAY = ("TOKENS", "SESSION", "ROLES", "LAST USED", "JUDGED", "MODEL", "TRIED", "PASSED", "FAMILY", "BACKEND")
-"""The columns that a narrow terminal goes without, the first of them first."""
-LEAST_STATE = 24
-"""So much of the state is to be read before another column is shown."""
+NARROW = tuple(each for each in HEADINGS if each not in ("FAMILY", "ROLES", "LAST USED", "STATE"))
+"""What a terminal shows in one line that has no room for all; the state stands below it."""
+LEAST_STATE = 40
+"""Characters of a state that say what it is."""
 
 
 @click.command()
@@ -86,43 +86,23 @@ def _texts(paths: Sequence[Path]) -> list[str]:
 def _tell_all(app: App, found: Workers) -> None:
     if not found.workers:
         click.echo("There is no agent: write souls/NAME.md, or: orc init")
-    elif app.is_shown_on_terminal():
-        from rich.table import Table
-        from rich.text import Text
-
-        console, table = app.console(), Table(box=None, pad_edge=False, expand=True)
-        told = [dict(zip(HEADINGS, _cells(worker), strict=True)) for worker in found.workers]
-        shown = headings_for(told, console.width)
-        for heading in shown:
-            ratio = 1 if heading == "STATE" else None
-            table.add_column(heading, no_wrap=True, overflow="ellipsis", header_style="bold", ratio=ratio)
-        for line in told:
-            table.add_row(*(Text(line[heading]) for heading in shown))
-        console.print(table)
-        if left_out := [heading for heading in HEADINGS if heading not in shown]:
-            click.echo(f"No room for {', '.join(left_out)}: orc workers NAME, or a wider terminal")
     else:
-        rows = [HEADINGS, *(_cells(worker) for worker in found.workers)]
-        widths = [max(len(row[at]) for row in rows) for at in range(len(HEADINGS) - 1)]
-        for row in rows:
-            cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
-            click.echo("  ".join([*cells, row[-1]]))
+        rows = [_cells(worker) for worker in found.workers]
+        if app.is_shown_on_terminal() and not _has_room(rows, app.console().width):
+            at = [HEADINGS.index(each) for each in NARROW]
+            app.table(NARROW, [[row[each] for each in at] for row in rows], below=[row[-1] for row in rows])
+        else:
+            app.table(HEADINGS, rows)
     for problem in found.problems:
         click.echo(f"! {clean_line(problem)}")
     if found.workers:
         click.echo(_counted(found))
 
 
-def headings_for(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
-    """The columns for which a terminal of this width has room, without cutting any of them but the state."""
-    needed = {heading: max(len(each) for each in (heading, *(row[heading] for row in rows))) for heading in HEADINGS}
-    needed["STATE"] = min(needed["STATE"], LEAST_STATE)
-    shown = list(HEADINGS)
-    for heading in GIVE_WAY:
-        if sum(needed[each] + TABLE_GAP for each in shown) - TABLE_GAP <= width:
-            break
-        shown.remove(heading)
-    return shown
+def _has_room(rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Whether all columns fit beside each other, the state as far as it says what it is."""
+    needed = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
+    return sum(needed[:-1]) + min(needed[-1], LEAST_STATE) + TABLE_GAP * (len(HEADINGS) - 1) <= width
 
 
 def _counted(found: Workers) -> str:

@@ -13,6 +13,15 @@ _FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n```", re.S)
 _KINDS = (FIXED, DISPUTED)
 
 
+def last_words(report: str) -> str:
+    """The last line that an author wrote in words: a block of answers, which ends many reports, is for the engine.
+
+    Of a report without words it is the last line, of an empty one ''.
+    """
+    in_words = [line for line in _FENCED.sub("", report).splitlines() if not line.lstrip().startswith(("{", "```"))]
+    return next((line for line in reversed((*report.splitlines(), "", *in_words)) if line.strip()), "")
+
+
 def parse_answers(report: str, fixes: Iterable[Fix]) -> tuple[Answer, ...]:
     """The answers to the fixes that were asked for; the last block that holds any counts. Never raises."""
     known = {fix.id for fix in fixes}

@@ -27,7 +27,7 @@ from orchestrator.adapters.supervised import End, Limits, Supervised
 from orchestrator.core.board import AgentView
 from orchestrator.core.config import BackendConfig, Config
 from orchestrator.core.said import Said
-from orchestrator.engine.agents import BUILT_IN, backend_of, backend_settings
+from orchestrator.engine.agents import BUILT_IN, backend_of, backend_problem, backend_settings
 from orchestrator.engine.finding import Finding, Health
 from orchestrator.errors import NotFoundError
 
@@ -50,9 +50,8 @@ def look_at_programs(config: Config, root: Path, agents: Mapping[str, AgentView]
         backend = backend_of(config, name)
         if backend is None or backend.type not in BUILT_IN:
             continue
-        users = [agent for agent in agents.values() if agent.soul.backend == name]
-        if all(agent.problem for agent in users):
-            continue  # What is wrong with it is told with its agents.
+        if not _is_installed(backend, root):
+            continue  # That is told with its agents.
         yield _tell_backend(name, _version(backend, root), standing_of(backend, root))
     used = {backend.type for agent in agents.values() if (backend := backend_of(config, agent.soul.backend))}
     for name in sorted(BUILT_IN - used):
@@ -64,9 +63,23 @@ def look_at_programs(config: Config, root: Path, agents: Mapping[str, AgentView]
 
 def _tell_unused(backend: BackendConfig, root: Path) -> Iterator[Finding]:
     name = backend.type
-    if find_backend(name).seen and shutil.which(name) and not standing_of(backend, root).package:
+    if find_backend(name).seen and _is_installed(backend, root) and not standing_of(backend, root).package:
         text = f"{_version(backend, root)}; no agent uses it; {_what_is_there(backend, root)}"
         yield Finding(f"backend {name}", Health.OK, text)
+
+
+def _is_installed(backend: BackendConfig, root: Path) -> bool:
+    """Whether its program is on this machine; a Python package comes with orc."""
+    program = backend_settings(backend, root)["program"] or backend.type
+    return bool(shutil.which(program) or standing_of(backend, root).package)
+
+
+def way_to_log_in(config: Config, root: Path, agent: AgentView) -> str:
+    """What to do if no more than its key or its login is missing to an agent that cannot be started, else ''."""
+    backend = backend_of(config, agent.soul.backend)
+    if backend is None or backend.type not in BUILT_IN or agent.problem != backend_problem(backend, root):
+        return ""
+    return standing_of(backend, root).way_out if _is_installed(backend, root) else ""
 
 
 def _version(backend: BackendConfig, root: Path) -> str:
@@ -76,7 +89,7 @@ def _version(backend: BackendConfig, root: Path) -> str:
     found = ask_version(program, path=os.environ.get("PATH", ""))
     seen = find_backend(backend.type).seen
     remark = f" (orc was tried with {seen})" if seen and not _is_version(found, seen) else ""
-    return (f"{program}: {found}" if found else f"{program}: it does not say which version it is") + remark
+    return (f"{program}: {found}" if found else f"{program}: in 10 s it did not say which version it is") + remark
 
 
 def _is_version(told: str, version: str) -> bool:

@@ -18,7 +18,7 @@ from orchestrator.core.possible import find_impossible
 from orchestrator.core.review import independence_of, is_enough
 from orchestrator.core.schedule import AgentView
 from orchestrator.core.trials import find_broken, tell_broken
-from orchestrator.engine.agent_programs import look_at_programs
+from orchestrator.engine.agent_programs import look_at_programs, way_to_log_in
 from orchestrator.engine.agents import backend_for, view_agents
 from orchestrator.engine.bases import view_project
 from orchestrator.engine.finding import Finding, Health
@@ -168,7 +168,8 @@ def _agents(ws: Workspace) -> Iterator[Finding]:
             told = agent.soul.backend in ws.config.backends
             settings = f"`backends: {agent.soul.backend}:` in orc.yaml, or " if told else ""
             hint = f"mend {settings}`backend:` in souls/{name}.md"
-            yield Finding(f"agent {name}", Health.FAIL, agent.problem, hint)
+            way = way_to_log_in(ws.config, ws.paths.root, agent)
+            yield Finding(f"agent {name}", Health.FAIL, agent.problem, way or hint)
         elif agent.soul.drain:
             text = f"gets nothing new: {agent.soul.drain}"
             yield Finding(f"agent {name}", Health.WARN, text, f"orc retire {name}, or: orc drain {name} --undo")

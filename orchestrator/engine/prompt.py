@@ -11,6 +11,7 @@ from orchestrator.adapters.library import blob_id
 from orchestrator.core.attempt_record import Attempt, PromptPart, Used
 from orchestrator.core.job import Job
 from orchestrator.core.matching import Matching
+from orchestrator.core.nearest import guess
 from orchestrator.core.prompt import WHY_IN_REVIEW, fill_review
 from orchestrator.core.review_record import ReviewRecord
 from orchestrator.core.schedule import AgentView
@@ -66,7 +67,8 @@ def show_prompt(ws: Workspace, job: Job, *, agent: str = "", attempt: int = 0) -
     name, rule = (agent, "asked for on the command line") if agent else _choose(Matching(board), job)
     if name not in board.agents:
         known = ", ".join(sorted(board.agents)) or "none"
-        raise NotFoundError(f"there is no agent {name!r} (there: {known})", hint="orc workers")
+        near = guess(name, board.agents)
+        raise NotFoundError(f"there is no agent {name!r} (there: {known})" + near, hint="orc workers")
     return _would_be(ws, job, board.agents[name], rule)
 
 
@@ -121,7 +123,9 @@ def _choose(matching: Matching, job: Job) -> tuple[str, str]:
     chosen = matching.worker(job, frozenset())
     if chosen is None:
         why = matching.problem(job) or "nobody can take it"
-        raise NotFoundError(f"no agent would get {job.id}: {why}", hint="orc doctor, or orc prompt --agent NAME")
+        raise NotFoundError(
+            f"no agent would get {job.id}: {why}", hint=f"orc doctor, or orc prompt {job.id} --agent NAME"
+        )
     return chosen
 
 

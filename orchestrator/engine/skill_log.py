@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator.adapters.library import blob_id, scan_skills
 from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.ids import RunId, RunKind
+from orchestrator.core.nearest import guess
 from orchestrator.core.review_record import CLEAR
 from orchestrator.core.skills import skill_of_path, skill_path, split_pin
 from orchestrator.core.transitions import Event
@@ -79,14 +80,15 @@ def read_skill_log(ws: Workspace, asked: str) -> SkillLog:
 def _read_all(ws: Workspace, name: str) -> SkillLog:
     steps = read_history(ws, None, STEPS)
     tallies = count_skill(reversed(steps), name)
-    current = scan_skills(ws.paths.root).good.get(name)
+    there = scan_skills(ws.paths.root).good
+    current = there.get(name)
     now = current.blob if current else ""
     # The ledger's copy is of the last version that was used, perhaps long ago. All its history would take too long.
     copy = ws.ledger.read_file(f"library/{skill_path(name)}")
     older = [blob_id(copy)] if copy is not None and blob_id(copy) not in tallies else []
     blobs = list(dict.fromkeys([*older, *tallies, *([now] if now else [])]))
     if not blobs:
-        raise NotFoundError(f"nothing is known of a skill {name!r}", hint="orc skills list")
+        raise NotFoundError(f"nothing is known of a skill {name!r}" + guess(name, there), hint="orc skills list")
     versions: list[Version] = []
     before = NOT_MEASURED
     for blob in blobs:

@@ -15,6 +15,7 @@ from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.adapters.tree_spec import read_record
 from orchestrator.core.attempt_record import Attempt
 from orchestrator.core.ids import RunId, RunKind
+from orchestrator.core.nearest import guess
 from orchestrator.core.review_record import CLEAR, Verdict
 from orchestrator.core.schedule import AgentView
 from orchestrator.core.sessions import Session
@@ -149,7 +150,8 @@ def find_worker(found: Workers, name: str) -> WorkerNow:
         if worker.name == name:
             return worker
     known = ", ".join(each.name for each in found.workers) or "none"
-    raise NotFoundError(f"there is no agent {name!r} (there: {known})", hint="orc workers")
+    near = guess(name, (each.name for each in found.workers))
+    raise NotFoundError(f"there is no agent {name!r} (there: {known})" + near, hint="orc workers")
 
 
 def _worker(name: str, view: AgentView, tier: str, runs: Iterable[LiveRun]) -> WorkerNow:

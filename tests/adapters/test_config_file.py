@@ -130,6 +130,8 @@ def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
         ("projects: {m: {checks: [{run: x, timeout_s: 99999}]}}", "projects.m.checks[0].timeout_s", "at most 21600"),
         ("backends: {b: {type: comand}}", "backends.b.type", "did you mean `command`?"),
         ("backends: {b: {model: strnog-1}}\nmodels: {strong-1: {}}", "backends.b.model", "did you mean `strong-1`?"),
+        ("backends: {claud: {model: m}}", "backends.claud", "did you mean 'claude'?"),
+        ("backends: {mine: {}}", "backends.mine", "neither `type:` nor `argv:`"),
         ("backends: {b: {argv: prog -x}}", "backends.b.argv", "must be a list"),
         ("backends: {b: {env: {A: 1}}}", "backends.b.env.A", "must be text, is 1"),
         ("backends: {b: {env: {A=B: x}}}", "backends.b.env", "does not have the form"),
@@ -209,7 +211,7 @@ def test_the_schema_has_the_bounds_of_suspicion() -> None:
 
 @pytest.mark.parametrize(("path", "kind", "hidden"), SECTIONS)
 def test_every_example_in_the_schema_is_accepted(path: tuple[str, ...], kind: type[Any], hidden: set[str]) -> None:
-    base: dict[str, Any] = {"run": "x"} if kind is Setup else {}
+    base: dict[str, Any] = {"run": "x"} if kind is Setup else {"argv": ["x"]} if kind is BackendConfig else {}
     keys = _section(path)["properties"]
     tried = [(key, example) for key, sub in keys.items() for example in sub.get("examples", [])]
     assert tried
@@ -263,7 +265,7 @@ def test_a_backend_with_the_name_of_a_type_is_of_that_type(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("claude", "{argv: [claude, -p]}"), ("claude", "{type: command}"), ("mine", "{model: m}"), ("mine", "{}")],
+    [("claude", "{argv: [claude, -p]}"), ("claude", "{type: command}"), ("mine", "{argv: [mine]}")],
 )
 def test_one_that_says_otherwise_or_has_a_name_of_its_own_is_a_command(name: str, settings: str) -> None:
     assert parse(f"version: 1\nbackends: {{{name}: {settings}}}\n").backends[name].type == "command"

@@ -400,24 +400,38 @@ def test_a_login_that_is_not_there_is_told_with_the_way_to_one_and_its_content_n
     (programs / name).chmod(0o755)
     env = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "HOME": str(home)}
 
-    def told() -> dict[str, Any]:
+    def told() -> tuple[dict[str, Any], dict[str, Any]]:
+        """What is said of the backend, and of the agent that uses it."""
         output = w.orc(root, "doctor", "--json", env=env)
         assert "tell-nobody" not in output.out
-        return next(each for each in output.json()["findings"] if each["what"] == f"backend {name}")
+        found = {each["what"]: each for each in output.json()["findings"]}
+        return found[f"backend {name}"], found.get("agent ada", {})
 
-    assert "no agent uses it; the key in " in told()["text"]
-    assert f"~/{place} is not there" in told()["text"]
+    backend, _ = told()
+    assert "no agent uses it; the key in " in backend["text"]
+    assert f"~/{place} is not there" in backend["text"]
     (root / "souls" / "ada.md").write_text(f"---\nbackend: {name}\nmodel: m/m\n---\n" + BODY)
-    with (root / "orc.yaml").open("a") as config:
-        config.write(f"  {name}: {{login: true}}\n")
-    assert told()["health"] == "warn"
-    assert f"~/{place} is not there" in told()["text"]
-    assert way_out in told()["hint"]
+    backend, ada = told()
+    assert ada["health"] == "fail"
+    assert backend["text"].startswith(f"{name}: 1.0.0 ")
+    for word in ("put the key of the API into ", way_out, f"say `login: true` below `backends: {name}:` in orc.yaml"):
+        assert word in ada["hint"]
+        assert word in backend["hint"]
     (home / place).parent.mkdir(parents=True)
     (home / place).write_text('{"token": "tell-nobody"}')
     (home / place).chmod(0)
-    assert told()["health"] == "ok"
-    assert told()["text"].endswith(f"your own login, with your HOME: ~/{place} is there")
+    _, ada = told()
+    assert f"for your own login, which ~/{place} seems to be, say `login: true`" in ada["hint"]
+    with (root / "orc.yaml").open("a") as config:
+        config.write(f"  {name}: {{login: true}}\n")
+    backend, _ = told()
+    assert backend["health"] == "ok"
+    assert backend["text"].endswith(f"your own login, with your HOME: ~/{place} is there")
+    (home / place).unlink()
+    backend, _ = told()
+    assert backend["health"] == "warn"
+    assert f"~/{place} is not there" in backend["text"]
+    assert way_out in backend["hint"]
     assert set((tmp_path / "asked").read_text().splitlines()) == {"--version"}
 
 

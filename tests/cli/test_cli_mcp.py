@@ -66,7 +66,9 @@ def test_the_tools_write_what_the_commands_write(tmp_path: Path) -> None:
     env, folder = place(tmp_path)
 
     async def calls(client: Client) -> None:
-        assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
+        tools = (await client.list_tools()).tools
+        assert {tool.name for tool in tools} == TOOLS
+        assert all(tool.description and "\n " not in tool.description for tool in tools)
         options = ["a", "b", {"key": "c", "label": "see", "consequence": "It is seen."}]
         ok, told = await call(client, "ask", question="Which one?", options=options, default="c", expires_h=48)
         assert (ok, "what comes of it will stand in" in told) == (True, True)

@@ -112,6 +112,7 @@ def test_it_shows_what_a_reviewer_was_told_with_the_diff_and_without_the_nonce(r
     [
         (("--attempt", "7"), 3, "has no attempt-7"),
         (("--agent", "nobody"), 3, "there is no agent 'nobody'"),
+        (("--agent", "wrker"), 3, "did you mean 'worker'?"),
         (("--review", "7"), 3, "has no review-7"),
         (("--agent", "worker", "--attempt", "1"), 2, "one of them"),
         (("--review", "1", "--attempt", "1"), 2, "one of them"),

@@ -18,9 +18,7 @@ import pytest
 
 from orchestrator.adapters.locks import release_lease, take_lease
 from orchestrator.adapters.process_table import command_of, holders_of, process_table
-from orchestrator.cli.app import TABLE_GAP
 from orchestrator.cli.ps import duration
-from orchestrator.cli.workers import HEADINGS, LEAST_STATE, headings_for
 from orchestrator.errors import ExitCode
 
 CONFIG = """\
@@ -242,26 +240,17 @@ def test_times_are_told_briefly(seconds: float | None, told: str) -> None:
     assert duration(seconds) == told
 
 
-WORKER = (
-    "engineer",
-    "claude",
-    "fable-5",
-    "anthropic",
-    "work",
-    "11",
-    "3/3",
-    "0",
-    "each job",
-    "-",
-    "2026-11-22T10:01:19Z",
-)
-
-
-@pytest.mark.parametrize(("width", "left_out"), [(80, 5), (120, 2), (200, 0), (40, 10)])
-def test_a_narrow_terminal_goes_without_columns_and_cuts_none(width: int, left_out: int) -> None:
-    rows = [dict(zip(HEADINGS, (*WORKER, state), strict=True)) for state in ("idle", "at work on " + "x" * 90)]
-    shown = headings_for(rows, width)
-    assert [each for each in HEADINGS if each in shown] == shown
-    assert (shown[0], shown[-1], len(HEADINGS) - len(shown)) == ("NAME", "STATE", left_out)
-    told = sum(max(len(row[each]) for row in [*rows, {each: each}]) for each in shown[:-1])
-    assert told + LEAST_STATE + TABLE_GAP * (len(shown) - 1) <= width
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_the_state_of_an_agent_is_shown_on_every_terminal(tmp_path: Path, columns: int) -> None:
+    """It stands last, and had no room at all at 80 columns."""
+    root = w.new_workspace(tmp_path / "work")
+    soul = (root / "souls/worker.md").read_text()
+    assert w.orc(root, "workers", "workr", code=int(ExitCode.NOT_FOUND)).err.count("did you mean 'worker'?") == 1
+    (root / "souls/a-worker-with-a-long-name.md").write_text(soul.replace("backend: player", "backend: plaier"))
+    terminal = w.Terminal(root, "workers", env={"COLUMNS": str(columns), "NO_COLOR": "1"})
+    assert terminal.end() == 0
+    lines = [line.rstrip() for line in terminal.shown.splitlines()]
+    assert [line for line in lines if line.endswith("idle")], terminal.shown
+    assert "cannot start: backend 'plaier' is not in orc" in terminal.shown
+    assert max(map(len, lines)) <= columns
+    assert {"TRIED", "PASSED", "JUDGED", "SESSION", "TOKENS"} <= set(lines[0].split())

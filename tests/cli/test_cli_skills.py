@@ -115,6 +115,11 @@ def test_what_does_not_exist_is_said_so(made: tuple[Path, str, str], asked: str)
         assert blob(NEW)[:12] in error["message"]
 
 
+def test_the_log_of_a_skill_that_there_is_not_names_the_nearest(made: tuple[Path, str, str]) -> None:
+    done = w.orc(made[0], "skills", "log", "greting", code=int(ExitCode.NOT_FOUND))
+    assert "did you mean 'greeting'?" in done.err
+
+
 # --- pinned versions ---
 
 

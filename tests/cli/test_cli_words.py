@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import cli_world as w
+import click
 import pytest
 from click.testing import CliRunner
 
 from orchestrator.cli.app import App, clean
-from orchestrator.cli.main import VERBS
+from orchestrator.cli.main import VERBS, Verbs
 from orchestrator.cli.main import orc as command
 from orchestrator.errors import ExitCode
 
@@ -82,6 +83,15 @@ def test_every_verb_is_explained() -> None:
     everything = CliRunner().invoke(command, ["help", "--all"], obj=App(Path())).output
     assert all(f"--- orc {verb}" in everything for verb in VERBS)
     assert "orc rules adopt" in everything
+
+
+def test_no_line_of_help_about_the_verbs_of_a_verb_is_cut() -> None:
+    verbs = Verbs()
+    groups = [each for name in VERBS if isinstance(each := verbs.get_command(click.Context(verbs), name), click.Group)]
+    assert {"skills", "schedule"} <= {group.name for group in groups}
+    for group in groups:
+        told = group.get_help(click.Context(group, info_name=group.name, terminal_width=80, max_content_width=80))
+        assert "..." not in told.partition("Commands:")[2], told
 
 
 def test_help_tells_every_exit_code() -> None:

@@ -36,7 +36,7 @@ from orchestrator.core.job import Fix, Job, SecondWhy, State
 from orchestrator.core.judge import review_ended
 from orchestrator.core.prompt import fix_list
 from orchestrator.core.records import CardKind
-from orchestrator.core.report import parse_answers
+from orchestrator.core.report import last_words, parse_answers
 from orchestrator.core.review import fixes_of, numbered
 from orchestrator.core.review_record import Finding, Item
 from orchestrator.core.rounds import carry_on, dispute_of, is_all_disputed, key_of, signature_of
@@ -313,3 +313,24 @@ def test_a_report_answers_fixes_or_says_nothing_of_them() -> None:
     report = 'Done.\n```json\n{"answers": [{"id": "F1", "answer": "disputed", "reason": "It ends."}]}\n```'
     assert parse_answers(report, fixes) == (Answer("F1", "disputed", "It ends."),)
     assert parse_answers("Done.", fixes) == ()
+
+
+BLOCK = '```json\n{"answers": [{"id": "F1", "answer": "fixed"}]}\n```'
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        (f"I looked.\n\nIt ends now.\n{BLOCK}\n", "It ends now."),
+        ('It ends now.\n{"answers": []}', "It ends now."),
+        (f"First.\n{BLOCK}\nThat is all.\n", "That is all."),
+        ("It ends now.\n```json\n{", "It ends now."),
+        (BLOCK, "```"),
+        ("Done.", "Done."),
+        (" \n", ""),
+        ("", ""),
+    ],
+)
+def test_what_an_author_said_last_is_in_words(report: str, said: str) -> None:
+    """Each report with fixes ends with a block of answers: of it `orc show` had its last three back-ticks."""
+    assert last_words(report) == said

@@ -148,17 +148,25 @@ def standing_of(
         name = key_of(settings, key)
         if os.environ.get(name):
             return Standing(f"the key in {name}, and an empty HOME")
-        other = f"; or {log_in}, and say `login: true`" if log_in else ""
+        told = f"`login: true` below `backends: {settings.get('name') or 'NAME'}:` in orc.yaml"
+        if there := _login_in(home, logins):
+            other = f"; or, for your own login, which ~/{there} seems to be, say {told}"
+        else:
+            other = f"; or {log_in}, and say {told}" if log_in else ""
         return Standing(f"the key in {name}, which is not set", f"put the key of the API into {name}{other}")
     passed = [name for name in text_list(settings, "pass_env") or () if name in tokens and os.environ.get(name)]
     if passed:
         return Standing(f"the token in {passed[0]}, and your HOME")
     if not logins or home is None:
         return Standing("your own login, with your HOME (orc doctor --try tells whether it is one)")
-    there = next((place for place in logins if _holds_something(home / place)), "")
-    if there:
+    if there := _login_in(home, logins):
         return Standing(f"your own login, with your HOME: ~/{there} is there")
     return Standing(f"your own login, with your HOME, but ~/{' or ~/'.join(logins)} is not there", log_in)
+
+
+def _login_in(home: Path | None, logins: Collection[str]) -> str:
+    """Where below a HOME a login is kept; '' if nowhere."""
+    return next((place for place in logins if home is not None and _holds_something(home / place)), "")
 
 
 def _holds_something(path: Path) -> bool:
