@@ -2,23 +2,27 @@
 
 Loading Python and orc takes longer than all else at the start of a run. So an engine keeps a nursery: a process of one
 thread, with everything imported, that forks once for each run and knows nothing of jobs. It ends with its engine; the
-shims do not.
+shims do not. What reads the answers of agents is imported while nobody asks for a run, so that no run imports it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.adapters.effects import Effect, effect
+from orchestrator.errors import OrcError
 
 if TYPE_CHECKING:
     import socket
@@ -34,7 +38,7 @@ _BEGIN = "import gc, sys; gc.disable(); sys.path.insert(0, sys.argv[1]); "
 SHIM_CODE = _BEGIN + "from orchestrator.engine.run import main; gc.enable(); sys.exit(main(sys.argv[2:]))"
 _NURSERY_CODE = (
     _BEGIN + "from orchestrator.adapters.shims import serve; from orchestrator.engine.run import main; "
-    "gc.freeze(); gc.enable(); serve(int(sys.argv[2]), main)"
+    "gc.freeze(); gc.enable(); serve(int(sys.argv[2]), main, sys.argv[3:])"
 )
 
 
@@ -75,9 +79,13 @@ def _open_log(folder: Path) -> int:
 
 
 class Nursery:
-    """Where an engine's shims come from. Used by one thread; close it at the end, which ends no shim."""
+    """Where an engine's shims come from. Used by one thread; close it at the end, which ends no shim.
 
-    def __init__(self) -> None:
+    `backends` are those that runs may need, by name.
+    """
+
+    def __init__(self, backends: Sequence[str] = ()) -> None:
+        self._backends = tuple(backends)
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
@@ -92,9 +100,8 @@ class Nursery:
             number = theirs.fileno()
             try:
                 with effect(Effect.NURSERY_START):
-                    self._process = _start(
-                        _NURSERY_CODE, str(number), inherit=[number], output=subprocess.DEVNULL, extra={}
-                    )
+                    args = (str(number), *self._backends)
+                    self._process = _start(_NURSERY_CODE, *args, inherit=[number], output=subprocess.DEVNULL, extra={})
             except OSError:
                 ours.close()
                 return
@@ -155,17 +162,19 @@ class Nursery:
         self._process = self._socket = None
 
 
-def serve(number: int, main: Callable[[Sequence[str]], int]) -> None:
+def serve(number: int, main: Callable[[Sequence[str]], int], backends: Sequence[str] = ()) -> None:
     """The nursery itself: fork a shim for each folder that comes in with its lease and its log, until the engine ends.
 
-    `number` is the file descriptor of the socket; `main` what a shim does.
+    `number` is the file descriptor of the socket; `main` what a shim does; `backends` are loaded while nobody asks.
     """
     import socket
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for a shim: the kernel takes its zombie away.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    rest = deque(backends)
     with socket.socket(fileno=number) as engine:
         while True:
+            _load(rest, engine)
             try:
                 request, handles, _, _ = socket.recv_fds(engine, _REQUEST_BYTES, 2)
             except ConnectionError:
@@ -184,6 +193,16 @@ def serve(number: int, main: Callable[[Sequence[str]], int]) -> None:
             os.close(shim_log)
             with contextlib.suppress(ConnectionError):
                 engine.sendall(str(pid).encode())
+
+
+def _load(backends: deque[str], engine: socket.socket) -> None:
+    """Import what reads the answers of these backends, until the engine asks for a run."""
+    from orchestrator.adapters.backends.registry import find_backend
+
+    while backends and not select.select([engine], [], [], 0)[0]:
+        with contextlib.suppress(OrcError):  # Whoever needs one that is broken is told by the run.
+            find_backend(backends.popleft())
+        gc.freeze()  # What is never collected is never written to, and so shared with all shims.
 
 
 def _become_shim(folder: str, lease: int, shim_log: int, main: Callable[[Sequence[str]], int]) -> int:

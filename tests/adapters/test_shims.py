@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -163,6 +165,36 @@ def test_a_folder_whose_name_is_too_long_for_a_request_gets_a_shim_of_its_own(be
     assert parent_of(run.shim) == os.getpid()
     wait_until(lambda: has_ended(run.shim))
     assert not run.is_running()
+
+
+SERVER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from orchestrator.adapters.shims import serve
+def main(argv):
+    Path(argv[0], "loaded").write_text(str("orchestrator.adapters.backends.opencode" in sys.modules))
+    return 0
+serve(int(sys.argv[2]), main, ["no-such-backend", "opencode"])
+"""
+
+
+def test_what_reads_the_answers_of_agents_is_loaded_before_a_run_begins(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    argv = [sys.executable, "-c", SERVER, str(Path(__file__).parents[2]), str(theirs.fileno())]
+    loaded = tmp_path / "loaded"
+    with theirs:
+        server = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+    with server, ours, open(os.devnull, "ab") as null:
+
+        def is_loaded() -> bool:
+            loaded.unlink(missing_ok=True)
+            socket.send_fds(ours, [json.dumps(str(tmp_path)).encode() + b"\n"], [null.fileno()] * 2)
+            assert int(ours.recv(64)) > 0
+            wait_until(lambda: loaded.exists() and loaded.read_text() != "")
+            return loaded.read_text() == "True"
+
+        wait_until(is_loaded)
 
 
 ENGINE = """
