@@ -18,6 +18,8 @@ from pathlib import Path
 
 LINUX = sys.platform.startswith("linux")
 KILL_SECONDS = 10.0
+ENVIRON_BYTES = 65536
+"""An environment is read in pieces of so many."""
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -132,7 +134,8 @@ def kill_descendants(
 
 
 def _processes_of_run(run_id: str, run_dir: Path | None, root: int | None) -> list[Process]:
-    marked = {pid for pid in _pids() if _has_marker(pid, run_id, run_dir)} if LINUX else set()
+    marker = _marker(run_id, run_dir)
+    marked = {pid for pid in _pids() if _has_marker(pid, marker)} if LINUX else set()
     if not marked - {os.getpid()} and root is not None and _children(root) == []:
         return []  # Nearly always: then nobody's parents have to be looked up.
     table = _process_table()
@@ -186,13 +189,23 @@ def _rows_of_ps() -> Iterable[Process]:
             yield Process(pid=int(pid), parent=int(parent), group=int(group), zombie=state.startswith("Z"))
 
 
-def _has_marker(pid: int, run_id: str, run_dir: Path | None) -> bool:
-    wanted = {f"ORC_RUN={run_id}".encode()} | ({b"ORC_RUN_DIR=" + os.fsencode(run_dir)} if run_dir else set())
+def _marker(run_id: str, run_dir: Path | None) -> set[bytes]:
+    return {f"ORC_RUN={run_id}".encode()} | ({b"ORC_RUN_DIR=" + os.fsencode(run_dir)} if run_dir else set())
+
+
+def _has_marker(pid: int, marker: set[bytes]) -> bool:
+    # Of every process of the machine at the end of each run: so without a file object, which asks the kernel for more.
+    data = b""
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return wanted <= set(file.read().split(b"\0"))
+        environ = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while piece := os.read(environ, ENVIRON_BYTES):
+                data += piece
+        finally:
+            os.close(environ)
     except OSError:
         return False  # It ended, or belongs to somebody else.
+    return all(each in data for each in marker) and marker <= set(data.split(b"\0"))
 
 
 # --- one process ---

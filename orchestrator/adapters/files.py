@@ -148,8 +148,9 @@ def machine_start() -> str:
     What was written before, and never flushed, may be empty or gone by now, though its name is there.
     """
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
+        # As bytes: a run has not loaded the codec, and asks several times.
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return file.read().decode("ascii").strip()
     except OSError:
         return ""
 

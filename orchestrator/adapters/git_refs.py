@@ -25,7 +25,7 @@ def rev_parse(git: Git, rev: str) -> str | None:
     """The object id that `rev` names; None if there is no such ref or object."""
     if git.reader is not None:
         return git.reader.find([rev])[0]
-    wanted = f"{rev}^{{object}}" if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", rev) else rev
+    wanted = f"{rev}^{{object}}" if _FULL_ID.fullmatch(rev) else rev
     output = git.run("rev-parse", "--verify", "--quiet", "--end-of-options", wanted, ok=(0, 1))
     return output.out.decode().strip() if output.code == 0 else None
 

@@ -320,6 +320,9 @@ class Writer:
         entry = self._ledger.objects.find(self._root, path)
         if entry is None:
             return self._ledger.closed(id_, self._root)
+        known = self.start.folders.get(id_)
+        if known is not None and known.tree == entry.oid:
+            return known
         return next(self._ledger.folders_at({path: entry.oid}))
 
     def record(self, kind: type[T], folder: Folder, stem: str) -> T | None:

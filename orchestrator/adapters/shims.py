@@ -2,23 +2,28 @@
 
 Loading Python and orc takes longer than all else at the start of a run. So an engine keeps a nursery: a process of one
 thread, with everything imported, that forks once for each run and knows nothing of jobs. It ends with its engine; the
-shims do not.
+shims do not. What can be done before a run is asked for is done then: what reads the answers of agents is imported, and
+the next shim is forked and waits.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.adapters.effects import Effect, effect
+from orchestrator.errors import OrcError
 
 if TYPE_CHECKING:
     import socket
@@ -34,7 +39,7 @@ _BEGIN = "import gc, sys; gc.disable(); sys.path.insert(0, sys.argv[1]); "
 SHIM_CODE = _BEGIN + "from orchestrator.engine.run import main; gc.enable(); sys.exit(main(sys.argv[2:]))"
 _NURSERY_CODE = (
     _BEGIN + "from orchestrator.adapters.shims import serve; from orchestrator.engine.run import main; "
-    "gc.freeze(); gc.enable(); serve(int(sys.argv[2]), main)"
+    "gc.freeze(); gc.enable(); serve(int(sys.argv[2]), main, sys.argv[3:])"
 )
 
 
@@ -75,9 +80,13 @@ def _open_log(folder: Path) -> int:
 
 
 class Nursery:
-    """Where an engine's shims come from. Used by one thread; close it at the end, which ends no shim."""
+    """Where an engine's shims come from. Used by one thread; close it at the end, which ends no shim.
 
-    def __init__(self) -> None:
+    `backends` are those that runs may need, by name.
+    """
+
+    def __init__(self, backends: Sequence[str] = ()) -> None:
+        self._backends = tuple(backends)
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
@@ -92,9 +101,8 @@ class Nursery:
             number = theirs.fileno()
             try:
                 with effect(Effect.NURSERY_START):
-                    self._process = _start(
-                        _NURSERY_CODE, str(number), inherit=[number], output=subprocess.DEVNULL, extra={}
-                    )
+                    args = (str(number), *self._backends)
+                    self._process = _start(_NURSERY_CODE, *args, inherit=[number], output=subprocess.DEVNULL, extra={})
             except OSError:
                 ours.close()
                 return
@@ -155,41 +163,106 @@ class Nursery:
         self._process = self._socket = None
 
 
-def serve(number: int, main: Callable[[Sequence[str]], int]) -> None:
+def serve(number: int, main: Callable[[Sequence[str]], int], backends: Sequence[str] = ()) -> None:
     """The nursery itself: fork a shim for each folder that comes in with its lease and its log, until the engine ends.
 
-    `number` is the file descriptor of the socket; `main` what a shim does.
+    `number` is the file descriptor of the socket; `main` what a shim does; `backends` are loaded while nobody asks.
     """
     import socket
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for a shim: the kernel takes its zombie away.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    rest, next_ = deque(backends), None
     with socket.socket(fileno=number) as engine:
         while True:
+            _load(rest, engine)
+            with contextlib.suppress(OSError):  # Without it the shim is forked once it is asked for.
+                next_ = next_ or _fork_shim(engine, main)
             try:
                 request, handles, _, _ = socket.recv_fds(engine, _REQUEST_BYTES, 2)
             except ConnectionError:
                 return
             if not request:
                 return
-            lease, shim_log = handles
             try:
-                pid = os.fork()
+                pid = _send_shim(next_, request, handles)
+                pid = pid or _send_shim(_fork_shim(engine, main, handles), request, handles)
             except OSError as error:
                 pid = -(error.errno or 1)
-            if pid == 0:
-                engine.close()
-                os._exit(_become_shim(json.loads(request), lease, shim_log, main))
-            os.close(lease)
-            os.close(shim_log)
+            next_ = None
+            for handle in handles:
+                os.close(handle)
             with contextlib.suppress(ConnectionError):
                 engine.sendall(str(pid).encode())
+
+
+def _fork_shim(
+    engine: socket.socket, main: Callable[[Sequence[str]], int], handles: Sequence[int] = ()
+) -> tuple[int, socket.socket]:
+    """A shim that waits to be told of its run, and ends with the nursery if it never is. Raises OSError.
+
+    `handles` are those of a run that are open here: it gets its own.
+    """
+    import socket
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with theirs:
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            raise
+        if pid == 0:
+            code = 1
+            try:
+                engine.close()
+                ours.close()
+                for handle in handles:
+                    os.close(handle)
+                code = _wait_for_run(theirs, main)
+            finally:  # Whatever went wrong must not go back into the nursery's loop.
+                os._exit(code)
+    return pid, ours
+
+
+def _send_shim(shim: tuple[int, socket.socket] | None, request: bytes, handles: Sequence[int]) -> int:
+    """Tell a shim that waits of its run; its process id, 0 if there is none or it was killed meanwhile."""
+    import socket
+
+    if shim is None:
+        return 0
+    pid, ours = shim
+    with ours, contextlib.suppress(ConnectionError):
+        socket.send_fds(ours, [request], handles)
+        return pid
+    return 0
+
+
+def _wait_for_run(nursery: socket.socket, main: Callable[[Sequence[str]], int]) -> int:
+    import socket
+
+    with nursery:
+        os.setsid()
+        request, handles, _, _ = socket.recv_fds(nursery, _REQUEST_BYTES, 2)
+    if not request:
+        return 0  # The nursery has ended.
+    lease, shim_log = handles
+    return _become_shim(json.loads(request), lease, shim_log, main)
+
+
+def _load(backends: deque[str], engine: socket.socket) -> None:
+    """Import what reads the answers of these backends, until the engine asks for a run."""
+    from orchestrator.adapters.backends.registry import find_backend
+
+    while backends and not select.select([engine], [], [], 0)[0]:
+        with contextlib.suppress(OrcError):  # Whoever needs one that is broken is told by the run.
+            find_backend(backends.popleft())
+        gc.freeze()  # What is never collected is never written to, and so shared with all shims.
 
 
 def _become_shim(folder: str, lease: int, shim_log: int, main: Callable[[Sequence[str]], int]) -> int:
     code = 1
     try:
-        os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         for output in (1, 2):
@@ -197,7 +270,7 @@ def _become_shim(folder: str, lease: int, shim_log: int, main: Callable[[Sequenc
         os.close(shim_log)
         os.environ[LEASE_FD] = str(lease)
         code = main([folder])
-    except BaseException:  # The border of the process: what comes here must not go back into the nursery's loop.
+    except BaseException:  # The border of the process: the log of the run tells what went wrong.
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):

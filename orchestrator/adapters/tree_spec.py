@@ -18,6 +18,8 @@ from orchestrator.adapters.git import Identity
 from orchestrator.errors import InvalidFileError
 
 _OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*[A-Za-z0-9_]")
+_SEAL_REF = re.compile(r"refs/orc/[A-Za-z0-9_/-]+(?:\.[A-Za-z0-9_/-]+)*")
 
 
 class TreeMode(StrEnum):
@@ -231,13 +233,13 @@ def _oid(data: Mapping[str, Any], key: str) -> str:
 
 
 def _branch(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_./-]*[A-Za-z0-9_]", name) or ".." in name or "//" in name:
+    if not _BRANCH.fullmatch(name) or ".." in name or "//" in name:
         raise InvalidFileError(f"is not a name for a branch: {name!r}", key="tree.branch")
     return name
 
 
 def _seal_ref(ref: str) -> str:
-    if not re.fullmatch(r"refs/orc/[A-Za-z0-9_/-]+(?:\.[A-Za-z0-9_/-]+)*", ref) or "//" in ref:
+    if not _SEAL_REF.fullmatch(ref) or "//" in ref:
         raise InvalidFileError(f"must be a ref below refs/orc/, is {ref!r}", key="tree.seal_ref")
     return ref
 

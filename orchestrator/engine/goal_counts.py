@@ -15,6 +15,8 @@ from orchestrator.adapters.ledger import Filing, Writer
 from orchestrator.adapters.ledger_paths import finish_path, goal_path, service_path
 from orchestrator.adapters.ledger_snapshot import Folder
 from orchestrator.adapters.ledger_text import format_record, parse_record
+from orchestrator.adapters.orc_block import clean
+from orchestrator.core.codec import from_mapping, to_mapping
 from orchestrator.core.config import Config
 from orchestrator.core.costs import added_files, costs_anything
 from orchestrator.core.ending import Read
@@ -89,7 +91,7 @@ def _costs(writer: Writer, move: Move, now: datetime) -> dict[str, bytes]:
         stem = f"{_STEMS[kind]}-{number}"
         if stem in move.records:
             # By what is written, as whoever reads the ledger finds it.
-            return parse_record(kind, format_record(move.records[stem]), stem)
+            return from_mapping(kind, clean(to_mapping(move.records[stem])))
         return writer.record(kind, was, stem)
 
     if not costs_anything(was.job, move.job):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+from orchestrator.adapters.backends.registry import BACKENDS
 from orchestrator.adapters.files import ensure_folder, sync_filesystem
 from orchestrator.adapters.ledger_snapshot import Snapshot
 from orchestrator.adapters.locks import hold_lock
@@ -187,7 +188,7 @@ def engine_of(ws: Workspace, *, listener: Callable[[str], None] = lambda _: None
         queue = QueueFolder(ws.paths.queue)
         projection = Projection(ws, queue)
         projection.start()
-        nursery = Nursery()
+        nursery = Nursery(BACKENDS)
         ws.spawn = nursery.spawn
         try:
             yield Engine(ws, queue, projection, listener, nursery=nursery, alarms=alarms, note=({}, alarms.to_note()))

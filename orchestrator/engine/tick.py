@@ -190,12 +190,13 @@ def tick(engine: Engine) -> bool:
     moved |= not engine.stopping and _make_scheduled(engine)
     moved |= engine.goes_first or _collect(engine)
     moved |= not engine.blocked and bool(_guarded(engine, "orc", partial(_decide, engine)))
-    moved |= not engine.blocked and _look_at_goals(engine)
     if not engine.blocked:
+        # What was just decided begins before anything else is looked at.
         moved |= bool(_guarded(engine, "runs", partial(_see_that_runs_run, engine))) or engine.left_out
-        if not moved or time.monotonic() - engine.cleared > CLEAR_S:
-            _guarded(engine, "runs", partial(clear_up, ws))
-            engine.cleared = time.monotonic()
+    moved |= not engine.blocked and _look_at_goals(engine)
+    if not engine.blocked and (not moved or time.monotonic() - engine.cleared > CLEAR_S):
+        _guarded(engine, "runs", partial(clear_up, ws))
+        engine.cleared = time.monotonic()
     _guarded(engine, "queue/", engine.projection.refresh)
     if not moved:
         _guarded(engine, "upkeep", partial(engine.upkeep.look, ws))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -146,6 +148,49 @@ def test_after_the_nursery_was_killed_its_runs_go_on_and_the_next_one_starts(ben
     assert [result_of(run).status for run in (first, second)] == [RunStatus.ENDED] * 2
 
 
+def shim_after(run: StartedRun) -> int:
+    """The shim that waits for the next run, where one has been started: the other child of the nursery."""
+    nursery = parent_of(run.shim)
+
+    def others() -> list[int]:
+        children = Path(f"/proc/{nursery}/task/{nursery}/children").read_text().split()
+        return [int(each) for each in children if int(each) != run.shim]
+
+    wait_until(others)
+    return others()[0]
+
+
+def test_the_next_shim_is_forked_before_its_run_is_asked_for_and_holds_nothing_of_another(bench: NurseryBench) -> None:
+    first = bench.waiting_run()
+    waiting = shim_after(first)
+    assert not [what for what in opened_by(waiting).values() if str(bench.root) in what], "a lease would never be free"
+    second = bench.waiting_run()
+    assert second.shim == waiting
+    bench.let_go()
+    assert [result_of(run).status for run in (first, second)] == [RunStatus.ENDED] * 2
+
+
+def test_when_the_shim_that_waits_was_killed_another_takes_its_place(bench: NurseryBench) -> None:
+    first = bench.waiting_run()
+    waiting = shim_after(first)
+    os.kill(waiting, signal.SIGKILL)
+    wait_until(lambda: not is_there(waiting))
+    second = bench.waiting_run()
+    wait_until(lambda: opened_by(second.shim)[1] == str(second.folder.shim_log))
+    leases = [what for what in opened_by(second.shim).values() if what == str(second.folder.lease)]
+    assert len(leases) == 1, "it is free before the bell rings"
+    bench.let_go()
+    assert result_of(second).status is RunStatus.ENDED
+
+
+def test_the_shim_that_waits_ends_with_the_nursery(bench: NurseryBench) -> None:
+    run = bench.waiting_run()
+    waiting = shim_after(run)
+    bench.nursery.close()
+    wait_until(lambda: not is_alive(waiting))
+    assert run.is_running()
+
+
 def test_a_nursery_that_was_closed_can_be_used_again(bench: NurseryBench) -> None:
     bench.nursery.warm()
     bench.nursery.close()
@@ -163,6 +208,36 @@ def test_a_folder_whose_name_is_too_long_for_a_request_gets_a_shim_of_its_own(be
     assert parent_of(run.shim) == os.getpid()
     wait_until(lambda: has_ended(run.shim))
     assert not run.is_running()
+
+
+SERVER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from orchestrator.adapters.shims import serve
+def main(argv):
+    Path(argv[0], "loaded").write_text(str("orchestrator.adapters.backends.opencode" in sys.modules))
+    return 0
+serve(int(sys.argv[2]), main, ["no-such-backend", "opencode"])
+"""
+
+
+def test_what_reads_the_answers_of_agents_is_loaded_before_a_run_begins(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    argv = [sys.executable, "-c", SERVER, str(Path(__file__).parents[2]), str(theirs.fileno())]
+    loaded = tmp_path / "loaded"
+    with theirs:
+        server = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+    with server, ours, open(os.devnull, "ab") as null:
+
+        def is_loaded() -> bool:
+            loaded.unlink(missing_ok=True)
+            socket.send_fds(ours, [json.dumps(str(tmp_path)).encode() + b"\n"], [null.fileno()] * 2)
+            assert int(ours.recv(64)) > 0
+            wait_until(lambda: loaded.exists() and loaded.read_text() != "")
+            return loaded.read_text() == "True"
+
+        wait_until(is_loaded)
 
 
 ENGINE = """

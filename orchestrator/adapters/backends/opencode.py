@@ -61,6 +61,7 @@ SWITCHES = {
     "OPENCODE_PURE": "1",
 }
 REJECTED = re.compile(r"rejected permission|permission.{0,40}(denied|rejected)|prevents you from using", re.I)
+SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 REASONS = {
     "length": (Trouble.LIMIT, "the answer was cut at the limit of tokens"),
     "content-filter": (Trouble.REFUSED, "a filter of the service stopped the answer"),
@@ -241,7 +242,7 @@ class _Told:
             context=self.context,
             denials=tuple(self.denials),
             retries=self.retries,
-            retry_after_s=cli.amount(float(wait)) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", wait) else 0.0,
+            retry_after_s=cli.amount(float(wait)) if SECONDS.fullmatch(wait) else 0.0,
             tool_calls=self.tools,
         )
 
