@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import subprocess
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from made_once import keep_below, put_copy
+from warm_shims import begin_warm
 
-from orchestrator.adapters import clock
+from orchestrator.adapters import clock, shims
 from orchestrator.adapters.effects import KILL_AT
 from orchestrator.core.transitions import ENGINE
 from orchestrator.engine.workspace import Workspace, open_workspace
@@ -34,6 +36,17 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+# Nothing that is made while the tests are found is garbage, and all of it lives as long as they run: to look through it
+# again and again is a tenth of finding them.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected, and only what comes from here on is looked through for it."""
+    gc.freeze()
+    gc.enable()
+
+
 def seal(patch: pytest.MonkeyPatch, home: Path) -> None:
     """Nothing of the machine's or the person's configuration is to be seen."""
     home.mkdir()
@@ -52,6 +65,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Path]]:
     with pytest.MonkeyPatch.context() as patch:
         # Fixtures of whole modules are made before any test has a home of its own.
         seal(patch, folder / "modules")
+        patch.setattr(shims, "_start", begin_warm)
         # Not one more folder beside all the tests' own: to find a free name for one, pytest looks at all there are.
         yield (folder / str(number) for number in itertools.count())
 

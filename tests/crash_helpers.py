@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from warm_python import ORC, run_warm
+
 from orchestrator.adapters.audit import audit
 from orchestrator.adapters.effects import KILL_AT, TRACE, Effect
 from orchestrator.adapters.ledger import REF
@@ -43,6 +45,7 @@ PATIENCE_S = 120.0
 MOST_STARTS = 60
 KILLED = -signal.SIGKILL
 RUN = ("run", "--until-idle", "--quiet")
+_PROGRAM = ("-m", "orchestrator")
 
 AGENT = """\
 #!/bin/sh
@@ -167,7 +170,7 @@ class World:
     starts: int = 0
     loose: list[str] = field(default_factory=list)
     """Objects of the person's that no ref reaches."""
-    program: tuple[str, ...] = ("-m", "orchestrator")
+    program: tuple[str, ...] = _PROGRAM
     """What `python` is to run as `orc`."""
     prefix: tuple[str, ...] = ()
     """What stands in front of the next command line."""
@@ -224,14 +227,17 @@ class World:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `orc`; it dies at `kill_at`, if it gets there."""
-        self.starts += 1
-        environment = os.environ | {"PYTHONPATH": str(SOURCES), KILL_AT: ",".join(self.kill_at)}
-        environment |= {TRACE: str(self.trace(self.starts))} | self.environment
+        environment = self._next_environment()
         argv = [*self.prefix, sys.executable, *self.program, "-C", str(self.root), *arguments]
         with open(self.outside / f"orc-{self.starts}.log", "w") as told:
             return subprocess.Popen(
                 argv, env=environment, stdout=told, stderr=told, stdin=subprocess.DEVNULL, text=True
             )
+
+    def _next_environment(self) -> dict[str, str]:
+        self.starts += 1
+        environment = os.environ | {"PYTHONPATH": str(SOURCES), KILL_AT: ",".join(self.kill_at)}
+        return environment | {TRACE: str(self.trace(self.starts))} | self.environment
 
     def said(self) -> str:
         """What the newest `orc` printed."""
@@ -250,8 +256,14 @@ class World:
 
     def orc(self, *arguments: str) -> int:
         """Run `orc` to its end. The exit code; -9 if it was killed as planned."""
-        process = self.start(*arguments)
-        return self.note_end(self.starts, process.wait(PATIENCE_S))
+        if self.prefix or self.environment or self.program != _PROGRAM:
+            process = self.start(*arguments)
+            return self.note_end(self.starts, process.wait(PATIENCE_S))
+        code, name = ORC
+        argv, environment = [name, "-C", str(self.root), *arguments], self._next_environment()
+        done = run_warm(code, argv, cwd=Path.cwd(), env=environment, timeout=PATIENCE_S)
+        (self.outside / f"orc-{self.starts}.log").write_text(done.stdout + done.stderr)
+        return self.note_end(self.starts, done.returncode)
 
     def act(self, *arguments: str) -> None:
         """Something that a person asks for, again if the command was killed. It may have done its work by then."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -27,12 +28,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, NoReturn
 
+from warm_shims import join_factory, way_to_factory
+
 SOURCE = Path(__file__).resolve().parents[1]
 ORC = ("from orchestrator.cli.main import main\nmain()", str(SOURCE / "orchestrator" / "__main__.py"))
 """What `python -m orchestrator` does, and the name by which it knows itself."""
 _OFTEN = (
-    *("_strptime", "encodings.ascii", "filelock", "frontmatter", "git", "jsonschema", "rich.console", "rich.live"),
-    *("rich.table", "watchdog.observers", "yaml"),
+    *("_strptime", "encodings.ascii", "encodings.utf_8_sig", "filelock", "frontmatter", "git", "jsonschema"),
+    *("rich.console", "rich.live", "rich.table", "watchdog.observers", "yaml"),
 )
 """What commands import when they need it."""
 
@@ -97,13 +100,14 @@ def _read_all(ends: Sequence[int], argv: Sequence[str], timeout: float) -> list[
 def _server() -> socket.socket:
     """The way to the one process that these tests' commands are forked from; it ends with the tests."""
     ours, theirs = socket.socketpair()
+    nurseries = way_to_factory().fileno()
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, __file__, str(theirs.fileno())],
+            [sys.executable, __file__, str(theirs.fileno()), str(nurseries)],
             stdin=subprocess.DEVNULL,
             cwd="/",
             env={**os.environ, "PYTHONPATH": str(SOURCE)},
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), nurseries],
         )
 
     def end() -> None:
@@ -117,15 +121,21 @@ def _server() -> socket.socket:
 # --- the other side ---
 
 
-def serve(number: int) -> NoReturn:
+def serve(number: int, nurseries: int) -> NoReturn:
     """Load everything and fork for each request, until the tests have ended."""
     import orchestrator
+    from orchestrator.adapters.spelling import known_misspellings
 
+    join_factory(nurseries)
     for module in pkgutil.walk_packages(orchestrator.__path__, "orchestrator."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     for name in _OFTEN:
         importlib.import_module(name)
+    known_misspellings()  # The only thing that most look up and that takes long to read.
+    # What is never let go need not be looked at again, nor copied, by each command that collects its garbage.
+    gc.collect()
+    gc.freeze()
     with socket.socket(fileno=number) as tests:
         while True:
             data, handles, _, _ = socket.recv_fds(tests, 1, 5)
@@ -199,4 +209,4 @@ def _run(code: str, name: str) -> int:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), int(sys.argv[2]))

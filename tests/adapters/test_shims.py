@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 from run_helpers import Bench, StartedRun, has_ended, is_alive, wait_until
+from warm_shims import COLD, begin_warm
 
+from orchestrator.adapters import shims
 from orchestrator.adapters.locks import release_lease, take_lease
 from orchestrator.adapters.run_folder import RunFolder, read_result, write_spec
 from orchestrator.adapters.run_values import RunResult, RunSpec
@@ -46,6 +48,15 @@ class NurseryBench(Bench):
 
     def let_go(self) -> None:
         (self.root / "go").touch()
+
+
+@pytest.fixture(autouse=True)
+def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the nursery is what the program itself starts; with `either` also what the other tests have in its place."""
+    monkeypatch.setattr(shims, "_start", getattr(request, "param", COLD))
+
+
+either = pytest.mark.parametrize("start", [COLD, begin_warm], indirect=True, ids=["cold", "warm"])
 
 
 @pytest.fixture
@@ -98,6 +109,7 @@ def test_several_runs_at_once_leave_their_results_free_their_leases_and_leave_no
         wait_until(lambda run=run: not is_there(run.shim))  # type: ignore[misc]
 
 
+@either
 def test_a_shim_is_a_session_leader_and_has_nothing_open_of_the_nursery_or_of_other_runs(bench: NurseryBench) -> None:
     first, second = bench.waiting_run(), bench.waiting_run()
     wait_until(lambda: os.getsid(second.shim) == second.shim)
@@ -136,6 +148,26 @@ def test_runs_outlive_the_nursery_that_is_closed(bench: NurseryBench) -> None:
     assert result_of(run).status is RunStatus.ENDED
 
 
+@either
+def test_a_nursery_has_the_environment_and_a_session_of_its_own_and_ends_with_its_engine(
+    bench: NurseryBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, said = f"{os.environ['PATH']}:/of/this/test/\udcff", bench.root / "said"
+    monkeypatch.setenv("PATH", path)
+    run = bench.start(bench.checks({"run": f'cd {bench.root}; printf %s "$PATH" > said; {UNTIL_ASKED}'}))
+    nursery = parent_of(run.shim)
+    wait_until(lambda: said.exists() and os.fsencode(path) in said.read_bytes())
+    assert os.getsid(nursery) == nursery != os.getsid(0)
+    assert os.readlink(f"/proc/{nursery}/cwd") == "/"
+    opened = opened_by(nursery)
+    assert [opened[number] for number in range(3)] == ["/dev/null"] * 3
+    assert bench.nursery._socket is not None
+    bench.nursery._socket.close()
+    wait_until(lambda: not is_alive(nursery))
+    assert run.is_running()
+
+
+@either
 def test_after_the_nursery_was_killed_its_runs_go_on_and_the_next_one_starts(bench: NurseryBench) -> None:
     first = bench.waiting_run()
     nursery = parent_of(first.shim)

@@ -223,7 +223,7 @@ def test_very_many_skips_in_one_test_do_not_take_the_square_of_their_number(path
         text = evil * (size // len(evil))
         found_in({path: text}, {path: text + "\n"})
 
-    assert growth(read, MAX_BYTES // 4) < LINEAR
+    assert growth(read, MAX_BYTES // 8) < LINEAR
 
 
 def test_very_many_assertions_and_settings_do_not_take_the_square_of_their_number() -> None:
