@@ -52,8 +52,9 @@ OPEN_S = 600.0
 RETRY_S = 1.0
 MANY_MISSING = 20
 """When more files are gone at once, somebody emptied a folder: they come back without a note beside each."""
-MAX_DROPS = 1000
-"""New files taken in at one look."""
+MAX_DROPS, LEAST_DROPS, SHARE = 1000, 48, 8
+"""New files taken in at one look: one in so many of those that are there, so many at least, and never more than the first.
+Few are enough where a run that has ended would wait; of many, each look costs more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,9 @@ def take_in(
     seen = queue.look(hints, arrived)
     if not seen:
         return TakenIn()
-    intake = _Intake(View(ws, queue, ws.ledger.snapshot(), person_of(ws.paths.git_dir)))
+    new = sum(each.what is Difference.NEW for each in seen)
+    view = View(ws, queue, ws.ledger.snapshot(), person_of(ws.paths.git_dir))
+    intake = _Intake(view, most=min(MAX_DROPS, max(LEAST_DROPS, new // SHARE)))
     late = [each for each in seen if each.what is Difference.MISSING]
     for each in sorted((each for each in seen if each.what in _ORDER), key=_turn):
         intake.consider(each)
@@ -224,6 +227,8 @@ class _Intake:
     """What one look found, judged but not committed."""
 
     view: View
+    most: int
+    """So many new jobs are taken in."""
     changes: list[Change] = field(default_factory=list)
     handled: set[str] = field(default_factory=set)
     """Jobs that one of the files is about."""
@@ -293,7 +298,7 @@ class _Intake:
 
     def _is_for_later(self, seen: Seen) -> bool:
         """Whether a file can only become a new job, and as many as one look takes in are there: it is not read."""
-        if self._drops < MAX_DROPS or seen.what not in (Difference.NEW, Difference.CLAIMED):
+        if self._drops < self.most or seen.what not in (Difference.NEW, Difference.CLAIMED):
             return False
         name = seen.claimed_id or seen.path.stem
         # A job's file that was moved is new where it lies now, and nobody is to wait for a cancellation.

@@ -140,7 +140,8 @@ HEAPS = (Heap(sample_loose_objects, -(-MOST_LOOSE // _FOLDERS)), Heap(list_packs
 def pack(git: Git) -> None:
     """Pack loose objects beside the packs that are there; nothing unreachable is dropped, no gc is started."""
     with effect(Effect.LEDGER_PACK):
-        git.run("repack", "-d", "--quiet", "--geometric=2", "--no-write-bitmap-index")
+        # One thread: an engine with many runs has something better to do with the other processors.
+        git.run("-c", "pack.threads=1", "repack", "-d", "--quiet", "--geometric=2", "--no-write-bitmap-index")
 
 
 def write_graph(git: Git) -> None:
