@@ -53,8 +53,8 @@ RETRY_S = 1.0
 MANY_MISSING = 20
 """When more files are gone at once, somebody emptied a folder: they come back without a note beside each."""
 MAX_DROPS, LEAST_DROPS, SHARE = 1000, 48, 8
-"""New files taken in at one look: one in so many of those that are there, so many at least, and never more than the first.
-Few are enough where a run that has ended would wait; of many, each look costs more."""
+"""New files taken in at one look: one in so many of those that are there, so many at least, never more than the first.
+While they are, a run that has ended waits; and of many each look costs more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,8 @@ def test_p0_may_be_asked_for_by_a_person(desk: Desk) -> None:
     assert desk.accepted(text=f"priority: P0\n{PROMPT}").priority is Priority.P0
 
 
-def test_five_hundred_drops_are_taken_in_by_one_update_of_the_ledger(desk: Desk) -> None:
+def test_what_a_look_takes_in_is_one_update_of_the_ledger(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepting, "LEAST_DROPS", 500)
     before = desk.ws.ledger.tip()
     for number in range(500):
         path = desk.drop(f"job-{number}.yaml", f"prompt: Do part {number}.\n")
@@ -76,6 +77,16 @@ def test_five_hundred_drops_are_taken_in_by_one_update_of_the_ledger(desk: Desk)
     assert {job.spec.prompt for job in desk.jobs().values()} == {f"Do part {n}." for n in range(500)}
     assert len(desk.files()) == 500
     assert desk.look() == TakenIn()
+
+
+def test_of_many_drops_a_look_takes_in_a_share_and_the_more_the_more_there_are(desk: Desk) -> None:
+    for number in range(500):
+        os.utime(desk.drop(f"job-{number}.yaml", f"prompt: Do part {number}.\n"), (1, 1))
+    assert len(desk.look().moves) == 500 // accepting.SHARE
+    assert len(desk.look().moves) == (500 - 500 // accepting.SHARE) // accepting.SHARE
+    assert len(desk.look().moves) == accepting.LEAST_DROPS
+    desk.settle()
+    assert len(desk.jobs()) == 500
 
 
 def lay_down(desk: Desk, *texts: str) -> list[Path]:
