@@ -8,6 +8,7 @@ session, its environment, its socket, its death. How one is started from nothing
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import json
@@ -58,7 +59,8 @@ class _Nursery:
         return 0 if select.select([self._handle], [], [], 0)[0] else None
 
     def kill(self) -> None:
-        if self.poll() is None:
+        # It may end just now, by itself.
+        with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._handle, signal.SIGKILL)
 
     def wait(self) -> None:
