@@ -104,11 +104,15 @@ BEGIN_S = 0.04
 """So long a tick starts runs that were reserved, one at least: the most urgent first, the others in the next one."""
 THERE_S = 5.0
 """How long a run that was seen to be there is taken to be: nobody but a person's hand takes its folder away."""
-COSTLY_S = 0.06
-"""So long a tick goes on with what takes git, and with reserving; at least one thing of each is done.
-The rest is due in the next tick, at once: what a person asks for, or another run needs, is not to wait for it."""
+COSTLY_S = 0.1
+"""So long a tick goes on with what takes git, and with reserving; at least one thing of each is done. What would take
+it beyond that, by what such things took lately, is due in the next one, at once: what a person asks for, or another
+run needs, is not to wait for it."""
 COSTLY = (Gather, BuildMerge, Land, WatchLanding)
 """What takes git tens of milliseconds. Taking in a run that has ended is of that kind too."""
+COLLECT = "Collect"
+RECALLED = 0.75
+"""The share of what is known of a sort that one more leaves as it is."""
 RESERVING = (StartAttempt, StartReview, StartChecks)
 """What is soon reserved, but is begun thereupon: of each sort at least one in each tick."""
 T = TypeVar("T")
@@ -161,6 +165,8 @@ class Engine:
     """When the tick began that goes on, by the clock that only goes on."""
     costly: int = 0
     """How many things that take git were done in it."""
+    takes: dict[str, float] = field(default_factory=dict)
+    """How long things that take git took lately, in seconds, by their sort."""
     left_out: bool = False
     """Whether something that was decided was left out of it, or of the last one, for there was no more time."""
     goes_first: bool = False
@@ -245,9 +251,8 @@ def _collect(engine: Engine) -> bool:
         jobs = [job for job in jobs if run_kind(job) is RunKind.ATTEMPT]
     ended: list[Move | None] = []
     for job in jobs:
-        is_due = _has_time(engine, engine.costly)
-        ended.append(_guarded(engine, job.id, partial(collect_run, ws, job)) if is_due else None)
-        engine.costly += ended[-1] is not None
+        is_due = _has_time(engine, engine.costly, COLLECT)
+        ended.append(_take_time(engine, COLLECT, job.id, partial(collect_run, ws, job)) if is_due else None)
     checked = None if engine.trials.broken else _guarded(engine, "bases", lambda: list(collect_bases(ws)))
     bases = checked or []
     # What a run asked last goes into the same update of the ledger as the step that ends it.
@@ -267,9 +272,20 @@ def _collect(engine: Engine) -> bool:
     return moved
 
 
-def _has_time(engine: Engine, done: int) -> bool:
-    """Whether one more thing of a sort is for this tick, in which so many of it were done."""
-    return not done or time.monotonic() - engine.began < COSTLY_S
+def _has_time(engine: Engine, done: int, sort: str) -> bool:
+    """Whether one more thing of a sort is for this tick, in which so many like it were done."""
+    return not done or time.monotonic() - engine.began + engine.takes.get(sort, 0.0) < COSTLY_S
+
+
+def _take_time(engine: Engine, sort: str, name: str, act: Callable[[], T]) -> T | None:
+    """As `_guarded`, for something that takes git: how long is learned, unless it came to nothing."""
+    began = time.monotonic()
+    done = _guarded(engine, name, act)
+    if done is not None:
+        took = time.monotonic() - began
+        engine.takes[sort] = took + RECALLED * (engine.takes.get(sort, took) - took)
+        engine.costly += 1
+    return done
 
 
 def _decide(engine: Engine) -> bool:
@@ -329,17 +345,17 @@ def _perform(engine: Engine, board: Board, actions: Iterable[JobAction | CheckBa
     # Whether pressure keeps it from beginning was decided; what is set aside for it is known only here.
     limits = engine.ws.config.execution_limits
     book = Book(limits, board.spending, live_runs(board.active), engaged=False)
-    reserved: Counter[type[object]] = Counter()
+    reserved: Counter[str] = Counter()
     for action in actions:
-        before = engine.costly if isinstance(action, COSTLY) else reserved[type(action)]
-        if isinstance(action, COSTLY + RESERVING) and not _has_time(engine, before):
+        sort, takes_git = type(action).__name__, isinstance(action, COSTLY)
+        before = engine.costly if takes_git else reserved[sort]
+        if isinstance(action, COSTLY + RESERVING) and not _has_time(engine, before, sort):
             engine.left_out = True
             continue
         name = action.project if isinstance(action, CheckBase) else action.job
-        done = _guarded(engine, name, partial(_act, engine, board, action))
-        if done is not None:
-            engine.costly += isinstance(action, COSTLY)
-            reserved[type(action)] += 1
+        act = partial(_act, engine, board, action)
+        done = _take_time(engine, sort, name, act) if takes_git else _guarded(engine, name, act)
+        reserved[sort] += done is not None
         if isinstance(done, Filing):
             filings.append(done)
         elif isinstance(done, Reserved):
