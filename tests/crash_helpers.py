@@ -158,6 +158,17 @@ class Expected:
     """Attempts whose tree a person deleted before anything could be saved from it."""
 
 
+def _mounts() -> str:
+    """The name of the mounts that this thread sees; '' where there is but one view of them."""
+    try:
+        return os.readlink("/proc/thread-self/ns/mnt")
+    except OSError:
+        return ""
+
+
+_MOUNTS = _mounts()
+
+
 @dataclass
 class World:
     """A workspace, the files beside it, and the point at which the next process dies."""
@@ -256,7 +267,8 @@ class World:
 
     def orc(self, *arguments: str) -> int:
         """Run `orc` to its end. The exit code; -9 if it was killed as planned."""
-        if self.prefix or self.environment or self.program != _PROGRAM:
+        # What would be warm was forked from a process that does not see what this thread alone has mounted.
+        if self.prefix or self.environment or self.program != _PROGRAM or _mounts() != _MOUNTS:
             process = self.start(*arguments)
             return self.note_end(self.starts, process.wait(PATIENCE_S))
         code, name = ORC
